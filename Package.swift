@@ -1,0 +1,67 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// No package from outside: a clean clone builds from Debian's archive alone. Each system library is imported by one target only;
+// the tidy tests hold the arrows. Why each one: README.md, "Dependencies".
+
+let base: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .treatAllWarnings(as: .error),
+]
+/// Where pointers are the exception, every use of one is marked `unsafe` and argued.
+let strict = base + [.strictMemorySafety()]
+
+let package = Package(
+    name: "weir",
+    products: [.executable(name: "weir", targets: ["weir"])],
+    targets: [
+        // The doors to C.
+        .systemLibrary(
+            name: "CRdKafka", path: "Sources/CLibraries/CRdKafka", pkgConfig: "rdkafka",
+            providers: [.apt(["librdkafka-dev"]), .brew(["librdkafka"])]),
+        .systemLibrary(
+            name: "CSQLite", path: "Sources/CLibraries/CSQLite", pkgConfig: "sqlite3",
+            providers: [.apt(["libsqlite3-dev"]), .brew(["sqlite"])]),
+        .systemLibrary(
+            name: "CYAML", path: "Sources/CLibraries/CYAML", pkgConfig: "yaml-0.1",
+            providers: [.apt(["libyaml-dev"]), .brew(["libyaml"])]),
+        .systemLibrary(
+            name: "CCrypto", path: "Sources/CLibraries/CCrypto", pkgConfig: "libcrypto",
+            providers: [.apt(["libssl-dev"]), .brew(["openssl@3"])]),
+        .systemLibrary(
+            name: "CZlib", path: "Sources/CLibraries/CZlib", pkgConfig: "zlib",
+            providers: [.apt(["zlib1g-dev"]), .brew(["zlib"])]),
+        .target(
+            name: "CRE2", path: "Sources/CLibraries/CRE2",
+            linkerSettings: [.linkedLibrary("re2")]),
+        .target(name: "CPlatform", path: "Sources/CLibraries/CPlatform"),
+
+        // The house. Imports run one way, downwards in this list to upwards.
+        .target(name: "Telemetry", swiftSettings: strict),
+        .target(name: "KafkaClient", dependencies: ["CRdKafka"], swiftSettings: base),
+        .target(name: "RuleLanguage", dependencies: ["CRE2"], swiftSettings: base),
+        .target(name: "Models", swiftSettings: base),
+        .target(name: "Detection", dependencies: ["RuleLanguage", "Models"], swiftSettings: base),
+        .target(
+            name: "Pipeline",
+            dependencies: [
+                "KafkaClient", "Detection", "RuleLanguage", "Models", "Telemetry", "CPlatform", "CSQLite", "CYAML", "CCrypto", "CZlib",
+            ], swiftSettings: base),
+        .executableTarget(
+            name: "weir", dependencies: ["Pipeline", "Detection", "RuleLanguage", "KafkaClient", "Telemetry"],
+            swiftSettings: base),
+
+        .testTarget(name: "TelemetryTests", dependencies: ["Telemetry"], swiftSettings: base),
+        .testTarget(name: "KafkaClientTests", dependencies: ["KafkaClient"], swiftSettings: base),
+        .testTarget(name: "RuleLanguageTests", dependencies: ["RuleLanguage"], swiftSettings: base),
+        .testTarget(name: "ModelsTests", dependencies: ["Models"], swiftSettings: base),
+        .testTarget(name: "DetectionTests", dependencies: ["Detection", "RuleLanguage", "Models"], swiftSettings: base),
+        .testTarget(name: "PipelineTests", dependencies: ["Pipeline", "Detection", "RuleLanguage", "KafkaClient"], swiftSettings: base),
+        .testTarget(name: "WeirTests", dependencies: ["weir", "Pipeline"], swiftSettings: base),
+        .testTarget(name: "Tidy", swiftSettings: base),
+    ],
+    cxxLanguageStandard: .cxx17
+)

@@ -1,0 +1,32 @@
+#define _GNU_SOURCE
+#include "CPlatform.h"
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <unistd.h>
+
+// The CPU_SET family are macros, which Swift does not import.
+int weir_pin_current_thread(int core) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(core, &set);
+    return sched_setaffinity(0, sizeof set, &set) == 0 ? 0 : errno;
+}
+
+void weir_name_current_thread(const char *name) { pthread_setname_np(pthread_self(), name); }
+
+int weir_core_count(void) {
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
+    return CPU_COUNT(&set);
+}
+
+int64_t weir_resident_bytes(void) {
+    FILE *file = fopen("/proc/self/statm", "r");
+    if (!file) return -1;
+    long total = 0, resident = -1;
+    if (fscanf(file, "%ld %ld", &total, &resident) != 2) resident = -1;
+    fclose(file);
+    return resident < 0 ? -1 : (int64_t)resident * sysconf(_SC_PAGESIZE);
+}

@@ -1,0 +1,79 @@
+/// Output records of one or more epochs, gathered for one atomic commit: one growing buffer and a table of ranges.
+public struct OutputBatch: ~Copyable {
+    /// Ranges into ``bytes``. Headers lie as `count` pairs of (UInt16 length, bytes) name and (UInt16 length, bytes) value.
+    public struct Record: Sendable {
+        /// Index into ``topics``.
+        public var topic: Int
+        public var keyOffset: Int
+        /// -1: no key.
+        public var keyLength: Int
+        public var valueOffset: Int
+        /// -1: a tombstone.
+        public var valueLength: Int
+        public var headersOffset: Int
+        public var headerCount: Int
+    }
+
+    /// The output topics, by index.
+    public let topics: [String]
+    public private(set) var bytes: [UInt8] = []
+    public private(set) var records: [Record] = []
+    /// Number of the first and last epoch in it; nil while empty.
+    public var epochs: ClosedRange<Int64>?
+
+    public init(topics: [String]) { self.topics = topics }
+
+    public var isEmpty: Bool { records.isEmpty && epochs == nil }
+
+    /// Adds a record; the closures append their part to the buffer.
+    public mutating func append(
+        topic: Int, key: ((inout [UInt8]) -> Void)?, value: ((inout [UInt8]) -> Void)?, headers: [(String, [UInt8])] = []
+    ) {
+        let keyOffset = bytes.count
+        key?(&bytes)
+        let keyLength = key == nil ? -1 : bytes.count - keyOffset
+        let valueOffset = bytes.count
+        value?(&bytes)
+        let valueLength = value == nil ? -1 : bytes.count - valueOffset
+        let headersOffset = bytes.count
+        for (name, value) in headers {
+            OutputBatch.appendPart(name.utf8, to: &bytes)
+            OutputBatch.appendPart(value, to: &bytes)
+        }
+        records.append(
+            Record(
+                topic: topic, keyOffset: keyOffset, keyLength: keyLength, valueOffset: valueOffset, valueLength: valueLength,
+                headersOffset: headersOffset, headerCount: headers.count))
+    }
+
+    /// Calls the body with each header of a record.
+    public func forEachHeader(_ record: Record, _ body: (_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) -> Void) {
+        bytes.withUnsafeBytes { all in
+            var at = record.headersOffset
+            func part() -> UnsafeRawBufferPointer {
+                let length = Int(all.loadUnaligned(fromByteOffset: at, as: UInt16.self))
+                defer { at += 2 + length }
+                return UnsafeRawBufferPointer(rebasing: all[(at + 2)..<(at + 2 + length)])
+            }
+            for _ in 0..<record.headerCount {
+                let name = part()
+                body(name, part())
+            }
+        }
+    }
+
+    /// Forgets the records and keeps the memory.
+    public mutating func removeAll() {
+        bytes.removeAll(keepingCapacity: true)
+        records.removeAll(keepingCapacity: true)
+        epochs = nil
+    }
+
+    private static func appendPart(_ part: some Collection<UInt8>, to bytes: inout [UInt8]) {
+        precondition(part.count <= UInt16.max, "a header part is at most 65,535 bytes")
+        let length = UInt16(part.count)
+        bytes.append(UInt8(truncatingIfNeeded: length))
+        bytes.append(UInt8(truncatingIfNeeded: length >> 8))
+        bytes.append(contentsOf: part)
+    }
+}

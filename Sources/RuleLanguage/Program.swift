@@ -1,0 +1,28 @@
+/// A checked expression, compiled to a flat list of instructions over typed slots.
+public struct Program: Sendable {
+}
+
+/// The banks a program reads; all pointers are lent for the call.
+public struct EvaluationInput {
+    /// The event's row: one slot per declared field.
+    public var fields: UnsafePointer<Slot>
+    /// The event's feature row; see ``Feature/column``.
+    public var features: UnsafePointer<Slot>
+    /// The event's signal row; see ``RuleEnvironment/Signal``.
+    public var signals: UnsafePointer<Slot>
+    /// Start of the batch's text, for string slots of the fields.
+    public var text: UnsafePointer<UInt8>
+    /// Start of the batch's list table, for list slots of the fields.
+    public var lists: UnsafePointer<Slot>
+
+    @inlinable public init(
+        fields: UnsafePointer<Slot>, features: UnsafePointer<Slot>, signals: UnsafePointer<Slot>,
+        text: UnsafePointer<UInt8>, lists: UnsafePointer<Slot>
+    ) {
+        self.fields = fields
+        self.features = features
+        self.signals = signals
+        self.text = text
+        self.lists = lists
+    }
+}

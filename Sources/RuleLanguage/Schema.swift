@@ -1,0 +1,123 @@
+/// The type of an event's field, as a topology declares it and rules see it.
+///
+/// In expressions `money` is an `int` of minor units (12.99 with scale 2 is 1299).
+public enum FieldType: String, Sendable, Equatable, CaseIterable {
+    case string, int, double, bool, timestamp, money
+    case stringList = "list<string>"
+}
+
+/// How a timestamp is written in the input.
+public enum TimeFormat: String, Sendable, Equatable, CaseIterable {
+    /// A JSON number or digits: milliseconds, seconds (fractions allowed) or microseconds since 1970.
+    case milliseconds = "ms"
+    case seconds = "s"
+    case microseconds = "us"
+    /// `2026-01-05T08:00:00Z`, with optional fraction and offset; a blank may stand for the `T`; no offset means UTC.
+    case rfc3339
+}
+
+/// One declared field of an event type; its index in ``EventSchema/fields`` is its slot in the event's row.
+public struct FieldSchema: Sendable, Equatable {
+    /// The dotted name rules use, such as `order.amount`.
+    public var name: String
+    /// Where the value stands: the JSON keys from the outermost object inwards, or one CSV column.
+    public var path: [String]
+    public var type: FieldType
+    public var isRequired: Bool
+    /// The kind of entity it names (`account`, `device`, `ip`, `item`, …), or nil.
+    public var entity: String?
+    /// Shown masked where people look.
+    public var isPersonal: Bool
+    /// Replaced by a keyed HMAC-SHA-256 (hex) before anything else sees it.
+    public var isPseudonymised: Bool
+    /// When not empty, any other text is a dead letter.
+    public var allowedValues: [String]
+    /// Inclusive bounds of a number (of minor units for money), or nil.
+    public var minimum: Double?
+    public var maximum: Double?
+    /// Longest text in bytes; longer is a dead letter. At most 65,536.
+    public var maximumLength: Int
+    public var timeFormat: TimeFormat
+    /// Decimal digits of the minor unit of `money`: 2 means cents.
+    public var moneyScale: Int
+
+    public init(
+        name: String, path: [String], type: FieldType, isRequired: Bool = false, entity: String? = nil,
+        isPersonal: Bool = false, isPseudonymised: Bool = false, allowedValues: [String] = [], minimum: Double? = nil,
+        maximum: Double? = nil, maximumLength: Int = 1024, timeFormat: TimeFormat = .milliseconds, moneyScale: Int = 2
+    ) {
+        self.name = name
+        self.path = path
+        self.type = type
+        self.isRequired = isRequired
+        self.entity = entity
+        self.isPersonal = isPersonal
+        self.isPseudonymised = isPseudonymised
+        self.allowedValues = allowedValues
+        self.minimum = minimum
+        self.maximum = maximum
+        self.maximumLength = maximumLength
+        self.timeFormat = timeFormat
+        self.moneyScale = moneyScale
+    }
+}
+
+/// Which events of a type leave a verdict on the verdict topic.
+public enum Emission: String, Sendable, Equatable {
+    /// Every event.
+    case all
+    /// Only events with a decision above `allow` or a rule that fired in shadow; the rest are counted as silent.
+    case flagged
+}
+
+/// The notation of a topic's values.
+public enum InputFormat: String, Sendable, Equatable {
+    case json
+    /// RFC 4180 with a header line; from files only.
+    case csv
+}
+
+/// One declared event type. At most 96 fields.
+public struct EventSchema: Sendable, Equatable {
+    public var name: String
+    public var topic: String
+    public var format: InputFormat
+    /// Where a topic carries several types: the JSON path and the value by which a record is known to be of this type.
+    public var discriminator: (path: [String], value: String)?
+    public var fields: [FieldSchema]
+    /// Index of the field that holds the event time (a required timestamp).
+    public var timeField: Int
+    /// Index of the field that holds the event's own id, or nil: then it is `topic/partition/offset`.
+    public var idField: Int?
+    /// Index of the field whose entity the verdict is about (a required string with an entity).
+    public var subjectField: Int
+    public var emission: Emission
+
+    public init(
+        name: String, topic: String, format: InputFormat = .json, discriminator: (path: [String], value: String)? = nil,
+        fields: [FieldSchema], timeField: Int, idField: Int?, subjectField: Int, emission: Emission = .flagged
+    ) {
+        self.name = name
+        self.topic = topic
+        self.format = format
+        self.discriminator = discriminator
+        self.fields = fields
+        self.timeField = timeField
+        self.idField = idField
+        self.subjectField = subjectField
+        self.emission = emission
+    }
+
+    public static func == (a: EventSchema, b: EventSchema) -> Bool {
+        a.name == b.name && a.topic == b.topic && a.format == b.format && a.discriminator?.path == b.discriminator?.path
+            && a.discriminator?.value == b.discriminator?.value && a.fields == b.fields && a.timeField == b.timeField
+            && a.idField == b.idField && a.subjectField == b.subjectField && a.emission == b.emission
+    }
+
+    /// The field a name means: a field's own name, else the only field of that entity kind.
+    public func field(named name: String) -> Int? {
+        if let exact = fields.firstIndex(where: { $0.name == name }) { return exact }
+        let ofEntity = fields.indices.filter { fields[$0].entity == name }
+        return ofEntity.count == 1 ? ofEntity[0] : nil
+    }
+}

@@ -1,0 +1,5 @@
+import Testing
+
+@testable import KafkaClient
+
+@Test func `the target builds`() {}

@@ -1,0 +1,5 @@
+import Testing
+
+@testable import RuleLanguage
+
+@Test func `the target builds`() {}
