@@ -48,7 +48,8 @@ let package = Package(
         .target(
             name: "Pipeline",
             dependencies: [
-                "KafkaClient", "Detection", "RuleLanguage", "Models", "Telemetry", "CPlatform", "CSQLite", "CYAML", "CCrypto", "CZlib",
+                "KafkaClient", "Detection", "RuleLanguage", "Models", "Telemetry", "CPlatform", "CSQLite", "CYAML",
+                "CCrypto", "CZlib",
             ], swiftSettings: base),
         .executableTarget(
             name: "weir", dependencies: ["Pipeline", "Detection", "RuleLanguage", "KafkaClient", "Telemetry"],
@@ -58,8 +59,11 @@ let package = Package(
         .testTarget(name: "KafkaClientTests", dependencies: ["KafkaClient"], swiftSettings: base),
         .testTarget(name: "RuleLanguageTests", dependencies: ["RuleLanguage"], swiftSettings: base),
         .testTarget(name: "ModelsTests", dependencies: ["Models"], swiftSettings: base),
-        .testTarget(name: "DetectionTests", dependencies: ["Detection", "RuleLanguage", "Models"], swiftSettings: base),
-        .testTarget(name: "PipelineTests", dependencies: ["Pipeline", "Detection", "RuleLanguage", "KafkaClient"], swiftSettings: base),
+        .testTarget(
+            name: "DetectionTests", dependencies: ["Detection", "RuleLanguage", "Models"], swiftSettings: base),
+        .testTarget(
+            name: "PipelineTests", dependencies: ["Pipeline", "Detection", "RuleLanguage", "KafkaClient"],
+            swiftSettings: base),
         .testTarget(name: "WeirTests", dependencies: ["weir", "Pipeline"], swiftSettings: base),
         .testTarget(name: "Tidy", swiftSettings: base),
     ],

@@ -79,6 +79,9 @@ public struct Feature: Sendable {
     public var column: Int
     /// The text of the aggregate in a fixed form: equal texts are the same feature.
     public var canonical: String
+    /// Its filter and argument in the same form; empty when there is none. Features that agree in them share what is kept per key.
+    public var filterText: String
+    public var argumentText: String
 
     /// Slots of a string value in the feature row: the slot itself and 64 bytes of text behind it.
     public static let stringWidth = 5

@@ -1,0 +1,78 @@
+import func Glibc.free
+import func Glibc.realloc
+
+/// A slot's memory: one growing block addressed by offsets, so that a copy of the bytes is a snapshot.
+///
+/// Blocks are multiples of 16 bytes and named by their offset in units of 16 bytes (`UInt32`: up to 64 GiB a slot); 0 names nothing.
+/// Freed blocks wait in a list for their own size, so what is asked for again and again (rings of 2, 4, 8 … entries) is reused without search.
+/// Growing may move the block: pointers into it are good only until the next ``allocate(bytes:)``.
+struct Arena: ~Copyable {
+    /// Blocks up to this many units have a free list of their own; larger sizes are rounded up to a power of two.
+    static let exactClasses = 256
+
+    private(set) var base: UnsafeMutableRawPointer
+    /// Units in use or free-listed, from the start; the rest of the capacity was never handed out.
+    private(set) var usedUnits: UInt32 = 1
+    private var capacityUnits: UInt32
+    /// First free block per class: exact classes, then one per power of two.
+    private var freeHeads: [UInt32]
+    /// Bytes handed out and not freed.
+    private(set) var liveBytes: Int = 0
+
+    init() {
+        capacityUnits = 64
+        guard let memory = realloc(nil, Int(capacityUnits) * 16) else { preconditionFailure("out of memory") }
+        base = memory
+        base.initializeMemory(as: UInt8.self, repeating: 0, count: 16)
+        freeHeads = [UInt32](repeating: 0, count: Arena.exactClasses + 1 + 33)
+    }
+
+    deinit { free(base) }
+
+    /// Bytes the slot holds from the system.
+    var reservedBytes: Int { Int(capacityUnits) * 16 }
+
+    @inline(__always)
+    func pointer(_ ref: UInt32) -> UnsafeMutableRawPointer { base + Int(ref) &* 16 }
+
+    /// Units a block of so many bytes takes, and its class.
+    @inline(__always)
+    private static func sizing(_ bytes: Int) -> (units: UInt32, list: Int) {
+        let units = UInt32(truncatingIfNeeded: (bytes &+ 15) &>> 4)
+        if units <= UInt32(exactClasses) { return (units, Int(units)) }
+        let power = 32 - (units &- 1).leadingZeroBitCount
+        return (1 &<< UInt32(power), exactClasses + power)
+    }
+
+    /// A block of at least `bytes` bytes; its content is undefined.
+    mutating func allocate(bytes: Int) -> UInt32 {
+        let (units, list) = Arena.sizing(bytes)
+        liveBytes &+= Int(units) &* 16
+        let first = freeHeads[list]
+        if first != 0 {
+            freeHeads[list] = pointer(first).load(as: UInt32.self)
+            return first
+        }
+        if capacityUnits &- usedUnits < units { grow(by: units) }
+        let ref = usedUnits
+        usedUnits &+= units
+        return ref
+    }
+
+    /// Gives back a block that was asked for with the same number of bytes.
+    mutating func release(_ ref: UInt32, bytes: Int) {
+        let (units, list) = Arena.sizing(bytes)
+        liveBytes &-= Int(units) &* 16
+        pointer(ref).storeBytes(of: freeHeads[list], as: UInt32.self)
+        freeHeads[list] = ref
+    }
+
+    private mutating func grow(by units: UInt32) {
+        // Half as much again: the system moves the pages of large blocks without copying them.
+        let wanted = max(UInt64(capacityUnits) + UInt64(units), UInt64(capacityUnits) + UInt64(capacityUnits) / 2)
+        precondition(wanted < UInt64(UInt32.max), "a slot's state has reached 64 GiB")
+        guard let moved = realloc(base, Int(wanted) * 16) else { preconditionFailure("out of memory") }
+        base = moved
+        capacityUnits = UInt32(wanted)
+    }
+}

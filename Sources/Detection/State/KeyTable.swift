@@ -1,0 +1,85 @@
+import func Glibc.calloc
+import func Glibc.free
+
+/// Key hash → block in the slot's arena: open addressing, linear probing, deletion by shifting back.
+///
+/// 16 bytes a bucket, at most two thirds full. Keys are seeded 64-bit hashes, never 0. The order of the buckets never reaches an output.
+struct KeyTable: ~Copyable {
+    struct Bucket {
+        var key: UInt64
+        var ref: UInt32
+        var unused: UInt32
+    }
+
+    private(set) var buckets: UnsafeMutablePointer<Bucket>
+    private(set) var mask: Int
+    private(set) var count = 0
+
+    init() {
+        mask = 15
+        buckets = KeyTable.make(16)
+    }
+
+    deinit { free(buckets) }
+
+    var bytes: Int { (mask + 1) * MemoryLayout<Bucket>.stride }
+
+    private static func make(_ capacity: Int) -> UnsafeMutablePointer<Bucket> {
+        guard let memory = calloc(capacity, MemoryLayout<Bucket>.stride) else { preconditionFailure("out of memory") }
+        return memory.bindMemory(to: Bucket.self, capacity: capacity)
+    }
+
+    /// The slot took the low bits of the hash (``SlotCount``), so buckets are chosen by others.
+    @inline(__always)
+    private func home(_ key: UInt64) -> Int { Int(truncatingIfNeeded: key &>> 12) & mask }
+
+    /// The block of a key, or 0.
+    @inline(__always)
+    func find(_ key: UInt64) -> UInt32 {
+        var at = home(key)
+        while true {
+            let bucket = buckets[at]
+            if bucket.key == key { return bucket.ref }
+            if bucket.key == 0 { return 0 }
+            at = (at &+ 1) & mask
+        }
+    }
+
+    /// Adds a key that ``find(_:)`` did not find.
+    mutating func insert(_ key: UInt64, _ ref: UInt32) {
+        if (count &+ 1) &* 3 > (mask &+ 1) &* 2 { grow() }
+        var at = home(key)
+        while buckets[at].key != 0 { at = (at &+ 1) & mask }
+        buckets[at] = Bucket(key: key, ref: ref, unused: 0)
+        count &+= 1
+    }
+
+    /// Removes the key in a bucket; later keys of its run move up, possibly into this very bucket.
+    mutating func remove(at index: Int) {
+        var hole = index
+        var at = (hole &+ 1) & mask
+        while buckets[at].key != 0 {
+            let distance = (at &- home(buckets[at].key)) & mask
+            if distance >= (at &- hole) & mask {
+                buckets[hole] = buckets[at]
+                hole = at
+            }
+            at = (at &+ 1) & mask
+        }
+        buckets[hole] = Bucket(key: 0, ref: 0, unused: 0)
+        count &-= 1
+    }
+
+    private mutating func grow() {
+        let old = buckets
+        let oldCapacity = mask &+ 1
+        buckets = KeyTable.make(oldCapacity * 2)
+        mask = oldCapacity * 2 - 1
+        for i in 0..<oldCapacity where old[i].key != 0 {
+            var at = home(old[i].key)
+            while buckets[at].key != 0 { at = (at &+ 1) & mask }
+            buckets[at] = old[i]
+        }
+        free(old)
+    }
+}

@@ -1,0 +1,419 @@
+public import RuleLanguage
+
+/// How a rule set's features are kept: which keys, which streams of events per key, which windows over a stream.
+///
+/// - A **key table** holds one record per distinct key of one kind (account; device and coupon; …). Features with the same kind of key share it.
+/// - A **stream** is the sequence of counted events of one key: one event type, one filter, and only events that have the argument when it
+///   may be missing. All windows and aggregates over the same stream share one ring of entries.
+/// - A **touch** is one visit of an event to one key: the streams it is added to and those it reads.
+///
+/// ## Layout of a stream's state, in the slot's arena
+/// ```
+/// 0   u32 ring       block of the entries, 0 while there are none
+/// 4   u32 capacity   entries the ring has room for, a power of two
+/// 8   u32 base       position of the oldest entry kept; positions count up for ever and wrap
+/// 12  u32 tail       position behind the newest entry
+/// 16  i64 time       event time the heads stand at
+/// 24  u32 heads      one per window: position of the oldest entry inside it
+///     u32 live       per distinct window: entries inside it that no later entry repeats
+///     u32 front      per min/max window: position of the extreme
+///     u32 map, u32 capacity, u32 used     per distinct column: value → newest position, from 16 live entries on
+///     i64 sum        per sum/avg window of integers; 16-byte fixed-point sums (10^-6) for doubles
+/// ```
+/// ## Layout of an entry
+/// ```
+/// 0   i64 time
+/// 8   u64 value      per column
+///     u32 link       per distinct column: distance back to the previous entry with this value, top bit: a later entry repeats it
+///     u32 older, u32 newer     per min or max column: its neighbours in the chain of entries that nothing later beats
+///     u32 text       per string column of first/last: block with the text
+/// ```
+/// The sliding distinct by "repeated later" links is exact for any number of windows over one ring. The chain is the monotone queue of the
+/// sliding minimum, kept inside the ring so that a step can be undone.
+public struct WindowPlan: Sendable {
+    struct Accumulator: Sendable {
+        enum Kind: UInt8, Sendable { case sum, fixedSum, live, extreme }
+        var kind: Kind
+        /// In the stream's state.
+        var offset: Int
+        /// Of the value in the entry.
+        var value: Int
+        /// Of the link in the entry (distinct: its link; extreme: `older`).
+        var link: Int
+        /// Index of the distinct or extreme column.
+        var column: Int
+    }
+
+    struct Window: Sendable {
+        var milliseconds: Int64
+        /// Of the head in the stream's state.
+        var head: Int
+        var accumulators: Range<Int>
+    }
+
+    struct Column: Sendable {
+        var source: ValueSource
+        var isDouble: Bool
+        var isText: Bool
+        /// Of the value in the entry.
+        var value: Int
+        /// Of the text block in the entry, or -1.
+        var text: Int
+    }
+
+    struct DistinctColumn: Sendable {
+        var value: Int
+        var link: Int
+        /// Of map, capacity, used in the stream's state.
+        var map: Int
+    }
+
+    struct ExtremeColumn: Sendable {
+        var value: Int
+        var older: Int
+        var newer: Int
+        var isMaximum: Bool
+        var isDouble: Bool
+    }
+
+    struct Output: Sendable {
+        enum Kind: UInt8, Sendable {
+            case count, sum, fixedSum, average, fixedAverage, live, extreme, first, last, firstText, lastText
+        }
+        var kind: Kind
+        var window: Int
+        /// Of the accumulator in the stream's state.
+        var offset: Int
+        /// Of the value and of the text block in the entry.
+        var value: Int
+        var text: Int
+        /// Slot in the feature row.
+        var column: Int
+        var excludesCurrent: Bool
+    }
+
+    struct Stream: Sendable {
+        var table: Int
+        /// Index among the streams of its table.
+        var index: Int
+        var event: Int
+        var filter: Program?
+        var columns: [Column] = []
+        var windows: [Window] = []
+        var accumulators: [Accumulator] = []
+        var distinct: [DistinctColumn] = []
+        var extremes: [ExtremeColumn] = []
+        var stateBytes = 0
+        var entryBytes = 0
+        var longest: Int64 = 0
+        /// Columns whose absence keeps an event out of the stream.
+        var requiredColumns: [Int] = []
+    }
+
+    struct Touch: Sendable {
+        var table: Int
+        var keys: [ValueSource]
+        var keyIsText: [Bool]
+        /// In ascending stream order: the stream, whether the event is added to it, what is read from it.
+        var visits: [Visit]
+    }
+
+    struct Visit: Sendable {
+        var stream: Int
+        var adds: Bool
+        /// What is read before and after the event itself is added.
+        var excluding: [Output]
+        var including: [Output]
+    }
+
+    struct Table: Sendable {
+        /// Kinds of the key's parts, for people.
+        var name: String
+        var streams: [Int] = []
+        /// Longest window over any of its streams.
+        var longest: Int64 = 0
+    }
+
+    /// Most argument columns an entry carries.
+    static let columnsPerStream = 32
+
+    var streams: [Stream] = []
+    var tables: [Table] = []
+    /// Per event type.
+    var touches: [[Touch]]
+    /// Slots of a feature row.
+    public let rowWidth: Int
+    let hash: TextHash
+
+    /// Plans the features of a rule set.
+    ///
+    /// - Parameters:
+    ///   - features: with their columns assigned.
+    ///   - events: the topology's event types, in order.
+    ///   - rowWidth: slots of a feature row.
+    public init(features: [Feature], events: [EventSchema], rowWidth: Int, hash: TextHash) {
+        self.rowWidth = rowWidth
+        self.hash = hash
+        touches = [[Touch]](repeating: [], count: events.count)
+        var tableByName: [String: Int] = [:]
+        var streamByName: [String: Int] = [:]
+        // Features of one stream, to lay it out when all are known.
+        var members: [[(feature: Feature, column: Int?)]] = []
+        var streamOfFeature: [Int] = []
+
+        for feature in features {
+            let schema = events[feature.event]
+            let kind = feature.countedKeys.map { schema.fields[$0].entity ?? schema.fields[$0].name }.joined(
+                separator: ", ")
+            let table: Int
+            if let known = tableByName[kind] {
+                table = known
+            } else {
+                table = tables.count
+                tableByName[kind] = table
+                tables.append(Table(name: kind))
+            }
+            let argument = feature.argumentText
+            let optional = WindowPlan.mayBeMissing(feature.argument, schema)
+            let keyFields = feature.countedKeys.map(String.init).joined(separator: ",")
+            var streamName = "\(table)|\(feature.event)|\(keyFields)|\(feature.filterText)|\(optional ? argument : "")"
+            // A stream that is full goes on in a second one.
+            while let full = streamByName[streamName], streams[full].columns.count >= WindowPlan.columnsPerStream {
+                streamName += "+"
+            }
+            let stream: Int
+            if let known = streamByName[streamName] {
+                stream = known
+            } else {
+                stream = streams.count
+                streamByName[streamName] = stream
+                var new = Stream(table: table, index: tables[table].streams.count, event: feature.event)
+                new.filter = feature.filter
+                streams.append(new)
+                members.append([])
+                tables[table].streams.append(stream)
+            }
+            var column: Int?
+            if let source = feature.argument, feature.function != .count {
+                let keepsText =
+                    feature.argumentType == .string && (feature.function == .first || feature.function == .last)
+                if let known = members[stream].first(where: {
+                    $0.column != nil && $0.feature.argumentText == argument
+                })?.column {
+                    column = known
+                    if keepsText { streams[stream].columns[known].isText = true }
+                } else {
+                    column = streams[stream].columns.count
+                    streams[stream].columns.append(
+                        Column(
+                            source: source, isDouble: feature.argumentType == .double, isText: keepsText, value: 0,
+                            text: -1))
+                    if optional { streams[stream].requiredColumns.append(streams[stream].columns.count - 1) }
+                }
+            }
+            members[stream].append((feature, column))
+            streamOfFeature.append(stream)
+        }
+
+        var outputs = [Output?](repeating: nil, count: features.count)
+        var cursor = [Int](repeating: 0, count: streams.count)
+        for s in streams.indices {
+            let made = WindowPlan.layOut(&streams[s], members[s])
+            for f in features.indices where streamOfFeature[f] == s {
+                outputs[f] = made[cursor[s]]
+                cursor[s] += 1
+            }
+            tables[streams[s].table].longest = max(tables[streams[s].table].longest, streams[s].longest)
+        }
+
+        for e in events.indices {
+            for (f, feature) in features.enumerated() {
+                let stream = streamOfFeature[f]
+                let keyIsText = feature.countedKeys.map { events[feature.event].fields[$0].type == .string }
+                if feature.event == e {
+                    add(
+                        event: e, keys: feature.countedKeys.map { .field($0) }, keyIsText, stream: stream, adds: true,
+                        output: nil)
+                }
+                if let keys = feature.readers[e] {
+                    add(event: e, keys: keys, keyIsText, stream: stream, adds: false, output: outputs[f])
+                }
+            }
+            for t in touches[e].indices { touches[e][t].visits.sort { $0.stream < $1.stream } }
+        }
+    }
+
+    private mutating func add(
+        event: Int, keys: [ValueSource], _ keyIsText: [Bool], stream: Int, adds: Bool, output: Output?
+    ) {
+        let table = streams[stream].table
+        let at: Int
+        if let known = touches[event].firstIndex(where: { $0.table == table && WindowPlan.same($0.keys, keys) }) {
+            at = known
+        } else {
+            at = touches[event].count
+            touches[event].append(Touch(table: table, keys: keys, keyIsText: keyIsText, visits: []))
+        }
+        let visit: Int
+        if let known = touches[event][at].visits.firstIndex(where: { $0.stream == stream }) {
+            visit = known
+        } else {
+            visit = touches[event][at].visits.count
+            touches[event][at].visits.append(Visit(stream: stream, adds: false, excluding: [], including: []))
+        }
+        if adds { touches[event][at].visits[visit].adds = true }
+        guard let output else { return }
+        if output.excludesCurrent {
+            touches[event][at].visits[visit].excluding.append(output)
+        } else {
+            touches[event][at].visits[visit].including.append(output)
+        }
+    }
+
+    /// Fixes the offsets of a stream's state and entries; answers the outputs of its features in their order.
+    private static func layOut(_ stream: inout Stream, _ members: [(feature: Feature, column: Int?)]) -> [Output] {
+        var entry = 8
+        for c in stream.columns.indices {
+            stream.columns[c].value = entry
+            entry += 8
+        }
+        var state = 24
+        for (feature, _) in members
+        where !stream.windows.contains(where: { $0.milliseconds == feature.windowMilliseconds }) {
+            stream.windows.append(Window(milliseconds: feature.windowMilliseconds, head: 0, accumulators: 0..<0))
+        }
+        stream.windows.sort { $0.milliseconds < $1.milliseconds }
+        stream.longest = stream.windows.last?.milliseconds ?? 0
+        for w in stream.windows.indices {
+            stream.windows[w].head = state
+            state += 4
+        }
+
+        // Links per column, in a fixed order.
+        var distinctOf: [Int: Int] = [:]
+        var extremeOf: [String: Int] = [:]
+        for (feature, column) in members {
+            guard let column else { continue }
+            let value = stream.columns[column].value
+            switch feature.function {
+            case .distinct where distinctOf[column] == nil:
+                distinctOf[column] = stream.distinct.count
+                stream.distinct.append(DistinctColumn(value: value, link: entry, map: state))
+                entry += 4
+                state += 12
+            case .min, .max:
+                let name = "\(column)|\(feature.function)"
+                if extremeOf[name] == nil {
+                    extremeOf[name] = stream.extremes.count
+                    stream.extremes.append(
+                        ExtremeColumn(
+                            value: value, older: entry, newer: entry + 4, isMaximum: feature.function == .max,
+                            isDouble: stream.columns[column].isDouble))
+                    entry += 8
+                }
+            default: break
+            }
+        }
+        for c in stream.columns.indices where stream.columns[c].isText {
+            stream.columns[c].text = entry
+            entry += 4
+        }
+        stream.entryBytes = (entry + 7) & ~7
+
+        // Accumulators window by window; first the 4-byte ones, then the sums on their alignment.
+        struct Wanted: Hashable {
+            var window: Int
+            var kind: Accumulator.Kind
+            var index: Int
+        }
+        func wanted(_ feature: Feature, _ column: Int?) -> Wanted? {
+            guard let column,
+                let window = stream.windows.firstIndex(where: { $0.milliseconds == feature.windowMilliseconds })
+            else {
+                return nil
+            }
+            switch feature.function {
+            case .sum, .avg:
+                return Wanted(window: window, kind: stream.columns[column].isDouble ? .fixedSum : .sum, index: column)
+            case .distinct: return Wanted(window: window, kind: .live, index: distinctOf[column] ?? 0)
+            case .min, .max:
+                return Wanted(window: window, kind: .extreme, index: extremeOf["\(column)|\(feature.function)"] ?? 0)
+            case .count, .first, .last: return nil
+            }
+        }
+        var offsets: [Wanted: Int] = [:]
+        for kind in [Accumulator.Kind.live, .extreme, .sum, .fixedSum] {
+            let size = kind == .fixedSum ? 16 : kind == .sum ? 8 : 4
+            for (feature, column) in members {
+                guard let need = wanted(feature, column), need.kind == kind, offsets[need] == nil else { continue }
+                state = (state + size - 1) & ~(size - 1)
+                offsets[need] = state
+                state += size
+            }
+        }
+        stream.stateBytes = (state + 7) & ~7
+        for w in stream.windows.indices {
+            let start = stream.accumulators.count
+            var seen: Set<Wanted> = []
+            for (feature, column) in members {
+                guard let need = wanted(feature, column), need.window == w, seen.insert(need).inserted,
+                    let offset = offsets[need]
+                else {
+                    continue
+                }
+                let value =
+                    switch need.kind {
+                    case .sum, .fixedSum: stream.columns[need.index].value
+                    case .live: stream.distinct[need.index].value
+                    case .extreme: stream.extremes[need.index].value
+                    }
+                let link =
+                    switch need.kind {
+                    case .sum, .fixedSum: 0
+                    case .live: stream.distinct[need.index].link
+                    case .extreme: stream.extremes[need.index].older
+                    }
+                stream.accumulators.append(
+                    Accumulator(kind: need.kind, offset: offset, value: value, link: link, column: need.index))
+            }
+            stream.windows[w].accumulators = start..<stream.accumulators.count
+        }
+
+        return members.map { feature, column in
+            let window = stream.windows.firstIndex { $0.milliseconds == feature.windowMilliseconds } ?? 0
+            let isDouble = column.map { stream.columns[$0].isDouble } ?? false
+            let offset = wanted(feature, column).flatMap { offsets[$0] } ?? 0
+            let value = column.map { stream.columns[$0].value } ?? 0
+            let text = column.map { stream.columns[$0].text } ?? -1
+            let kind: Output.Kind =
+                switch feature.function {
+                case .count: .count
+                case .sum: isDouble ? .fixedSum : .sum
+                case .avg: isDouble ? .fixedAverage : .average
+                case .distinct: .live
+                case .min, .max: .extreme
+                case .first: text >= 0 ? .firstText : .first
+                case .last: text >= 0 ? .lastText : .last
+                }
+            return Output(
+                kind: kind, window: window, offset: offset, value: value, text: text, column: feature.column,
+                excludesCurrent: feature.excludesCurrent)
+        }
+    }
+
+    private static func same(_ a: [ValueSource], _ b: [ValueSource]) -> Bool {
+        guard a.count == b.count else { return false }
+        for (x, y) in zip(a, b) {
+            guard case .field(let i) = x, case .field(let j) = y, i == j else { return false }
+        }
+        return true
+    }
+
+    private static func mayBeMissing(_ source: ValueSource?, _ schema: EventSchema) -> Bool {
+        switch source {
+        case nil: false
+        case .field(let index): !schema.fields[index].isRequired
+        case .program: true
+        }
+    }
+}

@@ -1,0 +1,161 @@
+import RuleLanguage
+
+/// A window plan as the hot loop wants it: plain memory without reference counts, built once and then only read.
+///
+/// `@unchecked Sendable`: nothing is written after `init`, so threads may share it.
+final class WindowProgram: @unchecked Sendable {
+    /// One stream; see ``WindowPlan`` for the layouts the offsets point into.
+    struct Stream {
+        var windows: UnsafePointer<WindowPlan.Window>
+        var windowCount: Int
+        var accumulators: UnsafePointer<WindowPlan.Accumulator>
+        var columns: UnsafePointer<Column>
+        var columnCount: Int
+        var distinct: UnsafePointer<WindowPlan.DistinctColumn>
+        var distinctCount: Int
+        var extremes: UnsafePointer<WindowPlan.ExtremeColumn>
+        var extremeCount: Int
+        var hasTexts: Bool
+        /// Index in ``filters``, or -1.
+        var filter: Int
+        var stateBytes: Int
+        var entryBytes: Int
+        var longest: Int64
+    }
+
+    struct Column {
+        /// Slot of the field, or -1: then ``program`` is an index in ``arguments``.
+        var field: Int
+        var program: Int
+        var isRequired: Bool
+        var value: Int
+        var text: Int
+    }
+
+    struct Visit {
+        var stream: Int
+        /// Index of the stream in its table's key record.
+        var index: Int
+        var adds: Bool
+        var excluding: UnsafePointer<WindowPlan.Output>
+        var excludingCount: Int
+        var including: UnsafePointer<WindowPlan.Output>
+        var includingCount: Int
+    }
+
+    struct Touch {
+        var table: Int
+        var keys: UnsafePointer<Key>
+        var keyCount: Int
+        var visits: UnsafePointer<Visit>
+        var visitCount: Int
+    }
+
+    struct Key {
+        /// Slot of the field, or -1: then ``program`` is an index in ``keyPrograms``.
+        var field: Int
+        var program: Int
+        var isText: Bool
+    }
+
+    struct Table {
+        var streamCount: Int
+        var streams: UnsafePointer<Int>
+    }
+
+    let plan: WindowPlan
+    private(set) var streams: UnsafePointer<Stream>
+    private(set) var tables: UnsafePointer<Table>
+    let tableCount: Int
+    /// All touches, event type by event type.
+    private(set) var touches: UnsafePointer<Touch>
+    /// Per event type, its part of ``touches``.
+    let touchRanges: [Range<Int>]
+    private(set) var filters: [Program] = []
+    private(set) var arguments: [Program] = []
+    private(set) var keyPrograms: [Program] = []
+    private var owned: [UnsafeMutableRawPointer] = []
+
+    init(_ plan: WindowPlan) {
+        self.plan = plan
+        var filters: [Program] = []
+        var arguments: [Program] = []
+        var keyPrograms: [Program] = []
+        var owned: [UnsafeMutableRawPointer] = []
+        func keep<T>(_ items: [T]) -> UnsafePointer<T> {
+            let memory = UnsafeMutablePointer<T>.allocate(capacity: max(1, items.count))
+            memory.initialize(from: items, count: items.count)
+            owned.append(UnsafeMutableRawPointer(memory))
+            return UnsafePointer(memory)
+        }
+        let streams = plan.streams.map { stream in
+            var filter = -1
+            if let program = stream.filter {
+                filter = filters.count
+                filters.append(program)
+            }
+            let columns = stream.columns.indices.map { c -> Column in
+                let column = stream.columns[c]
+                var made = Column(
+                    field: -1, program: -1, isRequired: stream.requiredColumns.contains(c), value: column.value,
+                    text: column.text)
+                switch column.source {
+                case .field(let index): made.field = index
+                case .program(let program):
+                    made.program = arguments.count
+                    arguments.append(program)
+                }
+                return made
+            }
+            return Stream(
+                windows: keep(stream.windows), windowCount: stream.windows.count,
+                accumulators: keep(stream.accumulators),
+                columns: keep(columns), columnCount: columns.count, distinct: keep(stream.distinct),
+                distinctCount: stream.distinct.count, extremes: keep(stream.extremes),
+                extremeCount: stream.extremes.count,
+                hasTexts: stream.columns.contains { $0.text >= 0 }, filter: filter, stateBytes: stream.stateBytes,
+                entryBytes: stream.entryBytes, longest: stream.longest)
+        }
+        self.streams = keep(streams)
+        tables = keep(plan.tables.map { Table(streamCount: $0.streams.count, streams: keep($0.streams)) })
+        tableCount = plan.tables.count
+        var all: [Touch] = []
+        var ranges: [Range<Int>] = []
+        for touches in plan.touches {
+            let start = all.count
+            for touch in touches {
+                let keys = touch.keys.indices.map { k -> Key in
+                    var made = Key(field: -1, program: -1, isText: touch.keyIsText[k])
+                    switch touch.keys[k] {
+                    case .field(let index): made.field = index
+                    case .program(let program):
+                        made.program = keyPrograms.count
+                        keyPrograms.append(program)
+                    }
+                    return made
+                }
+                let visits = touch.visits.map { visit in
+                    Visit(
+                        stream: visit.stream, index: plan.streams[visit.stream].index, adds: visit.adds,
+                        excluding: keep(visit.excluding), excludingCount: visit.excluding.count,
+                        including: keep(visit.including),
+                        includingCount: visit.including.count)
+                }
+                all.append(
+                    Touch(
+                        table: touch.table, keys: keep(keys), keyCount: keys.count, visits: keep(visits),
+                        visitCount: visits.count))
+            }
+            ranges.append(start..<all.count)
+        }
+        precondition(all.count <= Int(UInt16.max), "too many distinct keys in one rule set")
+        self.touches = keep(all)
+        touchRanges = ranges
+        self.filters = filters
+        self.arguments = arguments
+        self.keyPrograms = keyPrograms
+        self.owned = owned
+    }
+
+    deinit { for memory in owned { memory.deallocate() } }
+}

@@ -1,0 +1,659 @@
+import RuleLanguage
+
+/// One visit of an event to one key, on its way to the key's slot: an exchange record, 16 bytes.
+struct KeyVisit {
+    var key: UInt64
+    /// Index of the event in the epoch.
+    var event: UInt32
+    /// Index in ``WindowProgram/touches``.
+    var touch: UInt16
+    var unused: UInt16 = 0
+}
+
+/// What a slot has done, for metrics; sums over slots.
+public struct WindowCounters: Sendable, Equatable {
+    /// Keys held, over all tables.
+    public var keys = 0
+    /// Entries dropped inside their window because a key reached its limit.
+    public var truncatedEntries = 0
+    /// Keys dropped inside their window because a table reached its limit.
+    public var evictedKeys = 0
+    /// Events counted in a key whose time had already moved on.
+    public var outOfOrder = 0
+
+    static func += (a: inout WindowCounters, b: WindowCounters) {
+        a.keys += b.keys
+        a.truncatedEntries += b.truncatedEntries
+        a.evictedKeys += b.evictedKeys
+        a.outOfOrder += b.outOfOrder
+    }
+}
+
+/// The windows of all keys of one slot: an arena and one table per kind of key. One thread at a time.
+struct WindowSlot: ~Copyable {
+    let program: WindowProgram
+    private var arena = Arena()
+    private let tables: UnsafeMutablePointer<KeyTable>
+    /// Most entries one key keeps per stream; the oldest go first.
+    private let entriesPerKey: UInt32
+    /// Most keys per table in this slot.
+    private let keysPerTable: Int
+    /// Where the sweep for expired keys goes on, per table.
+    private var sweepAt: [Int]
+    /// Values of the event being added, and entries taken out while an event is slipped in before them.
+    private let values: UnsafeMutablePointer<UInt64>
+    private var saved: UnsafeMutableRawPointer
+    private var savedCapacity = 4096
+    private(set) var counters = WindowCounters()
+    private let mapSeed: UInt64
+
+    init(_ program: WindowProgram, entriesPerKey: Int, keysPerTable: Int) {
+        self.program = program
+        // The sums' bound and 31-bit links rest on this.
+        self.entriesPerKey = UInt32(min(max(entriesPerKey, 1), 1 << 20))
+        self.keysPerTable = max(keysPerTable, 16)
+        tables = .allocate(capacity: max(1, program.tableCount))
+        for t in 0..<program.tableCount { (tables + t).initialize(to: KeyTable()) }
+        sweepAt = [Int](repeating: 0, count: program.tableCount)
+        values = .allocate(capacity: 96)
+        saved = .allocate(byteCount: savedCapacity, alignment: 16)
+        mapSeed = program.plan.hash.seed
+    }
+
+    deinit {
+        tables.deinitialize(count: program.tableCount)
+        tables.deallocate()
+        values.deallocate()
+        saved.deallocate()
+    }
+
+    /// Bytes held for keys, entries and tables.
+    var stateBytes: Int {
+        var total = arena.reservedBytes
+        for t in 0..<program.tableCount { total += tables[t].bytes }
+        return total
+    }
+
+    var keyCount: Int {
+        var total = 0
+        for t in 0..<program.tableCount { total += tables[t].count }
+        return total
+    }
+
+    // MARK: One epoch
+
+    /// Applies visits in order: adds the events, writes the features read into their rows.
+    ///
+    /// - Parameters:
+    ///   - watermark: entries that no window of an event at or after it can see are given back.
+    ///   - rows: the epoch's feature rows, `rowWidth` slots an event.
+    mutating func apply(
+        _ visits: UnsafeBufferPointer<KeyVisit>, events: UnsafePointer<Event>, rows: UnsafeMutablePointer<Slot>,
+        rowWidth: Int,
+        signals: UnsafePointer<Slot>, watermark: Int64, evaluator: inout Evaluator
+    ) {
+        // Blocks of visits whose look-ups do not depend on each other, so that their cache misses overlap.
+        let block = 16
+        var warm: UInt64 = 0
+        var start = 0
+        while start < visits.count {
+            let end = min(start + block, visits.count)
+            for i in start..<end {
+                let visit = visits[i]
+                let ref = tables[program.touches[Int(visit.touch)].table].find(visit.key)
+                warm &+= arena.pointer(ref).load(as: UInt64.self)
+            }
+            for i in start..<end {
+                let visit = visits[i]
+                let event = events[Int(visit.event)]
+                self.visit(
+                    program.touches[Int(visit.touch)], key: visit.key, event: event,
+                    row: rows + Int(visit.event) &* rowWidth,
+                    signals: signals, watermark: watermark, evaluator: &evaluator)
+            }
+            start = end
+        }
+        warmth = warm
+        sweep(visits.count, watermark: watermark)
+    }
+    /// Keeps the early loads of ``apply(_:events:rows:rowWidth:signals:watermark:evaluator:)`` from being optimised away.
+    private var warmth: UInt64 = 0
+
+    private mutating func visit(
+        _ touch: WindowProgram.Touch, key: UInt64, event: Event, row: UnsafeMutablePointer<Slot>,
+        signals: UnsafePointer<Slot>,
+        watermark: Int64, evaluator: inout Evaluator
+    ) {
+        let table = program.tables[touch.table]
+        var record = tables[touch.table].find(key)
+        let isDirect = table.streamCount == 1
+        for v in 0..<touch.visitCount {
+            let visit = touch.visits[v]
+            let stream = program.streams[visit.stream]
+            var state: UInt32 = 0
+            if record != 0 {
+                state =
+                    isDirect ? record : arena.pointer(record).load(fromByteOffset: visit.index &* 4, as: UInt32.self)
+            }
+            let adds = visit.adds && gather(stream, event, row, signals, &evaluator)
+            if state == 0 {
+                guard adds else {
+                    empty(visit.excluding, visit.excludingCount, row)
+                    empty(visit.including, visit.includingCount, row)
+                    continue
+                }
+                if record == 0 {
+                    if tables[touch.table].count >= keysPerTable { evict(touch.table, watermark: watermark) }
+                    if !isDirect {
+                        record = arena.allocate(bytes: table.streamCount * 4)
+                        (arena.pointer(record)).initializeMemory(
+                            as: UInt8.self, repeating: 0, count: table.streamCount * 4)
+                        tables[touch.table].insert(key, record)
+                    }
+                }
+                state = arena.allocate(bytes: stream.stateBytes)
+                arena.pointer(state).initializeMemory(as: UInt8.self, repeating: 0, count: stream.stateBytes)
+                arena.pointer(state).storeBytes(of: event.time, toByteOffset: 16, as: Int64.self)
+                if isDirect {
+                    record = state
+                    tables[touch.table].insert(key, record)
+                } else {
+                    arena.pointer(record).storeBytes(of: state, toByteOffset: visit.index &* 4, as: UInt32.self)
+                }
+            }
+            let stateTime = arena.pointer(state).load(fromByteOffset: 16, as: Int64.self)
+            if event.time >= stateTime {
+                WindowStream(stream, state: arena.pointer(state), arena: arena).advance(to: event.time)
+                retire(stream, state, before: watermark &- stream.longest)
+                if visit.excludingCount > 0 {
+                    WindowStream(stream, state: arena.pointer(state), arena: arena)
+                        .read(visit.excluding, visit.excludingCount, row, arena: arena)
+                }
+                if adds { push(stream, state, time: event.time, text: event.text) }
+                let moved = WindowStream(stream, state: arena.pointer(state), arena: arena)
+                moved.time = event.time
+                moved.read(visit.including, visit.includingCount, row, arena: arena)
+            } else {
+                late(stream, state, visit, adds: adds, event: event, row: row, stateTime: stateTime)
+            }
+        }
+    }
+
+    /// Evaluates filter and columns of an event; answers whether it belongs to the stream.
+    @inline(__always)
+    private func gather(
+        _ stream: WindowProgram.Stream, _ event: Event, _ row: UnsafeMutablePointer<Slot>,
+        _ signals: UnsafePointer<Slot>,
+        _ evaluator: inout Evaluator
+    ) -> Bool {
+        if stream.filter >= 0 {
+            let input = EvaluationInput(
+                fields: event.fields, features: UnsafePointer(row), signals: signals, text: event.text,
+                lists: event.lists)
+            guard evaluator.isTrue(program.filters[stream.filter], input) else { return false }
+        }
+        for c in 0..<stream.columnCount {
+            let column = stream.columns[c]
+            let slot: Slot
+            if column.field >= 0 {
+                slot = event.fields[column.field]
+            } else {
+                let input = EvaluationInput(
+                    fields: event.fields, features: UnsafePointer(row), signals: signals, text: event.text,
+                    lists: event.lists)
+                slot = evaluator.evaluate(program.arguments[column.program], input)
+            }
+            if column.isRequired {
+                if slot.isMissing { return false }
+            }
+            values[c] = slot.bits
+            if column.text >= 0 { values[32 + c] = slot.aux }
+        }
+        return true
+    }
+
+    private func empty(_ outputs: UnsafePointer<WindowPlan.Output>, _ count: Int, _ row: UnsafeMutablePointer<Slot>) {
+        for o in 0..<count {
+            switch outputs[o].kind {
+            case .count, .sum, .live: row[outputs[o].column] = Slot(Int64(0))
+            case .fixedSum: row[outputs[o].column] = Slot(0.0)
+            default: row[outputs[o].column] = .missing
+            }
+        }
+    }
+
+    // MARK: Adding and giving back
+
+    /// Adds the gathered values as the newest entry.
+    @inline(__always)
+    private mutating func push(_ stream: WindowProgram.Stream, _ state: UInt32, time: Int64, text: UnsafePointer<UInt8>)
+    {
+        makeRoom(stream, state)
+        if stream.hasTexts { storeTexts(stream, text) }
+        let at = WindowStream(stream, state: arena.pointer(state), arena: arena)
+        let entry = at.entry(at.tail)
+        entry.storeBytes(of: time, as: Int64.self)
+        for c in 0..<stream.columnCount {
+            let column = stream.columns[c]
+            entry.storeBytes(of: values[c], toByteOffset: column.value, as: UInt64.self)
+            if column.text >= 0 {
+                entry.storeBytes(of: UInt32(values[64 + c]), toByteOffset: column.text, as: UInt32.self)
+            }
+        }
+        finishPush(stream, state)
+    }
+
+    /// Links and counts the entry whose time and values stand at the tail.
+    @inline(__always)
+    private mutating func finishPush(_ stream: WindowProgram.Stream, _ state: UInt32) {
+        for d in 0..<stream.distinctCount { link(stream, state, stream.distinct[d]) }
+        let at = WindowStream(stream, state: arena.pointer(state), arena: arena)
+        if stream.extremeCount > 0 { at.chain() }
+        at.enter()
+    }
+
+    /// Copies the event's texts into blocks of their own; their references go to `values[64...]`.
+    private mutating func storeTexts(_ stream: WindowProgram.Stream, _ text: UnsafePointer<UInt8>) {
+        for c in 0..<stream.columnCount where stream.columns[c].text >= 0 {
+            let slot = Slot(bits: values[c], aux: values[32 + c])
+            let isEvent = slot.textBank == TextBank.event.rawValue
+            var length = isEvent ? min(slot.textLength, WindowStream.textBytes) : 0
+            // Never cut inside a character.
+            while length < slot.textLength, length > 0, text[slot.textOffset + length] & 0xC0 == 0x80 { length -= 1 }
+            let block = arena.allocate(bytes: WindowStream.textBytes + 4)
+            arena.pointer(block).storeBytes(of: UInt32(length), as: UInt32.self)
+            (arena.pointer(block) + 4).copyMemory(from: text + slot.textOffset, byteCount: length)
+            values[64 + c] = UInt64(block)
+        }
+    }
+
+    /// Makes room for one entry at the tail: a larger ring, or the oldest entry's place when the key is at its limit.
+    @inline(__always)
+    private mutating func makeRoom(_ stream: WindowProgram.Stream, _ state: UInt32) {
+        let header = arena.pointer(state)
+        let capacity = header.load(fromByteOffset: 4, as: UInt32.self)
+        let base = header.load(fromByteOffset: 8, as: UInt32.self)
+        let tail = header.load(fromByteOffset: 12, as: UInt32.self)
+        if tail &- base < capacity { return }
+        grow(stream, state, capacity: capacity, base: base, tail: tail)
+    }
+
+    private mutating func grow(
+        _ stream: WindowProgram.Stream, _ state: UInt32, capacity: UInt32, base: UInt32, tail: UInt32
+    ) {
+        if tail &- base >= entriesPerKey {
+            counters.truncatedEntries += 1
+            retireOldest(stream, state)
+            return
+        }
+        let old = arena.pointer(state).load(as: UInt32.self)
+        let room = capacity == 0 ? 2 : capacity * 2
+        let ring = arena.allocate(bytes: Int(room) * stream.entryBytes)
+        let to = arena.pointer(ring)
+        if capacity > 0 {
+            let from = arena.pointer(old)
+            var position = base
+            while position != tail {
+                (to + Int(position & (room &- 1)) * stream.entryBytes).copyMemory(
+                    from: from + Int(position & (capacity &- 1)) * stream.entryBytes, byteCount: stream.entryBytes)
+                position &+= 1
+            }
+            arena.release(old, bytes: Int(capacity) * stream.entryBytes)
+        }
+        arena.pointer(state).storeBytes(of: ring, as: UInt32.self)
+        arena.pointer(state).storeBytes(of: room, toByteOffset: 4, as: UInt32.self)
+    }
+
+    /// Gives back entries at or before `bound`; every window has left them.
+    @inline(__always)
+    private mutating func retire(_ stream: WindowProgram.Stream, _ state: UInt32, before bound: Int64) {
+        while true {
+            let at = WindowStream(stream, state: arena.pointer(state), arena: arena)
+            let base = at.base
+            if base == at.tail || at.timeOf(base) > bound { return }
+            retireOldest(stream, state)
+        }
+    }
+
+    private mutating func retireOldest(_ stream: WindowProgram.Stream, _ state: UInt32) {
+        let at = WindowStream(stream, state: arena.pointer(state), arena: arena)
+        let base = at.base
+        let entry = at.entry(base)
+        for d in 0..<stream.distinctCount {
+            let column = stream.distinct[d]
+            if at.word(column.map) != 0,
+                entry.load(fromByteOffset: column.link, as: UInt32.self) & WindowStream.repeated == 0
+            {
+                eraseFromMap(at.state, column, entry.load(fromByteOffset: column.value, as: UInt64.self))
+            }
+        }
+        if stream.hasTexts {
+            for c in 0..<stream.columnCount where stream.columns[c].text >= 0 {
+                arena.release(
+                    entry.load(fromByteOffset: stream.columns[c].text, as: UInt32.self),
+                    bytes: WindowStream.textBytes + 4)
+            }
+        }
+        at.dropOldest()
+        at.base = base &+ 1
+    }
+
+    /// Slips an event in before entries that are newer than it, and reads its windows as of its own time.
+    ///
+    /// The newer entries are undone, the heads move back, the event is added and read, and the newer entries are added again: the same
+    /// moves as in order, so the result is exact. Cost: the entries between.
+    private mutating func late(
+        _ stream: WindowProgram.Stream, _ state: UInt32, _ visit: WindowProgram.Visit, adds: Bool, event: Event,
+        row: UnsafeMutablePointer<Slot>, stateTime: Int64
+    ) {
+        counters.outOfOrder += 1
+        var count = 0
+        while true {
+            let at = WindowStream(stream, state: arena.pointer(state), arena: arena)
+            if at.tail == at.base || at.timeOf(at.tail &- 1) <= event.time { break }
+            if (count + 1) * stream.entryBytes > savedCapacity {
+                let larger = UnsafeMutableRawPointer.allocate(byteCount: savedCapacity * 2, alignment: 16)
+                larger.copyMemory(from: saved, byteCount: savedCapacity)
+                saved.deallocate()
+                saved = larger
+                savedCapacity *= 2
+            }
+            (saved + count * stream.entryBytes).copyMemory(from: at.entry(at.tail &- 1), byteCount: stream.entryBytes)
+            unlinkNewest(stream, state)
+            WindowStream(stream, state: arena.pointer(state), arena: arena).undoNewest()
+            count += 1
+        }
+        let back = WindowStream(stream, state: arena.pointer(state), arena: arena)
+        back.retreat(to: event.time)
+        back.read(visit.excluding, visit.excludingCount, row, arena: arena)
+        if adds { push(stream, state, time: event.time, text: event.text) }
+        WindowStream(stream, state: arena.pointer(state), arena: arena).read(
+            visit.including, visit.includingCount, row, arena: arena)
+        while count > 0 {
+            count -= 1
+            makeRoom(stream, state)
+            let at = WindowStream(stream, state: arena.pointer(state), arena: arena)
+            at.entry(at.tail).copyMemory(from: saved + count * stream.entryBytes, byteCount: stream.entryBytes)
+            finishPush(stream, state)
+        }
+        WindowStream(stream, state: arena.pointer(state), arena: arena).advance(to: stateTime)
+    }
+
+    // MARK: Distinct values
+
+    /// Finds the previous entry with the tail entry's value, links both, and remembers the newest position.
+    @inline(__always)
+    private mutating func link(_ stream: WindowProgram.Stream, _ state: UInt32, _ column: WindowPlan.DistinctColumn) {
+        let at = WindowStream(stream, state: arena.pointer(state), arena: arena)
+        let tail = at.tail
+        let entry = at.entry(tail)
+        let value = entry.load(fromByteOffset: column.value, as: UInt64.self)
+        var distance: UInt32 = 0
+        if at.word(column.map) == 0 {
+            let kept = tail &- at.base
+            if kept >= WindowStream.scanLimit {
+                buildMap(stream, state, column)
+                return link(stream, state, column)
+            }
+            var back: UInt32 = 1
+            while back <= kept {
+                let other = at.entry(tail &- back)
+                if other.load(fromByteOffset: column.value, as: UInt64.self) == value {
+                    distance = back
+                    break
+                }
+                back &+= 1
+            }
+        } else {
+            distance = exchangeInMap(state, column, value, tail)
+            // The map may have moved the arena.
+            let again = WindowStream(stream, state: arena.pointer(state), arena: arena)
+            again.entry(tail).storeBytes(of: distance, toByteOffset: column.link, as: UInt32.self)
+            if distance != 0 { markRepeated(again, tail &- distance, column) }
+            return
+        }
+        entry.storeBytes(of: distance, toByteOffset: column.link, as: UInt32.self)
+        if distance != 0 { markRepeated(at, tail &- distance, column) }
+    }
+
+    @inline(__always)
+    private func markRepeated(_ at: WindowStream, _ position: UInt32, _ column: WindowPlan.DistinctColumn) {
+        let entry = at.entry(position)
+        let link = entry.load(fromByteOffset: column.link, as: UInt32.self)
+        entry.storeBytes(of: link | WindowStream.repeated, toByteOffset: column.link, as: UInt32.self)
+    }
+
+    /// Before the newest entry is undone: its value's newest position becomes the previous one.
+    private mutating func unlinkNewest(_ stream: WindowProgram.Stream, _ state: UInt32) {
+        for d in 0..<stream.distinctCount {
+            let column = stream.distinct[d]
+            let at = WindowStream(stream, state: arena.pointer(state), arena: arena)
+            guard at.word(column.map) != 0 else { continue }
+            let newest = at.tail &- 1
+            let entry = at.entry(newest)
+            let value = entry.load(fromByteOffset: column.value, as: UInt64.self)
+            let distance = entry.load(fromByteOffset: column.link, as: UInt32.self)
+            if distance != 0, distance <= newest &- at.base {
+                _ = exchangeInMap(state, column, value, newest &- distance)
+            } else {
+                eraseFromMap(at.state, column, value)
+            }
+        }
+    }
+
+    // The map of a distinct column: 16-byte cells {u64 value, u32 position, u32 used}, linear probing, at most three quarters full.
+
+    @inline(__always)
+    private func mapHome(_ value: UInt64, _ mask: Int) -> Int {
+        let product = (value ^ mapSeed).multipliedFullWidth(by: 0x9E37_79B9_7F4A_7C15)
+        return Int(truncatingIfNeeded: product.high ^ product.low) & mask
+    }
+
+    private mutating func buildMap(_ stream: WindowProgram.Stream, _ state: UInt32, _ column: WindowPlan.DistinctColumn)
+    {
+        makeMap(state, column, capacity: Int(WindowStream.scanLimit) * 4)
+        let at = WindowStream(stream, state: arena.pointer(state), arena: arena)
+        var position = at.base
+        while position != at.tail {
+            let entry = at.entry(position)
+            if entry.load(fromByteOffset: column.link, as: UInt32.self) & WindowStream.repeated == 0 {
+                put(at.state, column, entry.load(fromByteOffset: column.value, as: UInt64.self), position)
+            }
+            position &+= 1
+        }
+    }
+
+    private mutating func makeMap(_ state: UInt32, _ column: WindowPlan.DistinctColumn, capacity: Int) {
+        let map = arena.allocate(bytes: capacity * 16)
+        arena.pointer(map).initializeMemory(as: UInt8.self, repeating: 0, count: capacity * 16)
+        let header = arena.pointer(state)
+        header.storeBytes(of: map, toByteOffset: column.map, as: UInt32.self)
+        header.storeBytes(of: UInt32(capacity), toByteOffset: column.map + 4, as: UInt32.self)
+        header.storeBytes(of: 0, toByteOffset: column.map + 8, as: UInt32.self)
+    }
+
+    /// Adds a value that is not in the map; there is room.
+    private func put(
+        _ header: UnsafeMutableRawPointer, _ column: WindowPlan.DistinctColumn, _ value: UInt64, _ position: UInt32
+    ) {
+        let cells = arena.pointer(header.load(fromByteOffset: column.map, as: UInt32.self))
+        let mask = Int(header.load(fromByteOffset: column.map + 4, as: UInt32.self)) - 1
+        var at = mapHome(value, mask)
+        while cells.load(fromByteOffset: at &* 16 &+ 12, as: UInt32.self) != 0 { at = (at &+ 1) & mask }
+        cells.storeBytes(of: value, toByteOffset: at &* 16, as: UInt64.self)
+        cells.storeBytes(of: position, toByteOffset: at &* 16 &+ 8, as: UInt32.self)
+        cells.storeBytes(of: 1, toByteOffset: at &* 16 &+ 12, as: UInt32.self)
+        let used = header.load(fromByteOffset: column.map + 8, as: UInt32.self)
+        header.storeBytes(of: used &+ 1, toByteOffset: column.map + 8, as: UInt32.self)
+    }
+
+    /// Sets a value's newest position; answers its distance to the former one, or 0.
+    private mutating func exchangeInMap(
+        _ state: UInt32, _ column: WindowPlan.DistinctColumn, _ value: UInt64, _ position: UInt32
+    ) -> UInt32 {
+        let header = arena.pointer(state)
+        let cells = arena.pointer(header.load(fromByteOffset: column.map, as: UInt32.self))
+        let capacity = Int(header.load(fromByteOffset: column.map + 4, as: UInt32.self))
+        var at = mapHome(value, capacity - 1)
+        while cells.load(fromByteOffset: at &* 16 &+ 12, as: UInt32.self) != 0 {
+            if cells.load(fromByteOffset: at &* 16, as: UInt64.self) == value {
+                let former = cells.load(fromByteOffset: at &* 16 &+ 8, as: UInt32.self)
+                cells.storeBytes(of: position, toByteOffset: at &* 16 &+ 8, as: UInt32.self)
+                return position &- former
+            }
+            at = (at &+ 1) & (capacity - 1)
+        }
+        let used = Int(header.load(fromByteOffset: column.map + 8, as: UInt32.self))
+        if (used + 1) * 4 > capacity * 3 { growMap(state, column) }
+        put(arena.pointer(state), column, value, position)
+        return 0
+    }
+
+    private mutating func growMap(_ state: UInt32, _ column: WindowPlan.DistinctColumn) {
+        let old = arena.pointer(state).load(fromByteOffset: column.map, as: UInt32.self)
+        let capacity = Int(arena.pointer(state).load(fromByteOffset: column.map + 4, as: UInt32.self))
+        makeMap(state, column, capacity: capacity * 2)
+        let from = arena.pointer(old)
+        for i in 0..<capacity where from.load(fromByteOffset: i &* 16 &+ 12, as: UInt32.self) != 0 {
+            put(
+                arena.pointer(state), column, from.load(fromByteOffset: i &* 16, as: UInt64.self),
+                from.load(fromByteOffset: i &* 16 &+ 8, as: UInt32.self))
+        }
+        arena.release(old, bytes: capacity * 16)
+    }
+
+    private func eraseFromMap(_ header: UnsafeMutableRawPointer, _ column: WindowPlan.DistinctColumn, _ value: UInt64) {
+        let cells = arena.pointer(header.load(fromByteOffset: column.map, as: UInt32.self))
+        let mask = Int(header.load(fromByteOffset: column.map + 4, as: UInt32.self)) - 1
+        var hole = mapHome(value, mask)
+        while cells.load(fromByteOffset: hole &* 16 &+ 12, as: UInt32.self) != 0,
+            cells.load(fromByteOffset: hole &* 16, as: UInt64.self) != value
+        { hole = (hole &+ 1) & mask }
+        precondition(cells.load(fromByteOffset: hole &* 16 &+ 12, as: UInt32.self) != 0, "a kept value is in its map")
+        var at = (hole &+ 1) & mask
+        while cells.load(fromByteOffset: at &* 16 &+ 12, as: UInt32.self) != 0 {
+            let home = mapHome(cells.load(fromByteOffset: at &* 16, as: UInt64.self), mask)
+            if (at &- home) & mask >= (at &- hole) & mask {
+                (cells + hole &* 16).copyMemory(from: cells + at &* 16, byteCount: 16)
+                hole = at
+            }
+            at = (at &+ 1) & mask
+        }
+        (cells + hole &* 16).initializeMemory(as: UInt8.self, repeating: 0, count: 16)
+        let used = header.load(fromByteOffset: column.map + 8, as: UInt32.self)
+        header.storeBytes(of: used &- 1, toByteOffset: column.map + 8, as: UInt32.self)
+    }
+
+    // MARK: Expiry and limits
+
+    /// Looks at a few buckets per visit and drops keys that no window can see any more.
+    private mutating func sweep(_ visits: Int, watermark: Int64) {
+        guard visits > 0, watermark > .min else { return }
+        for t in 0..<program.tableCount {
+            var left = min(visits + 4, tables[t].mask + 1)
+            var at = sweepAt[t] & tables[t].mask
+            while left > 0 {
+                left -= 1
+                let bucket = tables[t].buckets[at]
+                // Removing shifts a later key into this bucket: look at it again.
+                if bucket.key != 0, expire(t, bucket.ref, watermark: watermark) {
+                    tables[t].remove(at: at)
+                    continue
+                }
+                at = (at &+ 1) & tables[t].mask
+            }
+            sweepAt[t] = at
+        }
+    }
+
+    /// Gives back the streams of a key that no window can see; answers whether nothing is left.
+    private mutating func expire(_ table: Int, _ record: UInt32, watermark: Int64) -> Bool {
+        let plan = program.tables[table]
+        if plan.streamCount == 1 {
+            let stream = program.streams[plan.streams[0]]
+            guard isExpired(stream, record, watermark: watermark) else { return false }
+            release(stream, record)
+            return true
+        }
+        var isEmpty = true
+        for s in 0..<plan.streamCount {
+            let state = arena.pointer(record).load(fromByteOffset: s &* 4, as: UInt32.self)
+            if state == 0 { continue }
+            let stream = program.streams[plan.streams[s]]
+            if isExpired(stream, state, watermark: watermark) {
+                release(stream, state)
+                arena.pointer(record).storeBytes(of: 0, toByteOffset: s &* 4, as: UInt32.self)
+            } else {
+                isEmpty = false
+            }
+        }
+        if isEmpty { arena.release(record, bytes: plan.streamCount * 4) }
+        return isEmpty
+    }
+
+    private func isExpired(_ stream: WindowProgram.Stream, _ state: UInt32, watermark: Int64) -> Bool {
+        let at = WindowStream(stream, state: arena.pointer(state), arena: arena)
+        return at.tail == at.base || at.timeOf(at.tail &- 1) <= watermark &- stream.longest
+    }
+
+    private mutating func release(_ stream: WindowProgram.Stream, _ state: UInt32) {
+        let at = WindowStream(stream, state: arena.pointer(state), arena: arena)
+        if stream.hasTexts {
+            var position = at.base
+            while position != at.tail {
+                for c in 0..<stream.columnCount where stream.columns[c].text >= 0 {
+                    arena.release(
+                        at.entry(position).load(fromByteOffset: stream.columns[c].text, as: UInt32.self),
+                        bytes: WindowStream.textBytes + 4)
+                }
+                position &+= 1
+            }
+        }
+        for d in 0..<stream.distinctCount where at.word(stream.distinct[d].map) != 0 {
+            arena.release(at.word(stream.distinct[d].map), bytes: Int(at.word(stream.distinct[d].map + 4)) * 16)
+        }
+        let capacity = at.word(4)
+        if capacity > 0 { arena.release(at.word(0), bytes: Int(capacity) * stream.entryBytes) }
+        arena.release(state, bytes: stream.stateBytes)
+    }
+
+    /// Makes room for one key: of the next 64 keys of the sweep, the one with the fewest entries, the longest quiet among equals.
+    ///
+    /// Busy keys are never given up for one-time ones, so a flood of new keys evicts itself.
+    private mutating func evict(_ table: Int, watermark: Int64) {
+        var at = sweepAt[table] & tables[table].mask
+        var best: (index: Int, entries: UInt32, newest: Int64)?
+        var seen = 0
+        while seen < 64 {
+            let bucket = tables[table].buckets[at]
+            if bucket.key != 0 {
+                seen += 1
+                let (entries, newest) = activity(table, bucket.ref)
+                if best.map({ entries < $0.entries || (entries == $0.entries && newest < $0.newest) }) ?? true {
+                    best = (at, entries, newest)
+                }
+            }
+            at = (at &+ 1) & tables[table].mask
+        }
+        sweepAt[table] = at
+        guard let best else { return }
+        counters.evictedKeys += 1
+        _ = expire(table, tables[table].buckets[best.index].ref, watermark: .max / 2)
+        tables[table].remove(at: best.index)
+    }
+
+    private func activity(_ table: Int, _ record: UInt32) -> (entries: UInt32, newest: Int64) {
+        let plan = program.tables[table]
+        var entries: UInt32 = 0
+        var newest = Int64.min
+        for s in 0..<plan.streamCount {
+            let state =
+                plan.streamCount == 1 ? record : arena.pointer(record).load(fromByteOffset: s &* 4, as: UInt32.self)
+            if state == 0 { continue }
+            let at = WindowStream(program.streams[plan.streams[s]], state: arena.pointer(state), arena: arena)
+            entries &+= at.tail &- at.base
+            newest = max(newest, at.time)
+        }
+        return (entries, newest)
+    }
+}

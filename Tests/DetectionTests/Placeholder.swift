@@ -1,5 +1,0 @@
-import Testing
-
-@testable import Detection
-
-@Test func `the target builds`() {}

@@ -1,0 +1,254 @@
+import Testing
+
+@testable import Detection
+@testable import RuleLanguage
+
+/// A small deterministic generator (SplitMix64).
+struct Seeded: RandomNumberGenerator {
+    var state: UInt64
+    init(_ seed: UInt64) { state = seed }
+    mutating func next() -> UInt64 {
+        state &+= 0x9E37_79B9_7F4A_7C15
+        var z = state
+        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+        return z ^ (z >> 31)
+    }
+}
+
+/// Events of one type with a key, an integer, a double, a text and an optional integer; every feature recomputed from all of them.
+struct WindowBench: ~Copyable {
+    static let schema = EventSchema(
+        name: "event", topic: "t",
+        fields: [
+            FieldSchema(name: "ts", path: ["ts"], type: .timestamp, isRequired: true),
+            FieldSchema(name: "key", path: ["key"], type: .string, isRequired: true, entity: "account"),
+            FieldSchema(name: "n", path: ["n"], type: .int, isRequired: true),
+            FieldSchema(name: "d", path: ["d"], type: .double, isRequired: true),
+            FieldSchema(name: "s", path: ["s"], type: .string, isRequired: true),
+            FieldSchema(name: "maybe", path: ["maybe"], type: .int),
+        ], timeField: 0, idField: nil, subjectField: 1)
+
+    let features: [Feature]
+    let rowWidth: Int
+    var slot: WindowSlot
+    let program: WindowProgram
+    var evaluator = Evaluator()
+    let text: UnsafeMutablePointer<UInt8>
+    let fields: UnsafeMutablePointer<Slot>
+    let row: UnsafeMutablePointer<Slot>
+
+    init(windows: [Int64], entriesPerKey: Int = 1 << 20, keys: Int = 1 << 20) {
+        var features: [Feature] = []
+        var column = 0
+        func add(_ function: AggregateFunction, _ field: Int?, _ window: Int64, excluding: Bool = false) {
+            let type: ValueType? = field.map { [.timestamp, .string, .int, .double, .string, .int][$0] }
+            let isText = type == .string && (function == .first || function == .last)
+            features.append(
+                Feature(
+                    name: "f\(features.count)", isDeclared: true, function: function, event: 0, filter: nil,
+                    argument: field.map { .field($0) }, argumentType: type, countedKeys: [1], readers: [[.field(1)]],
+                    windowMilliseconds: window, excludesCurrent: excluding, resultType: .int, column: column,
+                    canonical: "c\(features.count)", filterText: "", argumentText: field.map { "field\($0)" } ?? ""))
+            column += isText ? Feature.stringWidth : 1
+        }
+        for window in windows {
+            add(.count, nil, window)
+            add(.count, nil, window, excluding: true)
+            for field in [2, 3, 5] {
+                for function in [AggregateFunction.sum, .avg, .min, .max, .first, .last] {
+                    add(function, field, window)
+                }
+            }
+            for field in [2, 4, 5] { add(.distinct, field, window) }
+            add(.first, 4, window)
+            add(.last, 4, window, excluding: true)
+        }
+        self.features = features
+        rowWidth = column
+        let hash = TextHash(seed: 1)
+        program = WindowProgram(
+            WindowPlan(features: features, events: [WindowBench.schema], rowWidth: column, hash: hash))
+        slot = WindowSlot(program, entriesPerKey: entriesPerKey, keysPerTable: keys)
+        text = .allocate(capacity: 256)
+        text.initialize(repeating: 0, count: 256)
+        fields = .allocate(capacity: 6)
+        row = .allocate(capacity: column)
+    }
+
+    deinit {
+        text.deallocate()
+        fields.deallocate()
+        row.deallocate()
+    }
+
+    struct Sample {
+        var time: Int64
+        var key: Int
+        var n: Int64
+        var d: Double
+        var s: Int
+        var maybe: Int64?
+    }
+
+    mutating func feed(_ sample: Sample, watermark: Int64) {
+        let hash = program.plan.hash
+        let word = "text-\(sample.s)"
+        for (i, byte) in word.utf8.enumerated() { text[i] = byte }
+        fields[0] = Slot(sample.time)
+        fields[1] = Slot(hash: hash("key\(sample.key)"), offset: 0, length: 0, bank: .event)
+        fields[2] = Slot(sample.n)
+        fields[3] = Slot(sample.d)
+        fields[4] = Slot(hash: hash(word), offset: 0, length: word.utf8.count, bank: .event)
+        fields[5] = sample.maybe.map { Slot($0) } ?? .missing
+        for i in 0..<rowWidth { row[i] = .missing }
+        let event = Event(
+            fields: fields, text: text, lists: UnsafePointer(fields), time: sample.time, offset: 0, partition: 0,
+            topic: 0, type: 0,
+            recordOffset: 0, recordLength: 0)
+        let visits = program.touchRanges[0].map { KeyVisit(key: fields[1].bits, event: 0, touch: UInt16($0)) }
+        withUnsafePointer(to: event) { event in
+            visits.withUnsafeBufferPointer {
+                slot.apply(
+                    $0, events: event, rows: row, rowWidth: rowWidth, signals: UnsafePointer(fields),
+                    watermark: watermark,
+                    evaluator: &evaluator)
+            }
+        }
+    }
+
+    func shown(_ f: Int) -> String {
+        let feature = features[f]
+        let slot = row[feature.column]
+        if slot.isMissing { return "missing" }
+        if feature.argumentType == .string, feature.function != .distinct {
+            let bytes = UnsafeRawPointer(row) + slot.textOffset
+            return String(decoding: UnsafeRawBufferPointer(start: bytes, count: slot.textLength), as: UTF8.self)
+        }
+        let isDouble = feature.function == .avg || (feature.argumentType == .double && feature.function != .distinct)
+        return isDouble ? "\(slot.double)" : "\(slot.int)"
+    }
+
+    /// The definition: the counted events of the key in (t − w, t], in order of time and then arrival; `history` ends with the event itself.
+    func expected(_ f: Int, _ history: [Sample]) -> String {
+        let feature = features[f]
+        guard let now = history.last else { return "" }
+        var inside = history.indices.filter {
+            let e = history[$0]
+            return e.key == now.key && e.time > now.time - feature.windowMilliseconds && e.time <= now.time
+                && !(feature.excludesCurrent && $0 == history.count - 1)
+        }
+        inside.sort { (history[$0].time, $0) < (history[$1].time, $1) }
+        var samples = inside.map { history[$0] }
+        guard let argument = feature.argument, case .field(let field) = argument else { return "\(samples.count)" }
+        if field == 5 { samples = samples.filter { $0.maybe != nil } }
+        func number(_ s: Sample) -> Int64 { field == 2 ? s.n : s.maybe ?? 0 }
+        switch feature.function {
+        case .count: return "\(samples.count)"
+        case .sum:
+            if field == 3 {
+                return "\(Double(samples.reduce(Int128(0)) { $0 + Int128(($1.d * 1e6).rounded()) }) / 1e6)"
+            }
+            return "\(samples.reduce(0) { $0 + number($1) })"
+        case .avg:
+            if samples.isEmpty { return "missing" }
+            if field == 3 {
+                return
+                    "\(Double(samples.reduce(Int128(0)) { $0 + Int128(($1.d * 1e6).rounded()) }) / 1e6 / Double(samples.count))"
+            }
+            return "\(Double(samples.reduce(0) { $0 + number($1) }) / Double(samples.count))"
+        case .min:
+            return (field == 3 ? samples.map(\.d).min().map { "\($0)" } : samples.map(number).min().map { "\($0)" })
+                ?? "missing"
+        case .max:
+            return (field == 3 ? samples.map(\.d).max().map { "\($0)" } : samples.map(number).max().map { "\($0)" })
+                ?? "missing"
+        case .distinct: return "\(field == 4 ? Set(samples.map(\.s)).count : Set(samples.map(number)).count)"
+        case .first, .last:
+            guard let s = feature.function == .first ? samples.first : samples.last else { return "missing" }
+            return field == 4 ? "text-\(s.s)" : field == 3 ? "\(s.d)" : "\(number(s))"
+        }
+    }
+}
+
+@Suite struct WindowOracleTests {
+    /// Disorder: the share of events that come up to `late` ms behind; `spread` of values decides how often they repeat.
+    @Test(arguments: [
+        (seed: 1, keys: 3, late: 0, spread: 5, gap: 10), (seed: 2, keys: 3, late: 400, spread: 5, gap: 10),
+        (seed: 3, keys: 1, late: 2000, spread: 40, gap: 3), (seed: 4, keys: 2, late: 50, spread: 1000, gap: 1),
+        (seed: 5, keys: 1, late: 5000, spread: 3, gap: 20), (seed: 6, keys: 4, late: 900, spread: 20, gap: 2),
+    ])
+    func `every feature equals its definition recomputed, in order and out of order`(
+        _ c: (seed: Int, keys: Int, late: Int, spread: Int, gap: Int)
+    ) {
+        var random = Seeded(UInt64(c.seed))
+        var bench = WindowBench(windows: [100, 1000, 3000])
+        var history: [WindowBench.Sample] = []
+        var now: Int64 = 1_000_000
+        var wrong = 0
+        for i in 0..<350 {
+            now += Int64.random(in: 0...Int64(c.gap), using: &random)
+            let behind =
+                c.late > 0 && Int.random(in: 0..<3, using: &random) == 0
+                ? Int64.random(in: 0...Int64(c.late), using: &random) : 0
+            let sample = WindowBench.Sample(
+                time: now - behind, key: Int.random(in: 0..<c.keys, using: &random),
+                n: Int64.random(in: -Int64(c.spread)...Int64(c.spread), using: &random),
+                d: Double(Int64.random(in: -Int64(c.spread)...Int64(c.spread), using: &random)) / 4,
+                s: Int.random(in: 0..<c.spread, using: &random),
+                maybe: Bool.random(using: &random) ? Int64.random(in: 0..<Int64(c.spread), using: &random) : nil)
+            history.append(sample)
+            bench.feed(sample, watermark: now - Int64(c.late))
+            for f in bench.features.indices where wrong < 3 {
+                let got = bench.shown(f)
+                let want = bench.expected(f, history)
+                if got != want {
+                    wrong += 1
+                    let feature = bench.features[f]
+                    Issue.record(
+                        "event \(i) \(feature.function) of \(feature.argumentText) over \(feature.windowMilliseconds): \(got), not \(want)"
+                    )
+                }
+            }
+            if wrong >= 3 { break }
+        }
+        #expect((bench.slot.counters.outOfOrder > 0) == (c.late > 0))
+    }
+
+    @Test func `keys that no window can see give their memory back`() {
+        var bench = WindowBench(windows: [100, 1000])
+        for i in 0..<8_000 {
+            let time = Int64(1_000_000 + i)
+            bench.feed(.init(time: time, key: i, n: 1, d: 1, s: i, maybe: 1), watermark: time)
+        }
+        // About a thousand keys are live; the sweep may lag behind by one turn of the table.
+        #expect(bench.slot.keyCount < 5_000)
+        #expect(bench.slot.counters.evictedKeys == 0)
+    }
+
+    @Test func `a key at its limit drops its oldest entries and says so`() {
+        var bench = WindowBench(windows: [1_000_000], entriesPerKey: 64)
+        for i in 0..<200 {
+            bench.feed(.init(time: Int64(1_000 + i), key: 1, n: Int64(i), d: 0, s: i, maybe: nil), watermark: 0)
+        }
+        #expect(bench.shown(0) == "64")
+        #expect(bench.slot.counters.truncatedEntries > 0)
+        // The minimum over what is kept.
+        let minimum = bench.features.indices.first {
+            bench.features[$0].function == .min && bench.features[$0].argumentText == "field2"
+        }
+        #expect(minimum.map { bench.shown($0) } == "136")
+    }
+
+    @Test func `a flood of new keys evicts itself, not the busy key`() {
+        var bench = WindowBench(windows: [1_000_000_000], keys: 500)
+        for i in 0..<50 { bench.feed(.init(time: Int64(1_000 + i), key: -1, n: 1, d: 0, s: 1, maybe: 1), watermark: 0) }
+        for i in 0..<3_000 {
+            bench.feed(.init(time: Int64(2_000 + i), key: i, n: 1, d: 0, s: 1, maybe: nil), watermark: 0)
+        }
+        bench.feed(.init(time: 8_000, key: -1, n: 1, d: 0, s: 1, maybe: 1), watermark: 0)
+        #expect(bench.shown(0) == "51")
+        #expect(bench.slot.keyCount <= 500)
+        #expect(bench.slot.counters.evictedKeys > 2_000)
+    }
+}
