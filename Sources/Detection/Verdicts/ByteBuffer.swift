@@ -1,0 +1,183 @@
+/// A growing run of bytes that outputs are written into; keeps its memory between epochs.
+public struct ByteBuffer: ~Copyable {
+    public private(set) var base: UnsafeMutablePointer<UInt8>
+    public private(set) var count = 0
+    private var capacity: Int
+
+    public init(capacity: Int = 1 << 16) {
+        self.capacity = max(64, capacity)
+        base = .allocate(capacity: self.capacity)
+    }
+
+    deinit { base.deallocate() }
+
+    public var bytes: UnsafeBufferPointer<UInt8> { UnsafeBufferPointer(start: base, count: count) }
+
+    public mutating func removeAll() { count = 0 }
+
+    /// Room for `more` bytes at the end; returns where they go. Raise ``count`` with ``advance(_:)``.
+    @inline(__always)
+    mutating func room(_ more: Int) -> UnsafeMutablePointer<UInt8> {
+        if capacity &- count < more { grow(more) }
+        return base + count
+    }
+
+    @inline(__always)
+    mutating func advance(_ written: Int) { count &+= written }
+
+    private mutating func grow(_ more: Int) {
+        capacity = max(capacity * 2, count + more)
+        let larger = UnsafeMutablePointer<UInt8>.allocate(capacity: capacity)
+        larger.update(from: base, count: count)
+        base.deallocate()
+        base = larger
+    }
+
+    @inline(__always)
+    public mutating func append(_ byte: UInt8) {
+        room(1).pointee = byte
+        count &+= 1
+    }
+
+    @inline(__always)
+    public mutating func append(_ text: StaticString) {
+        room(text.utf8CodeUnitCount).update(from: text.utf8Start, count: text.utf8CodeUnitCount)
+        count &+= text.utf8CodeUnitCount
+    }
+
+    @inline(__always)
+    public mutating func append(_ bytes: UnsafePointer<UInt8>, count length: Int) {
+        room(length).update(from: bytes, count: length)
+        count &+= length
+    }
+
+    public mutating func append(_ bytes: [UInt8]) {
+        bytes.withUnsafeBufferPointer { if let start = $0.baseAddress { append(start, count: $0.count) } }
+    }
+
+    public mutating func append(_ text: String) {
+        var text = text
+        text.withUTF8 { if let start = $0.baseAddress { append(start, count: $0.count) } }
+    }
+
+    /// Decimal digits of an integer.
+    @inline(__always)
+    public mutating func append(_ value: Int64) {
+        let at = room(20)
+        var magnitude = value.magnitude
+        var written = 0
+        if value < 0 {
+            at[0] = UInt8(ascii: "-")
+            written = 1
+        }
+        var digits = 1
+        var bound: UInt64 = 10
+        while digits < 19, magnitude >= bound {
+            digits &+= 1
+            bound &*= 10
+        }
+        if digits == 19, magnitude >= bound { digits = 20 }
+        var place = written &+ digits
+        repeat {
+            place &-= 1
+            let (quotient, rest) = magnitude.quotientAndRemainder(dividingBy: 10)
+            at[place] = UInt8(truncatingIfNeeded: rest) &+ 48
+            magnitude = quotient
+        } while magnitude != 0
+        count &+= written &+ digits
+    }
+
+    /// The shortest decimal text that reads back as the same double; JSON has no infinities, they are `null`.
+    public mutating func append(_ value: Double) {
+        if value.isFinite { append("\(value)") } else { append("null") }
+    }
+
+    /// The inside of a JSON string: quotes, backslashes and control characters escaped.
+    public mutating func appendEscaped(_ text: UnsafePointer<UInt8>, count length: Int) {
+        let at = room(length * 6)
+        var written = 0
+        for i in 0..<length {
+            let byte = text[i]
+            if byte >= 0x20, byte != UInt8(ascii: "\""), byte != UInt8(ascii: "\\") {
+                at[written] = byte
+                written &+= 1
+                continue
+            }
+            at[written] = UInt8(ascii: "\\")
+            let short: UInt8? =
+                switch byte {
+                case UInt8(ascii: "\""), UInt8(ascii: "\\"): byte
+                case 0x0A: UInt8(ascii: "n")
+                case 0x0D: UInt8(ascii: "r")
+                case 0x09: UInt8(ascii: "t")
+                default: nil
+                }
+            if let short {
+                at[written &+ 1] = short
+                written &+= 2
+                continue
+            }
+            let digits: StaticString = "0123456789abcdef"
+            at[written &+ 1] = UInt8(ascii: "u")
+            at[written &+ 2] = UInt8(ascii: "0")
+            at[written &+ 3] = UInt8(ascii: "0")
+            at[written &+ 4] = digits.utf8Start[Int(byte >> 4)]
+            at[written &+ 5] = digits.utf8Start[Int(byte & 15)]
+            written &+= 6
+        }
+        count &+= written
+    }
+
+    public mutating func appendEscaped(_ text: String) {
+        var text = text
+        text.withUTF8 { if let start = $0.baseAddress { appendEscaped(start, count: $0.count) } }
+    }
+
+    /// `2026-01-05T08:00:00.250Z`; milliseconds only when there are any. Years 0001 to 9999.
+    ///
+    /// Days to civil date after Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms".
+    public mutating func appendTime(milliseconds: Int64) {
+        let (days, inDay) = milliseconds.flooredDivision(by: 86_400_000)
+        let shifted = days + 719_468
+        let (era, dayOfEra) = shifted.flooredDivision(by: 146_097)
+        let yearOfEra = (dayOfEra - dayOfEra / 1460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365
+        let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
+        let shiftedMonth = (5 * dayOfYear + 2) / 153
+        let day = dayOfYear - (153 * shiftedMonth + 2) / 5 + 1
+        let month = shiftedMonth < 10 ? shiftedMonth + 3 : shiftedMonth - 9
+        let year = yearOfEra + era * 400 + (month <= 2 ? 1 : 0)
+        appendPadded(year, 4)
+        append(UInt8(ascii: "-"))
+        appendPadded(month, 2)
+        append(UInt8(ascii: "-"))
+        appendPadded(day, 2)
+        append(UInt8(ascii: "T"))
+        appendPadded(inDay / 3_600_000, 2)
+        append(UInt8(ascii: ":"))
+        appendPadded(inDay / 60_000 % 60, 2)
+        append(UInt8(ascii: ":"))
+        appendPadded(inDay / 1000 % 60, 2)
+        if inDay % 1000 != 0 {
+            append(UInt8(ascii: "."))
+            appendPadded(inDay % 1000, 3)
+        }
+        append(UInt8(ascii: "Z"))
+    }
+
+    private mutating func appendPadded(_ value: Int64, _ width: Int) {
+        var divisor: Int64 = 1
+        for _ in 1..<width { divisor *= 10 }
+        while divisor > 0 {
+            append(UInt8(truncatingIfNeeded: value / divisor % 10) &+ 48)
+            divisor /= 10
+        }
+    }
+}
+
+extension Int64 {
+    /// Quotient towards minus infinity and the remainder that goes with it, 0 or more.
+    func flooredDivision(by divisor: Int64) -> (Int64, Int64) {
+        let (q, r) = quotientAndRemainder(dividingBy: divisor)
+        return r < 0 ? (q - 1, r + divisor) : (q, r)
+    }
+}

@@ -1,0 +1,155 @@
+/// One record of the journal topic: what one epoch was made of. Everything that is not in the inputs but changes a result is in here.
+///
+/// JSON, UTF-8, fixed key order, `epoch` first so that the newest number can be read off the record's beginning:
+/// ```
+/// {"epoch":12,"watermark":1767600000000,"ranges":[["orders",0,100,150]],"events":50,"dead_letters":0,"late":0,
+///  "verdicts":3,"topology":"sha256…","ruleset":"sha256…","models":"sha256…","version":1}
+/// ```
+/// A range is topic, partition, first offset, and the offset behind the last. `watermark` is the one in force while the epoch was judged
+/// (absent before there is one); it carries every decision about idle partitions.
+public struct JournalRecord: Sendable, Equatable {
+    public struct Range: Sendable, Equatable {
+        public var source: TopicPartition
+        public var from: Int64
+        public var to: Int64
+        public init(source: TopicPartition, from: Int64, to: Int64) {
+            self.source = source
+            self.from = from
+            self.to = to
+        }
+    }
+
+    /// Version of this format.
+    public static let version: Int64 = 1
+
+    public var epoch: Int64
+    public var watermark: Int64?
+    public var ranges: [Range]
+    public var events: Int64
+    public var deadLetters: Int64
+    public var late: Int64
+    public var verdicts: Int64
+    public var topologyDigest: String
+    public var ruleSetDigest: String
+    public var modelsDigest: String
+
+    public init(
+        epoch: Int64, watermark: Int64?, ranges: [Range], events: Int64, deadLetters: Int64, late: Int64, verdicts: Int64,
+        topologyDigest: String, ruleSetDigest: String, modelsDigest: String
+    ) {
+        self.epoch = epoch
+        self.watermark = watermark
+        self.ranges = ranges
+        self.events = events
+        self.deadLetters = deadLetters
+        self.late = late
+        self.verdicts = verdicts
+        self.topologyDigest = topologyDigest
+        self.ruleSetDigest = ruleSetDigest
+        self.modelsDigest = modelsDigest
+    }
+
+    /// Appends the record's JSON.
+    public func write(to bytes: inout [UInt8]) {
+        var text = "{\"epoch\":\(epoch)"
+        if let watermark { text += ",\"watermark\":\(watermark)" }
+        text += ",\"ranges\":["
+        for (i, range) in ranges.enumerated() {
+            // Topic names are letters, digits, dots, dashes and underscores: nothing to escape.
+            text += "\(i == 0 ? "" : ",")[\"\(range.source.topic)\",\(range.source.partition),\(range.from),\(range.to)]"
+        }
+        text += "],\"events\":\(events),\"dead_letters\":\(deadLetters),\"late\":\(late),\"verdicts\":\(verdicts)"
+        text += ",\"topology\":\"\(topologyDigest)\",\"ruleset\":\"\(ruleSetDigest)\",\"models\":\"\(modelsDigest)\""
+        text += ",\"version\":\(JournalRecord.version)}"
+        bytes.append(contentsOf: text.utf8)
+    }
+
+    /// Reads a record; a text that is not one says where it stops making sense.
+    public init(parsing bytes: UnsafeRawBufferPointer) throws(LogError) {
+        var reader = Reader(bytes: bytes)
+        self.init(
+            epoch: -1, watermark: nil, ranges: [], events: 0, deadLetters: 0, late: 0, verdicts: 0, topologyDigest: "", ruleSetDigest: "",
+            modelsDigest: "")
+        try reader.expect("{")
+        var version: Int64 = 0
+        while true {
+            let name = try reader.string()
+            try reader.expect(":")
+            switch name {
+            case "epoch": epoch = try reader.integer()
+            case "watermark": watermark = try reader.integer()
+            case "events": events = try reader.integer()
+            case "dead_letters": deadLetters = try reader.integer()
+            case "late": late = try reader.integer()
+            case "verdicts": verdicts = try reader.integer()
+            case "version": version = try reader.integer()
+            case "topology": topologyDigest = try reader.string()
+            case "ruleset": ruleSetDigest = try reader.string()
+            case "models": modelsDigest = try reader.string()
+            case "ranges":
+                try reader.expect("[")
+                while !reader.take("]") {
+                    try reader.expect("[")
+                    let topic = try reader.string()
+                    try reader.expect(",")
+                    let partition = try reader.integer()
+                    try reader.expect(",")
+                    let from = try reader.integer()
+                    try reader.expect(",")
+                    let to = try reader.integer()
+                    try reader.expect("]")
+                    guard let partition = Int32(exactly: partition), from >= 0, from <= to else { throw reader.damaged("a range") }
+                    ranges.append(Range(source: TopicPartition(topic, partition), from: from, to: to))
+                    _ = reader.take(",")
+                }
+            default: throw reader.damaged("no key '\(name)'")
+            }
+            if reader.take("}") { break }
+            try reader.expect(",")
+        }
+        guard version == JournalRecord.version else {
+            throw LogError(
+                .incompatible, "the journal is of version \(version), this program reads \(JournalRecord.version): use the release that wrote it")
+        }
+        guard epoch >= 0 else { throw reader.damaged("no epoch number") }
+    }
+
+    private struct Reader {
+        let bytes: UnsafeRawBufferPointer
+        var at = 0
+
+        func damaged(_ what: String) -> LogError {
+            LogError(.corrupt, "the journal holds a record that Weir did not write (\(what), byte \(at)): check which program writes to its topic")
+        }
+
+        mutating func take(_ character: Unicode.Scalar) -> Bool {
+            guard at < bytes.count, bytes[at] == UInt8(ascii: character) else { return false }
+            at += 1
+            return true
+        }
+
+        mutating func expect(_ character: Unicode.Scalar) throws(LogError) {
+            if !take(character) { throw damaged("'\(character)' expected") }
+        }
+
+        mutating func integer() throws(LogError) -> Int64 {
+            let start = at
+            if at < bytes.count, bytes[at] == UInt8(ascii: "-") { at += 1 }
+            while at < bytes.count, bytes[at] >= 48, bytes[at] <= 57 { at += 1 }
+            guard let value = Int64(String(decoding: bytes[start..<at], as: UTF8.self)) else { throw damaged("a number expected") }
+            return value
+        }
+
+        mutating func string() throws(LogError) -> String {
+            try expect("\"")
+            let start = at
+            while at < bytes.count, bytes[at] != UInt8(ascii: "\"") {
+                if bytes[at] == UInt8(ascii: "\\") { throw damaged("an escape") }
+                at += 1
+            }
+            let text = String(decoding: bytes[start..<at], as: UTF8.self)
+            try expect("\"")
+            return text
+        }
+    }
+}

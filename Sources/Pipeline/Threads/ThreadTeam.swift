@@ -1,0 +1,126 @@
+import CPlatform
+import Glibc
+
+/// A fixed team of threads that runs one stage of an epoch at a time: fork, work on disjoint lanes, join.
+///
+/// The calling thread is lane 0; the others sleep between stages on a condition variable. One caller at a time. Costs about 10 µs a stage,
+/// so a small epoch is better run on the caller alone: see ``run(lanes:_:)``.
+///
+/// `@unchecked Sendable`: every shared field is written and read under `mutex`.
+public final class ThreadTeam: @unchecked Sendable {
+    /// Lanes a stage is split into, at least 1.
+    public let lanes: Int
+
+    private let mutex: UnsafeMutablePointer<pthread_mutex_t>
+    private let wakeUp: UnsafeMutablePointer<pthread_cond_t>
+    private let allDone: UnsafeMutablePointer<pthread_cond_t>
+    private var threads: [pthread_t] = []
+    private var job: ((Int) -> Void)?
+    private var jobLanes = 0
+    private var generation = 0
+    private var running = 0
+    private var isStopping = false
+
+    /// Starts `lanes - 1` threads.
+    public init(lanes: Int) {
+        self.lanes = max(1, lanes)
+        mutex = .allocate(capacity: 1)
+        wakeUp = .allocate(capacity: 1)
+        allDone = .allocate(capacity: 1)
+        pthread_mutex_init(mutex, nil)
+        pthread_cond_init(wakeUp, nil)
+        pthread_cond_init(allDone, nil)
+        for lane in 1..<max(2, self.lanes) where lane < self.lanes {
+            // The thread owns one reference to the box; the team joins it in `stop`, so `self` outlives it.
+            let box = Unmanaged.passRetained(ThreadStart(team: self, lane: lane))
+            var thread = pthread_t()
+            let failed = pthread_create(
+                &thread, nil,
+                { raw in
+                    guard let raw else { return nil }
+                    let start = Unmanaged<ThreadStart>.fromOpaque(raw).takeRetainedValue()
+                    weir_name_current_thread("weir-lane-\(start.lane)")
+                    start.team.work(lane: start.lane)
+                    return nil
+                }, box.toOpaque())
+            if failed == 0 { threads.append(thread) } else { box.release() }
+        }
+        precondition(threads.count == self.lanes - 1, "the system refuses to start threads")
+    }
+
+    /// Ends and joins the threads; the team must not be used afterwards.
+    public func stop() {
+        pthread_mutex_lock(mutex)
+        isStopping = true
+        pthread_cond_broadcast(wakeUp)
+        pthread_mutex_unlock(mutex)
+        for thread in threads { pthread_join(thread, nil) }
+        threads = []
+    }
+
+    deinit {
+        precondition(threads.isEmpty, "stop the team before letting it go")
+        pthread_cond_destroy(wakeUp)
+        pthread_cond_destroy(allDone)
+        pthread_mutex_destroy(mutex)
+        mutex.deallocate()
+        wakeUp.deallocate()
+        allDone.deallocate()
+    }
+
+    /// Calls `body` once for each lane in `0..<lanes`, in parallel, and returns when all have returned.
+    ///
+    /// Lanes must touch disjoint memory. With one lane, or more lanes than threads, the caller runs what is left, in order.
+    public func run(lanes wanted: Int, _ body: (Int) -> Void) {
+        if wanted <= 1 || threads.isEmpty {
+            for lane in 0..<wanted { body(lane) }
+            return
+        }
+        precondition(wanted <= lanes)
+        withoutActuallyEscaping(body) { body in
+            pthread_mutex_lock(mutex)
+            job = body
+            jobLanes = wanted
+            generation &+= 1
+            running = threads.count
+            pthread_cond_broadcast(wakeUp)
+            pthread_mutex_unlock(mutex)
+            body(0)
+            pthread_mutex_lock(mutex)
+            while running > 0 { pthread_cond_wait(allDone, mutex) }
+            job = nil
+            pthread_mutex_unlock(mutex)
+        }
+    }
+
+    private func work(lane: Int) {
+        var seen = 0
+        while true {
+            pthread_mutex_lock(mutex)
+            while generation == seen && !isStopping { pthread_cond_wait(wakeUp, mutex) }
+            if isStopping {
+                pthread_mutex_unlock(mutex)
+                return
+            }
+            seen = generation
+            let job = self.job
+            let isWanted = lane < jobLanes
+            pthread_mutex_unlock(mutex)
+            if isWanted { job?(lane) }
+            pthread_mutex_lock(mutex)
+            running -= 1
+            if running == 0 { pthread_cond_signal(allDone) }
+            pthread_mutex_unlock(mutex)
+        }
+    }
+}
+
+/// What a new thread is told.
+private final class ThreadStart {
+    unowned let team: ThreadTeam
+    let lane: Int
+    init(team: ThreadTeam, lane: Int) {
+        self.team = team
+        self.lane = lane
+    }
+}
