@@ -115,6 +115,7 @@ struct WindowBench: ~Copyable {
                     evaluator: &evaluator)
             }
         }
+        slot.sweep(watermark: watermark)
     }
 
     func shown(_ f: Int) -> String {

@@ -38,8 +38,9 @@ struct WindowSlot: ~Copyable {
     private let entriesPerKey: UInt32
     /// Most keys per table in this slot.
     private let keysPerTable: Int
-    /// Where the sweep for expired keys goes on, per table.
+    /// Where the sweep for expired keys goes on, per table, and visits since the last one.
     private var sweepAt: [Int]
+    private var unswept = 0
     /// Values of the event being added, and entries taken out while an event is slipped in before them.
     private let values: UnsafeMutablePointer<UInt64>
     private var saved: UnsafeMutableRawPointer
@@ -114,7 +115,7 @@ struct WindowSlot: ~Copyable {
             start = end
         }
         warmth = warm
-        sweep(visits.count, watermark: watermark)
+        unswept += visits.count
     }
     /// Keeps the early loads of ``apply(_:events:rows:rowWidth:signals:watermark:evaluator:)`` from being optimised away.
     private var warmth: UInt64 = 0
@@ -164,7 +165,7 @@ struct WindowSlot: ~Copyable {
             let stateTime = arena.pointer(state).load(fromByteOffset: 16, as: Int64.self)
             if event.time >= stateTime {
                 WindowStream(stream, state: arena.pointer(state), arena: arena).advance(to: event.time)
-                retire(stream, state, before: watermark &- stream.longest)
+                retire(stream, state, before: watermark == .min ? .min : watermark &- stream.longest)
                 if visit.excludingCount > 0 {
                     WindowStream(stream, state: arena.pointer(state), arena: arena)
                         .read(visit.excluding, visit.excludingCount, row, arena: arena)
@@ -546,8 +547,10 @@ struct WindowSlot: ~Copyable {
 
     // MARK: Expiry and limits
 
-    /// Looks at a few buckets per visit and drops keys that no window can see any more.
-    private mutating func sweep(_ visits: Int, watermark: Int64) {
+    /// Looks at as many buckets as the epoch had visits, and drops keys that no window can see any more.
+    mutating func sweep(watermark: Int64) {
+        let visits = unswept
+        unswept = 0
         guard visits > 0, watermark > .min else { return }
         for t in 0..<program.tableCount {
             var left = min(visits + 4, tables[t].mask + 1)
