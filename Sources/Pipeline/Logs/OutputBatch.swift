@@ -27,7 +27,8 @@ public struct OutputBatch: ~Copyable {
 
     /// Adds a record; the closures append their part to the buffer.
     public mutating func append(
-        topic: Int, key: ((inout [UInt8]) -> Void)?, value: ((inout [UInt8]) -> Void)?, headers: [(String, [UInt8])] = []
+        topic: Int, key: ((inout [UInt8]) -> Void)?, value: ((inout [UInt8]) -> Void)?,
+        headers: [(String, [UInt8])] = []
     ) {
         let keyOffset = bytes.count
         key?(&bytes)
@@ -42,12 +43,15 @@ public struct OutputBatch: ~Copyable {
         }
         records.append(
             Record(
-                topic: topic, keyOffset: keyOffset, keyLength: keyLength, valueOffset: valueOffset, valueLength: valueLength,
+                topic: topic, keyOffset: keyOffset, keyLength: keyLength, valueOffset: valueOffset,
+                valueLength: valueLength,
                 headersOffset: headersOffset, headerCount: headers.count))
     }
 
     /// Calls the body with each header of a record.
-    public func forEachHeader(_ record: Record, _ body: (_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) -> Void) {
+    public func forEachHeader(
+        _ record: Record, _ body: (_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) -> Void
+    ) {
         bytes.withUnsafeBytes { all in
             var at = record.headersOffset
             func part() -> UnsafeRawBufferPointer {
@@ -58,6 +62,29 @@ public struct OutputBatch: ~Copyable {
             for _ in 0..<record.headerCount {
                 let name = part()
                 body(name, part())
+            }
+        }
+    }
+
+    /// Calls the body with each record, its key, value and block of headers (nil: none), until it throws.
+    public func withParts(
+        _ body: (
+            _ record: Record, _ key: UnsafeRawBufferPointer?, _ value: UnsafeRawBufferPointer?,
+            _ headers: UnsafeRawBufferPointer?
+        ) throws(LogError) -> Void
+    ) throws(LogError) {
+        try bytes.withUnsafeBufferPointer { (buffer) throws(LogError) in
+            let all = UnsafeRawBufferPointer(buffer)
+            for (index, record) in records.enumerated() {
+                func part(_ offset: Int, _ length: Int) -> UnsafeRawBufferPointer? {
+                    length < 0 ? nil : UnsafeRawBufferPointer(rebasing: all[offset..<(offset + length)])
+                }
+                // A record's headers end where the next record begins.
+                let end = index + 1 < records.count ? records[index + 1].keyOffset : bytes.count
+                let headers = record.headerCount == 0 ? nil : part(record.headersOffset, end - record.headersOffset)
+                try body(
+                    record, part(record.keyOffset, record.keyLength), part(record.valueOffset, record.valueLength),
+                    headers)
             }
         }
     }
