@@ -66,6 +66,29 @@ public struct OutputBatch: ~Copyable {
         }
     }
 
+    /// Calls the body with each record, its key, value and block of headers (nil: none), until it throws.
+    public func withParts(
+        _ body: (
+            _ record: Record, _ key: UnsafeRawBufferPointer?, _ value: UnsafeRawBufferPointer?,
+            _ headers: UnsafeRawBufferPointer?
+        ) throws(LogError) -> Void
+    ) throws(LogError) {
+        try bytes.withUnsafeBufferPointer { (buffer) throws(LogError) in
+            let all = UnsafeRawBufferPointer(buffer)
+            for (index, record) in records.enumerated() {
+                func part(_ offset: Int, _ length: Int) -> UnsafeRawBufferPointer? {
+                    length < 0 ? nil : UnsafeRawBufferPointer(rebasing: all[offset..<(offset + length)])
+                }
+                // A record's headers end where the next record begins.
+                let end = index + 1 < records.count ? records[index + 1].keyOffset : bytes.count
+                let headers = record.headerCount == 0 ? nil : part(record.headersOffset, end - record.headersOffset)
+                try body(
+                    record, part(record.keyOffset, record.keyLength), part(record.valueOffset, record.valueLength),
+                    headers)
+            }
+        }
+    }
+
     /// Forgets the records and keeps the memory.
     public mutating func removeAll() {
         bytes.removeAll(keepingCapacity: true)

@@ -1,0 +1,204 @@
+import CSQLite
+import Glibc
+
+/// One SQLite connection with its errors as ``LogError``; used by one thread at a time.
+final class Database {
+    private var handle: OpaquePointer?
+    private let path: String
+    private let patience: Int
+    private var statements: [String: Statement] = [:]
+
+    init(path: String, patience: Int) throws(LogError) {
+        self.path = path
+        self.patience = patience
+        // One thread at a time uses a log, so SQLite's own locks would be paid for nothing.
+        let flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE
+        let code = sqlite3_open_v2(path, &handle, flags, nil)
+        guard code == SQLITE_OK else {
+            let error = failure(code, "open the log")
+            sqlite3_close_v2(handle)
+            handle = nil
+            throw error
+        }
+        sqlite3_busy_timeout(handle, Int32(clamping: patience))
+        do throws(LogError) {
+            // Pages are written twice (log, then file) in any case; fewer, larger check points let one page soak up many records first.
+            // journal_size_limit: after a burst the write-ahead log shrinks again.
+            try execute(
+                """
+                PRAGMA page_size = 16384; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 2000;
+                PRAGMA cache_size = -16000; PRAGMA journal_size_limit = 67108864; PRAGMA foreign_keys = OFF;
+                """)
+        } catch {
+            close()
+            throw error
+        }
+    }
+
+    deinit { close() }
+
+    /// Finalises all cached statements; those held elsewhere keep the connection alive until they go.
+    func close() {
+        statements = [:]
+        sqlite3_close_v2(handle)
+        handle = nil
+    }
+
+    /// Changing to WAL needs the file alone for a moment, and SQLite does not wait here by itself.
+    func useWriteAheadLog() throws(LogError) {
+        var tries = 0
+        while true {
+            do throws(LogError) {
+                let statement = try Statement(self, "PRAGMA journal_mode = WAL")
+                guard try statement.step(), statement.text(0) == "wal" else {
+                    throw LogError(
+                        .refused, "\(path): this file system cannot hold a write-ahead log. Use a local disk.")
+                }
+                return
+            } catch {
+                guard error.kind == .transient, tries < patience / 10 else { throw error }
+                tries += 1
+                usleep(10_000)
+            }
+        }
+    }
+
+    func begin() throws(LogError) { try cached("BEGIN IMMEDIATE").run() }
+    func commit() throws(LogError) { try cached("COMMIT").run() }
+
+    /// Undoes the open transaction. It may be gone already: SQLite itself rolls back after some errors.
+    func rollback() {
+        guard sqlite3_get_autocommit(handle) == 0 else { return }
+        sqlite3_exec(handle, "ROLLBACK", nil, nil, nil)
+    }
+
+    var lastRowID: Int64 { sqlite3_last_insert_rowid(handle) }
+
+    func execute(_ sql: String) throws(LogError) {
+        let code = sqlite3_exec(handle, sql, nil, nil, nil)
+        guard code == SQLITE_OK else { throw failure(code, "prepare the log") }
+    }
+
+    func integer(_ sql: String) throws(LogError) -> Int64 {
+        let statement = try Statement(self, sql)
+        return try statement.step() ? statement.int(0) : 0
+    }
+
+    /// A statement prepared once and kept; the caller resets it.
+    func cached(_ sql: String) throws(LogError) -> Statement {
+        if let known = statements[sql] { return known }
+        let made = try Statement(self, sql)
+        statements[sql] = made
+        return made
+    }
+
+    fileprivate func prepare(_ sql: String) throws(LogError) -> OpaquePointer? {
+        var prepared: OpaquePointer?
+        let code = sqlite3_prepare_v3(handle, sql, -1, UInt32(SQLITE_PREPARE_PERSISTENT), &prepared, nil)
+        guard code == SQLITE_OK else { throw failure(code, "read the log") }
+        return prepared
+    }
+
+    fileprivate func failure(_ code: Int32, _ doing: String) -> LogError {
+        let text = handle == nil ? String(cString: sqlite3_errstr(code)) : String(cString: sqlite3_errmsg(handle))
+        let number = handle == nil ? 0 : sqlite3_system_errno(handle)
+        let system = number == 0 ? text : "\(text): \(systemText(number))"
+        switch code & 0xff {
+        case SQLITE_BUSY, SQLITE_LOCKED:
+            return LogError(
+                .transient,
+                "cannot \(doing) \(path): another process has held it for more than \(patience) ms. See who with `fuser \(path)`."
+            )
+        case SQLITE_CORRUPT, SQLITE_NOTADB:
+            return LogError(
+                .corrupt,
+                "\(path) is damaged or no SQLite database (\(text)). Restore a copy, or rescue what is left with `sqlite3 \(path) .recover`."
+            )
+        case SQLITE_FULL:
+            return LogError(.transient, "cannot \(doing) \(path): the disk is full. Nothing was written; make room.")
+        case SQLITE_CANTOPEN, SQLITE_PERM, SQLITE_READONLY, SQLITE_AUTH:
+            return LogError(
+                .refused, "cannot \(doing) \(path): \(system). Check the path and who may write file and folder.")
+        case SQLITE_IOERR: return LogError(.transient, "cannot \(doing) \(path): \(system). Check the disk.")
+        case SQLITE_NOMEM: return LogError(.transient, "cannot \(doing) \(path): out of memory.")
+        case SQLITE_FORMAT: return LogError(.incompatible, "cannot \(doing) \(path): \(system).")
+        case SQLITE_ERROR: return LogError(.corrupt, "\(path) is not laid out as expected: \(text).")
+        default: return LogError(.refused, "cannot \(doing) \(path): \(system).")
+        }
+    }
+}
+
+/// A prepared statement. Blobs are bound without a copy: they must live until ``run()`` or ``step()`` is over.
+final class Statement {
+    private let handle: OpaquePointer?
+    // Keeps the connection's errors at hand; unowned, because the connection owns its cached statements.
+    private unowned let database: Database
+
+    init(_ database: Database, _ sql: String) throws(LogError) {
+        self.database = database
+        handle = try database.prepare(sql)
+    }
+
+    deinit { sqlite3_finalize(handle) }
+
+    func bind(_ index: Int32, _ value: Int64) { sqlite3_bind_int64(handle, index, value) }
+
+    func bind(_ index: Int32, _ text: String) {
+        var text = text
+        text.withUTF8 { bytes in
+            let transient = unsafeBitCast(-1, to: sqlite3_destructor_type.self)
+            _ = bytes.withMemoryRebound(to: CChar.self) {
+                sqlite3_bind_text(handle, index, $0.baseAddress, Int32($0.count), transient)
+            }
+        }
+    }
+
+    /// nil binds NULL. SQLite takes a null pointer for NULL too, hence the second door for an empty value.
+    func bind(_ index: Int32, _ bytes: UnsafeRawBufferPointer?) {
+        if let bytes {
+            if bytes.count == 0 {
+                sqlite3_bind_zeroblob(handle, index, 0)
+            } else {
+                sqlite3_bind_blob64(handle, index, bytes.baseAddress, UInt64(bytes.count), nil)
+            }
+        } else {
+            sqlite3_bind_null(handle, index)
+        }
+    }
+
+    /// Runs a statement without rows and makes it ready for the next use.
+    func run() throws(LogError) {
+        while try step() {}
+        sqlite3_reset(handle)
+    }
+
+    /// True when there is a row. After an error the statement is ready for the next use.
+    func step() throws(LogError) -> Bool {
+        let code = sqlite3_step(handle)
+        if code == SQLITE_ROW { return true }
+        if code == SQLITE_DONE { return false }
+        let error = database.failure(code, sqlite3_stmt_readonly(handle) != 0 ? "read" : "write to")
+        sqlite3_reset(handle)
+        throw error
+    }
+
+    func reset() { sqlite3_reset(handle) }
+
+    func int(_ column: Int32) -> Int64 { sqlite3_column_int64(handle, column) }
+
+    func text(_ column: Int32) -> String {
+        guard let text = sqlite3_column_text(handle, column) else { return "" }
+        return String(cString: text)
+    }
+
+    /// nil for NULL; valid until the next step.
+    func blob(_ column: Int32) -> UnsafeRawBufferPointer? {
+        if let start = sqlite3_column_blob(handle, column) {
+            return UnsafeRawBufferPointer(start: start, count: Int(sqlite3_column_bytes(handle, column)))
+        }
+        return sqlite3_column_type(handle, column) == SQLITE_NULL ? nil : UnsafeRawBufferPointer(start: nil, count: 0)
+    }
+}
+
+/// The system's words for an errno, such as "Permission denied".
+func systemText(_ number: Int32) -> String { String(cString: strerror(number)) }

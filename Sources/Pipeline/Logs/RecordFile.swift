@@ -1,0 +1,250 @@
+import Glibc
+
+/// One record of an input file, lent for one call.
+public struct FileRecord {
+    /// The record without its line end. At least 16 further bytes can be read behind it, so a scanner may load whole vectors.
+    ///
+    /// Of a record over the limit only the first ``RecordFile/recordLimit`` bytes are here.
+    public var bytes: UnsafeRawBufferPointer
+    /// Number of the record in its file, from 0; the CSV header is not counted.
+    public var index: Int64
+    /// Line of the file where the record starts, from 1; what an editor shows. Empty lines count.
+    public var line: Int64
+    /// Length of the record in the file; greater than the bytes lent when the record is over the limit.
+    public var length: Int
+
+    /// True when the record is over the limit: it becomes a dead letter.
+    public var isOversize: Bool { length > bytes.count }
+}
+
+/// Reads records from a file for a replay: plain or gzip (told by its first bytes), JSON Lines or CSV; `-` reads stdin.
+///
+/// A plain file is mapped and its bytes are lent as they lie; a file that somebody cuts short meanwhile kills the process (SIGBUS), so
+/// replay files that are complete. Anything else goes through one buffer of the record limit and 256 KiB. Empty lines are skipped, a
+/// byte order mark at the start too. Records before a damaged place are handed out before the error is thrown.
+///
+/// A quoted CSV field that is not closed within the record limit is taken for a slip in one line: that line is handed out as it is,
+/// and reading goes on behind it.
+public final class RecordFile {
+    /// The path as given.
+    public let path: String
+    /// Longest record handed out whole, in bytes.
+    public let recordLimit: Int
+    /// The first record of a CSV file, without its line end; nil for lines and for an empty file.
+    public private(set) var header: [UInt8]?
+    /// Records handed out so far.
+    public private(set) var recordCount: Int64 = 0
+    /// Records' bytes handed out or skipped so far, after decompression.
+    public var bytesRead: Int64 { windowOffset + Int64(start) }
+
+    private let source: ByteSource
+    private let isMapped: Bool
+    private var scanner: RecordScanner
+    private var line: Int64 = 1
+    /// The mapped file, or the buffer of a stream.
+    private var window: UnsafeMutableRawBufferPointer
+    /// Bytes between `start` and `end` of the window are not handed out yet; those before `scanned` hold no end of a record.
+    private var start = 0
+    private var scanned = 0
+    private var end = 0
+    private var windowOffset: Int64 = 0
+    private var isComplete: Bool
+    private var released = 0
+
+    /// Opens a file and, of CSV, reads its header.
+    public init(path: String, splitter: RecordSplitter, recordLimit: Int = 1 << 20) throws(LogError) {
+        precondition(recordLimit > 0, "a record has at least one byte")
+        self.path = path
+        self.recordLimit = recordLimit
+        scanner = RecordScanner(splitter)
+        source = try ByteSource(path: path)
+        switch source.shape {
+        case .mapped(let bytes):
+            isMapped = true
+            isComplete = true
+            window = UnsafeMutableRawBufferPointer(mutating: bytes)
+            end = bytes.count
+        case .stream:
+            isMapped = false
+            isComplete = false
+            window = UnsafeMutableRawBufferPointer.allocate(
+                byteCount: recordLimit + (1 << 18) + ByteSource.margin, alignment: 64)
+            window.initializeMemory(as: UInt8.self, repeating: 0)
+        }
+        while !isComplete, end - start < 3 { try refill() }
+        if end - start >= 3, window[start] == 0xef, window[start + 1] == 0xbb, window[start + 2] == 0xbf {
+            start += 3
+            scanned = start
+        }
+        if splitter == .csv {
+            var first: [UInt8]?
+            var isWhole = true
+            _ = try nextBatch(maxRecords: 1) { record in
+                first = [UInt8](record.bytes)
+                isWhole = !record.isOversize
+            }
+            guard isWhole else {
+                throw LogError(
+                    .refused, "\(path):1: the header is longer than \(recordLimit) bytes. Is this a CSV file?")
+            }
+            header = first
+            recordCount = 0
+        }
+    }
+
+    deinit { if !isMapped { window.deallocate() } }
+
+    /// Lends up to `maxRecords` records in file order; returns how many, 0 at the end. Their bytes are valid during the call only.
+    public func nextBatch(maxRecords: Int, _ body: (FileRecord) -> Void) throws(LogError) -> Int {
+        var count = 0
+        while count < maxRecords {
+            guard try handOutNext(body) else { break }
+            count += 1
+        }
+        if isMapped, start - released >= 1 << 24 {
+            let upTo = start & ~0xffff
+            source.release(released..<upTo)
+            released = upTo
+        }
+        return count
+    }
+
+    /// Hands out one record that is not empty; false at the end.
+    private func handOutNext(_ body: (FileRecord) -> Void) throws(LogError) -> Bool {
+        guard let base = UnsafeRawPointer(window.baseAddress) else { return false }
+        while true {
+            // In a mapped file the search for a quote's end stops at the limit too, so that both kinds of file part the same way.
+            let reach = min(end, start + recordLimit + 2)
+            if let lineEnd = scanner.end(in: base, from: scanned, to: reach) {
+                if handOut(to: lineEnd, next: lineEnd + 1, body) { return true }
+                continue
+            }
+            scanned = max(scanned, reach)
+            if reach - start > recordLimit + 1 { return try handOutOversize(body) }
+            if !isComplete {
+                try refill()
+                continue
+            }
+            if start == end { return false }
+            if scanner.isInQuotes, let lineEnd = firstLineEnd() {
+                if handOut(to: lineEnd, next: lineEnd + 1, body) { return true }
+                continue
+            }
+            if handOut(to: end, next: end, body) { return true }
+        }
+    }
+
+    /// Hands out the bytes from `start` unless they are an empty line.
+    private func handOut(to lineEnd: Int, next: Int, _ body: (FileRecord) -> Void) -> Bool {
+        let stop = lineEnd > start && next > lineEnd && window[lineEnd - 1] == 0x0d ? lineEnd - 1 : lineEnd
+        let bytes = UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(window)[start..<stop])
+        let firstLine = line
+        line += 1
+        if scanner.splitter == .csv { line += lineEnds(in: bytes) }
+        start = next
+        scanned = next
+        scanner.restart()
+        if bytes.isEmpty { return false }
+        // One byte over the limit was let in for a possible CR.
+        let lent = UnsafeRawBufferPointer(rebasing: bytes.prefix(recordLimit))
+        body(FileRecord(bytes: lent, index: recordCount, line: firstLine, length: bytes.count))
+        recordCount += 1
+        return true
+    }
+
+    /// Hands out the head of a record over the limit and skips the rest, which is never held.
+    private func handOutOversize(_ body: (FileRecord) -> Void) throws(LogError) -> Bool {
+        if scanner.isInQuotes, let lineEnd = firstLineEnd() {
+            return handOut(to: lineEnd, next: lineEnd + 1, body) ? true : try handOutNext(body)
+        }
+        let firstLine = line
+        var lines =
+            scanner.splitter == .csv
+            ? lineEnds(in: UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(window)[start..<scanned])) : 0
+        // Without a line end in its head, a quoted field goes on for the limit at least: from here on a line end is a record's end.
+        if scanner.isInQuotes { scanner.restart() }
+        var plain = RecordScanner(.lines)
+        var head: [UInt8] = []
+        var headStart = start
+        if !isMapped {
+            // The window is needed for what follows; this is the one copy of an odd record.
+            head = [UInt8](
+                UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(window)[start..<(start + recordLimit)]))
+            head.append(contentsOf: repeatElement(0, count: ByteSource.margin))
+        } else {
+            headStart = start
+        }
+        var length = scanned - start
+        var last = scanned > start ? window[scanned - 1] : 0
+        var next = scanned
+        search: while true {
+            if let base = UnsafeRawPointer(window.baseAddress) {
+                if let lineEnd = plain.end(in: base, from: next, to: end) {
+                    length += lineEnd - next
+                    if lineEnd > next { last = window[lineEnd - 1] }
+                    if last == 0x0d { length -= 1 }
+                    next = lineEnd + 1
+                    break search
+                }
+                length += end - next
+                if end > next { last = window[end - 1] }
+            }
+            next = end
+            if isComplete { break }
+            start = end
+            scanned = end
+            try refill()
+            next = start
+        }
+        lines += 1
+        line += lines
+        start = next
+        scanned = next
+        scanner.restart()
+        func lend(_ bytes: UnsafeRawBufferPointer) {
+            body(FileRecord(bytes: bytes, index: recordCount, line: firstLine, length: length))
+        }
+        if isMapped {
+            lend(
+                UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(window)[headStart..<(headStart + recordLimit)]))
+        } else {
+            head.withUnsafeBytes { lend(UnsafeRawBufferPointer(rebasing: $0[0..<recordLimit])) }
+        }
+        recordCount += 1
+        return true
+    }
+
+    /// The first LF of the bytes not handed out.
+    private func firstLineEnd() -> Int? {
+        guard let base = UnsafeRawPointer(window.baseAddress),
+            let at = memchr(base + start, 0x0a, min(end, scanned) - start)
+        else { return nil }
+        return UnsafeRawPointer(at) - base
+    }
+
+    private func lineEnds(in bytes: UnsafeRawBufferPointer) -> Int64 {
+        guard let base = bytes.baseAddress else { return 0 }
+        var count: Int64 = 0
+        var at = 0
+        while at < bytes.count, let found = memchr(base + at, 0x0a, bytes.count - at) {
+            count += 1
+            at = UnsafeRawPointer(found) - base + 1
+        }
+        return count
+    }
+
+    /// Moves what is left to the front of the stream's buffer and reads more behind it.
+    private func refill() throws(LogError) {
+        if start > 0 {
+            if let base = window.baseAddress, end > start { memmove(base, base + start, end - start) }
+            windowOffset += Int64(start)
+            end -= start
+            scanned -= start
+            start = 0
+        }
+        let room = UnsafeMutableRawBufferPointer(rebasing: window[end..<(window.count - ByteSource.margin)])
+        let got = try source.read(into: room)
+        if got == 0 { isComplete = true }
+        end += got
+    }
+}
