@@ -1,5 +1,7 @@
-/// One command of `weir` as data. Parsing, help, usage errors, suggestions and shell completions are all derived from it,
-/// so they cannot contradict each other.
+/// One command of `weir` as data.
+///
+/// Parsing, help, usage errors, suggestions and shell completions are all derived from it, so they cannot contradict
+/// each other.
 struct CommandDefinition: Sendable {
     var name: CommandName
     /// One line for the list of commands: a verb phrase without a period.

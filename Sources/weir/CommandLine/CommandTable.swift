@@ -1,7 +1,9 @@
 import Pipeline
 import RuleLanguage
 
-/// The commands of this version. A new case does not compile until it has a definition here and a body in `Main.swift`.
+/// The commands of this version.
+///
+/// A new case does not compile until it has a definition here and a body in `Main.swift`.
 enum CommandName: String, CaseIterable, Sendable {
     case demo, run, replay, simulate, check, audit, tail, doctor, completion, version
 }

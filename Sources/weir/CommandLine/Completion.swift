@@ -1,4 +1,6 @@
-/// Completion scripts, derived from the command table. They start no process: everything they know is in the script.
+/// Completion scripts, derived from the command table.
+///
+/// They start no process: everything they know is in the script.
 enum Completion {
     /// The body of `weir completion SHELL`.
     static func run(_ parsed: ParsedArguments, _ terminal: Terminal) -> ExitCode {

@@ -1,6 +1,8 @@
 import Pipeline
 
-/// What the process says when it ends. The numbers are a contract with scripts, supervisors and runbooks: never renumber.
+/// What the process says when it ends.
+///
+/// The numbers are a contract with scripts, supervisors and runbooks: never renumber.
 enum ExitCode: Int32, Sendable, CaseIterable {
     case ok = 0
     /// Something failed that none of the other codes names; the message on stderr says what.

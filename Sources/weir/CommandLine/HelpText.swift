@@ -1,4 +1,6 @@
-/// Help, derived from the command table. Plain text: it is the same on a terminal and in a pipe.
+/// Help, derived from the command table.
+///
+/// Plain text: it is the same on a terminal and in a pipe.
 enum HelpText {
     /// Lines are wrapped at this column.
     static let width = 88

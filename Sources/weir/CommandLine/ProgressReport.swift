@@ -15,7 +15,9 @@ struct ProgressReport {
     private let start: UInt64
     private var next: UInt64
 
-    /// Starts now; `total` nil when the end is not known. `unit` is the plural of what is counted.
+    /// Starts now; `total` nil when the end is not known.
+    ///
+    /// `unit` is the plural of what is counted.
     init(_ terminal: Terminal, unit: String, total: Int?, now: UInt64 = ProgressReport.monotonicNanoseconds()) {
         self.terminal = terminal
         self.unit = unit

@@ -7,13 +7,16 @@ import Synchronization
 /// handler. Loops ask ``received``; whoever waits in `poll` watches ``descriptor``. Ending at once is safe: what was not committed is
 /// computed again after the next start.
 enum StopSignal {
-    /// Number of the first stop signal; 0: none. Both are made by `install`, before a handler can read them.
+    /// Number of the first stop signal; 0: none.
+    ///
+    /// Both are made by `install`, before a handler can read them.
     private static let number = Atomic<Int32>(0)
     private static let pipeEnd = Atomic<Int32>(-1)
     private static let readEnd = Atomic<Int32>(-1)
 
-    /// Begins to listen to SIGTERM and SIGINT and to ignore SIGPIPE (a closed pipe is then an error of `write`). Call it once, before
-    /// any thread is started.
+    /// Begins to listen to SIGTERM and SIGINT and to ignore SIGPIPE (a closed pipe is then an error of `write`).
+    ///
+    /// Call it once, before any thread is started.
     static func install() {
         var ends: [Int32] = [-1, -1]
         if pipe(&ends) == 0 {
@@ -37,7 +40,9 @@ enum StopSignal {
     /// Lets `write` to a closed pipe fail with EPIPE instead of ending the process.
     static func ignoreBrokenPipes() { signal(SIGPIPE, SIG_IGN) }
 
-    /// The code to leave with once stopping was asked for; nil while it was not. One atomic load.
+    /// The code to leave with once stopping was asked for; nil while it was not.
+    ///
+    /// One atomic load.
     static var received: ExitCode? {
         switch number.load(ordering: .acquiring) {
         case SIGTERM: .terminated

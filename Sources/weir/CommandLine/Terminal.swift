@@ -95,7 +95,9 @@ final class Terminal: Sendable {
     /// Hands buffered data to the operating system, so that a reader sees it now.
     func flush() { sinks.withLock { Terminal.flush(&$0) } }
 
-    /// Flushes at the end of a command; answers what to report when data was lost. A closed pipe is not reported.
+    /// Flushes at the end of a command; answers what to report when data was lost.
+    ///
+    /// A closed pipe is not reported.
     func finish() -> CommandFailure? {
         sinks.withLock { sinks in
             Terminal.clearProgress(&sinks)
