@@ -1,4 +1,22 @@
+import Glibc
+
+/// The program `weir`: the command table and the bodies of its commands.
 @main
 struct Weir {
-    static func main() {}
+    static func main() {
+        StopSignal.ignoreBrokenPipes()
+        let terminal = Terminal()
+        let words = Array(CommandLine.arguments.dropFirst())
+        exit(CommandTable.run(words, terminal: terminal, body: body(of:)).rawValue)
+    }
+
+    /// What each command does.
+    static func body(of name: CommandName) -> CommandBody {
+        switch name {
+        case .completion: Completion.run
+        case .version: VersionCommand.run
+        case .demo, .run, .replay, .simulate, .check, .audit, .tail, .doctor:
+            { _, _ in throw CommandFailure(.failure, "weir \(name.rawValue) is not part of this build yet") }
+        }
+    }
 }

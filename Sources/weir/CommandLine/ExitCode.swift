@@ -1,0 +1,77 @@
+import Pipeline
+
+/// What the process says when it ends.
+///
+/// The numbers are a contract with scripts, supervisors and runbooks: never renumber.
+enum ExitCode: Int32, Sendable, CaseIterable {
+    case ok = 0
+    /// Something failed that none of the other codes names; the message on stderr says what.
+    case failure = 1
+    /// The command line itself is wrong.
+    case usage = 2
+    /// A rule, topology or input is invalid; the message has file:line:column where there is one.
+    case invalid = 3
+    /// A threshold was missed (tests, back-tests, benchmarks).
+    case thresholdMissed = 4
+    /// Kafka, or whichever log was named, cannot be reached.
+    case unreachable = 5
+    /// The log refuses us; the message names the missing right.
+    case notAuthorised = 6
+    /// Stored state, journal or verdicts contradict each other.
+    case stateCorrupt = 7
+    /// A library, broker or file has a version we do not work with.
+    case incompatible = 8
+    /// Stopped by SIGINT after a clean drain: 128 + 2, as shells count.
+    case interrupted = 130
+    /// Stopped by SIGTERM after a clean drain: 128 + 15.
+    case terminated = 143
+
+    /// The code for a log that could not do what was asked.
+    init(_ kind: LogError.Kind) {
+        switch kind {
+        case .unreachable: self = .unreachable
+        case .notAuthorised: self = .notAuthorised
+        case .outOfRange, .corrupt: self = .stateCorrupt
+        case .incompatible: self = .incompatible
+        case .refused: self = .invalid
+        case .fenced, .transient: self = .failure
+        }
+    }
+
+    /// A few words for the exit code table of `--help`.
+    var meaning: String {
+        switch self {
+        case .ok: "done"
+        case .failure: "failed; the message says why"
+        case .usage: "wrong use of the command line"
+        case .invalid: "invalid rules, topology, input or output file"
+        case .thresholdMissed: "a threshold was missed"
+        case .unreachable: "Kafka or the log file cannot be reached"
+        case .notAuthorised: "not authorised"
+        case .stateCorrupt: "state, journal and verdicts contradict each other"
+        case .incompatible: "incompatible version of a library, broker or file"
+        case .interrupted: "stopped by SIGINT (Ctrl-C), cleanly"
+        case .terminated: "stopped by SIGTERM, cleanly"
+        }
+    }
+}
+
+/// Why a command cannot go on, with the code to leave with and, where we know it, what to do next.
+struct CommandFailure: Error, Equatable {
+    var code: ExitCode
+    /// What happened, one or two sentences; foreign text in it is escaped when it is printed.
+    var message: String
+    /// What to do or type next, or nil.
+    var hint: String?
+
+    init(_ code: ExitCode, _ message: String, hint: String? = nil) {
+        self.code = code
+        self.message = message
+        self.hint = hint
+    }
+
+    /// A mistake in the command line itself (exit 2).
+    static func usage(_ message: String, hint: String? = nil) -> CommandFailure {
+        CommandFailure(.usage, message, hint: hint)
+    }
+}
