@@ -1,0 +1,222 @@
+import RuleLanguage
+
+/// Why a record cannot become an event; the raw values are stable names for programs.
+public enum DeadLetterCode: UInt8, Sendable, CaseIterable {
+    case invalidUTF8, truncatedJSON, invalidJSON, controlCharacter, invalidEscape, depthExceeded, recordTooLarge,
+        duplicateField
+    case numberOutOfRange, wrongType, missingField, valueNotAllowed, valueOutOfRange, tooManyDecimals, textTooLong
+    case unknownEventType, invalidTimestamp, timestampOutOfRange, tombstone, tooManyElements, tooManyKeys, invalidCSV,
+        tooFewColumns
+
+    /// The name in dead letters and metrics, snake_case.
+    public var name: String {
+        switch self {
+        case .invalidUTF8: "invalid_utf8"
+        case .truncatedJSON: "truncated_json"
+        case .invalidJSON: "invalid_json"
+        case .controlCharacter: "control_character"
+        case .invalidEscape: "invalid_escape"
+        case .depthExceeded: "depth_exceeded"
+        case .recordTooLarge: "record_too_large"
+        case .duplicateField: "duplicate_field"
+        case .numberOutOfRange: "number_out_of_range"
+        case .wrongType: "wrong_type"
+        case .missingField: "missing_field"
+        case .valueNotAllowed: "value_not_allowed"
+        case .valueOutOfRange: "value_out_of_range"
+        case .tooManyDecimals: "too_many_decimals"
+        case .textTooLong: "text_too_long"
+        case .unknownEventType: "unknown_event_type"
+        case .invalidTimestamp: "invalid_timestamp"
+        case .timestampOutOfRange: "timestamp_out_of_range"
+        case .tombstone: "tombstone"
+        case .tooManyElements: "too_many_elements"
+        case .tooManyKeys: "too_many_keys"
+        case .invalidCSV: "invalid_csv"
+        case .tooFewColumns: "too_few_columns"
+        }
+    }
+}
+
+/// A record that cannot become an event, as a value: no reference, no text; ``DecodePlan`` puts it into words.
+public struct DeadLetter: Sendable, Equatable {
+    /// What is wrong.
+    public var code: DeadLetterCode
+    /// Id of the path concerned in the plan that made it, or -1: the record as a whole.
+    public var path: Int32
+    /// Where in the record it was noticed.
+    public var byteOffset: UInt32
+
+    init(_ code: DeadLetterCode, path: Int32 = -1, byteOffset: Int = 0) {
+        self.code = code
+        self.path = path
+        self.byteOffset = UInt32(clamping: byteOffset)
+    }
+}
+
+/// What became of one record.
+public enum DecodeResult: Sendable, Equatable {
+    /// Appended to the batch.
+    case event
+    /// Nothing was appended.
+    case rejected(DeadLetter)
+    /// The batch has no room below its text limit: nothing was appended; close the epoch and decode the record again.
+    case full
+}
+
+extension DecodePlan {
+    /// The dotted path a dead letter is about, or nil when it is about the record as a whole.
+    public func path(of letter: DeadLetter) -> String? {
+        letter.path >= 0 && Int(letter.path) < paths.count ? paths[Int(letter.path)].text : nil
+    }
+
+    /// One sentence for people: what is wrong and what was expected.
+    public func explanation(of letter: DeadLetter) -> String {
+        let place = letter.path >= 0 && Int(letter.path) < paths.count ? paths[Int(letter.path)] : nil
+        let name = place.map { "`\($0.text)`" } ?? "the record"
+        let field = place?.field.map { schemas[$0.type].fields[$0.index] }
+        switch letter.code {
+        case .invalidUTF8: return "the record is not valid UTF-8"
+        case .truncatedJSON: return "the JSON ends too early"
+        case .invalidJSON: return "the record is not valid JSON"
+        case .controlCharacter: return "a text holds a control character that is not escaped"
+        case .invalidEscape: return "a text holds an invalid escape or half of a surrogate pair"
+        case .depthExceeded: return "the JSON is nested deeper than \(limits.depth) levels"
+        case .recordTooLarge: return "the record is longer than \(limits.recordBytes) bytes"
+        case .duplicateField: return "\(name) stands in the record twice"
+        case .numberOutOfRange:
+            return "a number is too large or has more than \(limits.numberDigits) digits"
+                + (place.map { " in `\($0.text)`" } ?? "")
+        case .wrongType:
+            return
+                "\(name) must be \(place.map { $0.field == nil ? "an object" : DecodePlan.expectation(of: field?.type) } ?? "an object")"
+        case .missingField: return "the required field \(name) is missing or null"
+        case .valueNotAllowed:
+            return "\(name) must be one of \(field?.allowedValues.joined(separator: ", ") ?? "the allowed values")"
+        case .valueOutOfRange:
+            let low = field?.minimum.map { " at least \($0)" } ?? ""
+            let high = field?.maximum.map { " at most \($0)" } ?? ""
+            return "\(name) must be\(low)\(low.isEmpty || high.isEmpty ? "" : " and")\(high)"
+        case .tooManyDecimals: return "\(name) has more than \(field?.moneyScale ?? 0) decimal digits"
+        case .textTooLong:
+            return "a text is longer than \(field?.maximumLength ?? limits.textBytes) bytes"
+                + (place.map { " in `\($0.text)`" } ?? "")
+        case .unknownEventType: return "no declared event type fits" + (place.map { ": see `\($0.text)`" } ?? "")
+        case .invalidTimestamp: return "\(name) is not a time in the format \(field?.timeFormat.rawValue ?? "declared")"
+        case .timestampOutOfRange: return "\(name) is outside the accepted time range"
+        case .tombstone: return "the record has no value (a tombstone)"
+        case .tooManyElements: return "a list has too many elements" + (place.map { " in `\($0.text)`" } ?? "")
+        case .tooManyKeys: return "an object has more than \(limits.keysPerObject) keys"
+        case .invalidCSV: return "a quoted column is not closed or is followed by something else than a separator"
+        case .tooFewColumns: return "the line has fewer columns than the header needs for \(name)"
+        }
+    }
+
+    private static func expectation(of type: RuleLanguage.FieldType?) -> String {
+        switch type {
+        case .string: "a string"
+        case .int: "an integer"
+        case .double: "a number"
+        case .bool: "true or false"
+        case .timestamp: "a time"
+        case .money: "an amount, a number or a decimal string"
+        case .stringList: "a list of strings"
+        case nil: "an object"
+        }
+    }
+
+    /// Appends the dead letter's JSON object: `code`, `message`, `field`, `byte_offset`, `topic`, `partition`, `offset` and the original
+    /// bytes as `record`, or as `record_base64` when they are not valid UTF-8.
+    ///
+    /// Longer than `limit` bytes, the original is cut (at a character's border) and `record_truncated` and `record_bytes` say so; a tombstone
+    /// has `"record":null`. Allocates: dead letters are the exception.
+    public func appendRecord(
+        of letter: DeadLetter, topic: String, partition: Int32, offset: Int64, value: UnsafeRawBufferPointer?,
+        limit: Int = 65_536,
+        to output: inout [UInt8]
+    ) {
+        output.append(contentsOf: #"{"code":""#.utf8)
+        output.append(contentsOf: letter.code.name.utf8)
+        output.append(contentsOf: #"","message":"#.utf8)
+        DecodePlan.appendJSON(explanation(of: letter), to: &output)
+        output.append(contentsOf: #","field":"#.utf8)
+        if let path = path(of: letter) {
+            DecodePlan.appendJSON(path, to: &output)
+        } else {
+            output.append(contentsOf: "null".utf8)
+        }
+        output.append(contentsOf: ",\"byte_offset\":\(letter.byteOffset),\"topic\":".utf8)
+        DecodePlan.appendJSON(topic, to: &output)
+        output.append(contentsOf: ",\"partition\":\(partition),\"offset\":\(offset),".utf8)
+        guard let value else {
+            output.append(contentsOf: "\"record\":null}".utf8)
+            return
+        }
+        var kept = UnsafeRawBufferPointer(rebasing: value.prefix(limit))
+        let isText = kept.withMemoryRebound(to: UInt8.self) { bytes in
+            guard let start = bytes.baseAddress else { return true }
+            guard let fault = firstInvalidUTF8(start, count: bytes.count) else { return true }
+            // The cut itself may have split the last character.
+            guard kept.count < value.count, bytes.count - fault < 4,
+                isCutCharacter(start + fault, count: bytes.count - fault)
+            else { return false }
+            kept = UnsafeRawBufferPointer(rebasing: kept.prefix(fault))
+            return true
+        }
+        if isText {
+            output.append(contentsOf: "\"record\":".utf8)
+            DecodePlan.appendJSON(kept, to: &output)
+        } else {
+            output.append(contentsOf: "\"record_base64\":\"".utf8)
+            DecodePlan.appendBase64(kept, to: &output)
+            output.append(UInt8(ascii: "\""))
+        }
+        if kept.count < value.count {
+            output.append(contentsOf: ",\"record_truncated\":true,\"record_bytes\":\(value.count)".utf8)
+        }
+        output.append(UInt8(ascii: "}"))
+    }
+
+    private static func appendJSON(_ text: String, to output: inout [UInt8]) {
+        var text = text
+        text.withUTF8 { appendJSON(UnsafeRawBufferPointer($0), to: &output) }
+    }
+
+    /// A JSON string of bytes that are valid UTF-8.
+    private static func appendJSON(_ bytes: UnsafeRawBufferPointer, to output: inout [UInt8]) {
+        let digits = Array("0123456789abcdef".utf8)
+        output.append(UInt8(ascii: "\""))
+        for byte in bytes {
+            switch byte {
+            case UInt8(ascii: "\""), UInt8(ascii: "\\"):
+                output.append(UInt8(ascii: "\\"))
+                output.append(byte)
+            case UInt8(ascii: "\n"): output.append(contentsOf: "\\n".utf8)
+            case UInt8(ascii: "\r"): output.append(contentsOf: "\\r".utf8)
+            case UInt8(ascii: "\t"): output.append(contentsOf: "\\t".utf8)
+            case 0..<0x20:
+                output.append(contentsOf: "\\u00".utf8)
+                output.append(digits[Int(byte >> 4)])
+                output.append(digits[Int(byte & 15)])
+            default: output.append(byte)
+            }
+        }
+        output.append(UInt8(ascii: "\""))
+    }
+
+    /// RFC 4648 section 4, with padding.
+    private static func appendBase64(_ bytes: UnsafeRawBufferPointer, to output: inout [UInt8]) {
+        let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
+        var at = 0
+        while at < bytes.count {
+            let left = bytes.count - at
+            let group =
+                Int(bytes[at]) << 16 | (left > 1 ? Int(bytes[at + 1]) << 8 : 0) | (left > 2 ? Int(bytes[at + 2]) : 0)
+            output.append(alphabet[group >> 18])
+            output.append(alphabet[group >> 12 & 63])
+            output.append(left > 1 ? alphabet[group >> 6 & 63] : UInt8(ascii: "="))
+            output.append(left > 2 ? alphabet[group & 63] : UInt8(ascii: "="))
+            at += 3
+        }
+    }
+}

@@ -1,0 +1,469 @@
+public import RuleLanguage
+
+/// The bounds a record must keep; beyond each, the record is a dead letter.
+public struct DecodeLimits: Sendable, Equatable {
+    /// Bytes of a record; at most 64 MiB.
+    public var recordBytes = 1 << 20
+    /// Bytes of any text as written, known or skipped.
+    public var textBytes = 65_536
+    /// Objects and arrays inside each other; at most 64.
+    public var depth = 64
+    public var keysPerObject = 1_024
+    /// Elements of an array that is skipped, and of a `list<string>`.
+    public var arrayElements = 10_000
+    public var listElements = 1_024
+    public var numberDigits = 64
+    /// Event times accepted, milliseconds since 1970, both included: 2000-01-01 ... 2100-01-01 unless told otherwise.
+    public var earliest: Int64 = 946_684_800_000
+    public var latest: Int64 = 4_102_444_800_000
+    /// How far an event time may be ahead of the log's append time, where that is known.
+    public var futureMilliseconds: Int64 = 3_600_000
+
+    public init() {}
+}
+
+/// Why event schemas cannot be compiled: a limit of the decoder is passed.
+public struct DecodePlanError: Error, Sendable, Equatable, CustomStringConvertible {
+    /// One sentence for people.
+    public var description: String
+}
+
+/// Replaces an identifier: from its bytes to exactly 64 lowercase hexadecimal digits, such as a keyed HMAC-SHA-256.
+///
+/// Called on the decoding thread for every pseudonymised value; must not allocate if decoding is not to.
+public typealias Pseudonymiser =
+    @Sendable (_ identifier: UnsafeRawBufferPointer, _ hex: UnsafeMutableRawBufferPointer) -> Void
+
+/// Event schemas compiled for decoding: tables of keys per JSON level, conversions per field. Immutable; shared by all threads.
+///
+/// The keys of an object that are known are matched by length and first eight bytes, then by the rest; nested paths form a trie, one node per
+/// object. Where a topic carries several types, records are told apart by their discriminator.
+public final class DecodePlan: @unchecked Sendable {
+    // Sendable: everything is written in `init` and only read afterwards; the raw tables live as long as the plan.
+
+    /// What a field's value must be and becomes.
+    enum Kind: UInt8 {
+        case string, int, double, bool, instant, textTime, money, list
+        /// Not a field: the value that tells the event type.
+        case discriminator
+    }
+
+    struct Field {
+        var kind: Kind
+        /// Pseudonymised or with allowed values: needs the careful path.
+        var isSpecial = false
+        var isPseudonymised = false
+        var isTime = false
+        /// Position in the row.
+        var slot: Int32
+        /// Next field with the same path, or -1.
+        var next: Int32 = -1
+        var path: Int32
+        var maximumLength: Int32 = 0
+        /// Decimal digits between the written unit and the slot's: 3 for seconds, 2 for cents.
+        var shift: Int32 = 0
+        var allowedStart: Int32 = 0
+        var allowedCount: Int32 = 0
+        var minimum: Int64 = .min
+        var maximum: Int64 = .max
+        var minimumDouble: Double = -.infinity
+        var maximumDouble: Double = .infinity
+    }
+
+    struct Key {
+        /// First eight bytes, those beyond the key masked out.
+        var word: UInt64
+        var mask: UInt64
+        /// Last eight bytes of a key of 9...16.
+        var tail: UInt64
+        var length: Int32
+        var bytes: Int32
+        /// First field with this path, or -1.
+        var field: Int32
+        /// Node of the object below, or -1.
+        var child: Int32
+        var path: Int32
+        /// Bit in the set of keys seen.
+        var seen: Int32
+    }
+
+    struct Node {
+        /// Open addressing over ``keyTable``: `tableMask + 1` entries from `table`.
+        var table: Int32
+        var tableMask: UInt32
+        /// Where the prediction of this object's first key stands.
+        var start: Int32
+    }
+
+    struct TypePlan {
+        var root: Int32
+        var fieldCount: Int32
+        var firstField: Int32
+        var requiredLow: UInt64
+        var requiredHigh: UInt64
+        var timeField: Int32
+        var topic: UInt16
+        var discriminator: UInt64
+        var seenWords: Int32
+        var listElements: Int32
+    }
+
+    /// The types among which a record of a topic (or of a merged file) is told apart.
+    struct Group {
+        var types: [Int]
+        /// A pseudo-type whose row holds the discriminators' values, or -1: there is one type and it needs none.
+        var selector: Int
+        /// Per type of the group: its slot in the selector's row, -1 for the type that takes what no other takes.
+        var selectorSlots: [Int]
+        /// All types share one discriminator path, so a type may be guessed and confirmed on the way.
+        var isGuessable: Bool
+    }
+
+    struct Path: Sendable {
+        var text: String
+        /// The field that has this path, nil for an object on the way.
+        var field: (type: Int, index: Int)?
+    }
+
+    /// The schemas; an event's `type` is the index here.
+    public let schemas: [EventSchema]
+    /// Topic names in the order of their indices.
+    public let topics: [String]
+    public let limits: DecodeLimits
+    public let hash: TextHash
+    let pseudonymise: Pseudonymiser?
+
+    let paths: [Path]
+    let groups: [Group]
+    let mergedGroup: Group
+    let typePlans: UnsafeMutablePointer<TypePlan>
+    let nodes: UnsafeMutablePointer<Node>
+    let keys: UnsafeMutablePointer<Key>
+    let keyCount: Int
+    let nodeCount: Int
+    let keyBytes: UnsafeMutablePointer<UInt8>
+    let keyTable: UnsafeMutablePointer<Int16>
+    let fields: UnsafeMutablePointer<Field>
+    let allowed: UnsafeMutablePointer<UInt64>
+    let seenWords: Int
+    let selectorWidth: Int
+    /// Most fields that share one path: how often a text may be unescaped.
+    let sharing: Int
+    let pseudonymBytes: Int
+
+    deinit {
+        typePlans.deallocate()
+        nodes.deallocate()
+        keys.deallocate()
+        keyBytes.deallocate()
+        keyTable.deallocate()
+        fields.deallocate()
+        allowed.deallocate()
+    }
+
+    /// Compiles schemas; every schema's topic must be among `topics`, whose order gives the events' topic indices.
+    ///
+    /// - Throws: ``DecodePlanError`` when a schema has more than 96 fields, names no required time, or needs a pseudonymiser that is not given.
+    public init(
+        schemas: [EventSchema], topics: [String], limits: DecodeLimits = DecodeLimits(), hash: TextHash,
+        pseudonymise: Pseudonymiser? = nil
+    ) throws(DecodePlanError) {
+        var builder = PlanBuilder(hash: hash)
+        for (type, schema) in schemas.enumerated() {
+            guard let topic = topics.firstIndex(of: schema.topic) else {
+                throw DecodePlanError(description: "event type \(schema.name) reads the unknown topic \(schema.topic)")
+            }
+            guard schema.fields.count <= 96 else {
+                throw DecodePlanError(
+                    description: "event type \(schema.name) has \(schema.fields.count) fields; 96 is the limit")
+            }
+            guard schema.fields.indices.contains(schema.timeField), schema.fields[schema.timeField].type == .timestamp
+            else {
+                throw DecodePlanError(description: "event type \(schema.name) needs a timestamp field as its time")
+            }
+            guard schema.fields.allSatisfy({ !$0.path.isEmpty }), schema.discriminator?.path.isEmpty != true else {
+                throw DecodePlanError(description: "event type \(schema.name) has an empty path")
+            }
+            guard pseudonymise != nil || !schema.fields.contains(where: \.isPseudonymised) else {
+                throw DecodePlanError(
+                    description: "event type \(schema.name) pseudonymises a field, but there is no key")
+            }
+            builder.add(schema, type: type, topic: topic, limits: limits)
+        }
+        let json = schemas.indices.filter { schemas[$0].format == .json }
+        groups = topics.map { topic in builder.group(json.filter { schemas[$0].topic == topic }, of: schemas) }
+        mergedGroup = builder.group(json, of: schemas)
+        guard builder.keys.count < Int(Int16.max) else {
+            throw DecodePlanError(description: "the event types have more than \(Int16.max) keys together")
+        }
+
+        self.schemas = schemas
+        self.topics = topics
+        self.limits = limits
+        self.hash = hash
+        self.pseudonymise = pseudonymise
+        precondition(
+            limits.depth <= 64 && limits.depth >= 1 && limits.recordBytes <= 64 << 20 && limits.textBytes <= 65_536)
+        paths = builder.paths
+        typePlans = DecodePlan.copy(builder.types)
+        nodes = DecodePlan.copy(builder.nodes)
+        nodeCount = builder.nodes.count
+        keys = DecodePlan.copy(builder.keys)
+        keyCount = builder.keys.count
+        keyBytes = DecodePlan.copy(builder.keyBytes)
+        keyTable = DecodePlan.copy(builder.keyTable)
+        fields = DecodePlan.copy(builder.fields)
+        allowed = DecodePlan.copy(builder.allowed)
+        seenWords = builder.types.map { Int($0.seenWords) }.max() ?? 1
+        selectorWidth = max(1, groups.map { $0.selectorSlots.count }.max() ?? 1, mergedGroup.selectorSlots.count)
+        sharing = builder.sharing
+        let pseudonyms = schemas.map { schema in
+            schema.fields.reduce(0) {
+                $0 + ($1.isPseudonymised ? ($1.type == .stringList ? limits.listElements : 1) : 0)
+            }
+        }
+        pseudonymBytes = 64 * (pseudonyms.max() ?? 0)
+    }
+
+    private static func copy<Element>(_ elements: [Element]) -> UnsafeMutablePointer<Element> {
+        let buffer = UnsafeMutablePointer<Element>.allocate(capacity: max(elements.count, 1))
+        buffer.initialize(from: elements, count: elements.count)
+        return buffer
+    }
+
+    /// The event type a record of these discriminators has, or nil; `row` is the selector's.
+    func type(in group: Group, row: UnsafePointer<Slot>) -> Int? {
+        var other: Int?
+        for (index, type) in group.types.enumerated() {
+            let slot = group.selectorSlots[index]
+            if slot < 0 {
+                other = type
+            } else if !row[slot].isMissing, row[slot].bits == typePlans[type].discriminator {
+                return type
+            }
+        }
+        return other
+    }
+}
+
+/// Gathers the tables of a plan.
+private struct PlanBuilder {
+    /// One JSON object that some path passes.
+    struct Level {
+        var keys: [(bytes: [UInt8], field: Int32, child: Int?, path: Int32)] = []
+    }
+
+    let hash: TextHash
+    var types: [DecodePlan.TypePlan] = []
+    var nodes: [DecodePlan.Node] = []
+    var keys: [DecodePlan.Key] = []
+    var keyBytes: [UInt8] = []
+    var keyTable: [Int16] = []
+    var fields: [DecodePlan.Field] = []
+    var allowed: [UInt64] = []
+    var paths: [DecodePlan.Path] = []
+    var sharing = 1
+
+    mutating func add(_ schema: EventSchema, type: Int, topic: Int, limits: DecodeLimits) {
+        var levels = [Level()]
+        let firstField = fields.count
+        var required: (low: UInt64, high: UInt64) = (0, 0)
+        for (index, field) in schema.fields.enumerated() {
+            let path = addPath(field.path, field: (type, index))
+            let isTime = index == schema.timeField
+            fields.append(compile(field, slot: index, path: path, isTime: isTime, limits: limits))
+            if field.isRequired || isTime || index == schema.subjectField {
+                if index < 64 { required.low |= 1 << UInt64(index) } else { required.high |= 1 << UInt64(index - 64) }
+            }
+            insert(field.path, field: fields.count - 1, path: path, into: &levels, first: false)
+        }
+        if let discriminator = schema.discriminator {
+            // Its own path would hide the field's in messages, so it borrows the one that is there.
+            let path = addPath(discriminator.path, field: nil)
+            fields.append(DecodePlan.Field(kind: .discriminator, slot: -1, path: path))
+            insert(discriminator.path, field: fields.count - 1, path: path, into: &levels, first: true)
+        }
+        let lists = schema.fields.count { $0.type == .stringList }
+        finish(
+            levels,
+            DecodePlan.TypePlan(
+                root: 0, fieldCount: Int32(schema.fields.count), firstField: Int32(firstField),
+                requiredLow: required.low,
+                requiredHigh: required.high, timeField: Int32(schema.timeField), topic: UInt16(topic),
+                discriminator: schema.discriminator.map { hash($0.value) } ?? 0, seenWords: 0,
+                listElements: Int32(lists * limits.listElements)))
+    }
+
+    /// The types of a topic, with a selector where there is something to select.
+    mutating func group(_ members: [Int], of schemas: [EventSchema]) -> DecodePlan.Group {
+        let undiscriminated = members.filter { schemas[$0].discriminator == nil }
+        if members.count == 1, undiscriminated.count == 1 {
+            return DecodePlan.Group(types: members, selector: -1, selectorSlots: [-1], isGuessable: false)
+        }
+        // Two types without a discriminator cannot be told apart: neither is taken.
+        let candidates = undiscriminated.count > 1 ? members.filter { schemas[$0].discriminator != nil } : members
+        var levels = [Level()]
+        var distinct: [[String]] = []
+        let firstField = fields.count
+        var slots: [Int] = []
+        for type in candidates {
+            guard let path = schemas[type].discriminator?.path else {
+                slots.append(-1)
+                continue
+            }
+            if let known = distinct.firstIndex(of: path) {
+                slots.append(known)
+                continue
+            }
+            slots.append(distinct.count)
+            distinct.append(path)
+            let id = addPath(path, field: nil)
+            fields.append(DecodePlan.Field(kind: .discriminator, slot: Int32(distinct.count - 1), path: id))
+            insert(path, field: fields.count - 1, path: id, into: &levels, first: false)
+        }
+        finish(
+            levels,
+            DecodePlan.TypePlan(
+                root: 0, fieldCount: Int32(distinct.count), firstField: Int32(firstField), requiredLow: 0,
+                requiredHigh: 0, timeField: -1,
+                topic: 0, discriminator: 0, seenWords: 0, listElements: 0))
+        return DecodePlan.Group(
+            types: candidates, selector: types.count - 1, selectorSlots: slots,
+            isGuessable: distinct.count == 1 && undiscriminated.isEmpty)
+    }
+
+    private mutating func addPath(_ path: [String], field: (type: Int, index: Int)?) -> Int32 {
+        paths.append(DecodePlan.Path(text: path.joined(separator: "."), field: field))
+        return Int32(paths.count - 1)
+    }
+
+    private mutating func insert(_ path: [String], field: Int, path id: Int32, into levels: inout [Level], first: Bool)
+    {
+        var level = 0
+        for (depth, part) in path.enumerated() {
+            let bytes = Array(part.utf8)
+            let isLast = depth == path.count - 1
+            let at: Int
+            if let known = levels[level].keys.firstIndex(where: { $0.bytes == bytes }) {
+                at = known
+            } else {
+                at = levels[level].keys.count
+                let name = isLast ? id : addPath(Array(path.prefix(depth + 1)), field: nil)
+                levels[level].keys.append((bytes, -1, nil, name))
+            }
+            if isLast {
+                let head = levels[level].keys[at].field
+                if head < 0 {
+                    levels[level].keys[at].field = Int32(field)
+                } else if first {
+                    fields[field].next = head
+                    levels[level].keys[at].field = Int32(field)
+                } else {
+                    var last = Int(head)
+                    var length = 2
+                    while fields[last].next >= 0 {
+                        last = Int(fields[last].next)
+                        length += 1
+                    }
+                    fields[last].next = Int32(field)
+                    sharing = max(sharing, length)
+                }
+                levels[level].keys[at].path = id
+            } else if let child = levels[level].keys[at].child {
+                level = child
+            } else {
+                levels.append(Level())
+                levels[level].keys[at].child = levels.count - 1
+                level = levels.count - 1
+            }
+        }
+    }
+
+    private mutating func finish(_ levels: [Level], _ plan: DecodePlan.TypePlan) {
+        let firstNode = nodes.count
+        var seen: Int32 = 0
+        for level in levels {
+            var size = 4
+            while size < level.keys.count * 2 { size *= 2 }
+            let table = keyTable.count
+            keyTable.append(contentsOf: repeatElement(-1, count: size))
+            for key in level.keys {
+                let padded = key.bytes + [UInt8](repeating: 0, count: 8)
+                func word(at start: Int) -> UInt64 {
+                    (0..<8).reduce(0) { $0 | UInt64(padded[start + $1]) << UInt64($1 * 8) }
+                }
+                let mask: UInt64 = key.bytes.count >= 8 ? .max : (1 << UInt64(key.bytes.count * 8)) - 1
+                let entry = DecodePlan.Key(
+                    word: word(at: 0) & mask, mask: mask, tail: key.bytes.count > 8 ? word(at: key.bytes.count - 8) : 0,
+                    length: Int32(key.bytes.count), bytes: Int32(keyBytes.count), field: key.field,
+                    child: key.child.map { Int32(firstNode + $0) } ?? -1, path: key.path, seen: seen)
+                seen += 1
+                keyBytes.append(contentsOf: key.bytes)
+                var at = Int(keyTableHash(word: entry.word, length: key.bytes.count)) & (size - 1)
+                while keyTable[table + at] >= 0 { at = (at + 1) & (size - 1) }
+                keyTable[table + at] = Int16(truncatingIfNeeded: keys.count)
+                keys.append(entry)
+            }
+            nodes.append(DecodePlan.Node(table: Int32(table), tableMask: UInt32(size - 1), start: Int32(nodes.count)))
+        }
+        var plan = plan
+        plan.root = Int32(firstNode)
+        plan.seenWords = (seen + 63) / 64
+        types.append(plan)
+    }
+
+    private mutating func compile(_ field: FieldSchema, slot: Int, path: Int32, isTime: Bool, limits: DecodeLimits)
+        -> DecodePlan.Field
+    {
+        var result = DecodePlan.Field(kind: .string, slot: Int32(slot), path: path)
+        result.isTime = isTime
+        result.maximumLength = Int32(clamping: min(field.maximumLength, limits.textBytes))
+        result.isPseudonymised = field.isPseudonymised
+        result.isSpecial = field.isPseudonymised || !field.allowedValues.isEmpty
+        result.allowedStart = Int32(allowed.count)
+        result.allowedCount = Int32(field.allowedValues.count)
+        allowed.append(contentsOf: field.allowedValues.map { hash($0) })
+        result.minimumDouble = field.minimum ?? -.infinity
+        result.maximumDouble = field.maximum ?? .infinity
+        result.minimum = field.minimum.map { Int64(clampingUp: $0) } ?? .min
+        result.maximum = field.maximum.map { Int64(clampingDown: $0) } ?? .max
+        switch field.type {
+        case .string: result.kind = .string
+        case .int: result.kind = .int
+        case .double: result.kind = .double
+        case .bool: result.kind = .bool
+        case .stringList: result.kind = .list
+        case .money:
+            result.kind = .money
+            result.shift = Int32(field.moneyScale)
+        case .timestamp:
+            result.kind = field.timeFormat == .rfc3339 ? .textTime : .instant
+            result.shift = field.timeFormat == .seconds ? 3 : field.timeFormat == .microseconds ? -3 : 0
+        }
+        if isTime {
+            result.minimum = max(result.minimum, limits.earliest)
+            result.maximum = min(result.maximum, limits.latest)
+        }
+        return result
+    }
+}
+
+/// The position in a level's table at which the search for a key begins.
+@inline(__always)
+func keyTableHash(word: UInt64, length: Int) -> UInt64 {
+    ((word ^ UInt64(truncatingIfNeeded: length)) &* 0x9E37_79B9_7F4A_7C15) >> 40
+}
+
+extension Int64 {
+    /// The smallest integer not below.
+    fileprivate init(clampingUp value: Double) {
+        let rounded = value.rounded(.up)
+        self = rounded >= 0x1p63 ? .max : rounded < -0x1p63 ? .min : Int64(rounded)
+    }
+
+    /// The largest integer not above.
+    fileprivate init(clampingDown value: Double) {
+        let rounded = value.rounded(.down)
+        self = rounded >= 0x1p63 ? .max : rounded < -0x1p63 ? .min : Int64(rounded)
+    }
+}

@@ -1,0 +1,139 @@
+public import RuleLanguage
+
+/// The decoded events of one epoch: rows of slots, the texts they point at, and the original records, in buffers that are used again.
+///
+/// Layout, all of it owned by the batch:
+/// - *text*: for every event the bytes of its record, then at least ``readablePadding`` zero bytes, then the texts that had to be
+///   rewritten (unescaped strings, pseudonyms);
+/// - *rows*: one ``Slot`` per declared field, rows back to back; types have rows of different lengths;
+/// - *lists*: the elements of `list<string>` fields;
+/// - *entries*: where each event's row and record stand, and its time and origin.
+///
+/// The buffers grow while events are decoded and so may move; take ``event(_:)`` only when the epoch is complete. An ``Event`` is a set of
+/// pointers into the batch and is valid until the next decode or ``removeAll(keepingCapacity:)``. A batch belongs to one thread at a time.
+public struct EventBatch: ~Copyable, @unchecked Sendable {
+    // Sendable: the buffers have one owner, and a noncopyable value is in one place at a time.
+
+    /// Bytes behind every record that may be read and are zero: the scanner reads whole words and stops at the first of them.
+    public static let readablePadding = 16
+    /// Text offsets are 32 bits wide.
+    public static let maximumTextBytes = 0xFFFF_FFFF
+
+    /// One event's place in the buffers.
+    @usableFromInline struct Entry {
+        @usableFromInline var row: Int
+        @usableFromInline var time: Int64
+        @usableFromInline var offset: Int64
+        @usableFromInline var partition: Int32
+        @usableFromInline var topic: UInt16
+        @usableFromInline var type: UInt16
+        @usableFromInline var recordOffset: UInt32
+        @usableFromInline var recordLength: UInt32
+    }
+
+    @usableFromInline var text: UnsafeMutablePointer<UInt8>
+    var textCount = 0
+    var textCapacity: Int
+    @usableFromInline var rows: UnsafeMutablePointer<Slot>
+    var rowsCount = 0
+    var rowsCapacity: Int
+    @usableFromInline var lists: UnsafeMutablePointer<Slot>
+    var listsCount = 0
+    var listsCapacity: Int
+    @usableFromInline var entries: UnsafeMutablePointer<Entry>
+    var entriesCapacity: Int
+    /// Text above this makes ``EventDecoder/decode(topic:partition:offset:value:appendTime:into:)`` answer ``DecodeResult/full``.
+    public let textLimit: Int
+    /// Events in the batch.
+    public internal(set) var count = 0
+
+    /// An empty batch; memory comes with the first events and stays.
+    ///
+    /// - Parameter textLimit: bytes of text it may hold, at most ``maximumTextBytes``.
+    public init(textLimit: Int = EventBatch.maximumTextBytes) {
+        precondition(textLimit <= EventBatch.maximumTextBytes, "text offsets are 32 bits wide")
+        self.textLimit = textLimit
+        textCapacity = 1 << 16
+        text = .allocate(capacity: textCapacity)
+        rowsCapacity = 1 << 10
+        rows = .allocate(capacity: rowsCapacity)
+        listsCapacity = 1 << 6
+        lists = .allocate(capacity: listsCapacity)
+        entriesCapacity = 1 << 7
+        entries = .allocate(capacity: entriesCapacity)
+    }
+
+    deinit {
+        text.deallocate()
+        rows.deallocate()
+        lists.deallocate()
+        entries.deallocate()
+    }
+
+    /// Whether there are no events.
+    public var isEmpty: Bool { count == 0 }
+    /// Bytes of text in use.
+    public var textBytes: Int { textCount }
+    /// Bytes of all buffers, used or not.
+    public var memoryBytes: Int {
+        textCapacity + (rowsCapacity + listsCapacity) * MemoryLayout<Slot>.stride + entriesCapacity
+            * MemoryLayout<Entry>.stride
+    }
+
+    /// The event at an index, in the order of decoding; see the type's description for how long it is valid.
+    @inlinable public func event(_ index: Int) -> Event {
+        precondition(index >= 0 && index < count, "no such event in the batch")
+        let entry = entries[index]
+        return Event(
+            fields: UnsafePointer(rows + entry.row), text: UnsafePointer(text), lists: UnsafePointer(lists),
+            time: entry.time,
+            offset: entry.offset, partition: entry.partition, topic: entry.topic, type: entry.type,
+            recordOffset: entry.recordOffset,
+            recordLength: entry.recordLength)
+    }
+
+    /// Forgets the events; keeps the memory for the next epoch unless told otherwise.
+    public mutating func removeAll(keepingCapacity: Bool = true) {
+        count = 0
+        textCount = 0
+        rowsCount = 0
+        listsCount = 0
+        if !keepingCapacity { self = EventBatch(textLimit: textLimit) }
+    }
+
+    /// Makes room for one more event, so that nothing moves while its record is scanned; false when the text would pass its limit.
+    @inline(__always)
+    mutating func reserve(text textBytes: Int, fields: Int, listElements: Int) -> Bool {
+        if textBytes > textCapacity - textCount || fields > rowsCapacity - rowsCount
+            || listElements > listsCapacity - listsCount
+            || count == entriesCapacity
+        {
+            return grow(text: textBytes, fields: fields, listElements: listElements)
+        }
+        return textBytes <= textLimit - textCount
+    }
+
+    @inline(never)
+    private mutating func grow(text textBytes: Int, fields: Int, listElements: Int) -> Bool {
+        guard textBytes <= textLimit - textCount else { return false }
+        EventBatch.grow(&text, &textCapacity, used: textCount, wanted: textCount + textBytes)
+        EventBatch.grow(&rows, &rowsCapacity, used: rowsCount, wanted: rowsCount + fields)
+        EventBatch.grow(&lists, &listsCapacity, used: listsCount, wanted: listsCount + listElements)
+        EventBatch.grow(&entries, &entriesCapacity, used: count, wanted: count + 1)
+        return true
+    }
+
+    /// Doubles, so that n bytes cost at most 2n bytes of copying.
+    private static func grow<Element>(
+        _ buffer: inout UnsafeMutablePointer<Element>, _ capacity: inout Int, used: Int, wanted: Int
+    ) {
+        guard wanted > capacity else { return }
+        var larger = capacity * 2
+        while larger < wanted { larger *= 2 }
+        let copy = UnsafeMutablePointer<Element>.allocate(capacity: larger)
+        copy.moveInitialize(from: buffer, count: used)
+        buffer.deallocate()
+        buffer = copy
+        capacity = larger
+    }
+}
