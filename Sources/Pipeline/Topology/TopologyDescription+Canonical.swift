@@ -1,0 +1,67 @@
+import RuleLanguage
+
+extension TopologyDescription {
+    /// One line per setting, `key value`, in a fixed order; free text is preceded by its length in bytes, so that no two topologies
+    /// share a form. Left out, since no output depends on them: description, folder, marks and the place of the key file.
+    func makeCanonicalText(rulePaths: [String]) -> String {
+        var out = "weir-topology 1\n"
+        func line(_ key: String, _ value: some CustomStringConvertible) { out += "\(key) \(value)\n" }
+        func quoted(_ text: String) -> String { "\(text.utf8.count):\(text)" }
+        func path(_ parts: [String]) -> String { parts.map(quoted).joined(separator: " ") }
+        line("name", name)
+        line("version", version)
+        line("seed", seed)
+        line("lateness", time.latenessMilliseconds)
+        line("future", time.futureMilliseconds)
+        line("earliest", time.earliest)
+        line("latest", time.latest)
+        line("idle", time.idleMilliseconds)
+        line("sort", sortsReplay)
+        line("keys", limits.keys)
+        line("entries_per_key", limits.entriesPerKey)
+        line("text_bytes", limits.textBytes)
+        line("record_bytes", limits.recordBytes)
+        line("window", limits.windowMilliseconds)
+        line("source", quoted(verdictSource))
+        for event in events {
+            line("event", event.name)
+            line(" topic", event.topic)
+            line(" format", event.format.rawValue)
+            if let when = event.discriminator { line(" when", "\(path(when.path)) = \(quoted(when.value))") }
+            line(" time", event.timeField)
+            line(" id", event.idField.map(String.init) ?? "-")
+            line(" subject", event.subjectField)
+            line(" emit", event.emission.rawValue)
+            for field in event.fields {
+                line(" field", "\(field.name) \(field.type.rawValue) \(path(field.path))")
+                var flags: [String] = []
+                if field.isRequired { flags.append("required") }
+                if field.isPersonal { flags.append("personal") }
+                if field.isPseudonymised { flags.append("pseudonymise") }
+                if let entity = field.entity { flags.append("entity=\(entity)") }
+                if let minimum = field.minimum { flags.append("min=\(minimum)") }
+                if let maximum = field.maximum { flags.append("max=\(maximum)") }
+                if field.type == .timestamp { flags.append("format=\(field.timeFormat.rawValue)") }
+                if field.type == .money { flags.append("scale=\(field.moneyScale)") }
+                flags.append("max_length=\(field.maximumLength)")
+                line("  is", flags.joined(separator: " "))
+                for value in field.allowedValues { line("  enum", quoted(value)) }
+            }
+        }
+        for detector in lockstep {
+            line("lockstep", detector.name)
+            line(" events", detector.events)
+            line(" actor", detector.actor)
+            line(" target", detector.target)
+            line(" window", detector.windowMilliseconds)
+            line(" minimum", "\(detector.minimumActors) \(detector.minimumTargets)")
+        }
+        for model in anomaly {
+            line("anomaly", "\(model.trees) \(model.depth) \(model.window)")
+            line(" events", model.events)
+            for feature in model.features { line(" feature", quoted(feature)) }
+        }
+        for (path, rule) in zip(rulePaths, rules) { line("rules", "\(quoted(path)) \(quoted(rule.text))") }
+        return out
+    }
+}
