@@ -11,7 +11,9 @@ public struct HMACSHA256: Sendable {
     private let inner: SHA256_CTX
     private let outer: SHA256_CTX
 
-    /// A key of any length; RFC 2104 advises at least 32 bytes. A key over 64 bytes is hashed first, as the RFC says.
+    /// Takes a key of any length.
+    ///
+    /// RFC 2104 advises at least 32 bytes. A key over 64 bytes is hashed first, as the RFC says.
     public init(key: [UInt8]) {
         var block = key.count > 64 ? SHA256.digest(of: key) : key
         block += repeatElement(0, count: 64 - block.count)

@@ -130,7 +130,9 @@ final class ByteSource {
         }
     }
 
-    /// A gzip file may be several, one behind the other (RFC 1952, 2.2). Zeros behind the last one are padding from tapes and block devices.
+    /// A gzip file may be several, one behind the other (RFC 1952, 2.2).
+    ///
+    /// Zeros behind the last one are padding from tapes and block devices.
     private func skipToNextMember(_ inflater: UnsafeMutablePointer<z_stream>) throws(LogError) -> Bool {
         while true {
             while chunkAt < chunkEnd, chunk[chunkAt] == 0 { chunkAt += 1 }

@@ -66,7 +66,9 @@ final class Database {
     func begin() throws(LogError) { try cached("BEGIN IMMEDIATE").run() }
     func commit() throws(LogError) { try cached("COMMIT").run() }
 
-    /// Undoes the open transaction. It may be gone already: SQLite itself rolls back after some errors.
+    /// Undoes the open transaction.
+    ///
+    /// It may be gone already: SQLite itself rolls back after some errors.
     func rollback() {
         guard sqlite3_get_autocommit(handle) == 0 else { return }
         sqlite3_exec(handle, "ROLLBACK", nil, nil, nil)
@@ -128,7 +130,9 @@ final class Database {
     }
 }
 
-/// A prepared statement. Blobs are bound without a copy: they must live until ``run()`` or ``step()`` is over.
+/// A prepared statement.
+///
+/// Blobs are bound without a copy: they must live until ``run()`` or ``step()`` is over.
 final class Statement {
     private let handle: OpaquePointer?
     // Keeps the connection's errors at hand; unowned, because the connection owns its cached statements.
@@ -153,7 +157,9 @@ final class Statement {
         }
     }
 
-    /// nil binds NULL. SQLite takes a null pointer for NULL too, hence the second door for an empty value.
+    /// nil binds NULL.
+    ///
+    /// SQLite takes a null pointer for NULL too, hence the second door for an empty value.
     func bind(_ index: Int32, _ bytes: UnsafeRawBufferPointer?) {
         if let bytes {
             if bytes.count == 0 {
@@ -172,7 +178,9 @@ final class Statement {
         sqlite3_reset(handle)
     }
 
-    /// True when there is a row. After an error the statement is ready for the next use.
+    /// True when there is a row.
+    ///
+    /// After an error the statement is ready for the next use.
     func step() throws(LogError) -> Bool {
         let code = sqlite3_step(handle)
         if code == SQLITE_ROW { return true }

@@ -2,13 +2,17 @@ import Glibc
 
 /// One record of an input file, lent for one call.
 public struct FileRecord {
-    /// The record without its line end. At least 16 further bytes can be read behind it, so a scanner may load whole vectors.
+    /// The record without its line end.
+    ///
+    /// At least 16 further bytes can be read behind it, so a scanner may load whole vectors.
     ///
     /// Of a record over the limit only the first ``RecordFile/recordLimit`` bytes are here.
     public var bytes: UnsafeRawBufferPointer
     /// Number of the record in its file, from 0; the CSV header is not counted.
     public var index: Int64
-    /// Line of the file where the record starts, from 1; what an editor shows. Empty lines count.
+    /// Line of the file where the record starts, from 1.
+    ///
+    /// It is what an editor shows: empty lines count.
     public var line: Int64
     /// Length of the record in the file; greater than the bytes lent when the record is over the limit.
     public var length: Int
@@ -94,7 +98,9 @@ public final class RecordFile {
 
     deinit { if !isMapped { window.deallocate() } }
 
-    /// Lends up to `maxRecords` records in file order; returns how many, 0 at the end. Their bytes are valid during the call only.
+    /// Lends up to `maxRecords` records in file order.
+    ///
+    /// Returns how many, 0 at the end. Their bytes are valid during the call only.
     public func nextBatch(maxRecords: Int, _ body: (FileRecord) -> Void) throws(LogError) -> Int {
         var count = 0
         while count < maxRecords {

@@ -1,0 +1,501 @@
+import Synchronization
+
+/// What outlives a crash: topics, positions and owners, in memory.
+///
+/// A test keeps the store and opens a new ``SimulatedLog`` over it, as a process opens its broker again after a restart. Handles on several
+/// threads may share one.
+public final class SimulatedStore: Sendable {
+    /// A record as stored.
+    public struct Record: Sendable, Equatable {
+        public var offset: Int64
+        public var appendTime: Int64
+        public var key: [UInt8]?
+        public var value: [UInt8]?
+        public var headers: [Header]
+    }
+
+    /// A record's header.
+    public struct Header: Sendable, Equatable {
+        public var name: String
+        public var value: [UInt8]
+    }
+
+    fileprivate struct Partition {
+        var records: [Record] = []
+        var start: Int64 = 0
+        var end: Int64 = 0
+    }
+
+    fileprivate struct Owner {
+        /// Raised by who takes ownership.
+        var generation: Int64 = 0
+        /// Raised with each new producer of the same owner; a request of an older one is refused.
+        var producer: Int64 = 0
+        var positions: [TopicPartition: Int64] = [:]
+        var commits = 0
+    }
+
+    /// One transaction as sent, ready to be applied.
+    fileprivate struct Transaction {
+        var application: String
+        var generation: Int64
+        var producer: Int64
+        var records: [(target: TopicPartition, key: [UInt8]?, value: [UInt8]?, headers: [Header])]
+        var positions: [SourcePosition]
+    }
+
+    fileprivate struct Content {
+        var topics: [String: [Partition]] = [:]
+        var owners: [String: Owner] = [:]
+        /// Requests still on their way through the network.
+        var underWay: [Transaction] = []
+        var clock: Int64
+        var commitCount = 0
+        var markers: Bool
+        /// True when a request of a former producer is taken as if it were the present one's; see ``SimulatedFaults/keepsProducer``.
+        var believesAnyProducer = false
+    }
+
+    fileprivate let content: Mutex<Content>
+
+    /// An empty store; append times count up by 1 ms per record from `clock`, in milliseconds since 1970.
+    ///
+    /// With `transactionMarkers` every commit takes one more offset in each partition it writes to, as Kafka's control records do: a pipeline
+    /// that counts offsets instead of believing them then fails.
+    public init(clock: Int64 = 1_700_000_000_000, transactionMarkers: Bool = false) {
+        content = Mutex(Content(clock: clock, markers: transactionMarkers))
+    }
+
+    /// Commits applied so far.
+    public var commitCount: Int { content.withLock { $0.commitCount } }
+
+    /// All records of a partition; none for one that does not exist.
+    public func records(of source: TopicPartition) -> [Record] {
+        content.withLock { $0.partition(source)?.records ?? [] }
+    }
+
+    /// Appends one record as a producer would and returns its offset; the topic must exist.
+    @discardableResult
+    public func append(_ target: TopicPartition, key: [UInt8]?, value: [UInt8]?, headers: [Header] = []) -> Int64 {
+        content.withLock { content in
+            content.append(target, key: key, value: value, headers: headers)
+        }
+    }
+
+    /// Forgets the records of a partition before an offset, as retention does.
+    public func deleteRecords(of source: TopicPartition, before offset: Int64) {
+        content.withLock { content in
+            guard var partition = content.partition(source) else { return }
+            partition.start = min(max(offset, partition.start), partition.end)
+            let start = partition.start
+            partition.records.removeAll { $0.offset < start }
+            content.topics[source.topic]?[Int(source.partition)] = partition
+        }
+    }
+}
+
+/// Faults of a ``SimulatedLog``, all drawn from one seed; the default has none.
+public struct SimulatedFaults: Sendable {
+    /// A place inside the log where the process can die.
+    public enum CrashPoint: String, Sendable, CaseIterable {
+        case create, assign, poll, wait, read
+        /// Nothing of the transaction was sent.
+        case beforeBegin
+        /// Some outputs, all outputs, the positions were sent; the transaction is open.
+        case amidProduce, afterProduce, afterPositions
+        /// The commit is about to be asked for; it has been asked for, applied unless it was lost, and nobody heard the answer.
+        case beforeCommit, afterCommit
+    }
+
+    /// Names the n-th visit, from 1, of a point as the moment of the crash.
+    public struct Crash: Sendable {
+        public var point: String
+        public var visit: Int
+        public init(_ point: CrashPoint, visit: Int = 1) { self.init(named: point.rawValue, visit: visit) }
+        /// A point of the pipeline's own, announced with ``SimulatedLog/reach(_:)``.
+        public init(named point: String, visit: Int = 1) {
+            self.point = point
+            self.visit = visit
+        }
+    }
+
+    public var seed: UInt64
+    public var crash: Crash?
+    /// Share of commits that are applied while the reply is lost.
+    public var lostReplies = 0.0
+    /// Share of commits that are lost on the way there: neither applied nor answered.
+    public var lostRequests = 0.0
+    /// Share of commits that are not answered and arrive at a later moment of their own, perhaps after their repetition.
+    public var delayedRequests = 0.0
+    /// Share of polls that give fewer records than there are, down to none; so partitions advance in another order every time.
+    public var tornPolls = 0.0
+    /// The n-th commit, from 1, finds that another process has taken over.
+    public var fencedAtCommit: Int?
+    /// A deliberate mistake, for proving that a test can fail: after an unknown outcome the same producer goes on, so a delayed request is
+    /// taken when it arrives after all.
+    public var keepsProducer = false
+
+    public init(seed: UInt64 = 1) { self.seed = seed }
+}
+
+/// A log in memory for tests, with faults by seed: the same seed and calls give the same run.
+public final class SimulatedLog: EventLog {
+    /// The store this handle works on.
+    public let store: SimulatedStore
+    /// The faults it was opened with.
+    public let faults: SimulatedFaults
+    /// The application it commits for.
+    public let application: String
+    /// Set when the crash happened: from then on every call fails, and only the store is left.
+    public private(set) var hasCrashed = false
+    /// Visits by point; a test asserts that the point it names was reached at all.
+    public private(set) var visits: [String: Int] = [:]
+    /// Commits whose reply did not come and which were resolved by the journal's end.
+    public private(set) var unknownOutcomes = 0
+
+    private var random: SplitMix
+    private var generation: Int64 = 0
+    private var producer: Int64 = 0
+    private var commits = 0
+    private var sources: [SourcePosition] = []
+    private var partitioners: [String: Partitioner] = [:]
+    private var isClosed = false
+    private let journalTopic: String
+
+    /// Opens a handle and takes ownership of the application: commits of earlier handles fail with `.fenced` from here on.
+    public init(
+        _ store: SimulatedStore, application: String = "weir", faults: SimulatedFaults = SimulatedFaults(),
+        journalTopic: String = "weir.journal"
+    ) {
+        self.store = store
+        self.application = application
+        self.faults = faults
+        self.journalTopic = journalTopic
+        precondition(
+            faults.lostReplies + faults.lostRequests + faults.delayedRequests < 1, "some commits must come through, or none ever ends")
+        random = SplitMix(state: faults.seed)
+        (generation, producer) = store.content.withLock { content in
+            content.believesAnyProducer = faults.keepsProducer
+            content.owners[application, default: SimulatedStore.Owner()].generation += 1
+            content.owners[application]?.producer += 1
+            let owner = content.owners[application] ?? SimulatedStore.Owner()
+            return (owner.generation, owner.producer)
+        }
+    }
+
+    /// True for the error a crash throws.
+    public static func isCrash(_ error: LogError) -> Bool { error.message.hasPrefix(crashMessage) }
+    private static let crashMessage = "simulated crash at "
+
+    /// Announces a point of the pipeline's own; throws when the crash is planned for this visit.
+    public func reach(_ point: String) throws(LogError) {
+        try requireAlive()
+        visits[point, default: 0] += 1
+        if let crash = faults.crash, crash.point == point, crash.visit == visits[point] {
+            hasCrashed = true
+            throw LogError(.unreachable, SimulatedLog.crashMessage + point)
+        }
+    }
+
+    public func create(_ topics: [TopicRequirement]) throws(LogError) {
+        try reach(.create)
+        store.content.withLock { content in
+            for topic in topics where content.topics[topic.name] == nil {
+                content.topics[topic.name] = Array(repeating: SimulatedStore.Partition(), count: topic.partitions)
+            }
+        }
+    }
+
+    public func partitions(of topic: String) throws(LogError) -> [Int32]? {
+        try requireAlive()
+        return store.content.withLock { content in content.topics[topic].map { (0..<Int32($0.count)).map { $0 } } }
+    }
+
+    public func bounds(of source: TopicPartition) throws(LogError) -> (start: Int64, end: Int64) {
+        try requireAlive()
+        let partition = try find(source)
+        return (partition.start, partition.end)
+    }
+
+    public func assign(_ sources: [SourcePosition]) throws(LogError) {
+        try reach(.assign)
+        for position in sources { try require(position, in: find(position.source)) }
+        self.sources = sources
+    }
+
+    public func poll(source: Int, limit: Int, _ body: (LogRecord) -> Void) throws(LogError) -> Int64 {
+        try reach(.poll)
+        deliverSome()
+        let position = sources[source]
+        let partition = try find(position.source)
+        try require(position, in: partition)
+        var count = limit
+        if random.chance(faults.tornPolls) { count = Int(random.next() % UInt64(limit + 1)) }
+        var next = position.next
+        let first = partition.index(of: next)
+        for record in partition.records[first...].prefix(count) {
+            lend(record, source: source, body)
+            next = record.offset + 1
+        }
+        // Behind the last record there may be markers; a reader passes over them.
+        if first + count >= partition.records.count { next = partition.end }
+        sources[source].next = next
+        return next
+    }
+
+    /// Never sleeps: nothing happens in memory while its only thread waits, but requests under way arrive.
+    public func wait(milliseconds: Int) throws(LogError) {
+        try reach(.wait)
+        deliverSome()
+    }
+
+    public func read(
+        _ source: TopicPartition, from: Int64, to: Int64,
+        _ body: (LogRecord, [(String, UnsafeRawBufferPointer)]) -> Bool
+    ) throws(LogError) {
+        try reach(.read)
+        guard from < to else { return }
+        let partition = try find(source)
+        guard from >= partition.start, to <= partition.end else {
+            throw LogError(
+                .outOfRange,
+                "offsets \(from)..<\(to) of \(source) are wanted, \(partition.start)..<\(partition.end) are there.")
+        }
+        for record in partition.records[partition.index(of: from)...] {
+            if record.offset >= to { return }
+            var goesOn = true
+            // Headers lie in one buffer for the time of the call.
+            let all = record.headers.flatMap(\.value)
+            all.withUnsafeBytes { all in
+                var at = 0
+                var headers: [(String, UnsafeRawBufferPointer)] = []
+                for header in record.headers {
+                    headers.append((header.name, UnsafeRawBufferPointer(rebasing: all[at..<(at + header.value.count)])))
+                    at += header.value.count
+                }
+                lend(record, source: 0) { goesOn = body($0, headers) }
+            }
+            if !goesOn { return }
+        }
+    }
+
+    public func commit(_ outputs: borrowing OutputBatch, positions: [SourcePosition]) throws(LogError) {
+        try reach(.beforeBegin)
+        commits += 1
+        if faults.fencedAtCommit == commits {
+            store.content.withLock { $0.owners[application]?.generation += 1 }
+        }
+        var transaction = SimulatedStore.Transaction(
+            application: application, generation: generation, producer: producer, records: [], positions: positions)
+        var journal: (key: [UInt8]?, value: [UInt8]?)?
+        try outputs.withParts { (record, key, value, _) throws(LogError) in
+            let topic = outputs.topics[record.topic]
+            guard let count = try partitions(of: topic)?.count else {
+                throw LogError(.refused, "there is no topic '\(topic)'.")
+            }
+            let number = partitioners[topic, default: Partitioner()].partition(key: key, of: count)
+            var headers: [SimulatedStore.Header] = []
+            outputs.forEachHeader(record) {
+                headers.append(.init(name: String(decoding: $0, as: UTF8.self), value: [UInt8]($1)))
+            }
+            transaction.records.append(
+                (TopicPartition(topic, Int32(number)), key.map([UInt8].init), value.map([UInt8].init), headers))
+            if topic == journalTopic { journal = (key.map([UInt8].init), value.map([UInt8].init)) }
+            if transaction.records.count == 1 { try reach(.amidProduce) }
+        }
+        try reach(.afterProduce)
+        try reach(.afterPositions)
+        try reach(.beforeCommit)
+        while true {
+            let before = commitsOfOurs()
+            switch try attempt(transaction) {
+            case .answered:
+                try reach(.afterCommit)
+                return
+            case .unknown:
+                try reach(.afterCommit)
+                unknownOutcomes += 1
+                // A new producer first: from here on nothing that the old one sent can take effect, so what the journal says stays true.
+                if !faults.keepsProducer { try renewProducer() }
+                transaction.producer = producer
+                if let journal {
+                    if isJournalEnd(journal) { return }
+                } else if commitsOfOurs() > before {
+                    return
+                }
+            }
+        }
+    }
+
+    public func committedPositions(of wanted: [TopicPartition]) throws(LogError) -> [SourcePosition] {
+        try requireAlive()
+        let positions = store.content.withLock { $0.owners[application]?.positions ?? [:] }
+        return wanted.compactMap { source in positions[source].map { SourcePosition(source: source, next: $0) } }
+    }
+
+    public func close() { isClosed = true }
+}
+
+// MARK: - Inside
+
+extension SimulatedLog {
+    private enum Outcome { case answered, unknown }
+
+    private func reach(_ point: SimulatedFaults.CrashPoint) throws(LogError) { try reach(point.rawValue) }
+
+    private func requireAlive() throws(LogError) {
+        if hasCrashed { throw LogError(.unreachable, SimulatedLog.crashMessage + "an earlier call") }
+        if isClosed { throw LogError(.refused, "the log is closed.") }
+    }
+
+    private func attempt(_ transaction: SimulatedStore.Transaction) throws(LogError) -> Outcome {
+        let lot = random.unit()
+        var bound = faults.lostRequests
+        if lot < bound { return .unknown }
+        bound += faults.delayedRequests
+        if lot < bound {
+            store.content.withLock { $0.underWay.append(transaction) }
+            return .unknown
+        }
+        if let error = store.content.withLock({ $0.apply(transaction) }) { throw error }
+        bound += faults.lostReplies
+        return lot < bound ? .unknown : .answered
+    }
+
+    private func renewProducer() throws(LogError) {
+        let renewed = store.content.withLock { content -> Int64? in
+            guard content.owners[application]?.generation == generation else { return nil }
+            content.owners[application]?.producer += 1
+            return content.owners[application]?.producer
+        }
+        guard let renewed else { throw SimulatedStore.fenced(application) }
+        producer = renewed
+    }
+
+    private func commitsOfOurs() -> Int { store.content.withLock { $0.owners[application]?.commits ?? 0 } }
+
+    private func isJournalEnd(_ journal: (key: [UInt8]?, value: [UInt8]?)) -> Bool {
+        store.content.withLock { content in
+            guard let last = content.topics[journalTopic]?.first?.records.last else { return false }
+            return last.key == journal.key && last.value == journal.value
+        }
+    }
+
+    /// Lets some of the delayed requests arrive.
+    private func deliverSome() {
+        store.content.withLock { content in
+            while !content.underWay.isEmpty, random.chance(0.5) {
+                let transaction = content.underWay.removeFirst()
+                _ = content.apply(transaction)
+            }
+        }
+    }
+
+    private func find(_ source: TopicPartition) throws(LogError) -> SimulatedStore.Partition {
+        guard let partition = store.content.withLock({ $0.partition(source) }) else {
+            throw LogError(.refused, "there is no partition \(source).")
+        }
+        return partition
+    }
+
+    private func require(_ position: SourcePosition, in partition: SimulatedStore.Partition) throws(LogError) {
+        guard position.next < partition.start || position.next > partition.end else { return }
+        throw LogError(
+            .outOfRange,
+            "offset \(position.next) of \(position.source) is wanted, \(partition.start)..<\(partition.end) is there.")
+    }
+
+    private func lend(_ record: SimulatedStore.Record, source: Int, _ body: (LogRecord) -> Void) {
+        // An empty array lends a null pointer of length 0, which is not nil: empty stays empty.
+        func with(_ bytes: [UInt8]?, _ body: (UnsafeRawBufferPointer?) -> Void) {
+            if let bytes { bytes.withUnsafeBytes { body($0) } } else { body(nil) }
+        }
+        with(record.key) { key in
+            with(record.value) { value in
+                body(
+                    LogRecord(
+                        source: source, offset: record.offset, appendTime: record.appendTime, key: key, value: value))
+            }
+        }
+    }
+}
+
+extension SimulatedStore {
+    fileprivate static func fenced(_ application: String) -> LogError {
+        LogError(.fenced, "another process runs '\(application)' now.")
+    }
+}
+
+extension SimulatedStore.Partition {
+    /// Index of the first record at or behind an offset.
+    fileprivate func index(of offset: Int64) -> Int {
+        var low = 0
+        var high = records.count
+        while low < high {
+            let middle = (low + high) / 2
+            if records[middle].offset < offset { low = middle + 1 } else { high = middle }
+        }
+        return low
+    }
+}
+
+extension SimulatedStore.Content {
+    fileprivate func partition(_ source: TopicPartition) -> SimulatedStore.Partition? {
+        guard let all = topics[source.topic], all.indices.contains(Int(source.partition)) else { return nil }
+        return all[Int(source.partition)]
+    }
+
+    @discardableResult
+    fileprivate mutating func append(
+        _ target: TopicPartition, key: [UInt8]?, value: [UInt8]?, headers: [SimulatedStore.Header]
+    ) -> Int64 {
+        let number = Int(target.partition)
+        guard let offset = partition(target)?.end else {
+            preconditionFailure("append to \(target), which does not exist")
+        }
+        clock += 1
+        topics[target.topic]?[number].records.append(
+            SimulatedStore.Record(offset: offset, appendTime: clock, key: key, value: value, headers: headers))
+        topics[target.topic]?[number].end += 1
+        return offset
+    }
+
+    /// Applies a transaction whole, or says why not and changes nothing.
+    fileprivate mutating func apply(_ transaction: SimulatedStore.Transaction) -> LogError? {
+        guard let owner = owners[transaction.application], owner.generation == transaction.generation,
+            believesAnyProducer || owner.producer == transaction.producer
+        else { return SimulatedStore.fenced(transaction.application) }
+        for record in transaction.records {
+            append(record.target, key: record.key, value: record.value, headers: record.headers)
+        }
+        if markers {
+            for target in Set(transaction.records.map(\.target)) {
+                topics[target.topic]?[Int(target.partition)].end += 1
+            }
+        }
+        for position in transaction.positions {
+            owners[transaction.application]?.positions[position.source] = position.next
+        }
+        owners[transaction.application]?.commits += 1
+        commitCount += 1
+        return nil
+    }
+}
+
+/// SplitMix64 (Steele, Lea, Flood 2014): a small generator whose whole state is a seed.
+private struct SplitMix {
+    var state: UInt64
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9e37_79b9_7f4a_7c15
+        var z = state
+        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
+        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
+        return z ^ (z >> 31)
+    }
+
+    /// Uniform in [0, 1).
+    mutating func unit() -> Double { Double(next() >> 11) * 0x1p-53 }
+
+    mutating func chance(_ share: Double) -> Bool { share > 0 && unit() < share }
+}

@@ -1,0 +1,330 @@
+import Glibc
+import Pipeline
+import Testing
+
+/// One log under the shared suite: how to open it, as often as a test likes, over the same stored content.
+struct LogCase: Sendable, CustomTestStringConvertible {
+    var name: String
+    /// Answers with the fixture, or nil where the log cannot run here (no broker).
+    var make: @Sendable () throws -> (any LogFixture)?
+    var testDescription: String { name }
+}
+
+/// Content that outlives its handles; cleaned up when it goes.
+protocol LogFixture: AnyObject {
+    /// A name for a topic nobody else uses.
+    func topic(_ name: String) -> String
+    /// Opens a handle as a restarted process would: it owns the application from here on.
+    func open() throws -> any EventLog
+}
+
+/// A record copied out of a log.
+struct Copied: Equatable {
+    var offset: Int64
+    var key: [UInt8]?
+    var value: [UInt8]?
+    var headers: [String] = []
+}
+
+func bytes(_ text: String) -> [UInt8] { Array(text.utf8) }
+
+extension OutputBatch {
+    mutating func add(_ topic: Int, key: String?, value: String?, headers: [(String, [UInt8])] = []) {
+        append(
+            topic: topic, key: key.map { key in { $0 += Array(key.utf8) } },
+            value: value.map { value in { $0 += Array(value.utf8) } },
+            headers: headers)
+    }
+}
+
+/// Polls one source until it has given `count` records or two seconds (on a broker: fifteen) are over.
+func drain(_ log: any EventLog, source: Int, count: Int, limit: Int = 100) throws -> [Copied] {
+    var got: [Copied] = []
+    for _ in 0..<300 {
+        let next = try log.poll(source: source, limit: limit) { record in
+            got.append(
+                Copied(
+                    offset: record.offset, key: record.key.map { [UInt8]($0) }, value: record.value.map { [UInt8]($0) })
+            )
+        }
+        if let last = got.last { #expect(next > last.offset, "the next offset lies behind what was lent") }
+        if got.count >= count { return got }
+        try log.wait(milliseconds: 50)
+    }
+    return got
+}
+
+func readAll(_ log: any EventLog, _ source: TopicPartition) throws -> [Copied] {
+    let edges = try log.bounds(of: source)
+    var got: [Copied] = []
+    try log.read(source, from: edges.start, to: edges.end) { record, headers in
+        got.append(
+            Copied(
+                offset: record.offset, key: record.key.map { [UInt8]($0) }, value: record.value.map { [UInt8]($0) },
+                headers: headers.map { "\($0)=\(String(decoding: $1, as: UTF8.self))" }))
+        return true
+    }
+    return got
+}
+
+func logError(_ body: () throws -> Void) -> LogError? {
+    do { try body() } catch { return error as? LogError }
+    return nil
+}
+
+/// What every log promises to the pipeline.
+///
+/// A new log joins by adding itself to `cases`.
+@Suite struct LogsConformance {
+    static let cases: [LogCase] = [
+        LogCase(name: "embedded") { EmbeddedFixture() },
+        LogCase(name: "simulated") { SimulatedFixture(markers: false) },
+        LogCase(name: "simulated with transaction markers") { SimulatedFixture(markers: true) },
+    ]
+
+    @Test(arguments: cases)
+    func `topics are made once and list their partitions`(_ logCase: LogCase) throws {
+        guard let fixture = try logCase.make() else { return }
+        let log = try fixture.open()
+        let name = fixture.topic("orders")
+        #expect(try log.partitions(of: name) == nil)
+        try log.create([TopicRequirement(name: name, partitions: 3)])
+        try log.create([TopicRequirement(name: name, partitions: 5)])
+        #expect(try log.partitions(of: name) == [0, 1, 2])
+        let edges = try log.bounds(of: TopicPartition(name, 2))
+        #expect(edges.start == 0 && edges.end == 0)
+        log.close()
+        log.close()
+    }
+
+    @Test(arguments: cases)
+    func `a commit is read back in order with keys, tombstones, empty values and headers`(_ logCase: LogCase) throws {
+        guard let fixture = try logCase.make() else { return }
+        let log = try fixture.open()
+        let name = fixture.topic("verdicts")
+        try log.create([TopicRequirement(name: name, partitions: 1)])
+        var batch = OutputBatch(topics: [name])
+        batch.add(0, key: "a", value: "first", headers: [("ce_id", bytes("1")), ("empty", [])])
+        batch.add(0, key: nil, value: "")
+        batch.add(0, key: "", value: nil, headers: [("gone", bytes("yes"))])
+        batch.add(0, key: "b", value: "\u{0}ÿ", headers: [])
+        try log.commit(batch, positions: [])
+
+        let source = TopicPartition(name, 0)
+        let copies = try readAll(log, source)
+        #expect(copies.map(\.key) == [bytes("a"), nil, bytes(""), bytes("b")])
+        #expect(copies.map(\.value) == [bytes("first"), bytes(""), nil, bytes("\u{0}ÿ")])
+        #expect(copies.map(\.headers) == [["ce_id=1", "empty="], [], ["gone=yes"], []])
+        #expect(copies.map(\.offset) == copies.map(\.offset).sorted())
+
+        try log.assign([SourcePosition(source: source, next: 0)])
+        let polled = try drain(log, source: 0, count: 4, limit: 3)
+        #expect(polled.map(\.value) == copies.map(\.value))
+        #expect(polled.map(\.key) == copies.map(\.key))
+        log.close()
+    }
+
+    @Test(arguments: cases)
+    func `a poll keeps to its limit and goes on where the last one ended`(_ logCase: LogCase) throws {
+        guard let fixture = try logCase.make() else { return }
+        let log = try fixture.open()
+        let name = fixture.topic("events")
+        try log.create([TopicRequirement(name: name, partitions: 2)])
+        var batch = OutputBatch(topics: [name])
+        for i in 0..<100 { batch.add(0, key: "k\(i)", value: "\(i)") }
+        try log.commit(batch, positions: [])
+        let first = try readAll(log, TopicPartition(name, 0))
+        let second = try readAll(log, TopicPartition(name, 1))
+        #expect(first.count + second.count == 100)
+        #expect(min(first.count, second.count) > 20, "keys spread over the partitions")
+
+        let middle = first[10].offset
+        try log.assign([
+            SourcePosition(source: TopicPartition(name, 1), next: 0),
+            SourcePosition(source: TopicPartition(name, 0), next: middle),
+        ])
+        var seen: [Int64] = []
+        var most = 0
+        for _ in 0..<200 where seen.count < first.count - 10 {
+            var count = 0
+            _ = try log.poll(source: 1, limit: 7) {
+                #expect($0.source == 1)
+                seen.append($0.offset)
+                count += 1
+            }
+            most = max(most, count)
+            try log.wait(milliseconds: 20)
+        }
+        #expect(most <= 7)
+        #expect(seen == first.dropFirst(10).map(\.offset))
+        #expect(try drain(log, source: 0, count: second.count, limit: 9).map(\.value) == second.map(\.value))
+        log.close()
+    }
+
+    @Test(arguments: cases)
+    func `records of one key stay in one partition and in order`(_ logCase: LogCase) throws {
+        guard let fixture = try logCase.make() else { return }
+        let log = try fixture.open()
+        let name = fixture.topic("keyed")
+        try log.create([TopicRequirement(name: name, partitions: 3)])
+        for round in 0..<3 {
+            var batch = OutputBatch(topics: [name])
+            for key in ["abc", "21", "foobar"] { batch.add(0, key: key, value: "\(key)\(round)") }
+            try log.commit(batch, positions: [])
+        }
+        // Partitions of Kafka's default partitioner: murmur2 is 479470107, -973932308 and -790332482 for these keys.
+        for (key, hash) in [("abc", 479_470_107), ("21", -973_932_308), ("foobar", -790_332_482)] as [(String, Int32)] {
+            let copies = try readAll(log, TopicPartition(name, (hash & 0x7fff_ffff) % 3))
+            #expect(copies.filter { $0.key == bytes(key) }.map(\.value) == (0..<3).map { bytes("\(key)\($0)") })
+        }
+        log.close()
+    }
+
+    @Test(arguments: cases)
+    func `outputs and positions of a commit come together and survive a restart`(_ logCase: LogCase) throws {
+        guard let fixture = try logCase.make() else { return }
+        let name = fixture.topic("out")
+        let input = fixture.topic("in")
+        let source = TopicPartition(input, 0)
+        let log = try fixture.open()
+        try log.create([TopicRequirement(name: name, partitions: 1), TopicRequirement(name: input, partitions: 1)])
+        #expect(try log.committedPositions(of: [source]) == [])
+        var batch = OutputBatch(topics: [name])
+        for i in 0..<5 { batch.add(0, key: nil, value: "\(i)") }
+        var inputs = OutputBatch(topics: [input])
+        for i in 0..<50 { inputs.add(0, key: nil, value: "\(i)") }
+        try log.commit(inputs, positions: [])
+        try log.commit(batch, positions: [SourcePosition(source: source, next: 17)])
+        batch.removeAll()
+        batch.add(0, key: nil, value: "5")
+        try log.commit(batch, positions: [SourcePosition(source: source, next: 42)])
+        // Without outputs the positions still move.
+        batch.removeAll()
+        try log.commit(batch, positions: [SourcePosition(source: source, next: 43)])
+        log.close()
+        let again = try fixture.open()
+        #expect(
+            try again.committedPositions(of: [source, TopicPartition(name, 0)]) == [
+                SourcePosition(source: source, next: 43)
+            ])
+        #expect(try readAll(again, TopicPartition(name, 0)).map(\.value) == (0..<6).map { bytes("\($0)") })
+        again.close()
+    }
+
+    @Test(arguments: cases)
+    func `a commit to an unknown topic is refused and leaves nothing behind`(_ logCase: LogCase) throws {
+        guard let fixture = try logCase.make() else { return }
+        let log = try fixture.open()
+        let name = fixture.topic("known")
+        try log.create([TopicRequirement(name: name, partitions: 1)])
+        var batch = OutputBatch(topics: [name, fixture.topic("unknown")])
+        batch.add(0, key: nil, value: "half")
+        batch.add(1, key: nil, value: "other half")
+        #expect(logError { try log.commit(batch, positions: []) }?.kind == .refused)
+        #expect(try readAll(log, TopicPartition(name, 0)) == [])
+        batch.removeAll()
+        batch.add(0, key: nil, value: "whole")
+        try log.commit(batch, positions: [])
+        #expect(try readAll(log, TopicPartition(name, 0)).map(\.value) == [bytes("whole")])
+        log.close()
+    }
+
+    @Test(arguments: cases)
+    func `a second owner fences the first, whose outputs are not seen`(_ logCase: LogCase) throws {
+        guard let fixture = try logCase.make() else { return }
+        let first = try fixture.open()
+        let name = fixture.topic("fenced")
+        try first.create([TopicRequirement(name: name, partitions: 1)])
+        var batch = OutputBatch(topics: [name])
+        batch.add(0, key: nil, value: "by the first")
+        try first.commit(batch, positions: [])
+        let second = try fixture.open()
+        for _ in 0..<2 { #expect(logError { try first.commit(batch, positions: []) }?.kind == .fenced) }
+        batch.removeAll()
+        batch.add(0, key: nil, value: "by the second")
+        try second.commit(batch, positions: [])
+        #expect(
+            try readAll(second, TopicPartition(name, 0)).map(\.value) == [
+                bytes("by the first"), bytes("by the second"),
+            ])
+        first.close()
+        second.close()
+    }
+
+    @Test(arguments: cases)
+    func `a position behind the end or an unknown source is an error with a reason`(_ logCase: LogCase) throws {
+        guard let fixture = try logCase.make() else { return }
+        let log = try fixture.open()
+        let name = fixture.topic("short")
+        try log.create([TopicRequirement(name: name, partitions: 1)])
+        #expect(logError { _ = try log.bounds(of: TopicPartition(fixture.topic("absent"), 0)) }?.kind == .refused)
+        #expect(logError { _ = try log.bounds(of: TopicPartition(name, 7)) }?.kind == .refused)
+        #expect(
+            logError { try log.read(TopicPartition(name, 0), from: 0, to: 3) { _, _ in true } }?.kind == .outOfRange)
+        log.close()
+    }
+
+    @Test(arguments: cases)
+    func `a read ends where its body says so`(_ logCase: LogCase) throws {
+        guard let fixture = try logCase.make() else { return }
+        let log = try fixture.open()
+        let name = fixture.topic("journal")
+        try log.create([TopicRequirement(name: name, partitions: 1)])
+        var batch = OutputBatch(topics: [name])
+        for i in 0..<10 { batch.add(0, key: nil, value: "\(i)") }
+        try log.commit(batch, positions: [])
+        var seen = 0
+        let end = try log.bounds(of: TopicPartition(name, 0)).end
+        try log.read(TopicPartition(name, 0), from: 0, to: end) { _, _ in
+            seen += 1
+            return seen < 4
+        }
+        #expect(seen == 4)
+        // The next read is not disturbed by the one broken off.
+        #expect(try readAll(log, TopicPartition(name, 0)).count == 10)
+        log.close()
+    }
+}
+
+/// A folder of its own under the system's temporary folder.
+final class TemporaryFolder {
+    let path: String
+
+    init() {
+        var template = Array("/tmp/weir-logs-XXXXXX".utf8CString)
+        path = template.withUnsafeMutableBufferPointer {
+            $0.baseAddress.flatMap { mkdtemp($0) }.map { String(cString: $0) } ?? "/tmp"
+        }
+    }
+
+    deinit {
+        guard path != "/tmp", let folder = opendir(path) else { return }
+        while let entry = readdir(folder) {
+            let name = withUnsafePointer(to: &entry.pointee.d_name) {
+                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            if name != ".", name != ".." { unlink(path + "/" + name) }
+        }
+        closedir(folder)
+        rmdir(path)
+    }
+
+    func file(_ name: String) -> String { path + "/" + name }
+}
+
+final class EmbeddedFixture: LogFixture {
+    let folder = TemporaryFolder()
+    func topic(_ name: String) -> String { name }
+    func open() throws -> any EventLog {
+        let log = try EmbeddedLog(path: folder.file("weir.db"))
+        try log.takeOwnership(application: "marketplace")
+        return log
+    }
+}
+
+final class SimulatedFixture: LogFixture {
+    let store: SimulatedStore
+    init(markers: Bool) { store = SimulatedStore(transactionMarkers: markers) }
+    func topic(_ name: String) -> String { name }
+    func open() throws -> any EventLog { SimulatedLog(store) }
+}
