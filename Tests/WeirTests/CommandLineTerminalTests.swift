@@ -1,0 +1,121 @@
+import Foundation
+import Testing
+
+@testable import weir
+
+@Suite struct CommandLineTerminalTests {
+    @Test(arguments: [
+        "a\u{1b}[31mred", "\u{1b}]0;title\u{7}", "\u{9b}2J", "a\rb", "a\nb", "a\u{8}b", "\u{0}", "\u{7f}",
+        "user\u{202e}gpj.exe", "pay\u{200b}pal", "\u{feff}x", "a\u{2028}b", "\u{2066}x\u{2069}",
+    ])
+    func `foreign text cannot move the cursor, hide or reorder`(text: String) {
+        let forbidden: [ClosedRange<UInt32>] = [
+            0...0x1F, 0x7F...0x9F, 0x200B...0x200F, 0x2028...0x202E, 0x2060...0x2069, 0xFEFF...0xFEFF,
+        ]
+        let shown = Terminal.escaped(text)
+        #expect(shown.unicodeScalars.allSatisfy { scalar in !forbidden.contains { $0.contains(scalar.value) } })
+        #expect(shown.contains("\\"))
+    }
+
+    @Test func `ordinary text stays as it is and bytes may be broken`() {
+        for text in ["", "Ünïcödé", "日本", "👍🏽", "a\\b", "x=1"] { #expect(Terminal.escaped(text) == text) }
+        #expect(Terminal.escaped("a\u{1b}b\u{85}c\n") == "a\\x1bb\\x85c\\n")
+        #expect(Terminal.escaped("a\tb\nc\r", keepingLines: true) == "a\tb\nc\\r")
+        #expect(Terminal.escaped("\u{202e}") == "\\u{202e}")
+        #expect(Terminal.escaped([0x61, 0xFF, 0x1B] as [UInt8]) == "a\u{FFFD}\\x1b")
+    }
+
+    @Test func `colour appears only where it is wanted`() {
+        #expect(Terminal(capturingAsTerminal: true).styled("x", .red, on: .output) == "\u{1b}[31mx\u{1b}[0m")
+        #expect(Terminal(capturingAsTerminal: true).styled("x", nil, on: .output) == "x")
+        #expect(Terminal(capturingAsTerminal: false).styled("x", .red, on: .output) == "x")
+        for (name, value) in [("NO_COLOR", "1"), ("TERM", "dumb")] {
+            let plain = Terminal(capturingAsTerminal: true) { $0 == name ? value : nil }
+            #expect(plain.styled("x", .red, on: .output) == "x")
+            #expect(!plain.canRedraw)
+        }
+        // The convention says: present and not empty.
+        #expect(Terminal(capturingAsTerminal: true) { $0 == "NO_COLOR" ? "" : nil }.hasColour(.errors))
+    }
+
+    @Test func `data goes to stdout and words to stderr`() {
+        let terminal = Terminal(capturingAsTerminal: false)
+        terminal.line("data")
+        terminal.note("note")
+        terminal.warn("careful \u{7}")
+        terminal.fail("broken", hint: "mend it")
+        #expect(terminal.finish() == nil)
+        #expect(terminal.captured.output == "data\n")
+        #expect(terminal.captured.errors == "note\nweir: warning: careful \\x07\nweir: error: broken\n  mend it\n")
+    }
+
+    @Test func `progress is a moving line on a terminal and rare plain lines elsewhere`() {
+        let second: UInt64 = 1_000_000_000
+        for isTerminal in [true, false] {
+            let terminal = Terminal(capturingAsTerminal: isTerminal)
+            var progress = ProgressReport(terminal, unit: "events", total: 4_000_000, now: 0)
+            for tick in UInt64(1)...300 { progress.update(Int(tick) * 10_000, now: tick * second / 10) }
+            let lines = terminal.captured.errors.split(separator: isTerminal ? "\r" : "\n")
+            #expect(lines.count == (isTerminal ? 300 : 3))
+            #expect(lines.last?.hasPrefix("3,000,000 of 4,000,000 events (75 %), 100,000/s, 10 s left") == true)
+            #expect(terminal.captured.output == "")
+        }
+    }
+
+    @Test func `a message does not land behind a progress line`() {
+        let terminal = Terminal(capturingAsTerminal: true)
+        terminal.drawProgress("half")
+        terminal.note("note")
+        #expect(terminal.captured.errors == "\rhalf\r    \rnote\n")
+    }
+
+    @Test func `progress without a known end shows the rate only`() {
+        let text = ProgressReport.text(done: 1_234_567, total: nil, unit: "events", seconds: 10)
+        #expect(text == "1,234,567 events, 123,456/s")
+        #expect(ProgressReport.text(done: 0, total: 10, unit: "events", seconds: 0) == "0 of 10 events (0 %)")
+        #expect(ProgressReport.text(done: 0, total: 0, unit: "events", seconds: 1) == "0 of 0 events")
+        let grouped = [0, 12, 123, 1_234, -1_234_567].map(ProgressReport.grouped)
+        #expect(grouped == ["0", "12", "123", "1,234", "-1,234,567"])
+    }
+
+    @Test func `a full disk is an error and a closed pipe is not`() throws {
+        let full = open("/dev/full", O_WRONLY | O_CLOEXEC)
+        try #require(full >= 0)
+        defer { close(full) }
+        let terminal = Terminal(output: full, errors: full, outputIsTerminal: false, errorsIsTerminal: false) { _ in nil
+        }
+        terminal.line("lost")
+        #expect(terminal.finish()?.code == .failure)
+        #expect(terminal.outputIsClosed)
+
+        StopSignal.ignoreBrokenPipes()
+        var ends: [Int32] = [-1, -1]
+        try #require(pipe(&ends) == 0)
+        close(ends[0])
+        defer { close(ends[1]) }
+        let piped = Terminal(output: ends[1], errors: full, outputIsTerminal: false, errorsIsTerminal: false) { _ in nil
+        }
+        piped.line("unread")
+        #expect(piped.finish() == nil)
+        #expect(piped.outputIsClosed)
+    }
+
+    @Test func `the first stop signal asks and the second ends`() async {
+        await #expect(processExitsWith: .exitCode(143)) {
+            StopSignal.install()
+            guard StopSignal.received == nil, StopSignal.wait(milliseconds: 1) == nil else { exit(1) }
+            kill(getpid(), SIGTERM)
+            // `kill`, not `raise`: the threads of the concurrency pool block signals. The descriptor stays readable, so every waiter sees it.
+            for _ in 0..<2 { guard StopSignal.wait(milliseconds: 10_000) == .terminated else { exit(2) } }
+            exit((StopSignal.received ?? .ok).rawValue)
+        }
+        await #expect(processExitsWith: .exitCode(130)) {
+            StopSignal.install()
+            kill(getpid(), SIGTERM)
+            guard StopSignal.wait(milliseconds: 10_000) == .terminated else { exit(2) }
+            kill(getpid(), SIGINT)
+            sleep(10)
+            exit(3)
+        }
+    }
+}
