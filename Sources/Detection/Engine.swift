@@ -113,7 +113,7 @@ public final class Engine {
         fork(used) { lane in
             for i in range(lane) {
                 laneStates[lane].decide(
-                    first[i], index: i, row: UnsafePointer(rows + i * rowWidth), signals: UnsafePointer(signals + i * Signals.width),
+                    first[i], row: UnsafePointer(rows + i * rowWidth), signals: UnsafePointer(signals + i * Signals.width),
                     configuration: configuration, relations: relations)
             }
         }

@@ -7,6 +7,8 @@ struct Lane: ~Copyable {
     /// One event's feature vector for the scorer.
     var vector: [Double]
     private let hash: TextHash
+    private let ruleSet: RuleSet
+    private let rules: [RuleWeight]
 
     // Visits in event order, then the same sorted by slot: the exchange into AGGREGATE.
     private var routed: UnsafeMutablePointer<KeyVisit>
@@ -20,6 +22,12 @@ struct Lane: ~Copyable {
         output = EpochOutput(configuration)
         vector = []
         hash = configuration.hash
+        ruleSet = configuration.rules
+        rules = ruleSet.rules.map {
+            RuleWeight(
+                mode: $0.mode, severity: $0.severity, missing: $0.missing, decision: $0.decision,
+                allowsAlways: $0.actions.contains(.allow), weight: $0.scoreWeight)
+        }
         routed = .allocate(capacity: capacity)
         sorted = .allocate(capacity: capacity)
         starts = .allocate(capacity: Engine.slotCount + 1)
@@ -100,4 +108,60 @@ struct Lane: ~Copyable {
         sorted = .allocate(capacity: larger)
         capacity = larger
     }
+
+    // MARK: DECIDE
+
+    /// Judges one event by its type's rules and writes the verdict if one is due.
+    mutating func decide(
+        _ event: Event, row: UnsafePointer<Slot>, signals: UnsafePointer<Slot>, configuration: borrowing EngineConfiguration,
+        relations: Relations
+    ) {
+        let type = Int(event.type)
+        let input = EvaluationInput(fields: event.fields, features: row, signals: signals, text: event.text, lists: event.lists)
+        evaluator.judge(event: type, input)
+        var decision = Decision.allow
+        var isOverridden = false
+        var score = 0
+        var severity: RuleSeverity?
+        var hasFired = false
+        for (i, rule) in ruleSet.rulesByEvent[type].enumerated() {
+            switch evaluator.outcome(i) {
+            case .quiet, .excepted: continue
+            case .undetermined:
+                output.undetermined[rule] += 1
+                guard rules[rule].missing == .review, rules[rule].mode == .live else { continue }
+                decision = max(decision, .review)
+                hasFired = true
+            case .fired:
+                output.fired[rule] += 1
+                hasFired = true
+                severity = max(severity ?? rules[rule].severity, rules[rule].severity)
+                guard rules[rule].mode == .live else { continue }
+                decision = max(decision, rules[rule].decision)
+                if rules[rule].allowsAlways { isOverridden = true }
+                score += rules[rule].weight
+            }
+        }
+        score = min(max(score, 0), ruleSet.policy.cap)
+        decision = isOverridden ? .allow : max(decision, ruleSet.policy.decision(score: score))
+        let schema = configuration.events[type]
+        if hasFired || decision > .allow || schema.emission == .all {
+            output.verdictWriter.write(
+                event, schema: schema, decision: decision, score: score, severity: severity, rules: ruleSet.rulesByEvent[type],
+                input: input, ring: relations.membership(of: event), evaluator: &evaluator, to: &output)
+        } else {
+            output.silent += 1
+        }
+        if let writer = output.featureWriter { writer.write(event, schema: schema, row: row, names: output.verdictWriter, to: &output.features) }
+    }
+}
+
+/// What DECIDE needs of a rule, without its texts.
+struct RuleWeight {
+    var mode: RuleMode
+    var severity: RuleSeverity
+    var missing: MissingPolicy
+    var decision: Decision
+    var allowsAlways: Bool
+    var weight: Int
 }

@@ -33,7 +33,7 @@ struct WindowBench: ~Copyable {
     let rowWidth: Int
     var slot: WindowSlot
     let program: WindowProgram
-    var evaluator = Evaluator()
+    var evaluator = Evaluator(RuleSet())
     let text: UnsafeMutablePointer<UInt8>
     let fields: UnsafeMutablePointer<Slot>
     let row: UnsafeMutablePointer<Slot>

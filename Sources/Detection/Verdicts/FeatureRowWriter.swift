@@ -17,10 +17,12 @@ final class FeatureRowWriter {
         }
     }
 
-    /// Appends the object and a line feed; `id` is the inside of a JSON string.
-    func write(id: UnsafeBufferPointer<UInt8>, row: UnsafePointer<Slot>, to output: inout ByteBuffer) {
+    /// Appends the object and a line feed.
+    func write(
+        _ event: Event, schema: EventSchema, row: UnsafePointer<Slot>, names: VerdictWriter, to output: inout ByteBuffer
+    ) {
         output.append("{\"id\":\"")
-        if let start = id.baseAddress { output.append(start, count: id.count) }
+        names.writeEventIdentifier(event, schema, &output)
         output.append(UInt8(ascii: "\""))
         for cell in cells {
             output.append(cell.name)

@@ -1,0 +1,64 @@
+public import RuleLanguage
+
+/// One verdict among a lane's bytes.
+public struct VerdictRecord: Sendable {
+    /// The verdict's JSON in ``EpochOutput/verdicts``, without the line feed behind it.
+    public var start: Int
+    public var length: Int
+    /// The subject's text in ``EpochOutput/keys``: the key of its Kafka record.
+    public var keyStart: Int
+    public var keyLength: Int
+    /// Event time in milliseconds since 1970.
+    public var time: Int64
+    /// Index of the event type.
+    public var event: UInt16
+    public var decision: Decision
+    /// The highest severity among the rules that fired, live or in shadow; nil when none did.
+    public var severity: RuleSeverity?
+    /// 0 to 1000.
+    public var score: Int32
+
+    /// The 36 characters of the verdict's id stand at this offset in its JSON.
+    public static let idOffset = 15
+}
+
+/// What one lane of DECIDE has written in the last epoch.
+public struct EpochOutput: ~Copyable {
+    /// Verdicts as JSON, one a line.
+    public internal(set) var verdicts = ByteBuffer()
+    /// Their subjects, back to back.
+    public internal(set) var keys = ByteBuffer()
+    /// Feature rows as JSON, one a line, when asked for.
+    public internal(set) var features = ByteBuffer()
+    public private(set) var records: [VerdictRecord] = []
+    /// Events that left no verdict.
+    public internal(set) var silent = 0
+    /// Per rule of the set: how often it fired, was undetermined, in this epoch.
+    public internal(set) var fired: [Int]
+    public internal(set) var undetermined: [Int]
+
+    let featureWriter: FeatureRowWriter?
+    let verdictWriter: VerdictWriter
+
+    init(_ configuration: EngineConfiguration) {
+        featureWriter = configuration.writesFeatures ? FeatureRowWriter(features: configuration.rules.features) : nil
+        verdictWriter = VerdictWriter(configuration)
+        fired = [Int](repeating: 0, count: configuration.rules.rules.count)
+        undetermined = fired
+        records.reserveCapacity(256)
+    }
+
+    mutating func removeAll() {
+        verdicts.removeAll()
+        keys.removeAll()
+        features.removeAll()
+        records.removeAll(keepingCapacity: true)
+        silent = 0
+        for r in fired.indices {
+            fired[r] = 0
+            undetermined[r] = 0
+        }
+    }
+
+    mutating func append(_ record: VerdictRecord) { records.append(record) }
+}

@@ -1,0 +1,209 @@
+import Detection
+import Glibc
+
+/// How the records of one source become events.
+struct SourceDecoding: Sendable {
+    /// Index of the topic; nil for a file that holds several topics' records.
+    var topic: Int?
+    var partition: Int32
+    /// The header and the event types of a CSV file; nil for JSON.
+    var csv: (header: [UInt8], types: [Int])?
+}
+
+/// A record that did not become an event, in its block.
+struct RejectedRecord {
+    var letter: DeadLetter
+    var source: Int
+    var offset: Int64
+    /// The record's bytes in the block's staging; negative length: a tombstone.
+    var start: Int
+    var length: Int
+}
+
+/// Records gathered and then decoded by all lanes at once: the DECODE stage over one batch of records.
+///
+/// ``stage(source:offset:appendTime:value:)`` copies what a log lends; ``decode(_:)`` splits the records over the lanes in contiguous ranges, so
+/// that the events come out in the order of staging whatever the number of lanes. Events point into the block until ``removeAll()``.
+final class DecodedBlock {
+    private struct Staged {
+        var offset: Int64
+        var appendTime: Int64
+        var start: Int
+        /// Negative: a tombstone.
+        var length: Int32
+        var source: Int32
+    }
+
+    /// One lane's decoders and results.
+    private final class DecodeLane {
+        var decoder: EventDecoder
+        let csv: UnsafeMutablePointer<CSVDecoder>
+        let csvCount: Int
+        var batch = EventBatch()
+        /// Per event of the batch, the source it came from.
+        var sources: [Int32] = []
+        var rejected: [RejectedRecord] = []
+
+        init(_ plan: DecodePlan, _ sources: [SourceDecoding]) throws(CSVHeaderError) {
+            decoder = EventDecoder(plan: plan)
+            let files = sources.compactMap(\.csv)
+            csv = .allocate(capacity: max(1, files.count))
+            var made = 0
+            do throws(CSVHeaderError) {
+                for file in files {
+                    let one = try file.header.withUnsafeBytes { (bytes) throws(CSVHeaderError) in
+                        try CSVDecoder(header: bytes, types: file.types, plan: plan)
+                    }
+                    (csv + made).initialize(to: one)
+                    made += 1
+                }
+            } catch {
+                csv.deinitialize(count: made)
+                csv.deallocate()
+                throw error
+            }
+            csvCount = made
+        }
+
+        deinit {
+            csv.deinitialize(count: csvCount)
+            csv.deallocate()
+        }
+    }
+
+    /// Bytes of records after which a block should be closed.
+    static let stagedBytesMax = 64 << 20
+
+    private let sources: [SourceDecoding]
+    /// Per source, the index of its CSV decoder, or -1.
+    private let csvOf: [Int]
+    private let recordLimit: Int
+    private var lanes: [DecodeLane] = []
+    private var bytes: UnsafeMutableRawPointer
+    private var capacity = 1 << 20
+    private var used = 0
+    private var staged: [Staged] = []
+
+    private(set) var events: UnsafeMutableBufferPointer<Event>
+    private var eventCapacity = 0
+    /// Per event, the source it came from.
+    private(set) var eventSources: [Int32] = []
+    private(set) var rejected: [RejectedRecord] = []
+
+    init(plan: DecodePlan, sources: [SourceDecoding], lanes count: Int) throws(CSVHeaderError) {
+        self.sources = sources
+        var files = 0
+        csvOf = sources.map {
+            guard $0.csv != nil else { return -1 }
+            files += 1
+            return files - 1
+        }
+        recordLimit = plan.limits.recordBytes
+        bytes = .allocate(byteCount: capacity, alignment: 16)
+        events = UnsafeMutableBufferPointer(start: nil, count: 0)
+        for _ in 0..<max(1, count) { lanes.append(try DecodeLane(plan, sources)) }
+    }
+
+    deinit {
+        bytes.deallocate()
+        events.baseAddress?.deallocate()
+    }
+
+    var stagedCount: Int { staged.count }
+    var stagedBytes: Int { used }
+
+    /// Copies a record. Of one over the limit only as much is kept as a dead letter shows.
+    func stage(source: Int, offset: Int64, appendTime: Int64?, value: UnsafeRawBufferPointer?, fullLength: Int? = nil) {
+        var entry = Staged(offset: offset, appendTime: appendTime ?? .min, start: used, length: -1, source: Int32(source))
+        if let value {
+            // One byte over the limit is enough for the decoder to see that it is over.
+            let isOver = max(value.count, fullLength ?? 0) > recordLimit
+            let kept = isOver ? min(value.count, recordLimit + 1) : value.count
+            let total = isOver ? recordLimit + 1 : kept
+            if used + total > capacity {
+                let larger = max(capacity * 2, used + total)
+                let moved = UnsafeMutableRawPointer.allocate(byteCount: larger, alignment: 16)
+                moved.copyMemory(from: bytes, byteCount: used)
+                bytes.deallocate()
+                bytes = moved
+                capacity = larger
+            }
+            if let from = value.baseAddress { (bytes + used).copyMemory(from: from, byteCount: kept) }
+            if total > kept { memset(bytes + used + kept, 0x20, total - kept) }
+            entry.length = Int32(total)
+            used += total
+        }
+        staged.append(entry)
+    }
+
+    /// Decodes all staged records.
+    func decode(_ team: ThreadTeam) {
+        let count = staged.count
+        let used = count < 64 * lanes.count ? 1 : lanes.count
+        let share = (count + used - 1) / max(1, used)
+        team.run(lanes: used) { l in
+            let lane = lanes[l]
+            for i in min(l * share, count)..<min((l + 1) * share, count) {
+                let record = staged[i]
+                let source = Int(record.source)
+                let value =
+                    record.length < 0 ? nil : UnsafeRawBufferPointer(start: bytes + record.start, count: Int(record.length))
+                let appendTime = record.appendTime == .min ? nil : record.appendTime
+                let result: DecodeResult
+                if csvOf[source] >= 0 {
+                    result = lane.csv[csvOf[source]].decode(
+                        partition: sources[source].partition, offset: record.offset, value: value, appendTime: appendTime,
+                        into: &lane.batch)
+                } else {
+                    result = lane.decoder.decode(
+                        topic: sources[source].topic, partition: sources[source].partition, offset: record.offset, value: value,
+                        appendTime: appendTime, into: &lane.batch)
+                }
+                switch result {
+                case .event: lane.sources.append(record.source)
+                case .rejected(let letter):
+                    lane.rejected.append(
+                        RejectedRecord(
+                            letter: letter, source: source, offset: record.offset, start: record.start, length: Int(record.length)))
+                case .full: preconditionFailure("a block is closed long before its text is full")
+                }
+            }
+        }
+        var total = 0
+        for l in 0..<used { total += lanes[l].batch.count }
+        if total > eventCapacity {
+            events.baseAddress?.deallocate()
+            eventCapacity = max(4096, total)
+            events = UnsafeMutableBufferPointer(start: .allocate(capacity: eventCapacity), count: 0)
+        }
+        events = UnsafeMutableBufferPointer(start: events.baseAddress, count: total)
+        var at = 0
+        for l in 0..<used {
+            for i in 0..<lanes[l].batch.count {
+                events.initializeElement(at: at, to: lanes[l].batch.event(i))
+                at += 1
+            }
+            eventSources.append(contentsOf: lanes[l].sources)
+            rejected.append(contentsOf: lanes[l].rejected)
+        }
+    }
+
+    /// The bytes of a rejected record; nil for a tombstone.
+    func value(of record: RejectedRecord) -> UnsafeRawBufferPointer? {
+        record.length < 0 ? nil : UnsafeRawBufferPointer(start: bytes + record.start, count: record.length)
+    }
+
+    /// Forgets records and events, keeps the memory.
+    func removeAll() {
+        used = 0
+        staged.removeAll(keepingCapacity: true)
+        eventSources.removeAll(keepingCapacity: true)
+        rejected.removeAll(keepingCapacity: true)
+        events = UnsafeMutableBufferPointer(start: events.baseAddress, count: 0)
+        for lane in lanes {
+            lane.batch.removeAll()
+            lane.sources.removeAll(keepingCapacity: true)
+            lane.rejected.removeAll(keepingCapacity: true)
+        }
+    }
+}

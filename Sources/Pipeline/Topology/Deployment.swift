@@ -1,0 +1,59 @@
+public import Detection
+public import RuleLanguage
+
+/// A topology ready to run: description, compiled rules, digests, and what engine and decoders are made from.
+public struct Deployment: Sendable {
+    public let description: TopologyDescription
+    public let rules: RuleSet
+    public let decodePlan: DecodePlan
+    /// SHA-256, hex: the topology with everything that can change an output; the rules; the models in force.
+    public let topologyDigest: String
+    public let ruleSetDigest: String
+    public let modelsDigest: String
+
+    /// The release that verdicts name.
+    public static let engineVersion = "0.1.0"
+
+    /// Reads, checks and compiles a topology folder; throws every mistake found.
+    public init(folder: String) throws(DiagnosticError) {
+        let description = try TopologyDescription.load(folder: folder)
+        self.description = description
+        let hash = TextHash(seed: description.seed)
+        let environment = RuleEnvironment(
+            events: description.events, signals: Signals.declarations,
+            maximumWindowMilliseconds: description.limits.windowMilliseconds, hash: hash)
+        rules = try RuleSet.compile(description.rules, in: environment)
+        var limits = DecodeLimits()
+        limits.recordBytes = description.limits.recordBytes
+        limits.textBytes = description.limits.textBytes
+        limits.earliest = description.time.earliest
+        limits.latest = description.time.latest
+        limits.futureMilliseconds = description.time.futureMilliseconds
+        let pseudonymise = try Deployment.pseudonymiser(description)
+        do {
+            decodePlan = try DecodePlan(
+                schemas: description.events, topics: description.topics, limits: limits, hash: hash, pseudonymise: pseudonymise)
+        } catch {
+            throw DiagnosticError([Diagnostic(path: description.path, line: 1, column: 1, message: error.description)])
+        }
+        topologyDigest = SHA256.hex(of: Array(description.canonicalText.utf8))
+        ruleSetDigest = SHA256.hex(of: Array(rules.canonicalText.utf8))
+        modelsDigest = SHA256.hex(of: Array(description.anomaly.map { "\($0.features)|\($0.trees)|\($0.depth)|\($0.window)" }.joined().utf8))
+        try checkModels()
+    }
+
+    /// What the engine is told.
+    public func engineConfiguration(writesFeatures: Bool = false) -> EngineConfiguration {
+        let uuid = UUIDv5(namespace: UUIDv5.url)
+        // Digests are long; sixteen digits tell releases apart.
+        let versions =
+            "{\"engine\":\"\(Deployment.engineVersion)\",\"topology\":\"\(topologyDigest.prefix(16))\",\"ruleset\":\"\(ruleSetDigest.prefix(16))\",\"models\":\"\(modelsDigest.prefix(16))\"}"
+        return EngineConfiguration(
+            topology: description.name, events: description.events, topics: description.topics, rules: rules,
+            hash: TextHash(seed: description.seed), entriesPerKey: description.limits.entriesPerKey,
+            keysPerTable: description.limits.keys, lockstep: lockstep, anomaly: anomaly, versions: versions,
+            verdictIdentifier: { name, into in
+                uuid.write(name: name, to: UnsafeMutableRawBufferPointer(start: into, count: UUIDv5.textLength))
+            }, writesFeatures: writesFeatures)
+    }
+}
