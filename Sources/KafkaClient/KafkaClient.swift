@@ -1,1 +1,235 @@
-// To come.
+import CRdKafka
+
+/// A topic and one of its partitions.
+public struct KafkaPartition: Hashable, Sendable, Comparable, CustomStringConvertible {
+    public var topic: String
+    public var partition: Int32
+
+    public init(_ topic: String, _ partition: Int32) {
+        self.topic = topic
+        self.partition = partition
+    }
+
+    public static func < (a: KafkaPartition, b: KafkaPartition) -> Bool { (a.topic, a.partition) < (b.topic, b.partition) }
+    public var description: String { "\(topic)/\(partition)" }
+}
+
+/// A partition and an offset in it: the next record to read, unless said otherwise.
+public struct KafkaOffset: Hashable, Sendable, CustomStringConvertible {
+    /// The first record still there.
+    public static let beginning: Int64 = -2
+    /// Behind the last record.
+    public static let end: Int64 = -1
+    /// What the group committed.
+    public static let committed: Int64 = -1000
+
+    public var partition: KafkaPartition
+    public var offset: Int64
+
+    public init(_ partition: KafkaPartition, _ offset: Int64) {
+        self.partition = partition
+        self.offset = offset
+    }
+
+    public var description: String { "\(partition)@\(offset)" }
+}
+
+/// One line of librdkafka's own log.
+public struct KafkaLogLine: Sendable {
+    /// As in syslog: 3 error, 4 warning, 5 notice, 6 information, 7 debugging.
+    public var level: Int
+    /// librdkafka's short name for the subject, such as `FAIL`.
+    public var facility: String
+    public var text: String
+}
+
+/// Who hears what a client has to say beside the answers to calls. Called on the thread that owns the client, from inside its calls.
+public struct KafkaObserver {
+    public var log: (KafkaLogLine) -> Void
+    /// librdkafka's statistics as JSON, every `statistics.interval.ms`; lent for the call.
+    public var statistics: (UnsafeRawBufferPointer) -> Void
+    /// Errors that belong to no call, such as a lost connection: information, since librdkafka goes on trying.
+    public var error: (KafkaError) -> Void
+
+    public init(
+        log: @escaping (KafkaLogLine) -> Void = { _ in }, statistics: @escaping (UnsafeRawBufferPointer) -> Void = { _ in },
+        error: @escaping (KafkaError) -> Void = { _ in }
+    ) {
+        self.log = log
+        self.statistics = statistics
+        self.error = error
+    }
+}
+
+/// What callbacks write down for the owner of a client; touched on the owner's thread only, as every callback runs inside a poll.
+final class ClientState {
+    let observer: KafkaObserver
+    /// The newest error of a connection, for the message when nothing answers in time.
+    var connectionError: KafkaError?
+    /// A wrong password or a fatal state: no use in waiting any longer.
+    var refusal: KafkaError?
+    var delivered = 0
+    var failed = 0
+    var firstFailure: KafkaError?
+
+    init(observer: KafkaObserver) { self.observer = observer }
+
+    func note(_ error: KafkaError) {
+        if error.isFatal || error.kind == .authentication {
+            if refusal == nil { refusal = error }
+        } else if error.code != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN.rawValue {
+            connectionError = error
+        }
+        observer.error(error)
+    }
+
+    func note(level: Int, facility: String, text: String) {
+        // Says that a property is meant for the other kind of client: one file of settings serves both on purpose.
+        if facility == "CONFWARN" { return }
+        observer.log(KafkaLogLine(level: level, facility: facility, text: text))
+    }
+}
+
+/// A librdkafka instance and the state its callbacks write to.
+///
+/// The state is retained for librdkafka until after `rd_kafka_destroy`: an unretained pointer was seen to be freed by ARC before the last
+/// callback.
+final class ClientHandle {
+    let rk: OpaquePointer
+    let state: ClientState
+    private let retained: Unmanaged<ClientState>
+    private var isOpen = true
+
+    /// - Parameter events: with it, errors, logs and statistics arrive as events on the main queue; without, through callbacks from
+    ///   ``poll(milliseconds:)``.
+    init(
+        _ type: rd_kafka_type_t, _ configuration: KafkaConfiguration, defaults: [(String, String)] = [],
+        optional: [(String, String)] = [], fixed: [(String, String)] = [], events: Int32? = nil, observer: KafkaObserver
+    ) throws(KafkaError) {
+        try KafkaLibrary.check(configuration, transactions: fixed.contains { $0.0 == "transactional.id" })
+        let conf = try configuration.makeConf(defaults: defaults, optional: optional, fixed: fixed + [("log.queue", "true")])
+        let state = ClientState(observer: observer)
+        // Balanced in close(), after rd_kafka_destroy has returned.
+        let retained = Unmanaged.passRetained(state)
+        rd_kafka_conf_set_opaque(conf, retained.toOpaque())
+        if let events {
+            rd_kafka_conf_set_events(conf, events)
+        } else {
+            ClientHandle.setCallbacks(conf)
+        }
+        if type == RD_KAFKA_PRODUCER { ClientHandle.setDeliveryCallback(conf) }
+        var reason = [CChar](repeating: 0, count: 512)
+        guard let rk = rd_kafka_new(type, conf, &reason, reason.count) else {
+            rd_kafka_conf_destroy(conf)
+            retained.release()
+            throw KafkaError(.configuration, "make a Kafka client", string(reason))
+        }
+        self.rk = rk
+        self.state = state
+        self.retained = retained
+        rd_kafka_set_log_queue(rk, nil)
+    }
+
+    deinit { close() }
+
+    /// Serves callbacks; any thread but librdkafka's own, one at a time.
+    func poll(milliseconds: Int32 = 0) { rd_kafka_poll(rk, milliseconds) }
+
+    func close(flags: Int32 = 0) {
+        if !isOpen { return }
+        isOpen = false
+        rd_kafka_destroy_flags(rk, flags)
+        retained.release()
+    }
+
+    /// The error behind `_FATAL`, which only says that there is one.
+    func fatalError(_ operation: String) -> KafkaError? {
+        var reason = [CChar](repeating: 0, count: 512)
+        let code = rd_kafka_fatal_error(rk, &reason, reason.count)
+        if code == RD_KAFKA_RESP_ERR_NO_ERROR { return nil }
+        return KafkaError(code: code, operation, text: string(reason), isFatal: true)
+    }
+
+    /// Repeats a call with short timeouts until it answers, a refusal arrives as an event, or the time is over.
+    ///
+    /// Only events name a wrong password; the calls themselves just time out.
+    ///
+    /// - Parameter call: one attempt of at most the given milliseconds; nil when it succeeded.
+    func insist(
+        _ operation: String, milliseconds: Int, serve: (() throws(KafkaError) -> Void)? = nil,
+        _ call: (Int32) throws(KafkaError) -> KafkaError?
+    ) throws(KafkaError) {
+        let deadline = Clock.milliseconds() + Double(milliseconds)
+        while true {
+            let left = deadline - Clock.milliseconds()
+            let error = try call(Int32(max(1, min(250, left))))
+            if let serve { try serve() } else { poll() }
+            guard let error else { return }
+            if let refusal = state.refusal {
+                var refusal = refusal
+                refusal.operation = operation
+                throw refusal
+            }
+            if error.disposition != .retry { throw error }
+            if Clock.milliseconds() >= deadline {
+                var last = state.connectionError ?? error
+                last.operation = operation
+                last.text = "no answer within \(Double(milliseconds) / 1000) s; last heard: \(last.text)"
+                last.kind = .unreachable
+                throw last
+            }
+            // Errors that come back at once must not turn this into a busy loop.
+            if left - (deadline - Clock.milliseconds()) < 20 { Clock.sleep(milliseconds: 20) }
+        }
+    }
+
+    private static func setCallbacks(_ conf: OpaquePointer) {
+        rd_kafka_conf_set_error_cb(conf) { rk, code, reason, opaque in
+            guard let opaque, let rk else { return }
+            let state = Unmanaged<ClientState>.fromOpaque(opaque).takeUnretainedValue()
+            state.note(clientError(rk, rd_kafka_resp_err_t(code), reason.map { String(cString: $0) }))
+        }
+        rd_kafka_conf_set_log_cb(conf) { rk, level, facility, text in
+            guard let rk, let opaque = rd_kafka_opaque(rk), let facility, let text else { return }
+            Unmanaged<ClientState>.fromOpaque(opaque).takeUnretainedValue()
+                .note(level: Int(level), facility: String(cString: facility), text: String(cString: text))
+        }
+        rd_kafka_conf_set_stats_cb(conf) { _, json, count, opaque in
+            guard let opaque, let json else { return 0 }
+            Unmanaged<ClientState>.fromOpaque(opaque).takeUnretainedValue().observer
+                .statistics(UnsafeRawBufferPointer(start: json, count: count))
+            return 0
+        }
+    }
+
+    private static func setDeliveryCallback(_ conf: OpaquePointer) {
+        rd_kafka_conf_set_dr_msg_cb(conf) { _, message, opaque in
+            guard let opaque, let message else { return }
+            let state = Unmanaged<ClientState>.fromOpaque(opaque).takeUnretainedValue()
+            if message.pointee.err == RD_KAFKA_RESP_ERR_NO_ERROR {
+                state.delivered += 1
+                return
+            }
+            state.failed += 1
+            // A purge is our own doing and comes after what caused it.
+            if state.firstFailure == nil {
+                let topic = message.pointee.rkt.map { String(cString: rd_kafka_topic_name($0)) } ?? "?"
+                let code = message.pointee.err
+                state.firstFailure = KafkaError(
+                    code: code, "deliver to \(topic)",
+                    text: "\(String(cString: rd_kafka_err2str(code))) (topic \(topic), record of \(message.pointee.len) bytes)",
+                    requiresAbort: true)
+            }
+        }
+    }
+}
+
+/// An error event or callback as a typed error; `_FATAL` is replaced by what is behind it.
+func clientError(_ rk: OpaquePointer, _ code: rd_kafka_resp_err_t, _ text: String?) -> KafkaError {
+    if code == RD_KAFKA_RESP_ERR__FATAL {
+        var reason = [CChar](repeating: 0, count: 512)
+        let real = rd_kafka_fatal_error(rk, &reason, reason.count)
+        return KafkaError(code: real, "run the client", text: string(reason), isFatal: true)
+    }
+    return KafkaError(code: code, "talk to the broker", text: text)
+}

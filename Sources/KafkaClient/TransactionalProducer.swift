@@ -1,0 +1,271 @@
+import CRdKafka
+
+/// What became of a transaction.
+public enum CommitOutcome: Sendable, Equatable {
+    /// All of it is durable and visible.
+    case committed
+    /// None of it is or will be visible: the decision to commit was never sent.
+    case notCommitted(KafkaError)
+    /// The decision was sent and no clear answer came. After ``TransactionalProducer/recreate()`` the state of the topics is final: look there.
+    case unknown(KafkaError)
+}
+
+/// Writes records and consumer positions in transactions, exactly once.
+///
+/// **The rule of re-creation.** librdkafka retries requests of a transaction itself and then answers OK, and (as no release up to 2.16 speaks the protocol of KIP-890) a
+/// request delayed in the network ends a *later* transaction of the same producer epoch: aborted records become visible, committed ones vanish, and every call
+/// says OK. Reproduced on Apache Kafka 4.3.1. Therefore a producer is destroyed and made anew, whose `init_transactions` raises the epoch and fences what is
+/// still under way, before the next ``begin()`` after any transactional call that failed, timed out, **or took longer than 0.75 × `retry.backoff.ms`
+/// although it succeeded**: a hidden retry always waits for the back-off. Abort is never used to repair: it fails itself after most errors that ask for it.
+///
+/// **Taking turns.** With several transactional ids each transaction uses the next one. Only one is open at a time, so their order stays; the next transaction
+/// need not wait for the markers of the one before, which saves a back-off of 20 ms.
+///
+/// Call order: ``initialise()``, then for each transaction ``begin()``, ``produce(topic:partition:key:value:headers:)``…,
+/// ``commit(offsets:consumer:)`` or ``discard()``. One thread owns the object.
+public final class TransactionalProducer {
+    public struct Options {
+        /// One to four ids. Whoever initialises the same id later fences us.
+        public var transactionalIDs: [String]
+        /// After this the broker aborts an open transaction, and readers that wait for it go on.
+        public var transactionTimeoutMilliseconds = 15_000
+        /// Longest wait of a commit and of sending offsets; below `socket.timeout.ms`.
+        public var callMilliseconds = 5_000
+        /// Longest wait for deliveries before the commit.
+        public var flushMilliseconds = 10_000
+        /// Longest wait for the first and every later initialisation.
+        public var initialiseMilliseconds = 30_000
+        /// A transactional call that took longer makes the producer suspect; nil: 0.75 × `retry.backoff.ms`. `.infinity` switches the rule off:
+        /// for the negative control of a test only.
+        public var slowCallMilliseconds: Double?
+
+        public init(transactionalIDs: [String]) { self.transactionalIDs = transactionalIDs }
+    }
+
+    public let options: Options
+    /// How often a producer was destroyed and made anew, not counting the first time.
+    public private(set) var recreations = 0
+    /// How many calls succeeded and were slow.
+    public private(set) var slowCalls = 0
+    /// The threshold in force.
+    public let slowCallMilliseconds: Double
+
+    private let configuration: KafkaConfiguration
+    private let observer: KafkaObserver
+    private var handles: [ProducerHandle?]
+    /// Must be made anew before its next transaction.
+    private var suspect: [Bool]
+    private var turn = 0
+    private var names: [String] = []
+    private var isOpen = false
+
+    /// - Throws: ``KafkaError`` of kind `configuration` or `incompatible`; does not connect.
+    public init(
+        _ configuration: KafkaConfiguration, options: Options, observer: KafkaObserver = KafkaObserver()
+    ) throws(KafkaError) {
+        guard (1...4).contains(options.transactionalIDs.count), Set(options.transactionalIDs).count == options.transactionalIDs.count else {
+            throw KafkaError(.configuration, "make a transactional producer", "one to four different transactional ids are needed")
+        }
+        try KafkaLibrary.check(configuration, transactions: true)
+        self.configuration = configuration
+        self.options = options
+        self.observer = observer
+        let backoff = configuration["retry.backoff.ms"].flatMap { Double($0) } ?? TransactionalProducer.retryBackoffMilliseconds
+        slowCallMilliseconds = options.slowCallMilliseconds ?? 0.75 * backoff
+        handles = Array(repeating: nil, count: options.transactionalIDs.count)
+        suspect = Array(repeating: false, count: options.transactionalIDs.count)
+    }
+
+    private static let retryBackoffMilliseconds = 500.0
+
+    // MARK: Owning the ids
+
+    /// Initialises every id: fences a former owner and waits until its open transaction has ended. Must come before anything that decides by the
+    /// topics' content is read.
+    ///
+    /// - Throws: ``KafkaError``: `unreachable` after the time limit; `authentication`, `authorisation` at once.
+    public func initialise() throws(KafkaError) {
+        for index in handles.indices where handles[index] == nil || suspect[index] { try make(index) }
+    }
+
+    /// Makes every suspect producer anew; afterwards the outcome of its last transaction is final and visible in the topics.
+    public func recreate() throws(KafkaError) { try initialise() }
+
+    private func make(_ index: Int) throws(KafkaError) {
+        if let old = handles[index] {
+            old.close()
+            handles[index] = nil
+            recreations += 1
+        }
+        let made = try ProducerHandle(
+            configuration,
+            defaults: [
+                ("linger.ms", "1"), ("socket.timeout.ms", "10000"),
+                ("retry.backoff.ms", String(Int(TransactionalProducer.retryBackoffMilliseconds))),
+            ],
+            fixed: [
+                ("transactional.id", options.transactionalIDs[index]),
+                ("transaction.timeout.ms", String(options.transactionTimeoutMilliseconds)),
+            ], observer: observer)
+        let operation = "initialise transactional id \(options.transactionalIDs[index])"
+        do throws(KafkaError) {
+            try made.client.insist(operation, milliseconds: options.initialiseMilliseconds) { milliseconds throws(KafkaError) in
+                guard let error = rd_kafka_init_transactions(made.client.rk, milliseconds) else { return nil }
+                return KafkaError(consuming: error, operation)
+            }
+        } catch {
+            made.close()
+            throw error
+        }
+        handles[index] = made
+        suspect[index] = false
+    }
+
+    // MARK: One transaction
+
+    /// Begins a transaction on the next id, after making its producer anew where the rule asks for it.
+    public func begin() throws(KafkaError) {
+        precondition(!isOpen, "a transaction is open: commit or discard it first")
+        if handles[turn] == nil || suspect[turn] { try make(turn) }
+        guard let handle = handles[turn] else { return }
+        handle.resetDeliveries()
+        try timed("begin transaction") { rd_kafka_begin_transaction(handle.client.rk) }
+        isOpen = true
+    }
+
+    /// The number by which ``produce(topic:partition:key:value:headers:)`` knows a topic.
+    public func topic(named name: String) -> Int {
+        if let index = names.firstIndex(of: name) { return index }
+        names.append(name)
+        return names.count - 1
+    }
+
+    /// Queues a record of the open transaction; nil value = tombstone; partition -1 = by key (murmur2, as Java's producers).
+    ///
+    /// - Throws: ``KafkaError``. `tooLarge` leaves the transaction unharmed; after any other the transaction can only be discarded.
+    public func produce(
+        topic: Int, partition: Int32 = -1, key: UnsafeRawBufferPointer?, value: UnsafeRawBufferPointer?,
+        headers: (borrowing HeaderWriter) -> Void
+    ) throws(KafkaError) {
+        try produce(topic: topic, partition: partition, key: key, value: value, headers: HeaderWriter.headers(headers))
+    }
+
+    /// Queues a record without headers.
+    public func produce(
+        topic: Int, partition: Int32 = -1, key: UnsafeRawBufferPointer?, value: UnsafeRawBufferPointer?
+    ) throws(KafkaError) {
+        try produce(topic: topic, partition: partition, key: key, value: value, headers: nil)
+    }
+
+    private func produce(
+        topic: Int, partition: Int32, key: UnsafeRawBufferPointer?, value: UnsafeRawBufferPointer?, headers: OpaquePointer?
+    ) throws(KafkaError) {
+        guard isOpen, let handle = handles[turn] else { preconditionFailure("no transaction is open: begin one first") }
+        do throws(KafkaError) {
+            try handle.produce(
+                topic: topic, name: names[topic], partition: partition, key: key, value: value, headers: headers,
+                milliseconds: Double(options.flushMilliseconds))
+        } catch {
+            if error.kind != .tooLarge { suspect[turn] = true }
+            throw error
+        }
+    }
+
+    /// Waits until every record produced so far is delivered. ``commit(offsets:consumer:)`` does it too.
+    public func flush() throws(KafkaError) {
+        guard let handle = handles[turn] else { return }
+        do throws(KafkaError) { try handle.flush(milliseconds: options.flushMilliseconds) } catch {
+            suspect[turn] = true
+            throw error
+        }
+    }
+
+    /// Ends the transaction: flush, then the positions, then the decision.
+    ///
+    /// The order matters: positions sent before the flush can meet the markers of the transaction before and wait a whole back-off.
+    ///
+    /// - Parameters:
+    ///   - offsets: the next offset to read of each partition processed.
+    ///   - consumer: whose group the positions belong to. A member that subscribed is checked by the broker (generation, member, instance); a
+    ///     consumer that assigned its partitions itself is not: then the transactional id alone fences.
+    public func commit(offsets: [KafkaOffset] = [], consumer: Consumer? = nil) -> CommitOutcome {
+        guard isOpen, let handle = handles[turn] else { preconditionFailure("no transaction is open: begin one first") }
+        isOpen = false
+        do throws(KafkaError) {
+            try flush()
+            if !offsets.isEmpty, let consumer {
+                guard let group = consumer.groupMetadata() else {
+                    throw KafkaError(.configuration, "send offsets", "the consumer has no group.id")
+                }
+                defer { rd_kafka_consumer_group_metadata_destroy(group) }
+                let list = try PartitionList(offsets)
+                let pointer = list.pointer
+                try timed("send offsets to the transaction") {
+                    rd_kafka_send_offsets_to_transaction(handle.client.rk, pointer, group, Int32(self.options.callMilliseconds))
+                }
+            }
+        } catch {
+            suspect[turn] = true
+            return .notCommitted(error)
+        }
+        do throws(KafkaError) {
+            try timed("commit transaction") { rd_kafka_commit_transaction(handle.client.rk, Int32(self.options.callMilliseconds)) }
+        } catch {
+            return .unknown(error)
+        }
+        turn = (turn + 1) % handles.count
+        return .committed
+    }
+
+    /// Gives the open transaction up. Its producer is destroyed and made anew before the next one, which aborts it at the broker: the only abort that is
+    /// always right.
+    public func discard() {
+        if !isOpen { return }
+        isOpen = false
+        suspect[turn] = true
+    }
+
+    /// Asks the broker to abort the open transaction, for callers who want to keep the producer; under the same rule as every call.
+    public func abort() throws(KafkaError) {
+        guard isOpen, let handle = handles[turn] else { return }
+        isOpen = false
+        try timed("abort transaction") { rd_kafka_abort_transaction(handle.client.rk, Int32(self.options.callMilliseconds)) }
+    }
+
+    /// Carries out one transactional call under the rule of re-creation.
+    private func timed(_ operation: String, _ call: () -> OpaquePointer?) throws(KafkaError) {
+        let began = Clock.milliseconds()
+        let error = call()
+        let took = Clock.milliseconds() - began
+        guard let handle = handles[turn] else { return }
+        if let error {
+            suspect[turn] = true
+            let found = KafkaError(consuming: error, operation)
+            handle.client.poll()
+            throw handle.client.state.refusal.map { refusal in
+                var refusal = refusal
+                refusal.operation = operation
+                return found.kind == .other || found.kind == .unreachable ? refusal : found
+            } ?? found
+        }
+        if took > slowCallMilliseconds {
+            slowCalls += 1
+            suspect[turn] = true
+        }
+    }
+
+    /// Serves callbacks (errors, statistics, deliveries) while nothing is being produced.
+    public func serve() { for handle in handles { handle?.client.poll() } }
+
+    /// Whether the next ``begin()`` will make its producer anew.
+    public var isSuspect: Bool { suspect[turn] }
+
+    /// Frees the producers; an open transaction is left to the broker, which aborts it when it times out or the id is initialised again.
+    public func close() {
+        for index in handles.indices {
+            handles[index]?.close()
+            handles[index] = nil
+        }
+        isOpen = false
+    }
+}

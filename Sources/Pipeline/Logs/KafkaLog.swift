@@ -1,0 +1,481 @@
+public import KafkaClient
+
+/// The log of production: Apache Kafka, exactly once.
+///
+/// One worker = one main consumer that assigns its partitions itself, one consumer for reads on the side, and one transactional producer that takes turns on a
+/// few transactional ids. A commit is one transaction: outputs, journal and input positions.
+///
+/// **Who fences whom.** Because partitions are assigned, not subscribed, the broker checks no group generation: only the transactional ids
+/// (`<application>-<worker>-<n>`) fence. Whoever calls ``takeOwnership()`` last owns them; the former owner's next commit fails as
+/// `fenced`. Two workers of one application must not run under one worker name, and in fused mode only one worker may run.
+///
+/// **When the outcome of a commit is unknown** (no answer, a lost connection) the producer is made anew, which ends the former transaction for good; then the
+/// last record of the journal says whether the batch's last epoch is there. Input positions can be set back by a delayed request, the journal
+/// cannot: it is the truth.
+public final class KafkaLog: EventLog {
+    public struct Options {
+        /// Names the pipeline: the consumer group, and the beginning of its transactional ids.
+        public var application: String
+        /// This worker's stable name among those of the application.
+        public var worker = "0"
+        public var journalTopic = "weir.journal"
+        /// How many transactional ids take turns, 1 to 4.
+        public var transactionalIDs = 2
+        /// How long to wait for a broker before ``LogError/Kind/unreachable``, milliseconds.
+        public var connectMilliseconds = 30_000
+        /// How many times a commit is tried before it fails as ``LogError/Kind/transient``.
+        public var attempts = 5
+        /// Bytes prefetched over all partitions.
+        public var prefetchBytes = 512 << 20
+        public var observer = KafkaObserver()
+
+        public init(application: String) { self.application = application }
+    }
+
+    public let options: Options
+    let configuration: KafkaConfiguration
+    private var admin: AdminClient?
+    private var main: Consumer?
+    private var side: Consumer?
+    /// Where the last complete read on the side ended, by partition.
+    private var sideEnds: [KafkaPartition: Int64] = [:]
+    private var transactions: TransactionalProducer?
+    private var plain: Producer?
+    private var isOwner = false
+    /// A commit of the batch with this last epoch has an outcome we do not know yet.
+    private var unresolved: Int64?
+
+    /// Checks the configuration and this librdkafka; connects only when asked something.
+    ///
+    /// - Throws: ``LogError``: `refused` for a wrong property, `incompatible` for what this librdkafka cannot do.
+    public init(configuration: KafkaConfiguration, options: Options) throws(LogError) {
+        var configuration = configuration
+        configuration["group.id"] = options.application
+        // A static member's name would be checked against a group we do not join.
+        configuration["group.instance.id"] = nil
+        configuration["transactional.id"] = nil
+        if configuration["client.id"] == nil { configuration["client.id"] = "\(options.application)-\(options.worker)" }
+        self.configuration = configuration
+        self.options = options
+        do throws(KafkaError) {
+            try configuration.validate()
+            try KafkaLibrary.check(configuration, transactions: true)
+        } catch {
+            throw LogError(error, configuration: configuration, application: options.application)
+        }
+    }
+
+    deinit { close() }
+
+    // MARK: Topics
+
+    public func create(_ topics: [TopicRequirement]) throws(LogError) {
+        try attempt { () throws(KafkaError) in
+            let admin = try self.adminClient()
+            var missing: [AdminClient.NewTopic] = []
+            for topic in topics where try admin.describe(topic: topic.name) == nil {
+                var settings = topic.settings
+                // Event time never becomes the record's timestamp: brokers refuse future ones, and retention deletes old ones at once.
+                if settings["message.timestamp.type"] == nil { settings["message.timestamp.type"] = "LogAppendTime" }
+                missing.append(AdminClient.NewTopic(topic.name, partitions: topic.partitions, settings: settings))
+            }
+            try admin.create(missing)
+        }
+    }
+
+    public func partitions(of topic: String) throws(LogError) -> [Int32]? {
+        try attempt { () throws(KafkaError) in try self.adminClient().describe(topic: topic)?.partitions }
+    }
+
+    /// The end is the last stable offset: behind the last committed record and its marker, before any open transaction.
+    public func bounds(of source: TopicPartition) throws(LogError) -> (start: Int64, end: Int64) {
+        try attempt { () throws(KafkaError) in
+            let found = try self.sideConsumer().watermarks(of: KafkaPartition(source))
+            return (found.low, found.high)
+        }
+    }
+
+    // MARK: Reading
+
+    public func assign(_ sources: [SourcePosition]) throws(LogError) {
+        for topic in Set(sources.map(\.source.topic)).sorted() {
+            // Kafka itself says nothing about a partition that does not exist.
+            let known = try partitions(of: topic)
+            for source in sources where source.source.topic == topic && known?.contains(source.source.partition) != true {
+                throw LogError(
+                    .refused,
+                    known == nil
+                        ? "topic \(topic) does not exist: create it, or name the right one in the topology"
+                        : "topic \(topic) has no partition \(source.source.partition)")
+            }
+        }
+        try attempt { () throws(KafkaError) in
+            // A consumer of its own each time: librdkafka before 2.1 may mix up the batches of two assignments.
+            self.main?.close()
+            self.main = nil
+            var options = Consumer.Options()
+            options.expectedPartitions = sources.count
+            options.prefetchBytes = self.options.prefetchBytes
+            options.callMilliseconds = self.options.connectMilliseconds
+            let made = try Consumer(self.configuration, options: options, observer: self.options.observer)
+            try made.assign(sources.map { KafkaOffset(KafkaPartition($0.source), $0.next) })
+            self.main = made
+        }
+    }
+
+    public func poll(source: Int, limit: Int, _ body: (LogRecord) -> Void) throws(LogError) -> Int64 {
+        guard let main else { throw LogError(.refused, "no partitions are assigned") }
+        do throws(KafkaError) {
+            try main.poll(source, limit: limit) { record in
+                body(
+                    LogRecord(
+                        source: source, offset: record.offset, appendTime: record.timestamp >= 0 ? record.timestamp : nil, key: record.key,
+                        value: record.value))
+                return true
+            }
+            return try main.position(source)
+        } catch {
+            throw mapped(error)
+        }
+    }
+
+    public func wait(milliseconds: Int) throws(LogError) {
+        guard let main else { throw LogError(.refused, "no partitions are assigned") }
+        transactions?.serve()
+        do throws(KafkaError) { try main.wait(milliseconds: milliseconds) } catch { throw mapped(error) }
+    }
+
+    public func read(
+        _ source: TopicPartition, from: Int64, to: Int64, _ body: (LogRecord, [(String, UnsafeRawBufferPointer)]) -> Bool
+    ) throws(LogError) {
+        if from >= to { return }
+        let partition = KafkaPartition(source)
+        var isComplete = false
+        do throws(KafkaError) {
+            let side = try sideConsumer()
+            let index: Int
+            if sideEnds[partition] == from, let known = side.assignment.firstIndex(of: partition) {
+                index = known
+            } else {
+                index = try side.add(KafkaOffset(partition, from))
+            }
+            sideEnds[partition] = nil
+            var goOn = true
+            var progress = MonotonicClock.milliseconds()
+            while goOn {
+                let count = try side.poll(index, limit: 1024, until: to) { record in
+                    var headers: [(String, UnsafeRawBufferPointer)] = []
+                    record.forEachHeader { headers.append(($0, $1 ?? UnsafeRawBufferPointer(start: nil, count: 0))) }
+                    goOn = body(
+                        LogRecord(
+                            source: 0, offset: record.offset, appendTime: record.timestamp >= 0 ? record.timestamp : nil, key: record.key,
+                            value: record.value), headers)
+                    return goOn
+                }
+                if !goOn { break }
+                // Records at `to` and behind stay in the consumer's batch, and then everything before has been lent.
+                if try side.isBehind(index, to) {
+                    isComplete = true
+                    break
+                }
+                if count > 0 {
+                    progress = MonotonicClock.milliseconds()
+                } else {
+                    try side.wait(milliseconds: 20)
+                    if MonotonicClock.milliseconds() - progress > Double(options.connectMilliseconds) {
+                        try missing(partition, from: from, to: to)
+                    }
+                }
+            }
+        } catch {
+            side?.close()
+            side = nil
+            sideEnds = [:]
+            throw mapped(error)
+        }
+        if isComplete { sideEnds[partition] = to }
+    }
+
+    /// Why a range does not come: it is not there, or nobody answers.
+    private func missing(_ partition: KafkaPartition, from: Int64, to: Int64) throws(KafkaError) -> Never {
+        let found = try sideConsumer().watermarks(of: partition)
+        let isGone = found.high < to || found.low > from
+        throw KafkaError(
+            isGone ? .outOfRange : .unreachable, "read \(partition)",
+            "offsets \(from)..<\(to) were asked and \(found.low)..<\(found.high) are there and committed",
+            disposition: isGone ? .stop : .retry)
+    }
+
+    // MARK: Writing
+
+    /// Becomes the only writer under this worker's name: fences a former self and waits until its open transactions have ended. Call it before the journal is read at
+    /// recovery, so that nobody can append to the journal behind the reader's back.
+    ///
+    /// Takes milliseconds; half a second more when the former self left a transaction open.
+    public func takeOwnership() throws(LogError) {
+        try attempt { () throws(KafkaError) in
+            let producer = try self.transactionalProducer()
+            try producer.initialise()
+            try self.settleJournal(limit: Double(producer.options.transactionTimeoutMilliseconds) + 2000)
+        }
+        isOwner = true
+    }
+
+    /// Waits until no transaction of anybody is open on the journal: its stable end has reached its end.
+    private func settleJournal(limit: Double) throws(KafkaError) {
+        let journal = KafkaPartition(options.journalTopic, 0)
+        guard try adminClient().describe(topic: options.journalTopic) != nil else { return }
+        let deadline = MonotonicClock.milliseconds() + limit
+        while true {
+            let all = try adminClient().watermarks(of: journal).high
+            let stable = try sideConsumer().watermarks(of: journal).high
+            if stable >= all { return }
+            if MonotonicClock.milliseconds() > deadline {
+                throw KafkaError(
+                    .fenced, "take the journal over", "another transaction is open on the journal; end whoever else writes there")
+            }
+            MonotonicClock.sleep(milliseconds: 20)
+        }
+    }
+
+    public func commit(_ outputs: borrowing OutputBatch, positions: [SourcePosition]) throws(LogError) {
+        if !isOwner { try takeOwnership() }
+        let last = outputs.epochs?.upperBound
+        if let open = unresolved {
+            let isSame = open == last
+            if try resolve(open), isSame { return }
+        }
+        var failure: KafkaError?
+        for number in 0..<options.attempts {
+            if number > 0 { MonotonicClock.sleep(milliseconds: 50 << min(number, 5)) }
+            let outcome: CommitOutcome
+            do throws(KafkaError) { outcome = try transact(outputs, positions) } catch { throw mapped(error) }
+            switch outcome {
+            case .committed: return
+            case .notCommitted(let error):
+                failure = error
+                if error.disposition == .stop || error.kind == .tooLarge { throw mapped(error) }
+            case .unknown(let error):
+                failure = error
+                guard let last else {
+                    throw LogError(.transient, "the outcome of a commit without an epoch is unknown: \(error)")
+                }
+                unresolved = last
+                if error.kind == .fenced { throw mapped(error) }
+                if try resolve(last) { return }
+            }
+        }
+        var text = "the commit failed \(options.attempts) times"
+        if let failure { text += "; the last time: \(mapped(failure).message)" }
+        throw LogError(.transient, text)
+    }
+
+    /// Finds out whether the batch that ends with this epoch was committed.
+    private func resolve(_ epoch: Int64) throws(LogError) -> Bool {
+        try attempt { () throws(KafkaError) in
+            // Ends the transaction in question one way or the other; before that the journal's end could still move.
+            try self.transactionalProducer().recreate()
+        }
+        let newest = try lastJournalEpoch()
+        unresolved = nil
+        return (newest ?? -1) >= epoch
+    }
+
+    private func transact(_ outputs: borrowing OutputBatch, _ positions: [SourcePosition]) throws(KafkaError) -> CommitOutcome {
+        let producer = try transactionalProducer()
+        let consumer = if let main { main } else { try sideConsumer() }
+        do throws(KafkaError) {
+            try producer.begin()
+            try KafkaLog.produce(outputs, to: producer)
+        } catch {
+            producer.discard()
+            return .notCommitted(error)
+        }
+        return producer.commit(offsets: positions.map { KafkaOffset(KafkaPartition($0.source), $0.next) }, consumer: consumer)
+    }
+
+    private static func produce(_ outputs: borrowing OutputBatch, to producer: TransactionalProducer) throws(KafkaError) {
+        var topics: [Int] = []
+        for name in outputs.topics { topics.append(producer.topic(named: name)) }
+        var failure: KafkaError?
+        outputs.bytes.withUnsafeBytes { all in
+            for record in outputs.records {
+                let key = KafkaLog.part(all, record.keyOffset, record.keyLength)
+                let value = KafkaLog.part(all, record.valueOffset, record.valueLength)
+                do throws(KafkaError) {
+                    if record.headerCount == 0 {
+                        try producer.produce(topic: topics[record.topic], key: key, value: value)
+                    } else {
+                        try producer.produce(topic: topics[record.topic], key: key, value: value) { writer in
+                            outputs.forEachHeader(record) { writer.add($0, $1) }
+                        }
+                    }
+                } catch {
+                    failure = error
+                    return
+                }
+            }
+        }
+        if let failure { throw failure }
+    }
+
+    private static func part(_ all: UnsafeRawBufferPointer, _ offset: Int, _ length: Int) -> UnsafeRawBufferPointer? {
+        length < 0 ? nil : UnsafeRawBufferPointer(rebasing: all[offset..<(offset + length)])
+    }
+
+    /// Appends records without a transaction and without positions, for traffic generators; returns when all are delivered.
+    public func append(_ outputs: borrowing OutputBatch) throws(LogError) {
+        var failure: KafkaError?
+        do throws(KafkaError) {
+            if plain == nil { plain = try Producer(configuration, flushMilliseconds: options.connectMilliseconds, observer: options.observer) }
+            guard let plain else { return }
+            var topics: [Int] = []
+            for name in outputs.topics { topics.append(plain.topic(named: name)) }
+            outputs.bytes.withUnsafeBytes { all in
+                for record in outputs.records {
+                    let key = KafkaLog.part(all, record.keyOffset, record.keyLength)
+                    let value = KafkaLog.part(all, record.valueOffset, record.valueLength)
+                    do throws(KafkaError) {
+                        if record.headerCount == 0 {
+                            try plain.produce(topic: topics[record.topic], key: key, value: value)
+                        } else {
+                            try plain.produce(topic: topics[record.topic], key: key, value: value) { writer in
+                                outputs.forEachHeader(record) { writer.add($0, $1) }
+                            }
+                        }
+                    } catch {
+                        failure = error
+                        return
+                    }
+                }
+            }
+            if let failure { throw failure }
+            try plain.flush()
+        } catch {
+            plain?.close()
+            plain = nil
+            throw mapped(error)
+        }
+    }
+
+    // MARK: What was committed
+
+    public func committedPositions(of sources: [TopicPartition]) throws(LogError) -> [SourcePosition] {
+        try attempt { () throws(KafkaError) in
+            let wanted = sources.map { KafkaPartition($0) }
+            return try self.sideConsumer().committed(wanted).map {
+                SourcePosition(source: TopicPartition($0.partition.topic, $0.partition.partition), next: $0.offset)
+            }
+        }
+    }
+
+    /// The number of the newest committed epoch by the journal; nil when the journal is empty or missing.
+    ///
+    /// Journal values begin with `{"epoch":N`. The end of a transactional topic is a marker, so the last few offsets are read, and more of
+    /// them until a record is found.
+    public func lastJournalEpoch() throws(LogError) -> Int64? {
+        let journal = TopicPartition(options.journalTopic, 0)
+        guard try partitions(of: journal.topic) != nil else { return nil }
+        let bounds = try bounds(of: journal)
+        var span: Int64 = 16
+        while true {
+            let from = max(bounds.start, bounds.end - span)
+            var newest: Int64?
+            var isWrong = false
+            try read(journal, from: from, to: bounds.end) { record, _ in
+                guard let epoch = KafkaLog.epoch(in: record.value) else {
+                    isWrong = true
+                    return false
+                }
+                newest = epoch
+                return true
+            }
+            if isWrong {
+                throw LogError(
+                    .corrupt, "\(journal) holds a record that is not of a journal: its value must begin with {\"epoch\":N. Is the topic used by others?")
+            }
+            if newest != nil || from == bounds.start { return newest }
+            span *= 8
+        }
+    }
+
+    /// The epoch's number at the beginning of a journal record.
+    static func epoch(in value: UnsafeRawBufferPointer?) -> Int64? {
+        guard let value else { return nil }
+        let head = Array("{\"epoch\":".utf8)
+        guard value.count > head.count, value.prefix(head.count).elementsEqual(head) else { return nil }
+        var number: Int64 = 0
+        var digits = 0
+        for byte in value.dropFirst(head.count) {
+            guard byte >= 0x30 && byte <= 0x39 else { break }
+            let (scaled, over) = number.multipliedReportingOverflow(by: 10)
+            let (sum, more) = scaled.addingReportingOverflow(Int64(byte - 0x30))
+            if over || more { return nil }
+            number = sum
+            digits += 1
+        }
+        return digits == 0 ? nil : number
+    }
+
+    /// How often a transactional producer was destroyed and made anew: a figure for metrics.
+    public var recreations: Int { transactions?.recreations ?? 0 }
+
+    public func close() {
+        transactions?.close()
+        transactions = nil
+        plain?.close()
+        plain = nil
+        main?.close()
+        main = nil
+        side?.close()
+        side = nil
+        admin?.close()
+        admin = nil
+        isOwner = false
+    }
+
+    // MARK: Clients, made when first needed
+
+    private func adminClient() throws(KafkaError) -> AdminClient {
+        if let admin { return admin }
+        let made = try AdminClient(configuration, milliseconds: options.connectMilliseconds, observer: options.observer)
+        admin = made
+        return made
+    }
+
+    private func sideConsumer() throws(KafkaError) -> Consumer {
+        if let side { return side }
+        // Says within the time limit, and by name, why nobody answers; a consumer itself would only stay silent.
+        try adminClient().connect()
+        var options = Consumer.Options()
+        options.partitionEnd = true
+        options.fetchWaitMilliseconds = 10
+        options.prefetchBytes = self.options.prefetchBytes / 2
+        options.callMilliseconds = self.options.connectMilliseconds
+        let made = try Consumer(configuration, options: options, observer: self.options.observer)
+        side = made
+        return made
+    }
+
+    private func transactionalProducer() throws(KafkaError) -> TransactionalProducer {
+        if let transactions { return transactions }
+        let ids = (0..<options.transactionalIDs).map { "\(options.application)-\(options.worker)-\($0)" }
+        var settings = TransactionalProducer.Options(transactionalIDs: ids)
+        settings.initialiseMilliseconds = options.connectMilliseconds
+        let made = try TransactionalProducer(configuration, options: settings, observer: options.observer)
+        transactions = made
+        return made
+    }
+
+    private func attempt<Result>(_ body: () throws(KafkaError) -> Result) throws(LogError) -> Result {
+        do throws(KafkaError) { return try body() } catch { throw mapped(error) }
+    }
+
+    private func mapped(_ error: KafkaError) -> LogError {
+        LogError(error, configuration: configuration, application: options.application)
+    }
+}
+
+extension KafkaPartition {
+    init(_ source: TopicPartition) { self.init(source.topic, source.partition) }
+}
