@@ -64,7 +64,9 @@ public struct LockstepSettings: Sendable, Equatable {
 
 /// The anomaly model (`models: anomaly:`): half-space trees over a row of features and numeric fields.
 public struct AnomalySettings: Sendable, Equatable {
-    /// Declared features by name, or numeric fields. A name that is no field of ``events`` must be a declared feature: only the rule
+    /// Declared features by name, or numeric fields.
+    ///
+    /// A name that is no field of ``events`` must be a declared feature: only the rule
     /// compiler can tell, so ``featureMarks`` keeps where each one stands.
     public var features: [String]
     public var featureMarks: [SourceMark]

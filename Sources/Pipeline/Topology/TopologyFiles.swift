@@ -19,7 +19,9 @@ enum FileText {
         return status.st_mode & S_IFMT == S_IFDIR ? .folder : .file
     }
 
-    /// The bytes of a regular file of at most `limit` bytes. Pipes and devices are refused: reading one might never end.
+    /// The bytes of a regular file of at most `limit` bytes.
+    ///
+    /// Pipes and devices are refused: reading one might never end.
     static func read(_ path: String, limit: Int) -> Result<[UInt8], FileProblem> {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else { return .failure(problem(errno)) }
@@ -70,7 +72,9 @@ enum FileText {
     }
 }
 
-/// Where the patterns under `rules:` find their files. A protocol, so that tests can read a topology without a disk.
+/// Where the patterns under `rules:` find their files.
+///
+/// A protocol, so that tests can read a topology without a disk.
 protocol RuleFiles {
     /// Paths relative to the topology folder that a pattern means, sorted; empty when there is none.
     func matches(_ pattern: String) -> [String]

@@ -394,7 +394,9 @@ extension TopologyReader {
         }
     }
 
-    /// `scale`, `min` and `max`. Bounds of money are written as the input writes money, in major units, and kept in minor units.
+    /// `scale`, `min` and `max`.
+    ///
+    /// Bounds of money are written as the input writes money, in major units, and kept in minor units.
     private mutating func readBounds(
         _ keys: [String: YAMLNode], _ owner: String, _ type: FieldType, _ field: inout FieldSchema
     ) {

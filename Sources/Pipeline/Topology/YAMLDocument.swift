@@ -38,7 +38,9 @@ struct YAMLDocument: Sendable {
     var root: YAMLNode
     var lines: SourceLines
 
-    /// Throws one diagnostic: after a syntax error what follows is guesswork. Duplicate keys are reported all together.
+    /// Throws one diagnostic: after a syntax error what follows is guesswork.
+    ///
+    /// Duplicate keys are reported all together.
     init(bytes: [UInt8], path: String) throws(DiagnosticError) {
         let content = bytes.starts(with: [0xEF, 0xBB, 0xBF]) ? Array(bytes.dropFirst(3)) : bytes
         guard let text = String(validating: content, as: UTF8.self) else {
@@ -286,7 +288,9 @@ struct YAMLEventParser {
 }
 
 extension SourceMark {
-    /// From libyaml's marks, which count from 0. A collection is marked at its first character, a scalar at its first line.
+    /// From libyaml's marks, which count from 0.
+    ///
+    /// A collection is marked at its first character, a scalar at its first line.
     init(start: yaml_mark_t, end: yaml_mark_t, isCollection: Bool) {
         let isOneLine = start.line == end.line && !isCollection
         self.init(
