@@ -103,7 +103,7 @@ public struct SimulatedFaults: Sendable {
         case beforeBegin
         /// Some outputs, all outputs, the positions were sent; the transaction is open.
         case amidProduce, afterProduce, afterPositions
-        /// The commit is about to be asked for; it has been asked for, applied unless it was lost, and nobody heard the answer.
+        /// The commit is about to be asked for; it was asked for, applied unless lost, and nobody heard the answer.
         case beforeCommit, afterCommit
     }
 
@@ -172,7 +172,8 @@ public final class SimulatedLog: EventLog {
         self.faults = faults
         self.journalTopic = journalTopic
         precondition(
-            faults.lostReplies + faults.lostRequests + faults.delayedRequests < 1, "some commits must come through, or none ever ends")
+            faults.lostReplies + faults.lostRequests + faults.delayedRequests < 1,
+            "some commits must come through, or none ever ends")
         random = SplitMix(state: faults.seed)
         (generation, producer) = store.content.withLock { content in
             content.believesAnyProducer = faults.keepsProducer

@@ -1,0 +1,340 @@
+import Glibc
+import Pipeline
+import Testing
+
+/// Compresses with the system's gzip: an encoder other than the one under test.
+private func gzip(_ content: [UInt8], _ folder: TemporaryFolder) throws -> [UInt8] {
+    let plain = folder.file("plain-to-compress")
+    save(content, plain)
+    unlink(plain + ".gz")
+    #expect(system("gzip -n '\(plain)'") == 0)
+    return load(plain + ".gz")
+}
+
+private func save(_ content: [UInt8], _ path: String) {
+    let file = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0o644)
+    defer { close(file) }
+    var at = 0
+    content.withUnsafeBytes { content in
+        while at < content.count {
+            let wrote = content.baseAddress.map { write(file, $0 + at, content.count - at) } ?? 0
+            if wrote <= 0 { return }
+            at += wrote
+        }
+    }
+}
+
+private func load(_ path: String) -> [UInt8] {
+    let file = open(path, O_RDONLY)
+    guard file >= 0 else { return [] }
+    defer { close(file) }
+    var content: [UInt8] = []
+    var chunk = [UInt8](repeating: 0, count: 1 << 16)
+    while true {
+        let got = read(file, &chunk, chunk.count)
+        if got <= 0 { return content }
+        content += chunk[0..<got]
+    }
+}
+
+private struct Row: Equatable {
+    var text: String
+    var index: Int64
+    var line: Int64
+    var isOversize = false
+}
+
+/// Reads a whole file; the margin behind every record is touched, so that a missing page would crash here.
+private func rows(
+    _ path: String, _ splitter: RecordSplitter = .lines, limit: Int = 1 << 20, batch: Int = 3
+) throws -> (header: String?, rows: [Row], error: LogError?) {
+    let file = try RecordFile(path: path, splitter: splitter, recordLimit: limit)
+    var rows: [Row] = []
+    var sum = 0
+    var error: LogError?
+    do throws(LogError) {
+        while true {
+            let count = try file.nextBatch(maxRecords: batch) { record in
+                rows.append(
+                    Row(
+                        text: String(decoding: record.bytes, as: UTF8.self), index: record.index, line: record.line,
+                        isOversize: record.isOversize))
+                if let base = record.bytes.baseAddress {
+                    for i in 0..<16 { sum += Int((base + record.bytes.count).load(fromByteOffset: i, as: UInt8.self)) }
+                }
+            }
+            if count == 0 { break }
+        }
+    } catch let thrown {
+        error = thrown
+    }
+    #expect(sum >= 0)
+    return (file.header.map { String(decoding: $0, as: UTF8.self) }, rows, error)
+}
+
+@Suite struct LogsRecordFile {
+    private let folder = TemporaryFolder()
+
+    /// Reads the content mapped, compressed and through a pipe; all three must agree.
+    private func everyWay(
+        _ content: String, _ splitter: RecordSplitter = .lines, limit: Int = 1 << 20
+    ) throws -> (header: String?, rows: [Row]) {
+        let plain = folder.file("input")
+        save(bytes(content), plain)
+        let mapped = try rows(plain, splitter, limit: limit)
+        #expect(mapped.error == nil)
+        let compressed = folder.file("input.gz")
+        save(try gzip(bytes(content), folder), compressed)
+        let inflated = try rows(compressed, splitter, limit: limit)
+        #expect(inflated.rows == mapped.rows)
+        #expect(inflated.header == mapped.header)
+        #expect(inflated.error == nil)
+        let fifo = folder.file("pipe")
+        unlink(fifo)
+        #expect(mkfifo(fifo, 0o600) == 0)
+        #expect(system("cat '\(plain)' > '\(fifo)' &") == 0)
+        let piped = try rows(fifo, splitter, limit: limit)
+        #expect(piped.rows == mapped.rows)
+        #expect(piped.header == mapped.header)
+        return (mapped.header, mapped.rows)
+    }
+
+    @Test func `lines end at LF or CR LF, empty ones are skipped and counted, the last may lack its end`() throws {
+        let read = try everyWay("{\"a\":1}\n\n{\"b\":2}\r\n\r\n{\"c\":\"é\"}")
+        #expect(
+            read.rows == [
+                Row(text: "{\"a\":1}", index: 0, line: 1), Row(text: "{\"b\":2}", index: 1, line: 3),
+                Row(text: "{\"c\":\"é\"}", index: 2, line: 5),
+            ])
+        #expect(read.header == nil)
+    }
+
+    @Test(arguments: ["", "\n", "\n\r\n\n", "\u{feff}", "\u{feff}\n"])
+    func `a file without records has none`(content: String) throws {
+        #expect(try everyWay(content).rows == [])
+        let csv = try everyWay(content, .csv)
+        #expect(csv.rows == [] && csv.header == nil)
+    }
+
+    @Test func `a byte order mark is not part of the first record`() throws {
+        #expect(try everyWay("\u{feff}{}\n").rows == [Row(text: "{}", index: 0, line: 1)])
+        #expect(try everyWay("\u{feff}a,b\n1,2\n", .csv).header == "a,b")
+    }
+
+    @Test func `a file that fills its last page can still be read 16 bytes further`() throws {
+        let content = String(repeating: "x", count: 4095) + "\n" + String(repeating: "y", count: 4096)
+        #expect(try everyWay(content).rows.map(\.text.count) == [4095, 4096])
+    }
+
+    @Test func `quoted CSV fields keep commas, quotes and line ends; the header comes separately`() throws {
+        let read = try everyWay(
+            "id,note\r\n1,\"two\nlines, \"\"quoted\"\"\"\r\n\r\n2,5\" disk\n3,\"\"\n4,\"a\"\"\n\"\"b\"\n5,end", .csv)
+        #expect(read.header == "id,note")
+        #expect(
+            read.rows == [
+                Row(text: "1,\"two\nlines, \"\"quoted\"\"\"", index: 0, line: 2),
+                Row(text: "2,5\" disk", index: 1, line: 5),
+                Row(text: "3,\"\"", index: 2, line: 6), Row(text: "4,\"a\"\"\n\"\"b\"", index: 3, line: 7),
+                Row(text: "5,end", index: 4, line: 9),
+            ])
+    }
+
+    @Test func `a quote that is never closed spoils one line, not the rest of the file`() throws {
+        let read = try everyWay("h\n1,\"open\n2,b\n3,c\n", .csv)
+        #expect(read.rows.map(\.text) == ["1,\"open", "2,b", "3,c"])
+        #expect(read.rows.map(\.line) == [2, 3, 4])
+        // The same when the limit ends the search long before the file does.
+        let long = try everyWay("h\n1,\"open\n" + (2..<40).map { "\($0),b\n" }.joined(), .csv, limit: 32)
+        #expect(long.rows.count == 39)
+        #expect(long.rows.allSatisfy { !$0.isOversize })
+    }
+
+    @Test func `a record over the limit is handed out as its head, once, and the next ones are whole`() throws {
+        for ending in ["\n", "\r\n"] {
+            let content =
+                "a" + ending + String(repeating: "z", count: 5000) + ending + "b" + ending
+                + String(repeating: "y", count: 101)
+            let read = try everyWay(content, limit: 100)
+            #expect(read.rows.map(\.text.count) == [1, 100, 1, 100])
+            #expect(read.rows.map(\.isOversize) == [false, true, false, true])
+            #expect(read.rows.map(\.line) == [1, 2, 3, 4])
+        }
+        let exact = try everyWay(
+            String(repeating: "z", count: 100) + "\r\n" + String(repeating: "z", count: 100) + "\n", limit: 100)
+        #expect(exact.rows.map(\.isOversize) == [false, false])
+    }
+
+    @Test func `a line of 10 MB costs the limit and no more`() throws {
+        let content = [UInt8](repeating: 0x7b, count: 10 << 20) + bytes("\n{}\n")
+        let plain = folder.file("big")
+        save(content, plain)
+        let compressed = folder.file("big.gz")
+        save(try gzip(content, folder), compressed)
+        for path in [plain, compressed] {
+            let file = try RecordFile(path: path, splitter: .lines)
+            var lengths: [[Int]] = []
+            while try file.nextBatch(maxRecords: 10, { lengths.append([$0.length, $0.bytes.count]) }) > 0 {}
+            #expect(lengths == [[10 << 20, 1 << 20], [2, 2]])
+            #expect(file.bytesRead == Int64(content.count))
+        }
+    }
+
+    @Test func `gzip members and padding follow one another; other bytes behind them are told`() throws {
+        let first = try gzip(bytes("1\n2"), folder)
+        let second = try gzip(bytes("\n3\n"), folder)
+        let path = folder.file("members.gz")
+        save(first + second + (try gzip([], folder)) + [0, 0, 0], path)
+        let read = try rows(path)
+        #expect(read.rows.map(\.text) == ["1", "2", "3"])
+        #expect(read.error == nil)
+        save(first + bytes("rubbish"), path)
+        let spoiled = try rows(path)
+        #expect(spoiled.rows.map(\.text) == ["1"])
+        #expect(spoiled.error?.kind == .refused)
+        #expect(spoiled.error?.message.contains("at byte \(first.count)") == true)
+    }
+
+    @Test func `a gzip file cut short gives its whole records and then says where it breaks off`() throws {
+        let content = (0..<5000).map { "{\"id\":\($0),\"h\":\"\(($0 &* 2_654_435_761) % 1_000_003)\"}\n" }.joined()
+        let whole = try gzip(bytes(content), folder)
+        let path = folder.file("short.gz")
+        for cut in [3, 10, 11, whole.count / 2, whole.count - 9, whole.count - 1] {
+            save(Array(whole.prefix(cut)), path)
+            do {
+                let read = try rows(path)
+                #expect(read.error?.message.contains("breaks off at byte \(cut)") == true)
+                #expect(
+                    read.rows.enumerated().allSatisfy { $1.text.hasPrefix("{\"id\":\($0),") && $1.text.hasSuffix("}") })
+            } catch let error as LogError {
+                #expect(error.message.contains("breaks off at byte \(cut)"))
+            }
+        }
+    }
+
+    @Test func `a flipped byte in a gzip file is found`() throws {
+        let content = (0..<5000).map { "{\"id\":\($0),\"h\":\"\(($0 &* 2_654_435_761) % 1_000_003)\"}\n" }.joined()
+        let whole = try gzip(bytes(content), folder)
+        let path = folder.file("flipped.gz")
+        for at in stride(from: 12, to: whole.count, by: 997) {
+            var damaged = whole
+            damaged[at] ^= 0x10
+            save(damaged, path)
+            let error: LogError?
+            do { error = try rows(path).error } catch let thrown as LogError { error = thrown }
+            #expect(error?.kind == .refused, "byte \(at)")
+        }
+    }
+
+    @Test func `a missing file and a folder are refused with the reason`() throws {
+        let missing = logError { _ = try RecordFile(path: folder.file("none"), splitter: .lines) }
+        #expect(missing?.kind == .refused)
+        #expect(missing?.message.contains("No such file or directory") == true)
+        #expect(logError { _ = try RecordFile(path: folder.path, splitter: .lines) }?.kind == .refused)
+    }
+
+    @Test func `records part the same way whatever the batch and wherever the buffer ends`() throws {
+        var state: UInt64 = 42
+        func random(_ below: Int) -> Int {
+            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+            return Int(state >> 33) % below
+        }
+        let pieces = ["a", ",", "\"", "\"\"", "\n", "\r\n", "bc", String(repeating: "d", count: 40)]
+        for _ in 0..<40 {
+            let content = "h\n" + (0..<400).map { _ in pieces[random(pieces.count)] }.joined()
+            for splitter in [RecordSplitter.lines, .csv] { _ = try everyWay(content, splitter, limit: 64) }
+        }
+    }
+}
+
+@Suite struct LogsLineWriter {
+    private let folder = TemporaryFolder()
+
+    @Test func `a file appears whole at the close and replaces the old one`() throws {
+        let path = folder.file("out.jsonl")
+        save(bytes("old\n"), path)
+        let writer = try LineWriter(path: path)
+        for i in 0..<100_000 { try writer.writeLine("line \(i)") }
+        #expect(load(path) == bytes("old\n"))
+        try writer.close()
+        try writer.close()
+        #expect(load(path) == bytes((0..<100_000).map { "line \($0)\n" }.joined()))
+        #expect(writer.lineCount == 100_000)
+        #expect(access(path + ".tmp", F_OK) != 0)
+    }
+
+    @Test func `lines around the buffer's size come through unharmed`() throws {
+        let path = folder.file("out")
+        let writer = try LineWriter(path: path)
+        var expected: [UInt8] = []
+        for length in [0, 1, (1 << 18) - 1, 1 << 18, (1 << 18) + 1, 3 << 20, 5] {
+            let line = [UInt8](repeating: 0x61, count: length)
+            try line.withUnsafeBufferPointer { (line) throws(LogError) in
+                try writer.writeLine(UnsafeRawBufferPointer(line))
+            }
+            expected += line + [0x0a]
+        }
+        try writer.close()
+        #expect(load(path) == expected)
+        #expect(writer.byteCount == Int64(expected.count))
+    }
+
+    @Test func `a writer that is dropped leaves the old file and no other`() throws {
+        let path = folder.file("out")
+        save(bytes("old"), path)
+        do {
+            let writer = try LineWriter(path: path)
+            try writer.writeLine("new")
+        }
+        #expect(load(path) == bytes("old"))
+        #expect(access(path + ".tmp", F_OK) != 0)
+    }
+
+    @Test func `an output that cannot be written is refused at once with path and reason`() throws {
+        let path = folder.file("no/such/out.jsonl")
+        let error = logError { _ = try LineWriter(path: path) }
+        #expect(error?.kind == .refused)
+        #expect(error?.message.contains(path) == true && error?.message.contains("No such file") == true)
+        #expect(logError { _ = try LineWriter(path: folder.path) }?.kind == .refused)
+    }
+
+    @Test(.enabled(if: access("/dev/full", W_OK) == 0, "needs /dev/full"))
+    func `a full disk is told`() throws {
+        let writer = try LineWriter(path: "/dev/full")
+        let error = logError {
+            try writer.writeLine("x")
+            try writer.close()
+        }
+        #expect(error?.kind == .refused)
+        #expect(error?.message.contains("No space left") == true)
+    }
+
+    @Test func `a device is written as it is, a link stays a link`() throws {
+        let null = try LineWriter(path: "/dev/null")
+        try null.writeLine("x")
+        try null.close()
+        let target = folder.file("target")
+        let link = folder.file("link")
+        save(bytes("old"), target)
+        #expect(symlink(target, link) == 0)
+        let writer = try LineWriter(path: link)
+        try writer.writeLine("new")
+        try writer.close()
+        #expect(load(target) == bytes("new\n"))
+        var status = stat()
+        #expect(lstat(link, &status) == 0 && status.st_mode & S_IFMT == S_IFLNK)
+    }
+
+    @Test func `a reader that leaves ends the output quietly`() throws {
+        let fifo = folder.file("pipe")
+        #expect(mkfifo(fifo, 0o600) == 0)
+        let reader = open(fifo, O_RDONLY | O_NONBLOCK)
+        let writer = try LineWriter(path: fifo)
+        try writer.writeLine("seen")
+        try writer.flush()
+        #expect(!writer.readerIsGone)
+        close(reader)
+        for _ in 0..<10 { try writer.writeLine(String(repeating: "x", count: 1 << 17)) }
+        #expect(writer.readerIsGone)
+        try writer.close()
+    }
+}
