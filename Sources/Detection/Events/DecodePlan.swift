@@ -13,7 +13,7 @@ public struct DecodeLimits: Sendable, Equatable {
     public var arrayElements = 10_000
     public var listElements = 1_024
     public var numberDigits = 64
-    /// Event times accepted, milliseconds since 1970, both included: 2000-01-01 ... 2100-01-01 unless told otherwise.
+    /// Event times accepted, milliseconds since 1970, both included, 2000-01-01 to 2100-01-01 unless told otherwise.
     public var earliest: Int64 = 946_684_800_000
     public var latest: Int64 = 4_102_444_800_000
     /// How far an event time may be ahead of the log's append time, where that is known.
@@ -34,7 +34,9 @@ public struct DecodePlanError: Error, Sendable, Equatable, CustomStringConvertib
 public typealias Pseudonymiser =
     @Sendable (_ identifier: UnsafeRawBufferPointer, _ hex: UnsafeMutableRawBufferPointer) -> Void
 
-/// Event schemas compiled for decoding: tables of keys per JSON level, conversions per field. Immutable; shared by all threads.
+/// Event schemas compiled for decoding: tables of keys per JSON level, conversions per field.
+///
+/// Immutable; shared by all threads.
 ///
 /// The keys of an object that are known are matched by length and first eight bytes, then by the rest; nested paths form a trie, one node per
 /// object. Where a topic carries several types, records are told apart by their discriminator.

@@ -1,6 +1,8 @@
 import RuleLanguage
 
-/// Turns records into events: one per thread, with the working memory of the scan. Allocates nothing once the batch's buffers have grown.
+/// Turns records into events: one per thread, with the working memory of the scan.
+///
+/// Allocates nothing once the batch's buffers have grown.
 ///
 /// The scanner is iterative and walks the record once: keys are matched against the plan's tables, known values are converted straight into
 /// the event's row, unknown ones are passed but fully validated. The whole record must be UTF-8 (RFC 3629) and JSON (RFC 8259) without a
@@ -55,7 +57,9 @@ struct DecodeWork {
     /// Per group: its only type, -1 when there is something to choose.
     let onlyTypes: UnsafeMutablePointer<Int32>
     let groupCount: Int
-    /// Behind the start of each node and behind each key: the key that came next the last time. Only where to look first.
+    /// Behind the start of each node and behind each key: the key that came next the last time.
+    ///
+    /// Only where to look first.
     let predictions: UnsafeMutablePointer<Int32>
     let seen: UnsafeMutablePointer<UInt64>
     /// Open objects on a known path: the node, the last key's place in `predictions` and the number of keys.
@@ -282,7 +286,9 @@ func finish(
     return .event
 }
 
-/// Scans a whole record as one of a type. Unconfirmed, it stops as soon as the discriminator names another type.
+/// Scans a whole record as one of a type.
+///
+/// Unconfirmed, it stops as soon as the discriminator names another type.
 @inline(never)
 private func scanRecord(
     _ work: DecodeWork, type: Int, _ start: UnsafePointer<UInt8>, _ sink: inout RecordSink, confirmed: Bool
@@ -536,7 +542,9 @@ private func findKey(
     }
 }
 
-/// Reads the value that tells the type: a string, or a number or word by its letters. Anything else counts as absent.
+/// Reads the value that tells the type: a string, or a number or word by its letters.
+///
+/// Anything else counts as absent.
 @inline(never)
 private func scanDiscriminator(
     _ at: UnsafePointer<UInt8>, depth: Int, _ field: UnsafePointer<DecodePlan.Field>, _ work: DecodeWork,

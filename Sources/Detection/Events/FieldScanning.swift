@@ -1,6 +1,8 @@
 import RuleLanguage
 
-/// Converts the JSON value that starts here into a field's slot. `depth` is the number of levels open around it.
+/// Converts the JSON value that starts here into a field's slot.
+///
+/// `depth` is the number of levels open around it.
 @inline(__always)
 func scanField(
     _ at: UnsafePointer<UInt8>, depth: Int, _ field: UnsafePointer<DecodePlan.Field>, _ work: DecodeWork,

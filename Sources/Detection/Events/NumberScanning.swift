@@ -194,7 +194,9 @@ extension DecimalNumber {
         return IntegerConversion(value: isNegative ? 0 &- value : value, isExact: isExact, isInRange: true)
     }
 
-    /// The nearest double (ties to even); infinite when there is none. `start` is where the number is written.
+    /// The nearest double (ties to even), infinite when there is none.
+    ///
+    /// `start` is where the number is written.
     ///
     /// Mantissa and power of ten that are both exact doubles need one correctly rounded operation (W. D. Clinger, "How to read floating
     /// point numbers accurately", 1990); the rest is left to the C library, which is exact and does not allocate.
@@ -212,7 +214,9 @@ extension DecimalNumber {
 
 // Raw tables instead of arrays: no bounds check, no reference count, one lazy initialisation at the first plan.
 
-/// 10^0 ... 10^19. Written once, never freed, only read afterwards.
+/// The powers 10^0 to 10^19.
+///
+/// Written once, never freed, only read afterwards.
 nonisolated(unsafe) private let integerPowersOfTen: UnsafePointer<UInt64> = {
     let table = UnsafeMutablePointer<UInt64>.allocate(capacity: 20)
     var power: UInt64 = 1
@@ -223,7 +227,9 @@ nonisolated(unsafe) private let integerPowersOfTen: UnsafePointer<UInt64> = {
     return UnsafePointer(table)
 }()
 
-/// 10^0 ... 10^22, all exact. Written once, never freed, only read afterwards.
+/// The powers 10^0 to 10^22, all exact.
+///
+/// Written once, never freed, only read afterwards.
 nonisolated(unsafe) private let doublePowersOfTen: UnsafePointer<Double> = {
     let table = UnsafeMutablePointer<Double>.allocate(capacity: 23)
     var power = 1.0

@@ -1,0 +1,299 @@
+import RuleLanguage
+import Testing
+
+@testable import Detection
+
+@Suite struct EventsRejectionTests {
+    /// Keys put behind the needed ones; code, path and byte offset expected.
+    ///
+    /// The keys begin at byte 40.
+    @Test(arguments: [
+        (#""count":12"#, "truncated_json - @50"),
+        (#""count":1} x"#, "invalid_json - @51"),
+        (#""count":01}"#, "invalid_json - @49"),
+        (#""count":-}"#, "invalid_json - @49"),
+        (#""count":+1}"#, "invalid_json - @48"),
+        (#""count":1.}"#, "invalid_json - @50"),
+        (#""count":.5}"#, "invalid_json - @48"),
+        (#""count":1e}"#, "invalid_json - @50"),
+        (#""count":NaN}"#, "invalid_json - @48"),
+        (#""count":Infinity}"#, "invalid_json - @48"),
+        (#""count":nul}"#, "invalid_json - @51"),
+        (#""count":1,}"#, "invalid_json - @50"),
+        (#""count":1 "x":2}"#, "invalid_json - @50"),
+        (#""count" 1}"#, "invalid_json - @48"),
+        (#"'count':1}"#, "invalid_json - @40"),
+        (#""x":[1,]}"#, "invalid_json - @47"),
+        (#""x":[1}"#, "invalid_json - @46"),
+        (#""x":{"a":1]}"#, "invalid_json - @50"),
+        (#""x":{"a" 1}}"#, "invalid_json - @49"),
+        (#""x":{1:1}}"#, "invalid_json - @45"),
+        (#""x":01}"#, "invalid_json - @45"),
+        (#""count":1/**/}"#, "invalid_json - @49"),
+        ("\"id\":\"a\u{0}b\"}", "control_character - @47"),
+        ("\"x\":\"a\nb\"}", "control_character - @46"),
+        ("\"x\u{1}\":1}", "control_character - @42"),
+        ("\"x\":1\u{0}}", "invalid_json - @45"),
+        (#""id":"\ud800"}"#, "invalid_escape - @46"),
+        (#""id":"\ud800\u0041"}"#, "invalid_escape - @46"),
+        (#""id":"\udc00"}"#, "invalid_escape - @46"),
+        (#""x":"\ud83d"}"#, "invalid_escape - @45"),
+        (#""\ud83d":1}"#, "invalid_escape - @41"),
+        (#""id":"\x41"}"#, "invalid_escape - @46"),
+        (#""id":"\u00g0"}"#, "invalid_escape - @46"),
+        (#""ts":1760000000000}"#, "duplicate_field ts @45"),
+        (#""count":null,"count":1}"#, "duplicate_field count @61"),
+        (#""buyer":{}}"#, "duplicate_field buyer @48"),
+        (#""\u0074s":1}"#, "duplicate_field ts @50"),
+        (#""count":9223372036854775808}"#, "number_out_of_range count @48"),
+        (#""count":1e30}"#, "number_out_of_range count @48"),
+        (#""count":1e999}"#, "number_out_of_range count @48"),
+        (#""seconds":1e999}"#, "timestamp_out_of_range seconds @50"),
+        (#""amount":1e999}"#, "number_out_of_range amount @49"),
+        (#""amount":"1e999"}"#, "number_out_of_range amount @49"),
+        (#""count":1.5}"#, "wrong_type count @48"),
+        (#""count":"1"}"#, "wrong_type count @48"),
+        (#""count":true}"#, "wrong_type count @48"),
+        (#""count":[1]}"#, "wrong_type count @48"),
+        (#""count":[1}"#, "invalid_json - @50"),
+        (#""id":7}"#, "wrong_type id @45"),
+        (#""id":{"a":1}}"#, "wrong_type id @45"),
+        (#""first":1}"#, "wrong_type first @48"),
+        (#""first":"true"}"#, "wrong_type first @48"),
+        (#""first":tru}"#, "invalid_json - @51"),
+        (#""tags":"a"}"#, "wrong_type tags @47"),
+        (#""tags":["a",1]}"#, "wrong_type tags @52"),
+        (#""tags":["a",null]}"#, "wrong_type tags @52"),
+        (#""amount":"12,5"}"#, "wrong_type amount @49"),
+        (#""amount":"" }"#, "wrong_type amount @49"),
+        (#""amount":12.999}"#, "too_many_decimals amount @49"),
+        (#""amount":"0.001"}"#, "too_many_decimals amount @49"),
+        (#""amount":1e-400}"#, "too_many_decimals amount @49"),
+        (#""amount":-0.01}"#, "value_out_of_range amount @49"),
+        (#""count":-1001}"#, "value_out_of_range count @48"),
+        (#""count":1000000000000000001}"#, "value_out_of_range count @48"),
+        (#""channel":"fax"}"#, "value_not_allowed channel @50"),
+        (#""channel":"""# + "}", "value_not_allowed channel @50"),
+        (#""seconds":"now"}"#, "invalid_timestamp seconds @50"),
+    ])
+    func `a mistake has its code, its path and its place`(_ keys: String, _ expected: String) throws {
+        var bench = Bench(try plan())
+        #expect(bench.outcome("{\(needed),\(keys)") == expected)
+        #expect(bench.batch.count == 0)
+    }
+
+    @Test(arguments: [
+        ("", "truncated_json - @0"),
+        ("  ", "truncated_json - @2"),
+        ("null", "wrong_type - @0"),
+        ("[]", "wrong_type - @0"),
+        ("[1", "truncated_json - @2"),
+        ("7", "wrong_type - @0"),
+        ("\u{FEFF}{}", "invalid_json - @0"),
+        ("\u{0}", "invalid_json - @0"),
+        ("{}", "missing_field ts @0"),
+        (#"{"ts":1760000000000}"#, "missing_field buyer.id @0"),
+        (#"{"ts":1760000000000,"buyer":{}}"#, "missing_field buyer.id @0"),
+        (#"{"ts":1760000000000,"buyer":null}"#, "missing_field buyer.id @0"),
+        (#"{"ts":1760000000000,"buyer":{"id":null}}"#, "missing_field buyer.id @0"),
+        (#"{"ts":1760000000000,"buyer":"a1"}"#, "wrong_type buyer @28"),
+        (#"{"ts":1760000000000,"buyer":[{"id":"a1"}]}"#, "wrong_type buyer @28"),
+        (
+            #"{"ts":1760000000000,"buyer":{"id":"a1","risk":{"ratio":1e999}}}"#,
+            "number_out_of_range buyer.risk.ratio @55"
+        ),
+        (#"{"ts":1760000000000,"buyer":{"created":"2026-02-29T00:00:00Z"}}"#, "invalid_timestamp buyer.created @39"),
+        (#"{"ts":null,"buyer":{"id":"a1"}}"#, "missing_field ts @0"),
+        (#"{"ts":1760000000,"buyer":{"id":"a1"}}"#, "timestamp_out_of_range ts @6"),
+        (#"{"ts":-1760000000000,"buyer":{"id":"a1"}}"#, "timestamp_out_of_range ts @6"),
+        (#"{"ts":253402300799000,"buyer":{"id":"a1"}}"#, "timestamp_out_of_range ts @6"),
+        (#"{"ts":1760000000000000,"buyer":{"id":"a1"}}"#, "timestamp_out_of_range ts @6"),
+        (#"{"ts":9223372036854775808,"buyer":{"id":"a1"}}"#, "timestamp_out_of_range ts @6"),
+        (#"{"ts":1760000000000.5,"buyer":{"id":"a1"}}"#, "invalid_timestamp ts @6"),
+        (#"{"ts":946684800000,"buyer":{"id":"a1"}}"#, "ts=946684800000 account='a1'"),
+        (#"{"ts":946684799999,"buyer":{"id":"a1"}}"#, "timestamp_out_of_range ts @6"),
+    ])
+    func `a whole record can be wrong`(_ record: String, _ expected: String) throws {
+        var bench = Bench(try plan())
+        #expect(bench.outcome(record) == expected)
+    }
+
+    @Test func `an event far ahead of its log's clock is refused`() throws {
+        var bench = Bench(try plan())
+        let record = "{\(needed)}"
+        #expect(bench.decode(record, appendTime: 1_760_000_000_000 - 3_600_000) == .event)
+        #expect(bench.outcome(record, appendTime: 1_760_000_000_000 - 3_600_001) == "timestamp_out_of_range ts @0")
+        #expect(bench.decode(record, appendTime: .min) != .event)
+        #expect(bench.decode(record, appendTime: .max) == .event)
+        #expect(bench.batch.count == 2)
+    }
+
+    @Test(arguments: [
+        [0xFF], [0xC0, 0x80], [0xC1, 0xBF], [0xE0, 0x80, 0x80], [0xED, 0xA0, 0x80], [0xF0, 0x80, 0x80, 0x80],
+        [0xF4, 0x90, 0x80, 0x80], [0xF5, 0x80, 0x80, 0x80], [0x80], [0xC3], [0xE2, 0x82], [0xF0, 0x9F, 0x98],
+        [0xE2, 0x28, 0xA1],
+    ])
+    func `bytes that are not UTF-8 are refused with their place`(_ bytes: [UInt8]) throws {
+        var bench = Bench(try plan())
+        let front = Array("{\(needed),\"ignored\":\"ä".utf8)
+        #expect(bench.outcome(front + bytes + Array("\"}".utf8)) == "invalid_utf8 - @\(front.count)")
+        #expect(bench.outcome(front + bytes) == "invalid_utf8 - @\(front.count)")
+    }
+
+    @Test func `limits hold to the last one`() throws {
+        var bench = Bench(try plan())
+        func nested(_ open: String, _ close: String, _ depth: Int, around core: String) -> String {
+            String(repeating: open, count: depth) + core + String(repeating: close, count: depth)
+        }
+        func record(_ keys: String) -> String { "{\(needed),\(keys)}" }
+        let good = "ts=1760000000000 account='a1'"
+        #expect(bench.outcome(record("\"x\":" + nested("[", "]", 63, around: ""))) == good)
+        #expect(bench.outcome(record("\"x\":" + nested("[", "]", 64, around: ""))) == "depth_exceeded - @107")
+        #expect(bench.outcome(record("\"x\":" + nested("{\"a\":", "}", 63, around: "1"))) == good)
+        #expect(bench.outcome(record("\"x\":" + nested("{\"a\":", "}", 64, around: "1"))).hasPrefix("depth_exceeded"))
+        #expect(bench.outcome(record("\"x\":[" + nested("1,", "", 9_999, around: "1]"))) == good)
+        #expect(
+            bench.outcome(record("\"x\":[" + nested("1,", "", 10_000, around: "1]"))).hasPrefix("too_many_elements"))
+        #expect(bench.outcome(record("\"x\":{" + nested("\"k\":1,", "", 1_023, around: "\"k\":1}"))) == good)
+        #expect(
+            bench.outcome(record("\"x\":{" + nested("\"k\":1,", "", 1_024, around: "\"k\":1}"))).hasPrefix(
+                "too_many_keys"))
+        #expect(bench.outcome(record(nested("\"k\":1,", "", 1_021, around: "\"k\":1"))) == good)
+        #expect(bench.outcome(record(nested("\"k\":1,", "", 1_022, around: "\"k\":1"))).hasPrefix("too_many_keys"))
+        #expect(bench.outcome(record("\"tags\":[" + nested("\"\",", "", 1_023, around: "\"\"]"))) != "")
+        #expect(
+            bench.outcome(record("\"tags\":[" + nested("\"\",", "", 1_024, around: "\"\"]"))).hasPrefix(
+                "too_many_elements tags"))
+        #expect(bench.outcome(record("\"x\":\"" + nested("a", "", 65_536, around: "") + "\"")) == good)
+        #expect(
+            bench.outcome(record("\"x\":\"" + nested("a", "", 65_537, around: "") + "\"")).hasPrefix("text_too_long"))
+        #expect(bench.outcome(record("\"id\":\"" + nested("a", "", 1_024, around: "") + "\"")).hasPrefix("id='aaa"))
+        #expect(
+            bench.outcome(record("\"id\":\"" + nested("a", "", 1_025, around: "") + "\"")) == "text_too_long id @45")
+        #expect(
+            bench.outcome(record("\"id\":\"\\n" + nested("a", "", 1_023, around: "") + "\"")).hasPrefix("id='\naaa"))
+        #expect(bench.outcome(record("\"x\":1" + nested("0", "", 63, around: ""))) == good)
+        #expect(bench.outcome(record("\"x\":1" + nested("0", "", 64, around: ""))).hasPrefix("number_out_of_range"))
+    }
+
+    @Test func `poison is refused by name and the good events around it stay the same`() throws {
+        let plan = try plan()
+        let good = #"{"id":"o-1",\#(needed),"amount":12.99,"tags":["a","b"],"user_agent":"x\ty"}"#
+        let poison: [(String, [UInt8]?)] = [
+            ("invalid_utf8", Array("{\(needed),\"id\":\"".utf8) + [0xC3, 0x28] + Array("\"}".utf8)),
+            ("truncated_json", Array(good.utf8.dropLast(9))),
+            ("control_character", Array("{\(needed),\"id\":\"\u{0}\"}".utf8)),
+            ("invalid_json", Array("{\(needed),\u{0}\"id\":\"\"}".utf8)),
+            ("record_too_large", [UInt8](repeating: 0x20, count: 10 << 20)),
+            ("depth_exceeded", [UInt8](repeating: UInt8(ascii: "["), count: 100_000)),
+            (
+                "depth_exceeded",
+                Array("{\(needed),\"x\":".utf8) + Array(String(repeating: "{\"a\":", count: 100_000).utf8)
+            ),
+            ("duplicate_field", Array("{\(needed),\"id\":\"1\",\"id\":\"2\"}".utf8)),
+            ("number_out_of_range", Array("{\(needed),\"x\":\(String(repeating: "9", count: 10_000))}".utf8)),
+            ("number_out_of_range", Array("{\(needed),\"buyer2\":1,\"count\":1e999}".utf8)),
+            ("invalid_json", Array("{\(needed),\"count\":NaN}".utf8)),
+            ("invalid_escape", Array("{\(needed),\"id\":\"\\ud83d\"}".utf8)),
+            ("tombstone", nil),
+            ("timestamp_out_of_range", Array(#"{"ts":253402300799000,"buyer":{"id":"a"}}"#.utf8)),
+            ("timestamp_out_of_range", Array(#"{"ts":-5,"buyer":{"id":"a"}}"#.utf8)),
+            ("timestamp_out_of_range", Array(#"{"ts":1760000000,"buyer":{"id":"a"}}"#.utf8)),
+            ("too_many_keys", Array("{\(needed)\((0..<50_000).map { ",\"k\($0)\":1" }.joined())}".utf8)),
+            ("record_too_large", Array("{\(needed)\((0..<1_000_000).map { ",\"k\($0)\":1" }.joined())}".utf8)),
+        ]
+        var bench = Bench(plan)
+        let expected = bench.outcome(good)
+        for (code, bytes) in poison {
+            let result: DecodeResult
+            if let bytes {
+                result = bench.decode(bytes)
+            } else {
+                result = bench.decoder.decode(topic: 0, partition: 3, offset: 41, value: nil, into: &bench.batch)
+            }
+            guard case .rejected(let letter) = result else {
+                Issue.record("accepted: \(code)")
+                continue
+            }
+            #expect(letter.code.name == code)
+            #expect(!plan.explanation(of: letter).isEmpty)
+            let before = bench.batch.textBytes
+            #expect(bench.outcome(good) == expected)
+            #expect(bench.batch.textBytes - before < 2 * good.utf8.count + 64)
+        }
+        #expect(bench.batch.count == poison.count + 1)
+        #expect(bench.batch.memoryBytes < 16 << 20)
+    }
+
+    @Test func `a batch that is full says so and takes the record after it was emptied`() throws {
+        var decoder = EventDecoder(plan: try plan())
+        var batch = EventBatch(textLimit: 1_000)
+        let record = Array("{\(needed)}".utf8)
+        var taken = 0
+        record.withUnsafeBytes { bytes in
+            while decoder.decode(topic: 0, partition: 0, offset: Int64(taken), value: bytes, into: &batch) == .event {
+                taken += 1
+            }
+            #expect(taken > 3)
+            #expect(decoder.decode(topic: 0, partition: 0, offset: 9, value: bytes, into: &batch) == .full)
+            #expect(batch.count == taken)
+            batch.removeAll()
+            #expect(decoder.decode(topic: 0, partition: 0, offset: 9, value: bytes, into: &batch) == .event)
+        }
+        let large = Array("{\(needed),\"x\":\"\(String(repeating: "x", count: 1_000))\"}".utf8)
+        batch.removeAll()
+        large.withUnsafeBytes { bytes in
+            let result = decoder.decode(topic: 0, partition: 0, offset: 9, value: bytes, into: &batch)
+            #expect(result == .rejected(DeadLetter(.recordTooLarge)))
+        }
+    }
+
+    @Test func `a dead letter keeps the original and says what was expected`() throws {
+        let plan = try plan()
+        func json(_ code: DeadLetterCode, path: String?, at: Int, _ value: [UInt8]?, limit: Int = 100) -> String {
+            let path = path.flatMap { name in plan.paths.firstIndex { $0.text == name } } ?? -1
+            var output: [UInt8] = []
+            func append(_ bytes: UnsafeRawBufferPointer?) {
+                plan.appendRecord(
+                    of: DeadLetter(code, path: Int32(path), byteOffset: at), topic: "orders", partition: 2, offset: 77,
+                    value: bytes,
+                    limit: limit, to: &output)
+            }
+            if let value { value.withUnsafeBytes { append($0) } } else { append(nil) }
+            return String(decoding: output, as: UTF8.self)
+        }
+        #expect(
+            json(.valueNotAllowed, path: "channel", at: 9, Array("{\"a\\\n\u{1}ä\"}".utf8))
+                == #"{"code":"value_not_allowed","message":"`channel` must be one of web, app","field":"channel","byte_offset":9,"#
+                + #""topic":"orders","partition":2,"offset":77,"record":"{\"a\\\n\u0001ä\"}"}"#)
+        #expect(
+            json(.tombstone, path: nil, at: 0, nil)
+                == #"{"code":"tombstone","message":"the record has no value (a tombstone)","field":null,"byte_offset":0,"#
+                + #""topic":"orders","partition":2,"offset":77,"record":null}"#)
+        #expect(
+            json(.invalidUTF8, path: nil, at: 1, [0x41, 0xFF, 0x42, 0x43]).hasSuffix(#""record_base64":"Qf9CQw=="}"#))
+        #expect(json(.invalidUTF8, path: nil, at: 1, [0xFF, 0x42]).hasSuffix(#""record_base64":"/0I="}"#))
+        #expect(
+            json(.invalidJSON, path: nil, at: 1, Array("aää".utf8), limit: 4).hasSuffix(
+                #""record":"aä","record_truncated":true,"record_bytes":5}"#))
+        #expect(json(.invalidJSON, path: nil, at: 1, Array("abc".utf8), limit: 3).hasSuffix(#""record":"abc"}"#))
+        for code in DeadLetterCode.allCases {
+            for path in [nil, "channel", "amount", "buyer"] {
+                #expect(json(code, path: path, at: 0, []).hasSuffix("\"record\":\"\"}"))
+            }
+        }
+        #expect(Set(DeadLetterCode.allCases.map(\.name)).count == DeadLetterCode.allCases.count)
+    }
+
+    @Test func `plans that the decoder cannot hold are refused`() {
+        var many = order
+        many.fields += (0..<90).map { FieldSchema(name: "f\($0)", path: ["f\($0)"], type: .int) }
+        #expect(throws: DecodePlanError.self) { try plan([many]) }
+        var secret = order
+        secret.fields[0].isPseudonymised = true
+        #expect(throws: DecodePlanError.self) { try plan([secret]) }
+        var timeless = order
+        timeless.timeField = 0
+        #expect(throws: DecodePlanError.self) { try plan([timeless]) }
+    }
+}
