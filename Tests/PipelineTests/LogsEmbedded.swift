@@ -243,6 +243,37 @@ import Testing
         #expect(try log.topicNames() == ["events"])
     }
 
+    @Test func `a message of 10 MB comes back whole`() throws {
+        let log = try filled()
+        let big = (0..<(10 << 20)).map { UInt8(truncatingIfNeeded: $0 &* 31 >> 3) }
+        var batch = OutputBatch(topics: ["events"])
+        batch.append(topic: 0, key: nil, value: { $0 += big })
+        try log.append(batch)
+        try log.assign([SourcePosition(source: TopicPartition("events", 0), next: 1000)])
+        var isSame = false
+        #expect(try log.poll(source: 0, limit: 10) { isSame = $0.value.map { $0.elementsEqual(big) } ?? false } == 1001)
+        #expect(isSame)
+    }
+
+    @Test func `a pipeline takes its turn beside a producer that never rests`() throws {
+        let log = try filled()
+        let source = TopicPartition("events", 0)
+        // The producer's transactions follow one another without a pause; ten commits must still come through.
+        let path = path
+        let producer = Thread {
+            guard let log = try? EmbeddedLog(path: path) else { return }
+            var batch = OutputBatch(topics: ["events"])
+            for i in 0..<100 { batch.add(0, key: nil, value: "produced \(i)") }
+            for _ in 0..<200 { try? log.append(batch) }
+        }
+        for i in 0..<10 {
+            try log.commit(batch(i..<(i + 1)), positions: [SourcePosition(source: source, next: Int64(i))])
+        }
+        producer.join()
+        #expect(try log.bounds(of: source).end == 1000 + 20_000 + 10)
+        #expect(try readAll(log, source).map(\.offset) == (0..<21_010).map { Int64($0) })
+    }
+
     @Test func `one append gives its offset, partition and headers back`() throws {
         let log = try EmbeddedLog(path: path)
         try log.create([TopicRequirement(name: "events", partitions: 2)])
@@ -259,4 +290,27 @@ import Testing
         #expect(copies.map(\.value) == [bytes("v"), nil])
         #expect(logError { try log.append(topic: "none", key: nil, value: nil) }?.kind == .refused)
     }
+}
+
+/// A thread that is joined; the test needs real simultaneity, not cooperation.
+private final class Thread {
+    private var handle = pthread_t()
+
+    init(_ body: @escaping @Sendable () -> Void) {
+        final class Box: Sendable {
+            let body: @Sendable () -> Void
+            init(_ body: @escaping @Sendable () -> Void) { self.body = body }
+        }
+        // The thread takes over the retained box and releases it.
+        let context = Unmanaged.passRetained(Box(body)).toOpaque()
+        pthread_create(
+            &handle, nil,
+            { context in
+                guard let context else { return nil }
+                Unmanaged<Box>.fromOpaque(context).takeRetainedValue().body()
+                return nil
+            }, context)
+    }
+
+    func join() { pthread_join(handle, nil) }
 }

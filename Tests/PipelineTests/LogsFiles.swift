@@ -72,6 +72,19 @@ private func rows(
     return (file.header.map { String(decoding: $0, as: UTF8.self) }, rows, error)
 }
 
+/// A file of the shared data, or nil, said aloud, where it is missing.
+private func sharedData(_ name: String) -> String? {
+    var folder = #filePath
+    while let slash = folder.lastIndex(of: "/") {
+        folder = String(folder[..<slash])
+        if access(folder + "/Package.swift", F_OK) == 0 { break }
+    }
+    let roots = [getenv("WEIR_SHARED").map { String(cString: $0) }, folder + "/../shared"].compactMap { $0 }
+    if let found = roots.map({ $0 + "/" + name }).first(where: { access($0, R_OK) == 0 }) { return found }
+    print("skipped: \(name) is not in \(roots.joined(separator: " or ")); set WEIR_SHARED")
+    return nil
+}
+
 @Suite struct LogsRecordFile {
     private let folder = TemporaryFolder()
 
@@ -230,6 +243,60 @@ private func rows(
         #expect(missing?.kind == .refused)
         #expect(missing?.message.contains("No such file or directory") == true)
         #expect(logError { _ = try RecordFile(path: folder.path, splitter: .lines) }?.kind == .refused)
+    }
+
+    @Test func `rows written by RFC 4180 come back as written`() throws {
+        var state: UInt64 = 7
+        func random(_ below: Int) -> Int {
+            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+            return Int(state >> 33) % below
+        }
+        let pieces = ["a", "bc", ",", "\"", "\n", "\r\n", "é", " ", String(repeating: "d", count: 70)]
+        for _ in 0..<30 {
+            var written: [String] = []
+            for row in 0..<60 {
+                let fields = (0...random(4)).map { _ in
+                    let field = (0..<random(5)).map { _ in pieces[random(pieces.count)] }.joined()
+                    // Characters do not do here: in Swift "\r\n" is one.
+                    if !field.utf8.contains(where: { $0 == 0x2c || $0 == 0x22 || $0 == 0x0a || $0 == 0x0d }) {
+                        return field
+                    }
+                    var quoted: [UInt8] = [0x22]
+                    for byte in field.utf8 { quoted += byte == 0x22 ? [0x22, 0x22] : [byte] }
+                    return String(decoding: quoted + [0x22], as: UTF8.self)
+                }
+                written.append("\(row)," + fields.joined(separator: ","))
+            }
+            let end = random(2) == 0 ? "\n" : "\r\n"
+            let read = try everyWay("n,rest" + end + written.joined(separator: end), .csv)
+            #expect(read.header == "n,rest")
+            #expect(read.rows.map(\.text) == written)
+        }
+    }
+
+    @Test(arguments: [
+        ("online_retail/online_retail.csv.gz", "InvoiceNo,StockCode,", 541_909),
+        ("talkingdata_sample/train_sample.csv.gz", "ip,app,device,os,", 100_000),
+    ])
+    func `the real files give as many rows as their publishers say`(name: String, header: String, count: Int) throws {
+        guard let path = sharedData("data/ecommerce/" + name) else { return }
+        let file = try RecordFile(path: path, splitter: .csv)
+        #expect(file.header.map { String(decoding: $0, as: UTF8.self).hasPrefix(header) } == true)
+        var rows = 0
+        var fields = 0
+        while true {
+            let got = try file.nextBatch(maxRecords: 4096) { record in
+                var quoted = false
+                for byte in record.bytes {
+                    if byte == 0x22 { quoted.toggle() }
+                    if byte == 0x2c, !quoted { fields += 1 }
+                }
+            }
+            if got == 0 { break }
+            rows += got
+        }
+        #expect(rows == count)
+        #expect(fields == 7 * count, "every row has eight fields")
     }
 
     @Test func `records part the same way whatever the batch and wherever the buffer ends`() throws {

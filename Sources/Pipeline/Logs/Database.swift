@@ -20,7 +20,15 @@ final class Database {
             handle = nil
             throw error
         }
-        sqlite3_busy_timeout(handle, Int32(clamping: patience))
+        // SQLite's own waiting grows to 100 ms a step: beside a busy producer a pipeline then waits a second for its turn. Ours looks every
+        // millisecond. The context is no address, only the number of steps.
+        sqlite3_busy_handler(
+            handle,
+            { context, count in
+                guard Int(count) < Int(bitPattern: context) else { return 0 }
+                usleep(count < 10 ? 100 : 1000)
+                return 1
+            }, UnsafeMutableRawPointer(bitPattern: max(0, patience)))
         do throws(LogError) {
             // Pages are written twice (log, then file) in any case; fewer, larger check points let one page soak up many records first.
             // journal_size_limit: after a burst the write-ahead log shrinks again.
@@ -109,7 +117,7 @@ final class Database {
         case SQLITE_BUSY, SQLITE_LOCKED:
             return LogError(
                 .transient,
-                "cannot \(doing) \(path): another process has held it for more than \(patience) ms. See who with `fuser \(path)`."
+                "cannot use \(path): another process has held it for more than \(patience) ms. See who with `fuser \(path)`."
             )
         case SQLITE_CORRUPT, SQLITE_NOTADB:
             return LogError(
@@ -117,7 +125,9 @@ final class Database {
                 "\(path) is damaged or no SQLite database (\(text)). Restore a copy, or rescue what is left with `sqlite3 \(path) .recover`."
             )
         case SQLITE_FULL:
-            return LogError(.transient, "cannot \(doing) \(path): the disk is full. Nothing was written; make room.")
+            return LogError(
+                .transient,
+                "cannot write to \(path): the disk is full. Nothing of this transaction was written; make room.")
         case SQLITE_CANTOPEN, SQLITE_PERM, SQLITE_READONLY, SQLITE_AUTH:
             return LogError(
                 .refused, "cannot \(doing) \(path): \(system). Check the path and who may write file and folder.")
