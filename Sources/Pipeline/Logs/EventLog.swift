@@ -61,6 +61,7 @@ public struct TopicRequirement: Sendable, Equatable {
 
 /// Why a log could not do what was asked.
 public struct LogError: Error, Sendable, CustomStringConvertible {
+    /// What a caller does about it; the command line maps each to an exit code.
     public enum Kind: Sendable, Equatable {
         /// The log cannot be reached (exit 5).
         case unreachable

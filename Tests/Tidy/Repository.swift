@@ -1,0 +1,79 @@
+import Foundation
+
+/// The files of this package, as they lie on disk.
+struct Repository {
+    let root: URL
+
+    /// The folder above this file that holds Package.swift.
+    init() throws {
+        var folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+        while !FileManager.default.fileExists(atPath: folder.appendingPathComponent("Package.swift").path) {
+            let parent = folder.deletingLastPathComponent()
+            guard parent.path != folder.path else { throw CocoaError(.fileNoSuchFile) }
+            folder = parent
+        }
+        root = folder
+    }
+
+    init(root: URL) { self.root = root }
+
+    /// Made by tools on a developer's machine and ignored by git.
+    static let ignored: Set<String> = [".git", ".build", ".swiftpm", ".vscode", ".idea", ".DS_Store", "__pycache__"]
+
+    /// Paths of all files relative to the root, sorted.
+    func files() throws -> [String] {
+        var found: [String] = []
+        func walk(_ folder: String) throws {
+            let place = folder.isEmpty ? root : root.appendingPathComponent(folder)
+            for name in try FileManager.default.contentsOfDirectory(atPath: place.path).sorted() {
+                guard !Repository.ignored.contains(name) else { continue }
+                let path = folder.isEmpty ? name : folder + "/" + name
+                var isFolder: ObjCBool = false
+                guard
+                    FileManager.default.fileExists(
+                        atPath: root.appendingPathComponent(path).path, isDirectory: &isFolder)
+                else {
+                    continue
+                }
+                if isFolder.boolValue { try walk(path) } else { found.append(path) }
+            }
+        }
+        try walk("")
+        return found
+    }
+
+    /// The content of a file, or nil when it is not UTF-8.
+    func text(_ path: String) throws -> String? {
+        String(data: try Data(contentsOf: root.appendingPathComponent(path)), encoding: .utf8)
+    }
+
+    /// Names that may stand at the top.
+    static let topLevel: Set<String> = [
+        "Package.swift", "Sources", "Tests", "topologies", "scripts", "README.md", "CHANGELOG.md", "LICENSE",
+        ".gitignore",
+        ".swift-format", ".ci",
+    ]
+
+    /// What is wrong with the places of these files; `isExecutable` is asked for scripts only.
+    static func misplaced(_ files: [String], isExecutable: (String) -> Bool) -> [Finding] {
+        var found: [Finding] = []
+        func add(_ path: String, _ message: String) { found.append(Finding(path: path, line: 1, message: message)) }
+        for path in files {
+            let top = path.split(separator: "/").first.map(String.init) ?? path
+            if path == "Package.resolved" {
+                add(
+                    path,
+                    "there are no outside packages to resolve: remove the dependency; system libraries stand in Package.swift"
+                )
+            } else if !topLevel.contains(top) {
+                add(
+                    path,
+                    "\(top) does not belong at the top: code in Sources, tests in Tests, examples in topologies, tools in scripts"
+                )
+            } else if path.hasPrefix("scripts/") || path == ".ci/run", !isExecutable(path) {
+                add(path, "not executable: chmod +x, so that it runs from a fresh clone")
+            }
+        }
+        return found
+    }
+}

@@ -1,0 +1,48 @@
+import Foundation
+import Testing
+
+/// The house's rules, held over the whole package.
+///
+/// How each rule fails: `TidyRuleTests`.
+@Suite struct TidyTests {
+    @Test func `the text of the package keeps the rules`() throws {
+        let repository = try Repository()
+        let files = try repository.files()
+        var requirements: Set<String> = []
+        for path in files where path.hasPrefix("Sources/") && path.hasSuffix(".swift") {
+            requirements.formUnion(TidyRules.protocolRequirements(try repository.text(path) ?? ""))
+        }
+        var found: [Finding] = []
+        for path in files {
+            // Data (gzip, databases) has no text to look at.
+            guard let text = try repository.text(path) else { continue }
+            found += TidyRules.findings(path: path, text: text, requirements: requirements)
+        }
+        report(found)
+    }
+
+    @Test func `every file lies where people look for it`() throws {
+        let repository = try Repository()
+        report(
+            Repository.misplaced(try repository.files()) { path in
+                FileManager.default.isExecutableFile(atPath: repository.root.appendingPathComponent(path).path)
+            })
+    }
+
+    @Test func `each C library has one door`() {
+        let doors = ImportArrows.allowed.values.flatMap { $0 }.filter { $0.hasPrefix("C") && $0 != "Console" }
+        #expect(Set(doors).count == doors.count)
+    }
+
+    @Test func `the arrows have no circle`() {
+        /// Whether a walk along imports from `target` comes back to one on the way.
+        func circles(_ target: String, _ way: [String]) -> Bool {
+            way.contains(target) || (ImportArrows.allowed[target] ?? []).contains { circles($0, way + [target]) }
+        }
+        for target in ImportArrows.allowed.keys { #expect(!circles(target, []), "\(target)") }
+    }
+
+    private func report(_ found: [Finding]) {
+        #expect(found.isEmpty, "\n\(found.map(\.description).joined(separator: "\n"))")
+    }
+}
