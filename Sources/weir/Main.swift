@@ -15,7 +15,8 @@ struct Weir {
         switch name {
         case .completion: Completion.run
         case .version: VersionCommand.run
-        case .demo, .run, .replay, .simulate, .check, .audit, .tail, .doctor:
+        case .replay: ReplayCommand.run
+        case .demo, .run, .simulate, .check, .audit, .tail, .doctor:
             { _, _ in throw CommandFailure(.failure, "weir \(name.rawValue) is not part of this build yet") }
         }
     }

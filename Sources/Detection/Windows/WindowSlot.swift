@@ -21,6 +21,8 @@ public struct WindowCounters: Sendable, Equatable {
     /// Events counted in a key whose time had already moved on.
     public var outOfOrder = 0
 
+    public init() {}
+
     static func += (a: inout WindowCounters, b: WindowCounters) {
         a.keys += b.keys
         a.truncatedEntries += b.truncatedEntries

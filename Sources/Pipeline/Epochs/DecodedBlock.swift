@@ -47,22 +47,21 @@ final class DecodedBlock {
         init(_ plan: DecodePlan, _ sources: [SourceDecoding]) throws(CSVHeaderError) {
             decoder = EventDecoder(plan: plan)
             let files = sources.compactMap(\.csv)
+            csvCount = files.count
             csv = .allocate(capacity: max(1, files.count))
-            var made = 0
-            do throws(CSVHeaderError) {
-                for file in files {
-                    let one = try file.header.withUnsafeBytes { (bytes) throws(CSVHeaderError) in
-                        try CSVDecoder(header: bytes, types: file.types, plan: plan)
+            let csv = self.csv
+            for (made, file) in files.enumerated() {
+                do throws(CSVHeaderError) {
+                    try file.header.withUnsafeBufferPointer { (bytes) throws(CSVHeaderError) in
+                        (csv + made).initialize(
+                            to: try CSVDecoder(header: UnsafeRawBufferPointer(bytes), types: file.types, plan: plan))
                     }
-                    (csv + made).initialize(to: one)
-                    made += 1
+                } catch {
+                    csv.deinitialize(count: made)
+                    csv.deallocate()
+                    throw error
                 }
-            } catch {
-                csv.deinitialize(count: made)
-                csv.deallocate()
-                throw error
             }
-            csvCount = made
         }
 
         deinit {

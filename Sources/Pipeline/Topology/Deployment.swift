@@ -30,7 +30,7 @@ public struct Deployment: Sendable {
         limits.latest = description.time.latest
         limits.futureMilliseconds = description.time.futureMilliseconds
         let pseudonymise = try Deployment.pseudonymiser(description)
-        do {
+        do throws(DecodePlanError) {
             decodePlan = try DecodePlan(
                 schemas: description.events, topics: description.topics, limits: limits, hash: hash, pseudonymise: pseudonymise)
         } catch {
@@ -39,7 +39,6 @@ public struct Deployment: Sendable {
         topologyDigest = SHA256.hex(of: Array(description.canonicalText.utf8))
         ruleSetDigest = SHA256.hex(of: Array(rules.canonicalText.utf8))
         modelsDigest = SHA256.hex(of: Array(description.anomaly.map { "\($0.features)|\($0.trees)|\($0.depth)|\($0.window)" }.joined().utf8))
-        try checkModels()
     }
 
     /// What the engine is told.
@@ -51,9 +50,34 @@ public struct Deployment: Sendable {
         return EngineConfiguration(
             topology: description.name, events: description.events, topics: description.topics, rules: rules,
             hash: TextHash(seed: description.seed), entriesPerKey: description.limits.entriesPerKey,
-            keysPerTable: description.limits.keys, lockstep: lockstep, anomaly: anomaly, versions: versions,
+            keysPerTable: description.limits.keys, lockstep: [], anomaly: nil, versions: versions,
             verdictIdentifier: { name, into in
                 uuid.write(name: name, to: UnsafeMutableRawBufferPointer(start: into, count: UUIDv5.textLength))
             }, writesFeatures: writesFeatures)
+    }
+}
+
+extension Deployment {
+    /// The keyed hash of identifiers, when a field asks for it.
+    private static func pseudonymiser(_ description: TopologyDescription) throws(DiagnosticError) -> Pseudonymiser? {
+        guard let file = description.identifierKeyFile else { return nil }
+        let path = file.hasPrefix("/") ? file : "\(description.folder)/\(file)"
+        func refused(_ message: String, _ suggestion: String) -> DiagnosticError {
+            DiagnosticError([
+                description.diagnostic(
+                    at: description.identifierKeyFileMark ?? SourceMark(line: 1, column: 1), message: message, suggestion: suggestion)
+            ])
+        }
+        switch FileText.read(path, limit: 4096) {
+        case .failure(let problem):
+            throw refused("the key of the pseudonyms cannot be read: \(path): \(problem.reason)", "openssl rand -hex 32 > \(path) makes one")
+        case .success(var key):
+            while let last = key.last, last == 0x0A || last == 0x0D || last == 0x20 { key.removeLast() }
+            guard key.count >= 16 else {
+                throw refused("the key of the pseudonyms has fewer than 16 bytes: \(path)", "openssl rand -hex 32 > \(path) makes one")
+            }
+            let hmac = HMACSHA256(key: key)
+            return { identifier, hex in hmac.write(identifier, to: hex) }
+        }
     }
 }

@@ -1,0 +1,296 @@
+public import Detection
+import RuleLanguage
+
+/// Where a replay writes; nil: not wanted.
+public struct ReplayOutputs {
+    public var verdicts: LineWriter?
+    public var features: LineWriter?
+    public var deadLetters: LineWriter?
+    public init(verdicts: LineWriter? = nil, features: LineWriter? = nil, deadLetters: LineWriter? = nil) {
+        self.verdicts = verdicts
+        self.features = features
+        self.deadLetters = deadLetters
+    }
+}
+
+/// What a replay did.
+public struct ReplaySummary: Sendable {
+    public var counts = EpochCounts()
+    public var epochs: Int64 = 0
+    public var stateBytes = 0
+    public var windows = WindowCounters()
+    /// Per rule of the set, in its order: how often it fired and how often it was undetermined.
+    public var fired: [Int] = []
+    public var undetermined: [Int] = []
+    public var ringsOpened = 0
+}
+
+/// Runs a topology over files: JSON Lines or CSV, plain or gzip; several are merged by event time.
+///
+/// An epoch is ``epochEvents`` events in the order of the merge, so the same files give the same bytes on any number of threads. A file is a
+/// partition, numbered as given; an event's offset is the number of its record. With `replay: { sort: true }` all events are decoded first
+/// and sorted by event time: memory for the whole input.
+public final class FileReplay {
+    /// Events of an epoch.
+    public static let epochEvents = 4096
+
+    private let deployment: Deployment
+    private let team: ThreadTeam
+    private let processor: EpochProcessor
+    private let outputs: ReplayOutputs
+    private let paths: [String]
+    private var tracker: WatermarkTracker
+    private var summary = ReplaySummary()
+    private var deadLetter: [UInt8] = []
+    private let shouldStop: () -> Bool
+
+    /// - Parameters:
+    ///   - inputs: paths, `-` for stdin; `TOPIC=PATH` says which topic's records a file holds.
+    ///   - shouldStop: asked between epochs.
+    public init(
+        _ deployment: Deployment, inputs: [String], outputs: ReplayOutputs, threads: Int, shouldStop: @escaping () -> Bool = { false }
+    ) {
+        self.deployment = deployment
+        self.outputs = outputs
+        self.shouldStop = shouldStop
+        paths = inputs
+        team = ThreadTeam(lanes: threads)
+        processor = EpochProcessor(deployment, team: team, writesFeatures: outputs.features != nil)
+        tracker = WatermarkTracker(
+            sources: inputs.count, latenessMilliseconds: deployment.description.time.latenessMilliseconds)
+        summary.fired = [Int](repeating: 0, count: deployment.rules.rules.count)
+        summary.undetermined = summary.fired
+    }
+
+    deinit { team.stop() }
+
+    /// Reads everything and closes nothing; call once.
+    public func run() throws(LogError) -> ReplaySummary {
+        var files: [InputFile] = []
+        for (index, path) in paths.enumerated() { files.append(try InputFile(path, index: index, deployment)) }
+        if files.count == 1, !deployment.description.sortsReplay {
+            try runOne(files[0])
+        } else if deployment.description.sortsReplay {
+            try runSorted(files)
+        } else {
+            try runMerged(files)
+        }
+        summary.stateBytes = processor.engine.stateBytes
+        summary.windows = processor.engine.windowCounters
+        return summary
+    }
+
+    // MARK: One file
+
+    private func runOne(_ file: InputFile) throws(LogError) {
+        let block = try file.makeBlock(deployment, lanes: team.lanes, source: 0)
+        while !shouldStop() {
+            guard try file.fill(block, source: 0) else { break }
+            block.decode(team)
+            try writeDeadLetters(block)
+            try judge(block.events, rejected: block.rejected.count) { i in (0, block.events[i].time) }
+        }
+    }
+
+    // MARK: Several files
+
+    /// One file's events in file order, decoded block by block; blocks that an epoch still points into wait until it ends.
+    private final class Cursor {
+        let file: InputFile
+        var block: DecodedBlock
+        var next = 0
+        var isAtEnd = false
+        init(_ file: InputFile, _ block: DecodedBlock) {
+            self.file = file
+            self.block = block
+        }
+        var head: Event? { next < block.events.count ? block.events[next] : nil }
+    }
+
+    private func runMerged(_ files: [InputFile]) throws(LogError) {
+        var cursors: [Cursor] = []
+        for file in files { cursors.append(Cursor(file, try file.makeBlock(deployment, lanes: team.lanes, source: file.index))) }
+        for cursor in cursors { try refill(cursor) }
+        let epoch = UnsafeMutableBufferPointer<Event>.allocate(capacity: FileReplay.epochEvents)
+        var sources = [Int](repeating: 0, count: FileReplay.epochEvents)
+        defer { epoch.deallocate() }
+        var rejected = 0
+        while !shouldStop() {
+            var count = 0
+            var retired: [DecodedBlock] = []
+            while count < FileReplay.epochEvents {
+                var best: (cursor: Int, head: Event)?
+                for (c, cursor) in cursors.enumerated() {
+                    guard let head = cursor.head else { continue }
+                    if let found = best, !EpochProcessor.precedes(head, found.head) { continue }
+                    best = (c, head)
+                }
+                guard let (c, head) = best else { break }
+                epoch.initializeElement(at: count, to: head)
+                sources[count] = c
+                count += 1
+                cursors[c].next += 1
+                if cursors[c].head == nil, !cursors[c].isAtEnd {
+                    // The epoch points into the block: a fresh one takes its place.
+                    retired.append(cursors[c].block)
+                    cursors[c].block = try cursors[c].file.makeBlock(deployment, lanes: team.lanes, source: c)
+                    try refill(cursors[c])
+                }
+            }
+            rejected = Int(pendingRejected)
+            pendingRejected = 0
+            if count == 0, rejected == 0 { break }
+            try judge(UnsafeMutableBufferPointer(rebasing: epoch[0..<count]), rejected: rejected) { i in (sources[i], epoch[i].time) }
+            withExtendedLifetime(retired) {}
+        }
+    }
+
+    private var pendingRejected: Int64 = 0
+
+    private func refill(_ cursor: Cursor) throws(LogError) {
+        cursor.next = 0
+        repeat {
+            cursor.block.removeAll()
+            guard try cursor.file.fill(cursor.block, source: cursor.file.index) else {
+                cursor.isAtEnd = true
+                return
+            }
+            cursor.block.decode(team)
+            try writeDeadLetters(cursor.block)
+            pendingRejected += Int64(cursor.block.rejected.count)
+        } while cursor.block.events.isEmpty
+    }
+
+    /// Everything decoded, sorted, then judged in epochs.
+    private func runSorted(_ files: [InputFile]) throws(LogError) {
+        var blocks: [DecodedBlock] = []
+        var all: [(event: Event, source: Int)] = []
+        for file in files {
+            while true {
+                let block = try file.makeBlock(deployment, lanes: team.lanes, source: file.index)
+                guard try file.fill(block, source: file.index) else { break }
+                block.decode(team)
+                try writeDeadLetters(block)
+                pendingRejected += Int64(block.rejected.count)
+                for event in block.events { all.append((event, file.index)) }
+                blocks.append(block)
+            }
+        }
+        all.sort { EpochProcessor.precedes($0.event, $1.event) }
+        let epoch = UnsafeMutableBufferPointer<Event>.allocate(capacity: FileReplay.epochEvents)
+        defer { epoch.deallocate() }
+        var at = 0
+        while at < all.count || pendingRejected > 0, !shouldStop() {
+            let count = min(FileReplay.epochEvents, all.count - at)
+            for i in 0..<count { epoch.initializeElement(at: i, to: all[at + i].event) }
+            let rejected = Int(pendingRejected)
+            pendingRejected = 0
+            try judge(UnsafeMutableBufferPointer(rebasing: epoch[0..<count]), rejected: rejected) { i in
+                (all[at + i].source, all[at + i].event.time)
+            }
+            at += count
+        }
+        withExtendedLifetime(blocks) {}
+    }
+
+    // MARK: Epochs
+
+    private func judge(
+        _ events: UnsafeMutableBufferPointer<Event>, rejected: Int, origin: (Int) -> (source: Int, time: Int64)
+    ) throws(LogError) {
+        let watermark = tracker.advance()
+        processor.process(events, rejected: rejected, watermark: watermark) { i in
+            let (source, time) = origin(i)
+            tracker.see(source: source, time: time)
+        }
+        summary.counts += processor.counts
+        summary.epochs += 1
+        var failure: LogError?
+        processor.engine.forEachOutput { output in
+            for r in summary.fired.indices {
+                summary.fired[r] += output.fired[r]
+                summary.undetermined[r] += output.undetermined[r]
+            }
+            do throws(LogError) {
+                try outputs.verdicts?.write(UnsafeRawBufferPointer(output.verdicts.bytes))
+                try outputs.features?.write(UnsafeRawBufferPointer(output.features.bytes))
+            } catch { failure = failure ?? error }
+        }
+        if let failure { throw failure }
+    }
+
+    private func writeDeadLetters(_ block: DecodedBlock) throws(LogError) {
+        guard let writer = outputs.deadLetters else { return }
+        for record in block.rejected {
+            deadLetter.removeAll(keepingCapacity: true)
+            let file = paths[record.source]
+            deployment.decodePlan.appendRecord(
+                of: record.letter, topic: file, partition: Int32(record.source), offset: record.offset, value: block.value(of: record),
+                to: &deadLetter)
+            var failure: LogError?
+            deadLetter.withUnsafeBytes { bytes in
+                do throws(LogError) { try writer.writeLine(bytes) } catch { failure = error }
+            }
+            if let failure { throw failure }
+        }
+    }
+}
+
+/// One input of a replay.
+private final class InputFile {
+    let index: Int
+    let decoding: SourceDecoding
+    private let records: RecordFile
+
+    init(_ argument: String, index: Int, _ deployment: Deployment) throws(LogError) {
+        self.index = index
+        var path = argument
+        var topic: Int?
+        // A path may hold an equals sign too: only a known topic in front of it counts.
+        if let equals = argument.firstIndex(of: "="),
+            let known = deployment.description.topics.firstIndex(of: String(argument[..<equals]))
+        {
+            topic = known
+            path = String(argument[argument.index(after: equals)...])
+        }
+        let events = deployment.description.events
+        if topic == nil, deployment.description.topics.count == 1 { topic = 0 }
+        let types = events.indices.filter { topic == nil || deployment.description.topics.firstIndex(of: events[$0].topic) == topic }
+        let isCSV = types.contains { events[$0].format == .csv }
+        if isCSV, !types.allSatisfy({ events[$0].format == .csv }) {
+            throw LogError(
+                .refused, "\(path): this topology reads JSON and CSV topics; say which one the file holds: --input TOPIC=\(path)")
+        }
+        if topic == nil, let plain = types.first(where: { events[$0].discriminator == nil }) {
+            throw LogError(
+                .refused,
+                "\(path): the topology has \(deployment.description.topics.count) topics and event '\(events[plain].name)' has no `when:` to know its records by; "
+                    + "say which topic the file holds: --input \(events[plain].topic)=\(path)")
+        }
+        records = try RecordFile(
+            path: path, splitter: isCSV ? .csv : .lines, recordLimit: deployment.decodePlan.limits.recordBytes)
+        decoding = SourceDecoding(topic: topic, partition: Int32(index), csv: isCSV ? (records.header ?? [], types) : nil)
+    }
+
+    /// A block that can decode this file's records, under the file's own source number.
+    func makeBlock(_ deployment: Deployment, lanes: Int, source: Int) throws(LogError) -> DecodedBlock {
+        do {
+            return try DecodedBlock(
+                plan: deployment.decodePlan, sources: [SourceDecoding](repeating: decoding, count: source + 1), lanes: lanes)
+        } catch { throw LogError(.refused, "\(records.path):1: \(error.description)") }
+    }
+
+    /// Replaces the block's content by the next records; false at the end.
+    func fill(_ block: DecodedBlock, source: Int) throws(LogError) -> Bool {
+        block.removeAll()
+        var count = 0
+        while count < FileReplay.epochEvents, block.stagedBytes < DecodedBlock.stagedBytesMax {
+            let got = try records.nextBatch(maxRecords: min(256, FileReplay.epochEvents - count)) { record in
+                block.stage(source: source, offset: record.index, appendTime: nil, value: record.bytes, fullLength: record.length)
+            }
+            if got == 0 { break }
+            count += got
+        }
+        return count > 0
+    }
+}

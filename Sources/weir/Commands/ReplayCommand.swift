@@ -1,0 +1,60 @@
+import Detection
+import Pipeline
+import RuleLanguage
+
+/// `weir replay`: a topology over files.
+enum ReplayCommand {
+    static func run(_ arguments: ParsedArguments, _ terminal: Terminal) throws -> ExitCode {
+        let deployment = try Deployment(folder: arguments.required("topology"))
+        for warning in deployment.rules.warnings { terminal.show(warning) }
+        func writer(_ flag: String) throws -> LineWriter? { try arguments.string(flag).map { try LineWriter(path: $0) } }
+        let outputs = ReplayOutputs(
+            verdicts: try writer("output"), features: try writer("features"), deadLetters: try writer("dead-letters"))
+        let writers = [outputs.verdicts, outputs.features, outputs.deadLetters].compactMap { $0 }
+        StopSignal.install()
+        let started = ContinuousClock.now
+        let summary: ReplaySummary
+        do {
+            summary = try FileReplay(
+                deployment, inputs: arguments.strings("input"), outputs: outputs, threads: arguments.threads,
+                shouldStop: { StopSignal.received != nil || writers.contains { $0.readerIsGone } }
+            ).run()
+            for writer in writers { try writer.close() }
+        } catch {
+            for writer in writers { writer.abandon() }
+            throw error
+        }
+        let seconds = started.duration(to: .now).seconds
+        let text = arguments.isSet("json") ? json(summary, seconds) : table(summary, seconds, deployment)
+        let usesStdout = writers.contains { $0.path == "-" }
+        if usesStdout { terminal.note(text) } else { terminal.line(text) }
+        return StopSignal.received ?? .ok
+    }
+
+    private static func json(_ summary: ReplaySummary, _ seconds: Double) -> String {
+        let c = summary.counts
+        return
+            "{\"events\":\(c.records),\"verdicts\":\(c.verdicts),\"silent\":\(c.silent),\"dead_letters\":\(c.deadLetters),\"late\":\(c.late),\"epochs\":\(summary.epochs),\"seconds\":\(seconds.rounded(to: 3)),\"events_per_second\":\(Int(Double(c.records) / max(seconds, 1e-9))),\"state_bytes\":\(summary.stateBytes)}"
+    }
+
+    private static func table(_ summary: ReplaySummary, _ seconds: Double, _ deployment: Deployment) -> String {
+        let c = summary.counts
+        var lines = [
+            "events        \(c.records)", "verdicts      \(c.verdicts)", "silent        \(c.silent)",
+            "dead letters  \(c.deadLetters)", "late          \(c.late)", "epochs        \(summary.epochs)",
+            "seconds       \(seconds.rounded(to: 3)) (\(Int(Double(c.records) / max(seconds, 1e-9))) events/s)",
+            "state         \(summary.stateBytes) bytes, \(summary.windows.keys) keys",
+        ]
+        let rules = deployment.rules.rules
+        if !rules.isEmpty {
+            let width = rules.map(\.id.count).max() ?? 0
+            lines.append("rules")
+            for (r, rule) in rules.enumerated() {
+                let name = rule.id + String(repeating: " ", count: width - rule.id.count)
+                let undetermined = summary.undetermined[r] > 0 ? ", undetermined \(summary.undetermined[r])" : ""
+                lines.append("  \(name)  \(summary.fired[r])\(rule.mode == .shadow ? " in shadow" : "")\(undetermined)")
+            }
+        }
+        return lines.joined(separator: "\n")
+    }
+}

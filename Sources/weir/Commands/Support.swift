@@ -1,0 +1,23 @@
+import Pipeline
+
+extension Duration {
+    /// In seconds.
+    var seconds: Double {
+        let (whole, attoseconds) = components
+        return Double(whole) + Double(attoseconds) * 1e-18
+    }
+}
+
+extension Double {
+    /// Rounded to so many decimal digits, for people.
+    func rounded(to digits: Int) -> Double {
+        var scale = 1.0
+        for _ in 0..<digits { scale *= 10 }
+        return (self * scale).rounded() / scale
+    }
+}
+
+extension ParsedArguments {
+    /// `--threads`, or one per core.
+    var threads: Int { int("threads") ?? Cores.available }
+}
