@@ -1,5 +1,0 @@
-import Testing
-
-@testable import KafkaClient
-
-@Test func `the target builds`() {}
