@@ -35,9 +35,13 @@ import Testing
 /// Thirteen fields, all at the top level.
 let flatEvent: EventSchema = {
     let texts = ["id", "type", "account", "device", "ip", "item", "seller", "coupon", "country", "user_agent"]
-    var fields = [FieldSchema(name: "id", path: ["id"], type: .string), FieldSchema(name: "type", path: ["type"], type: .string)]
+    var fields = [
+        FieldSchema(name: "id", path: ["id"], type: .string), FieldSchema(name: "type", path: ["type"], type: .string),
+    ]
     fields.append(FieldSchema(name: "ts", path: ["ts"], type: .timestamp, isRequired: true))
-    fields += texts[2..<7].map { FieldSchema(name: $0, path: [$0], type: .string, isRequired: $0 == "account", entity: $0) }
+    fields += texts[2..<7].map {
+        FieldSchema(name: $0, path: [$0], type: .string, isRequired: $0 == "account", entity: $0)
+    }
     fields.append(FieldSchema(name: "amount", path: ["amount"], type: .int))
     fields.append(FieldSchema(name: "price", path: ["price"], type: .double))
     fields += texts[7...].map { FieldSchema(name: $0, path: [$0], type: .string) }

@@ -70,6 +70,13 @@ struct Bench: ~Copyable {
     }
 }
 
+func csvDecoder(_ header: String, types: [Int], _ plan: DecodePlan) throws -> CSVDecoder {
+    let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: header.utf8.count, alignment: 1)
+    defer { bytes.deallocate() }
+    bytes.copyBytes(from: header.utf8)
+    return try CSVDecoder(header: UnsafeRawBufferPointer(bytes), types: types, plan: plan)
+}
+
 func text(_ slot: Slot, _ event: Event) -> String {
     let bytes = UnsafeBufferPointer(start: event.text + slot.textOffset, count: slot.textLength)
     return String(decoding: bytes, as: UTF8.self)

@@ -28,7 +28,11 @@ func scanField(
         }
         let step = scanNumber(at, digits: limits.numberDigits, grammar: .json)
         if let code = step.fault { return ScanStep(next: step.next, fault: code) }
-        if let code = storeNumber(step.number, writtenAt: at, field, &sink) { return ScanStep(next: at, fault: code) }
+        if let code = storeNumber(step.number, writtenAt: at, field, &sink) {
+            // A number that reaches the record's end was cut, so what is wrong with its value is not the record's fault.
+            if step.next >= sink.end { return ScanStep(next: step.next, fault: .truncatedJSON) }
+            return ScanStep(next: at, fault: code)
+        }
         return ScanStep(next: step.next, fault: nil)
     default:
         return scanOtherField(at, depth: depth, field, work, limits, &sink)

@@ -1,0 +1,449 @@
+import Glibc
+import RuleLanguage
+import Testing
+
+@testable import Detection
+
+/// A strict JSON reader in the plainest form, to compare with: recursive, on arrays, no speed.
+private struct ReferenceJSON {
+    indirect enum Value {
+        case object([(key: String, value: Value)])
+        case array([Value])
+        case string(String)
+        case number(String)
+        case word(String)
+    }
+
+    struct Refused: Error {}
+
+    var bytes: [UInt8]
+    var at = 0
+
+    /// The value of a whole text, or nil when it is not JSON in UTF-8.
+    static func read(_ bytes: [UInt8]) -> Value? {
+        guard String(validating: bytes, as: UTF8.self) != nil else { return nil }
+        var reader = ReferenceJSON(bytes: bytes)
+        guard let value = try? reader.value() else { return nil }
+        reader.blanks()
+        return reader.at == bytes.count ? value : nil
+    }
+
+    var byte: UInt8? { at < bytes.count ? bytes[at] : nil }
+
+    mutating func blanks() {
+        while let byte, [0x20, 0x09, 0x0A, 0x0D].contains(byte) { at += 1 }
+    }
+
+    mutating func take(_ text: String) throws {
+        guard bytes[at...].starts(with: text.utf8) else { throw Refused() }
+        at += text.utf8.count
+    }
+
+    mutating func value() throws -> Value {
+        blanks()
+        switch byte {
+        case UInt8(ascii: "{"):
+            at += 1
+            var members: [(String, Value)] = []
+            blanks()
+            if byte == UInt8(ascii: "}") {
+                at += 1
+                return .object([])
+            }
+            while true {
+                blanks()
+                let key = try string()
+                blanks()
+                try take(":")
+                members.append((key, try value()))
+                blanks()
+                if byte == UInt8(ascii: ",") {
+                    at += 1
+                    continue
+                }
+                try take("}")
+                return .object(members)
+            }
+        case UInt8(ascii: "["):
+            at += 1
+            var elements: [Value] = []
+            blanks()
+            if byte == UInt8(ascii: "]") {
+                at += 1
+                return .array([])
+            }
+            while true {
+                elements.append(try value())
+                blanks()
+                if byte == UInt8(ascii: ",") {
+                    at += 1
+                    continue
+                }
+                try take("]")
+                return .array(elements)
+            }
+        case UInt8(ascii: "\""): return .string(try string())
+        case UInt8(ascii: "t"):
+            try take("true")
+            return .word("true")
+        case UInt8(ascii: "f"):
+            try take("false")
+            return .word("false")
+        case UInt8(ascii: "n"):
+            try take("null")
+            return .word("null")
+        default: return .number(try number())
+        }
+    }
+
+    mutating func digits() throws {
+        let first = at
+        while let byte, byte >= UInt8(ascii: "0"), byte <= UInt8(ascii: "9") { at += 1 }
+        if at == first { throw Refused() }
+    }
+
+    mutating func number() throws -> String {
+        let first = at
+        if byte == UInt8(ascii: "-") { at += 1 }
+        if byte == UInt8(ascii: "0") { at += 1 } else { try digits() }
+        if byte == UInt8(ascii: ".") {
+            at += 1
+            try digits()
+        }
+        if byte == UInt8(ascii: "e") || byte == UInt8(ascii: "E") {
+            at += 1
+            if byte == UInt8(ascii: "+") || byte == UInt8(ascii: "-") { at += 1 }
+            try digits()
+        }
+        return String(decoding: bytes[first..<at], as: UTF8.self)
+    }
+
+    mutating func hex() throws -> UInt16 {
+        guard at + 4 <= bytes.count, bytes[at..<at + 4].allSatisfy({ Character(Unicode.Scalar($0)).isHexDigit }),
+            let unit = UInt16(String(decoding: bytes[at..<at + 4], as: UTF8.self), radix: 16)
+        else { throw Refused() }
+        at += 4
+        return unit
+    }
+
+    mutating func string() throws -> String {
+        try take("\"")
+        var result: [UInt8] = []
+        while let byte {
+            at += 1
+            if byte == UInt8(ascii: "\"") { return String(decoding: result, as: UTF8.self) }
+            if byte < 0x20 { throw Refused() }
+            if byte != UInt8(ascii: "\\") {
+                result.append(byte)
+                continue
+            }
+            guard let escaped = self.byte else { throw Refused() }
+            at += 1
+            switch escaped {
+            case UInt8(ascii: "\""), UInt8(ascii: "\\"), UInt8(ascii: "/"): result.append(escaped)
+            case UInt8(ascii: "b"): result.append(8)
+            case UInt8(ascii: "f"): result.append(12)
+            case UInt8(ascii: "n"): result.append(10)
+            case UInt8(ascii: "r"): result.append(13)
+            case UInt8(ascii: "t"): result.append(9)
+            case UInt8(ascii: "u"):
+                var units = [try hex()]
+                if UTF16.isTrailSurrogate(units[0]) { throw Refused() }
+                if UTF16.isLeadSurrogate(units[0]) {
+                    try take("\\u")
+                    units.append(try hex())
+                    if !UTF16.isTrailSurrogate(units[1]) { throw Refused() }
+                }
+                result.append(contentsOf: String(decoding: units, as: UTF16.self).utf8)
+            default: throw Refused()
+            }
+        }
+        throw Refused()
+    }
+}
+
+/// An event type without bounds, so that acceptance is JSON plus types plus required plus no known key twice.
+private let plainType = EventSchema(
+    name: "plain", topic: "plain",
+    fields: [
+        FieldSchema(name: "ts", path: ["ts"], type: .timestamp, isRequired: true),
+        FieldSchema(
+            name: "account", path: ["buyer", "id"], type: .string, isRequired: true, entity: "account",
+            maximumLength: 65_536),
+        FieldSchema(name: "ratio", path: ["buyer", "ratio"], type: .double),
+        FieldSchema(name: "count", path: ["count"], type: .int),
+        FieldSchema(name: "first", path: ["first"], type: .bool),
+        FieldSchema(name: "tags", path: ["tags"], type: .stringList, maximumLength: 65_536),
+    ], timeField: 0, idField: nil, subjectField: 1)
+
+extension ReferenceJSON {
+    /// What decoding must give, in the form of `describe`, or nil for a dead letter.
+    static func expected(_ bytes: [UInt8]) -> String? {
+        guard case .object(let members) = read(bytes) else { return nil }
+        var parts: [String] = []
+        func member(_ name: String, of members: [(key: String, value: Value)]) -> Value?? {
+            let all = members.filter { $0.key == name }
+            if all.count > 1 { return nil }
+            if let value = all.first?.value {
+                if case .word("null") = value { return .some(nil) }
+                return .some(value)
+            }
+            return .some(nil)
+        }
+        guard let ts = member("ts", of: members), case .number(let time) = ts, let time = integer(time),
+            (946_684_800_000...4_102_444_800_000).contains(time)
+        else { return nil }
+        parts.append("ts=\(time)")
+        guard let buyer = member("buyer", of: members), case .object(let inner) = buyer,
+            let id = member("id", of: inner),
+            case .string(let account) = id
+        else { return nil }
+        parts.append("account='\(account)'")
+        guard let ratio = member("ratio", of: inner) else { return nil }
+        if let ratio {
+            guard case .number(let text) = ratio, let value = Double(text), value.isFinite else { return nil }
+            parts.append("ratio=\(value)")
+        }
+        guard let count = member("count", of: members) else { return nil }
+        if let count {
+            guard case .number(let text) = count, let value = integer(text) else { return nil }
+            parts.append("count=\(value)")
+        }
+        guard let first = member("first", of: members) else { return nil }
+        if let first {
+            guard case .word(let word) = first else { return nil }
+            parts.append("first=\(word)")
+        }
+        guard let tags = member("tags", of: members) else { return nil }
+        if let tags {
+            guard case .array(let elements) = tags else { return nil }
+            var texts: [String] = []
+            for element in elements {
+                guard case .string(let text) = element else { return nil }
+                texts.append(text)
+            }
+            parts.append("tags=[\(texts.joined(separator: " "))]")
+        }
+        return parts.joined(separator: " ")
+    }
+
+    /// The value of a JSON number if it is an integer of 64 bits, by decimal arithmetic on its digits.
+    static func integer(_ text: String) -> Int64? {
+        let isNegative = text.hasPrefix("-")
+        let parts = text.lowercased().drop { $0 == "-" }.split(separator: "e", omittingEmptySubsequences: false)
+        let exponent = parts.count > 1 ? Int(parts[1]) ?? 1_000_000 : 0
+        let halves = parts[0].split(separator: ".", omittingEmptySubsequences: false)
+        let fraction = halves.count > 1 ? String(halves[1]) : ""
+        var digits = String(halves[0]) + fraction
+        var power = exponent - fraction.count
+        while digits.hasSuffix("0"), digits.count > 1 {
+            digits.removeLast()
+            power += 1
+        }
+        if digits.allSatisfy({ $0 == "0" }) { return 0 }
+        guard power >= 0, power <= 19 else { return nil }
+        return Int64((isNegative ? "-" : "") + digits + String(repeating: "0", count: power))
+    }
+}
+
+@Suite struct EventsFuzzTests {
+    static let seeds = [
+        #"{"ts":1760000000000,"buyer":{"id":"a1","ratio":0.125},"count":12,"first":true,"tags":["x","y\n"]}"#,
+        #"{ "count" : -1e2 , "tags":[] , "buyer":{"ratio":1e-7,"x":{"id":[1,{"a":null}]},"id":"ä€😀\u00e4\ud83d\ude00"},"ts":1.76e12 }"#,
+        #"{"a":{"b":[[],{},[{}]],"c":"\\\"\/"},"ts":1760000000000,"first":null,"buyer":{"id":""},"count":null,"\u0074ags":["\u0041"]}"#,
+        #"{"tags":["a","b"],"buyer":{"id":"1234567890123456789012345678901234567890"},"ts":1760000000000,"n":[0,-0,0.0,1E+5,true,false]}"#,
+    ]
+
+    /// One to three small changes: a byte replaced, removed or put in, a piece copied, the end cut off.
+    static func mutate(_ seed: [UInt8], _ random: inout SeededGenerator) -> [UInt8] {
+        var bytes = seed
+        let telling =
+            Array("{}[]\",:\\u0123456789eE+-.tfn \n\u{0}\u{1F}".utf8) + [0x80, 0xC3, 0xA4, 0xE2, 0xED, 0xF0, 0xFF]
+        for _ in 0..<Int.random(in: 1...3, using: &random) where !bytes.isEmpty {
+            let at = Int.random(in: 0..<bytes.count, using: &random)
+            switch Int.random(in: 0..<8, using: &random) {
+            case 0: bytes[at] = UInt8.random(in: 0...255, using: &random)
+            case 1, 2: bytes[at] = telling.randomElement(using: &random) ?? 0
+            case 3: bytes.remove(at: at)
+            case 4, 5: bytes.insert(telling.randomElement(using: &random) ?? 0, at: at)
+            case 6:
+                let end = min(bytes.count, at + Int.random(in: 1...20, using: &random))
+                bytes.insert(contentsOf: Array(bytes[at..<end]), at: Int.random(in: 0...bytes.count, using: &random))
+            default: if Int.random(in: 0..<4, using: &random) == 0 { bytes.removeSubrange(at...) }
+            }
+        }
+        return bytes
+    }
+
+    @Test func `changed records are accepted exactly when a plain strict reader accepts them`() throws {
+        var bench = Bench(try plan([plainType]))
+        var random = SeededGenerator(seed: 20_260_105)
+        var accepted = 0
+        let cases = getenv("WEIR_FUZZ").flatMap { Int(String(cString: $0)) } ?? 40_000
+        for round in 0..<cases {
+            let bytes = EventsFuzzTests.mutate(
+                Array(EventsFuzzTests.seeds[round % EventsFuzzTests.seeds.count].utf8), &random)
+            let expected = ReferenceJSON.expected(bytes)
+            let outcome = bench.outcome(bytes)
+            let isAccepted = outcome.hasPrefix("ts=")
+            if isAccepted != (expected != nil) || (expected ?? outcome) != outcome {
+                Issue.record(
+                    "\(String(decoding: bytes, as: UTF8.self)): \(outcome), the plain reader: \(expected ?? "refused")")
+                return
+            }
+            if isAccepted { accepted += 1 }
+            if round % 1_000 == 0 { bench.batch.removeAll() }
+        }
+        #expect(accepted > cases / 20)
+    }
+
+    @Test func `a record cut short anywhere is refused and nothing behind it is read`() throws {
+        let page = Int(sysconf(Int32(_SC_PAGESIZE)))
+        let memory = try #require(mmap(nil, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0))
+        defer { munmap(memory, 2 * page) }
+        try #require(mprotect(memory + page, page, PROT_NONE) == 0)
+        var bench = Bench(try plan([plainType]))
+        for seed in EventsFuzzTests.seeds {
+            let bytes = Array(seed.utf8)
+            for length in 0...bytes.count {
+                // The record ends where readable memory ends.
+                let start = memory + page - length
+                start.copyMemory(from: bytes, byteCount: length)
+                let value = UnsafeRawBufferPointer(start: start, count: length)
+                let result = bench.decoder.decode(topic: 0, partition: 0, offset: 0, value: value, into: &bench.batch)
+                if length == bytes.count {
+                    #expect(result == .event)
+                } else if case .rejected(let letter) = result {
+                    // A cut inside a character is not UTF-8; every other cut is an early end.
+                    let isText = String(validating: bytes[..<length], as: UTF8.self) != nil
+                    #expect(letter.code == (isText ? .truncatedJSON : .invalidUTF8), "\(seed.prefix(length))")
+                    #expect(Int(letter.byteOffset) <= length)
+                } else {
+                    Issue.record("accepted a record cut at \(length): \(seed)")
+                }
+            }
+        }
+    }
+
+    @Test func `doubles are those of the standard library, bit for bit`() throws {
+        let type = EventSchema(
+            name: "n", topic: "n",
+            fields: [
+                FieldSchema(name: "ts", path: ["ts"], type: .timestamp),
+                FieldSchema(name: "a", path: ["a"], type: .string, entity: "a"),
+                FieldSchema(name: "d", path: ["d"], type: .double),
+            ], timeField: 0, idField: nil, subjectField: 1)
+        var bench = Bench(try plan([type]))
+        var random = SeededGenerator(seed: 99)
+        var texts = [
+            "0", "-0", "0.0", "-0.0", "1", "9007199254740992", "9007199254740993", "9007199254740994.5", "0.1", "0.3",
+            "1e22", "1e23",
+            "1e-22", "1e-23", "4.9e-324", "2.4703282292062327e-324", "2.4703282292062328e-324",
+            "1.7976931348623157e308",
+            "2.2250738585072011e-308", "1e-400", "123456789012345678901234567890", "0.000000000000000000000000000001",
+            "12345678901234567890.12345678901234567890", "8.41", "99999999999999999999",
+            "0.0000000000000000000000000000000e5",
+        ]
+        for _ in 0..<20_000 {
+            switch Int.random(in: 0..<4, using: &random) {
+            case 0:
+                let value = Double(bitPattern: random.next())
+                if value.isFinite { texts.append("\(value)") }
+            case 1: texts.append("\(Int64(bitPattern: random.next()))")
+            case 2: texts.append("\(Double(Int.random(in: -1_000_000...1_000_000, using: &random)) / 1000)")
+            default:
+                let digits = (0..<Int.random(in: 1...30, using: &random)).map { _ in
+                    "\(Int.random(in: 0...9, using: &random))"
+                }.joined()
+                let fraction = (0..<Int.random(in: 1...30, using: &random)).map { _ in
+                    "\(Int.random(in: 0...9, using: &random))"
+                }.joined()
+                texts.append("1\(digits).\(fraction)e\(Int.random(in: -330...270, using: &random))")
+            }
+        }
+        for text in texts {
+            let outcome = bench.decode(#"{"ts":1760000000000,"a":"","d":\#(text)}"#)
+            let expected = try #require(Double(text), "\(text)")
+            if expected.isInfinite { continue }
+            #expect(outcome == .event, "\(text)")
+            guard outcome == .event else { return }
+            let value = bench.batch.event(bench.batch.count - 1).fields[2].double
+            if value.bitPattern != expected.bitPattern {
+                Issue.record("\(text) gave \(value) instead of \(expected)")
+                return
+            }
+            bench.batch.removeAll()
+        }
+    }
+
+    @Test func `integers are exact up to the last one that fits`() throws {
+        var random = SeededGenerator(seed: 5)
+        var bench = Bench(try plan([plainType]))
+        var texts = [
+            "9223372036854775807", "9223372036854775808", "-9223372036854775808", "-9223372036854775809",
+            "18446744073709551615",
+            "922337203685477580.7e1", "92233720368547758070e-1", "10000000000000000000e-1", "0.5", "5e-1", "50e-1",
+            "1e18", "1e19", "-0",
+            "0e99", "1e-1", "123e-2", "12300e-2", "0.00000000000000000001e20", "1.00000000000000000000000000", "1e64",
+            "1e-64",
+        ]
+        for _ in 0..<5_000 {
+            let value = Int64(bitPattern: random.next()) >> Int64.random(in: 0..<64, using: &random)
+            texts.append("\(value)")
+            texts.append("\(value)\(Bool.random(using: &random) ? ".0" : "")e\(Int.random(in: -3...3, using: &random))")
+        }
+        for text in texts {
+            let outcome = bench.outcome(#"{"ts":1760000000000,"buyer":{"id":""},"count":\#(text)}"#)
+            let expected = ReferenceJSON.integer(text).map { "ts=1760000000000 account='' count=\($0)" }
+            #expect((outcome.hasPrefix("ts=") ? outcome : nil) == expected, "\(text): \(outcome)")
+            bench.batch.removeAll()
+        }
+    }
+
+    @Test func `times of RFC 3339 agree with counting the days one by one`() throws {
+        var bench = Bench(try plan())
+        var day: Int64 = 0
+        for year in 1970...2100 {
+            for month in 1...12 {
+                let isLeap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
+                let length = [31, isLeap ? 29 : 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31][month - 1]
+                func created(_ d: Int, _ time: String) -> String {
+                    func two(_ n: Int) -> String { n < 10 ? "0\(n)" : "\(n)" }
+                    let outcome = bench.outcome(
+                        #"{"ts":1760000000000,"buyer":{"id":"a","created":"\#(year)-\#(two(month))-\#(two(d))\#(time)"}}"#
+                    )
+                    bench.batch.removeAll()
+                    return outcome.hasPrefix("ts=") ? String(outcome.drop { $0 != " " }.dropFirst(21)) : outcome
+                }
+                #expect(created(1, "T00:00:00Z") == "\(day * 86_400_000)")
+                day += Int64(length)
+                #expect(created(length, " 23:59:59.9999") == "\(day * 86_400_000 - 1)")
+                #expect(created(length + 1, "T00:00:00Z").hasPrefix("invalid_timestamp"))
+            }
+        }
+    }
+
+    @Test(
+        arguments: [
+            ("2026-01-05T08:00:00Z", 1_767_600_000_000), ("2026-01-05 08:00:00", 1_767_600_000_000),
+            ("2026-01-05t08:00:00z", 1_767_600_000_000),
+            ("2026-01-05T09:00:00+01:00", 1_767_600_000_000), ("2026-01-05T07:30:00-00:30", 1_767_600_000_000),
+            ("2026-01-05T08:00:00.5Z", 1_767_600_000_500), ("2026-01-05T08:00:00.123456789Z", 1_767_600_000_123),
+            ("2026-01-05T07:59:60Z", 1_767_600_000_000), ("2026-01-05T08:00:00.Z", nil),
+            ("2026-01-05T08:00:00+0100", nil),
+            ("2026-01-05T08:00:00+24:00", nil), ("2026-01-05", nil), ("2026-01-05T08:00Z", nil),
+            ("2026-13-05T08:00:00Z", nil),
+            ("2026-00-05T08:00:00Z", nil), ("2026-01-05T24:00:00Z", nil), ("2026-01-05T08:60:00Z", nil),
+            ("2026-01-05T08:00:61Z", nil),
+            ("2026-01-05T08:00:00ZZ", nil), ("2026-01-05T08:00:00+01:00x", nil), ("2026/01/05T08:00:00Z", nil),
+            ("x026-01-05T08:00:00Z", nil),
+            ("2026-1-05T08:00:00Z", nil), ("-026-01-05T08:00:00Z", nil), ("2026-01-05T08:00:00 Z", nil), ("", nil),
+        ] as [(String, Int64?)])
+    func `a time of RFC 3339 is read or refused`(_ text: String, _ expected: Int64?) {
+        let padded = Array(text.utf8) + [UInt8](repeating: 0, count: 32)
+        #expect(
+            padded.withUnsafeBufferPointer {
+                $0.baseAddress.flatMap { milliseconds(rfc3339: $0, count: text.utf8.count) }
+            } == expected)
+    }
+}

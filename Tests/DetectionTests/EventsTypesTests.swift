@@ -1,0 +1,271 @@
+import RuleLanguage
+import Testing
+
+@testable import Detection
+
+private func type(
+    _ name: String, topic: String = "mixed", when path: [String]? = ["type"], is value: String? = nil,
+    extra: [FieldSchema] = [],
+    format: InputFormat = .json
+) -> EventSchema {
+    EventSchema(
+        name: name, topic: topic, format: format, discriminator: path.map { ($0, value ?? name) },
+        fields: [
+            FieldSchema(name: "ts", path: ["ts"], type: .timestamp, isRequired: true),
+            FieldSchema(name: "account", path: ["account"], type: .string, isRequired: true, entity: "account"),
+        ] + extra, timeField: 0, idField: nil, subjectField: 1)
+}
+
+@Suite struct EventsTypesTests {
+    let mixed = [
+        type("click", extra: [FieldSchema(name: "item", path: ["item"], type: .string)]),
+        type(
+            "order",
+            extra: [
+                FieldSchema(name: "item", path: ["item"], type: .int),
+                FieldSchema(name: "kind", path: ["type"], type: .string),
+            ]),
+        type("login", topic: "logins", when: nil),
+    ]
+
+    @Test func `the discriminator tells the type wherever it stands and whatever came before`() throws {
+        let plan = try plan(mixed)
+        let records = [
+            (#"{"type":"click","ts":1760000000000,"account":"a","item":"x"}"#, "ts=1760000000000 account='a' item='x'"),
+            (
+                #"{"ts":1760000000000,"account":"a","item":7,"type":"order"}"#,
+                "ts=1760000000000 account='a' item=7 kind='order'"
+            ),
+            (
+                #"{"ts":1760000000000,"account":"a","item":"x","type":"\u0063lick"}"#,
+                "ts=1760000000000 account='a' item='x'"
+            ),
+            (#"{"ts":1760000000000,"account":"a","item":"x","type":"order"}"#, "wrong_type item @41"),
+            (#"{"ts":1760000000000,"account":"a","item":7,"type":"click"}"#, "wrong_type item @41"),
+            (#"{"ts":1760000000000,"account":"a","item":7,"type":"refund"}"#, "unknown_event_type type @51"),
+            (#"{"ts":1760000000000,"account":"a","item":7}"#, "unknown_event_type type @0"),
+            (#"{"ts":1760000000000,"account":"a","type":null}"#, "unknown_event_type type @0"),
+            (#"{"ts":1760000000000,"account":"a","type":["order"]}"#, "unknown_event_type type @0"),
+            (#"{"type":"order","type":"order","ts":1760000000000,"account":"a"}"#, "duplicate_field type @23"),
+            (#"{"type":"order","account":"a"}"#, "missing_field ts @0"),
+            (#"{"type":"order","ts":1760000000000,"account":"a" "#, "truncated_json - @49"),
+        ]
+        var bench = Bench(plan)
+        var random = SeededGenerator(seed: 3)
+        for _ in 0..<500 {
+            let (record, expected) = records[Int.random(in: 0..<records.count, using: &random)]
+            #expect(bench.outcome(record) == expected)
+        }
+        // A file of all topics: the topic is the type's; the one type without a discriminator takes the rest.
+        #expect(bench.outcome(records[1].0, topic: nil) == records[1].1)
+        #expect(bench.batch.event(bench.batch.count - 1).topic == 0)
+        #expect(bench.outcome(#"{"ts":1760000000000,"account":"b"}"#, topic: nil) == "ts=1760000000000 account='b'")
+        #expect(bench.batch.event(bench.batch.count - 1).topic == 1)
+        #expect(bench.batch.event(bench.batch.count - 1).type == 2)
+        #expect(
+            bench.outcome(#"{"ts":1760000000000,"account":"b","type":"click"}"#, topic: 1)
+                == "ts=1760000000000 account='b'")
+        #expect(bench.batch.event(bench.batch.count - 1).type == 2)
+    }
+
+    @Test func `discriminators may differ in path and be numbers, in objects below`() throws {
+        let plan = try plan([
+            type("a", when: ["meta", "v"], is: "2"), type("b", when: ["kind"], is: "b"),
+            type("c", when: ["kind"], is: "true"),
+        ])
+        var bench = Bench(plan)
+        func typeOf(_ keys: String) -> String {
+            bench.decode(#"{"ts":1760000000000,"account":"a",\#(keys)}"#) == .event
+                ? plan.schemas[Int(bench.batch.event(bench.batch.count - 1).type)].name : "none"
+        }
+        #expect(typeOf(#""meta":{"v":2}"#) == "a")
+        #expect(typeOf(#""meta":{"v":"2"},"kind":"b""#) == "a")
+        #expect(typeOf(#""meta":{"v":3},"kind":"b""#) == "b")
+        #expect(typeOf(#""kind":true"#) == "c")
+        #expect(typeOf(#""kind":"x""#) == "none")
+    }
+
+    @Test func `two types that nothing tells apart are not guessed at`() throws {
+        var bench = Bench(try plan([type("a", topic: "x", when: nil), type("b", topic: "y", when: nil)]))
+        let record = #"{"ts":1760000000000,"account":"a"}"#
+        #expect(bench.decode(record, topic: 1) == .event)
+        #expect(bench.outcome(record, topic: nil) == "unknown_event_type - @0")
+    }
+
+    @Test func `fields may share a path`() throws {
+        let fields = [
+            FieldSchema(name: "raw", path: ["item"], type: .string),
+            FieldSchema(name: "again", path: ["item"], type: .string),
+            FieldSchema(name: "inner", path: ["item", "id"], type: .string),
+        ]
+        var bench = Bench(try plan([type("a", when: nil, extra: fields)]))
+        #expect(
+            bench.outcome(#"{"item":"\u0041\u0042","ts":1760000000000,"account":"a"}"#)
+                == "ts=1760000000000 account='a' raw='AB' again='AB'")
+        #expect(
+            bench.outcome(#"{"item":{"id":"z"},"ts":1760000000000,"account":"a"}"#)
+                == "ts=1760000000000 account='a' inner='z'")
+    }
+
+    @Test func `identifiers are replaced before anything sees them`() throws {
+        let reversed: Pseudonymiser = { identifier, hex in
+            for i in 0..<64 { hex[i] = i < identifier.count ? identifier[identifier.count - 1 - i] : UInt8(ascii: "0") }
+        }
+        let fields = [
+            FieldSchema(name: "card", path: ["card"], type: .string, isPseudonymised: true, maximumLength: 8),
+            FieldSchema(name: "cards", path: ["cards"], type: .stringList, isPseudonymised: true),
+        ]
+        var bench = Bench(try plan([type("a", when: nil, extra: fields)], pseudonymise: reversed))
+        let zeros = String(repeating: "0", count: 61)
+        #expect(
+            bench.outcome(#"{"ts":1760000000000,"account":"a","card":"1\u00323","cards":["456","78\u0039"]}"#)
+                == "ts=1760000000000 account='a' card='321\(zeros)' cards=[654\(zeros) 987\(zeros)]")
+        #expect(bench.outcome(#"{"ts":1760000000000,"account":"a","card":"123456789"}"#) == "text_too_long card @41")
+    }
+
+    @Test func `the buffers of a warm decoder grow no more`() throws {
+        var bench = Bench(try plan(mixed))
+        let records = [
+            Array(#"{"ts":1760000000000,"account":"a\n","item":7,"type":"order","x":[1.25e-200,{"y":"\u00e4"}]}"#.utf8),
+            Array(#"{"type":"click","ts":1760000000000,"account":"a","item":"x"}"#.utf8),
+            Array(#"{"type":"click","ts":1760000000000,"account":"a","item":5}"#.utf8),
+        ]
+        for _ in 0..<100 { for record in records { _ = bench.decode(record) } }
+        bench.batch.removeAll()
+        let buffers = bench.batch.memoryBytes
+        for _ in 0..<1_000 {
+            for _ in 0..<30 { for record in records { _ = bench.decode(record) } }
+            bench.batch.removeAll()
+        }
+        #expect(bench.batch.memoryBytes == buffers)
+    }
+}
+
+@Suite struct EventsCSVTests {
+    let schema = EventSchema(
+        name: "line", topic: "lines", format: .csv,
+        fields: [
+            FieldSchema(name: "invoice", path: ["InvoiceNo"], type: .string, isRequired: true, entity: "invoice"),
+            FieldSchema(name: "description", path: ["Description"], type: .string),
+            FieldSchema(name: "quantity", path: ["Quantity"], type: .int),
+            FieldSchema(name: "time", path: ["InvoiceDate"], type: .timestamp, isRequired: true, timeFormat: .rfc3339),
+            FieldSchema(name: "price", path: ["UnitPrice"], type: .double),
+            FieldSchema(name: "paid", path: ["Paid"], type: .money, moneyScale: 2),
+            FieldSchema(name: "gift", path: ["Gift"], type: .bool),
+            FieldSchema(name: "tags", path: ["Tags"], type: .stringList),
+        ], timeField: 3, idField: nil, subjectField: 0)
+
+    static let header = "InvoiceNo,Ignored,Description,Quantity,InvoiceDate,UnitPrice,Paid,Gift,Tags"
+    static let good = "time=1291192200000"
+
+    @Test(arguments: [
+        (
+            "5,x,WHITE,6,2010-12-01T08:30:00Z,2.55,1.5,1,a;b",
+            "invoice='5' description='WHITE' quantity=6 \(good) price=2.55 paid=150 gift=true tags=[a b]"
+        ),
+        ("5,,,,2010-12-01 08:30:00,,,,", "invoice='5' \(good)"),
+        ("5,,,,2010-12-01 08:30:00", "invoice='5' \(good)"),
+        (
+            "5,,\"a \"\"b\"\", c\n\",-007,2010-12-01 08:30:00,1e-2,,false,",
+            "invoice='5' description='a \"b\", c\n' quantity=-7 \(good) price=0.01 gift=false"
+        ),
+        (
+            "\"5\",,\"\",\"6\",\"2010-12-01 08:30:00\",\"2.5\",\"3\",\"true\",\"x\"",
+            "invoice='5' quantity=6 \(good) price=2.5 paid=300 gift=true tags=[x]"
+        ),
+        (
+            "5,,ä \"quoted\" b,6,2010-12-01 08:30:00,,,,,,more",
+            "invoice='5' description='ä \"quoted\" b' quantity=6 \(good)"
+        ),
+        ("", "missing_field InvoiceNo @0"),
+        (",,,,2010-12-01 08:30:00", "missing_field InvoiceNo @0"),
+        ("5,,,,", "missing_field InvoiceDate @5"),
+        ("5,,,x,2010-12-01 08:30:00", "wrong_type Quantity @4"),
+        ("5,,,6 ,2010-12-01 08:30:00", "wrong_type Quantity @4"),
+        ("5,,,1.5,2010-12-01 08:30:00", "wrong_type Quantity @4"),
+        ("5,,,99999999999999999999,2010-12-01 08:30:00", "number_out_of_range Quantity @4"),
+        ("5,,,6,12/1/2010 8:26", "invalid_timestamp InvoiceDate @6"),
+        ("5,,,6,1999-12-01 08:30:00", "timestamp_out_of_range InvoiceDate @6"),
+        ("5,,,,2010-12-01 08:30:00,,1.005", "too_many_decimals Paid @26"),
+        ("5,,,,2010-12-01 08:30:00,,,yes", "wrong_type Gift @27"),
+        ("5,,\"open,6,2010-12-01 08:30:00", "invalid_csv - @3"),
+        ("5,,\"x\"y,6,2010-12-01 08:30:00", "invalid_csv - @6"),
+        ("5,,a\u{0}b,6,2010-12-01 08:30:00", "control_character - @4"),
+        ("5,,\"a\u{0}b\",6,2010-12-01 08:30:00", "control_character - @5"),
+    ])
+    func `a line gives its values or its mistake`(_ line: String, _ expected: String) throws {
+        let plan = try plan([schema])
+        var decoder = try csvDecoder(EventsCSVTests.header, types: [0], plan)
+        var batch = EventBatch()
+        let result = Array(line.utf8).withUnsafeBytes {
+            decoder.decode(partition: 0, offset: 1, value: $0, into: &batch)
+        }
+        switch result {
+        case .event: #expect(describe(batch.event(0), plan) == expected)
+        case .rejected(let letter):
+            #expect("\(letter.code.name) \(plan.path(of: letter) ?? "-") @\(letter.byteOffset)" == expected)
+        case .full: Issue.record("full")
+        }
+    }
+
+    @Test(arguments: [
+        (
+            "InvoiceNo,Description",
+            "the header has no column `InvoiceDate`, which the required field `time` of event type line needs; its columns are InvoiceNo, Description"
+        ),
+        ("InvoiceNo,InvoiceDate,InvoiceNo", "the header names the column `InvoiceNo` twice"),
+        ("InvoiceNo,\"InvoiceDate", "the header line is not valid CSV in UTF-8"),
+        ("\u{FEFF}InvoiceNo,\"InvoiceDate\"\r\n", "fine"),
+    ])
+    func `a header fits or says what is missing`(_ header: String, _ expected: String) throws {
+        let plan = try plan([schema])
+        let message: String = Array(header.utf8).withUnsafeBytes { bytes in
+            do {
+                _ = try CSVDecoder(header: bytes, types: [0], plan: plan)
+                return "fine"
+            } catch { return "\(error)" }
+        }
+        #expect(message == expected)
+    }
+
+    @Test func `records are split at line ends outside quotes, however the file is cut`() {
+        let file = Array("a,b\r\n1,\"x\r\ny\"\"\n\"\n\n2,q\"uo\n3,\"open\n4,5".utf8)
+        let expected = ["a,b", "1,\"x\r\ny\"\"\n\"", "", "2,q\"uo", "3,\"open", "4,5"]
+        for piece in 1...file.count {
+            var records: [String] = []
+            var buffer: [UInt8] = []
+            var rest = file[...]
+            reading: while true {
+                let split = buffer.withUnsafeBytes { CSVDecoder.nextRecord(in: $0, isFinal: rest.isEmpty) }
+                switch split {
+                case .record(let length, let terminator):
+                    records.append(String(decoding: buffer[..<length], as: UTF8.self))
+                    buffer.removeFirst(length + terminator)
+                case .needMore:
+                    if rest.isEmpty { break reading }
+                    buffer += rest.prefix(piece)
+                    rest = rest.dropFirst(piece)
+                }
+            }
+            #expect(records == expected, "\(piece)")
+        }
+    }
+
+    @Test func `several types in one file are told apart by a column`() throws {
+        func csv(_ name: String) -> EventSchema {
+            var schema = type(
+                name, topic: "f", extra: [FieldSchema(name: name, path: ["v"], type: .string)], format: .csv)
+            schema.fields[0].timeFormat = .seconds
+            return schema
+        }
+        let plan = try plan([csv("a"), csv("b")])
+        var decoder = try csvDecoder("ts,account,type,v", types: [0, 1], plan)
+        var batch = EventBatch()
+        for line in ["1760000000,x,b,1", "1760000000,x,a,2", "1760000000,x,c,2"] {
+            _ = Array(line.utf8).withUnsafeBytes { decoder.decode(partition: 0, offset: 1, value: $0, into: &batch) }
+        }
+        #expect(batch.count == 2)
+        #expect(describe(batch.event(0), plan) == "ts=1760000000000 account='x' b='1'")
+        #expect(describe(batch.event(1), plan) == "ts=1760000000000 account='x' a='2'")
+    }
+}
