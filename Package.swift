@@ -59,7 +59,9 @@ let package = Package(
         .testTarget(name: "RuleLanguageTests", dependencies: ["RuleLanguage"], swiftSettings: base),
         .testTarget(name: "ModelsTests", dependencies: ["Models"], swiftSettings: base),
         .testTarget(name: "DetectionTests", dependencies: ["Detection", "RuleLanguage", "Models"], swiftSettings: base),
-        .testTarget(name: "PipelineTests", dependencies: ["Pipeline", "Detection", "RuleLanguage", "KafkaClient"], swiftSettings: base),
+        .testTarget(
+            name: "PipelineTests", dependencies: ["Pipeline", "Detection", "RuleLanguage", "KafkaClient"],
+            exclude: ["Fixtures"], swiftSettings: base),
         .testTarget(name: "WeirTests", dependencies: ["weir", "Pipeline"], swiftSettings: base),
         .testTarget(name: "Tidy", swiftSettings: base),
     ],
