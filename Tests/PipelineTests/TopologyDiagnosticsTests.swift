@@ -97,6 +97,69 @@ struct GoldenDiagnostic: Sendable, CustomTestStringConvertible {
         #expect(first("a: &a [1, 1]\nb: [*a, *a]\n") == "anchors (&name) are not allowed")
     }
 
+    @Test func `a model's features are checked against the compiled ones, each at its place`() throws {
+        let topology = try TopologyText.load(
+            """
+            topology: shop
+            events:
+              order: { topic: o, time: ts, subject: a, fields: { ts: timestamp, a: { type: string, entity: account }, n: int } }
+              visit: { topic: v, time: ts, subject: a, fields: { ts: timestamp, a: { type: string, entity: account } } }
+            models:
+              anomaly:
+                features: [n, order_count, ordr_count, last_item, item_count]
+                events: [order, visit]
+            """)
+        let problems = topology.featureDiagnostics(declared: [
+            .init(name: "order_count", type: .int, readingEvents: [0, 1]),
+            .init(name: "last_item", type: .string, readingEvents: [0, 1]),
+            .init(name: "item_count", type: .int, readingEvents: [0]),
+        ])
+        #expect(
+            problems.map { "\($0.line):\($0.column) \($0.message)" } == [
+                "7:16 'n' is neither a declared feature nor a numeric field of event 'visit'",
+                "7:32 'ordr_count' is neither a declared feature nor a numeric field of event 'order'",
+                "7:44 the model needs numbers, but feature 'last_item' is a string",
+                "7:55 feature 'item_count' cannot be read in event 'visit', which has no field for its key",
+            ])
+        #expect(problems[1].suggestion == "did you mean 'order_count'?")
+    }
+
+    @Test func `rule files that are unreadable, too large or no text are named`() throws {
+        let folder = try #require(TemporaryFolder())
+        defer { folder.remove() }
+        folder.write(TopologyTests.small, "topology.yaml")
+        folder.makeFolder("rules")
+        folder.write("// fine\n", "rules/b.weir")
+        folder.write("// first\n", "rules/a.weir")
+        folder.write("not a rule", "rules/.hidden.weir")
+        folder.write("not a rule", "rules/a.weir~")
+        let topology = try TopologyDescription.load(folder: folder.path)
+        #expect(topology.rules.map(\.path) == ["\(folder.path)/rules/a.weir", "\(folder.path)/rules/b.weir"])
+        #expect(topology.rules.map(\.text) == ["// first\n", "// fine\n"])
+
+        folder.makeFolder("rules/c.weir")
+        folder.write("\u{0}", "rules/d.weir", bytes: [0xFF])
+        folder.write(String(repeating: " ", count: TopologyDescription.maximumFileBytes + 1), "rules/e.weir")
+        do {
+            _ = try TopologyDescription.load(folder: folder.path)
+            Issue.record("loaded")
+        } catch {
+            #expect(
+                error.diagnostics.map(\.message) == [
+                    "the rule file '\(folder.path)/rules/c.weir' cannot be read: it is not a regular file",
+                    "the rule file '\(folder.path)/rules/d.weir' is not valid UTF-8",
+                    "the rule file '\(folder.path)/rules/e.weir' cannot be read: it is too large",
+                ])
+        }
+        folder.write(String(repeating: "#", count: TopologyDescription.maximumFileBytes + 1), "topology.yaml")
+        do {
+            _ = try TopologyDescription.load(folder: folder.path)
+            Issue.record("loaded")
+        } catch {
+            #expect(error.diagnostics.map(\.message) == ["the file is larger than 1048576 bytes"])
+        }
+    }
+
     @Test func `a model's unknown feature can be blamed at its place later`() throws {
         let topology = try TopologyText.load(
             """

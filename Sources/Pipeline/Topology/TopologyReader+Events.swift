@@ -7,9 +7,6 @@ private let reservedWords: Set<String> = [
     "null", "package", "return", "true", "var", "void", "while",
 ]
 
-/// Names of the values that detectors and models give to every event.
-private let signalNames: Set<String> = ["ring.score", "ring.size", "anomaly.score"]
-
 /// Other systems' names of the types, each with ours.
 private let foreignTypes: [String: String] = [
     "integer": "int", "long": "int", "int32": "int", "int64": "int", "number": "double", "float": "double",
@@ -69,6 +66,14 @@ extension TopologyReader {
         let declared =
             keys["fields"].map { readFields($0, what: what, format: input, limits: limits, hasKeyFile: hasKeyFile) }
             ?? []
+        if let path = discriminator?.path, let node = keys["when"] {
+            for field in declared.map(\.schema) where field.path != path && overlap(field.path, path) {
+                note(
+                    node.mark,
+                    "'when' and field '\(field.name)' of \(what) need '\((field.path.count < path.count ? field.path : path).joined(separator: "."))' to be a value and an object at once",
+                    "name the path of a scalar, such as 'meta.type'")
+            }
+        }
         guard keys["topic"] != nil, !declared.isEmpty, let timeNode = keys["time"], let subjectNode = keys["subject"]
         else {
             return nil
@@ -264,7 +269,7 @@ extension TopologyReader {
     }
 
     /// One path that is the start of the other: the value there would have to be a scalar and an object at once.
-    private func overlap(_ a: [String], _ b: [String]) -> Bool {
+    func overlap(_ a: [String], _ b: [String]) -> Bool {
         a.count <= b.count ? b.starts(with: a) : a.starts(with: b)
     }
 
@@ -281,7 +286,7 @@ extension TopologyReader {
             note(
                 entry.mark, "a field cannot be called '\(word)', a word of the expression language",
                 "choose another name and add 'path: \(name)'")
-        } else if signalNames.contains(name) {
+        } else if TopologyDescription.signals.contains(where: { $0.name == name }) {
             note(entry.mark, "'\(name)' is the name of a signal", "choose another name and add 'path: \(name)'")
         }
         let owner = "field '\(name)'"
