@@ -63,7 +63,7 @@ let package = Package(
             name: "DetectionTests", dependencies: ["Detection", "RuleLanguage", "Models"], swiftSettings: base),
         .testTarget(
             name: "PipelineTests", dependencies: ["Pipeline", "Detection", "RuleLanguage", "KafkaClient"],
-            swiftSettings: base),
+            exclude: ["Fixtures"], swiftSettings: base),
         .testTarget(name: "WeirTests", dependencies: ["weir", "Pipeline"], swiftSettings: base),
         .testTarget(name: "Tidy", swiftSettings: base),
     ],

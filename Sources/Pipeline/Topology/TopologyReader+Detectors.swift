@@ -24,7 +24,7 @@ extension TopologyReader {
                 ("actor", "add 'actor: ENTITY', who acts, such as account"),
                 ("target", "add 'target: ENTITY', what is acted upon, such as item"),
                 ("window", "add 'window: 6h', within which the same actions count as together"),
-            ] where keys[key] == nil {
+            ] where keys[key] == nil && !misspelt.contains(key) {
                 note(item.mark, "a lockstep detector has no '\(key)'", suggestion)
             }
             let name = keys["name"].flatMap { text($0, "name") } ?? ""
@@ -72,7 +72,7 @@ extension TopologyReader {
         for (key, suggestion) in [
             ("features", "add 'features: [NAME, …]', declared features or numeric fields"),
             ("events", "add 'events: [EVENT, …]', the events that are scored"),
-        ] where keys[key] == nil {
+        ] where keys[key] == nil && !misspelt.contains(key) {
             note(item.mark, "'anomaly' has no '\(key)'", suggestion)
         }
         let indices = keys["events"].map { readEventNames($0, events, example: "events: [order]") } ?? []

@@ -7,9 +7,6 @@ private let reservedWords: Set<String> = [
     "null", "package", "return", "true", "var", "void", "while",
 ]
 
-/// Names of the values that detectors and models give to every event.
-private let signalNames: Set<String> = ["ring.score", "ring.size", "anomaly.score"]
-
 /// Other systems' names of the types, each with ours.
 private let foreignTypes: [String: String] = [
     "integer": "int", "long": "int", "int32": "int", "int64": "int", "number": "double", "float": "double",
@@ -23,14 +20,8 @@ extension TopologyReader {
     /// Fields of one event type: an event row has one slot for each.
     static let maximumFields = 96
 
-    mutating func readEvents(_ top: [String: YAMLNode], limits: LimitSettings, hasKeyFile: Bool) -> [EventSchema] {
-        guard let node = top["events"] else {
-            note(
-                startOfFile, "the topology has no events",
-                "add 'events:' with an event type, its topic, time, subject and fields")
-            return []
-        }
-        guard let entries = mapping(node, "'events'") else { return [] }
+    mutating func readEvents(_ node: YAMLNode?, limits: LimitSettings, hasKeyFile: Bool) -> [EventSchema] {
+        guard let node, let entries = mapping(node, "'events'") else { return [] }
         if entries.isEmpty { note(node.mark, "'events' is empty", "declare at least one event type") }
         if entries.count > Self.maximumEvents {
             note(node.mark, "\(entries.count) event types, more than \(Self.maximumEvents)")
@@ -58,7 +49,9 @@ extension TopologyReader {
             entry.value, of: what, keys: ["topic", "format", "when", "time", "id", "subject", "emit", "fields"])
         if case .mapping = entry.value.content {} else { return nil }
         func missing(_ key: String, _ suggestion: String, _ reader: inout TopologyReader) {
-            if keys[key] == nil { reader.note(entry.mark, "\(what) has no '\(key)'", suggestion) }
+            if keys[key] == nil, !reader.misspelt.contains(key) {
+                reader.note(entry.mark, "\(what) has no '\(key)'", suggestion)
+            }
         }
         missing("topic", "add 'topic: NAME', the topic or input it is read from", &self)
         missing("time", "add 'time: FIELD', the timestamp field that holds the event time", &self)
@@ -73,6 +66,14 @@ extension TopologyReader {
         let declared =
             keys["fields"].map { readFields($0, what: what, format: input, limits: limits, hasKeyFile: hasKeyFile) }
             ?? []
+        if let path = discriminator?.path, let node = keys["when"] {
+            for field in declared.map(\.schema) where field.path != path && overlap(field.path, path) {
+                note(
+                    node.mark,
+                    "'when' and field '\(field.name)' of \(what) need '\((field.path.count < path.count ? field.path : path).joined(separator: "."))' to be a value and an object at once",
+                    "name the path of a scalar, such as 'meta.type'")
+            }
+        }
         guard keys["topic"] != nil, !declared.isEmpty, let timeNode = keys["time"], let subjectNode = keys["subject"]
         else {
             return nil
@@ -96,7 +97,7 @@ extension TopologyReader {
             if field.type != .string {
                 note(
                     subjectNode.mark, "the subject '\(field.name)' is \(article(field.type)), not a string",
-                    "declare '\(field.name): { type: string, entity: KIND }'")
+                    "declare '\(field.name): { type: string, entity: \(field.entity ?? "KIND") }'")
             } else if field.entity == nil {
                 note(
                     subjectNode.mark, "the subject '\(field.name)' names no entity",
@@ -134,6 +135,8 @@ extension TopologyReader {
     private mutating func readReference(_ node: YAMLNode, _ key: String, in schema: EventSchema) -> Int? {
         guard let name = text(node, key) else { return nil }
         if let index = schema.field(named: name) { return index }
+        // Declared, but unreadable: that has been said already.
+        if unreadableFields.contains(name) { return nil }
         let ofEntity = schema.fields.filter { $0.entity == name }.map { "'\($0.name)'" }
         if ofEntity.count > 1 {
             note(
@@ -234,6 +237,7 @@ extension TopologyReader {
     private mutating func readFields(
         _ node: YAMLNode, what: String, format: InputFormat, limits: LimitSettings, hasKeyFile: Bool
     ) -> [Declared] {
+        unreadableFields = []
         guard let entries = mapping(node, "'fields'") else { return [] }
         if entries.isEmpty { note(node.mark, "\(what) has no fields", "add one 'name: type' per line") }
         if entries.count > Self.maximumFields {
@@ -245,12 +249,19 @@ extension TopologyReader {
         var fields: [Declared] = []
         for entry in entries {
             guard let field = readField(entry, what: what, format: format, limits: limits, hasKeyFile: hasKeyFile)
-            else { continue }
+            else {
+                unreadableFields.insert(entry.key)
+                continue
+            }
             for other in fields where overlap(other.schema.path, field.schema.path) {
+                let names = "fields '\(other.schema.name)' and '\(field.schema.name)' of \(what)"
+                let place = [other.schema.path, field.schema.path].min { $0.count < $1.count } ?? []
                 note(
                     entry.mark,
-                    "fields '\(other.schema.name)' and '\(field.schema.name)' of \(what) read the same place "
-                        + "'\(field.schema.path.joined(separator: "."))'", "remove one, or give it another 'path'")
+                    other.schema.path == field.schema.path
+                        ? "\(names) read the same place '\(place.joined(separator: "."))'"
+                        : "\(names) need '\(place.joined(separator: "."))' to be a value and an object at once",
+                    "remove one, or give it another 'path'")
             }
             fields.append(field)
         }
@@ -258,7 +269,7 @@ extension TopologyReader {
     }
 
     /// One path that is the start of the other: the value there would have to be a scalar and an object at once.
-    private func overlap(_ a: [String], _ b: [String]) -> Bool {
+    func overlap(_ a: [String], _ b: [String]) -> Bool {
         a.count <= b.count ? b.starts(with: a) : a.starts(with: b)
     }
 
@@ -275,10 +286,15 @@ extension TopologyReader {
             note(
                 entry.mark, "a field cannot be called '\(word)', a word of the expression language",
                 "choose another name and add 'path: \(name)'")
-        } else if signalNames.contains(name) {
+        } else if TopologyDescription.signals.contains(where: { $0.name == name }) {
             note(entry.mark, "'\(name)' is the name of a signal", "choose another name and add 'path: \(name)'")
         }
         let owner = "field '\(name)'"
+        let types = FieldType.allCases.map(\.rawValue).joined(separator: ", ")
+        if entry.value.isEmpty {
+            note(entry.mark, "\(owner) has no type", "write one of \(types) behind the colon")
+            return nil
+        }
         var typeNode = entry.value
         var keys: [String: YAMLNode] = [:]
         if case .mapping = entry.value.content {
@@ -290,9 +306,9 @@ extension TopologyReader {
                     "format", "scale",
                 ])
             guard let node = keys["type"] else {
-                note(
-                    entry.mark, "\(owner) has no type",
-                    "add 'type: ' and one of \(FieldType.allCases.map(\.rawValue).joined(separator: ", "))")
+                if !misspelt.contains("type") {
+                    note(entry.mark, "\(owner) has no type", "add 'type: TYPE', one of \(types)")
+                }
                 return nil
             }
             typeNode = node
@@ -432,7 +448,14 @@ extension TopologyReader {
         return parts.contains("") || parts.count > 16 ? nil : parts
     }
 
-    func article(_ type: FieldType) -> String { type == .int ? "an int" : "a \(type.rawValue)" }
+    func article(_ type: FieldType) -> String {
+        switch type {
+        case .int: "an int"
+        case .money: "money"
+        case .stringList: "a list"
+        default: "a \(type.rawValue)"
+        }
+    }
 
     func isIdentifier(_ text: String) -> Bool {
         guard let first = text.utf8.first, text.utf8.count <= 64 else { return false }

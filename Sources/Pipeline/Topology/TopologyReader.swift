@@ -13,6 +13,10 @@ struct TopologyReader {
     private(set) var diagnostics: [Diagnostic] = []
     /// Every event name of the file, those too whose declaration could not be read: nothing that mentions them is blamed for that.
     var declaredEvents: Set<String> = []
+    /// Fields of the event read last whose declaration could not be read.
+    var unreadableFields: Set<String> = []
+    /// Keys of the mapping read last that are there under a misspelt name: not reported as missing once more.
+    private(set) var misspelt: Set<String> = []
 
     init(document: YAMLDocument, path: String, folder: String) {
         self.document = document
@@ -25,6 +29,12 @@ struct TopologyReader {
     }
 
     mutating func read(files: some RuleFiles) throws(DiagnosticError) -> TopologyDescription {
+        guard case .mapping = document.root.content else {
+            note(
+                document.root.mark, "a topology must be a mapping of keys to values, found \(describe(document.root))",
+                "start with 'topology: NAME' and 'events:'")
+            throw DiagnosticError(diagnostics)
+        }
         let top = object(
             document.root, of: "a topology",
             keys: [
@@ -32,6 +42,7 @@ struct TopologyReader {
                 "detectors",
                 "models", "verdicts", "rules",
             ])
+        let hasNoEvents = top["events"] == nil && !misspelt.contains("events")
         let name = readName(top)
         let version = top["version"].flatMap { integer($0, "version", 1...Int64(Int32.max)) } ?? 1
         let summary = top["description"].flatMap { text($0, "description") } ?? ""
@@ -42,7 +53,12 @@ struct TopologyReader {
         let limits = readLimits(top["limits"])
         let identifiers = object(top["identifiers"], of: "'identifiers'", keys: ["key_file"])
         let keyFile = identifiers["key_file"].flatMap { text($0, "key_file") }
-        let events = readEvents(top, limits: limits, hasKeyFile: keyFile != nil)
+        if hasNoEvents {
+            note(
+                startOfFile, "the topology has no events",
+                "add 'events:' with an event type, its topic, time, subject and fields")
+        }
+        let events = readEvents(top["events"], limits: limits, hasKeyFile: keyFile != nil)
         let lockstep = readLockstep(top["detectors"], events: events, limits: limits)
         let anomaly = readAnomaly(top["models"], events: events)
         let verdicts = object(top["verdicts"], of: "'verdicts'", keys: ["source"])
@@ -75,7 +91,9 @@ struct TopologyReader {
 extension TopologyReader {
     private mutating func readName(_ top: [String: YAMLNode]) -> String {
         guard let node = top["topology"] else {
-            note(startOfFile, "the topology has no name", "add 'topology: NAME' as the first line")
+            if !misspelt.contains("topology") {
+                note(startOfFile, "the topology has no name", "add 'topology: NAME' as the first line")
+            }
             return ""
         }
         guard let name = text(node, "topology") else { return "" }
@@ -200,12 +218,14 @@ extension TopologyReader {
     ///
     /// - Parameter of: what the mapping is, as in "unknown key 'x' in …".
     mutating func object(_ node: YAMLNode?, of what: String, keys: [String]) -> [String: YAMLNode] {
+        misspelt = []
         guard let node, let entries = mapping(node, what) else { return [:] }
         var values: [String: YAMLNode] = [:]
         for entry in entries {
             if keys.contains(entry.key) {
                 values[entry.key] = entry.value
             } else {
+                if let near = nearest(entry.key, among: keys) { misspelt.insert(near) }
                 note(
                     entry.mark, "unknown key '\(entry.key)' in \(what)", meant(entry.key, among: keys, "known keys"))
             }
@@ -320,11 +340,14 @@ extension TopologyReader {
     /// "did you mean …", or all the words when none is near.
     func meant(_ word: String, among known: [String], _ title: String) -> String? {
         if known.isEmpty { return nil }
-        if word.utf8.count <= 64, let near = Diagnostic.nearest(to: word.lowercased(), among: known) {
-            return "did you mean '\(near)'?"
-        }
+        if let near = nearest(word, among: known) { return "did you mean '\(near)'?" }
         let shown = known.prefix(16).joined(separator: ", ")
         return "\(title): \(shown)\(known.count > 16 ? ", …" : "")"
+    }
+
+    /// Words beyond any name's length are not compared: the distance costs the product of the lengths.
+    private func nearest(_ word: String, among known: [String]) -> String? {
+        word.utf8.count <= 64 ? Diagnostic.nearest(to: word.lowercased(), among: known) : nil
     }
 
     /// What stands there, for "found …".
