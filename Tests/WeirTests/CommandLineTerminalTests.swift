@@ -1,4 +1,5 @@
 import Foundation
+import Telemetry
 import Testing
 
 @testable import weir
@@ -60,6 +61,18 @@ import Testing
             #expect(lines.last?.hasPrefix("3,000,000 of 4,000,000 events (75 %), 100,000/s, 10 s left") == true)
             #expect(terminal.captured.output == "")
         }
+    }
+
+    @Test func `log lines have the form their reader needs`() {
+        func line(asTerminal: Bool, json: Bool) -> String {
+            let terminal = Terminal(capturingAsTerminal: asTerminal)
+            terminal.log(json: json).info("stopped", ["epoch": 7])
+            return terminal.captured.errors
+        }
+        #expect(line(asTerminal: false, json: false).hasPrefix("ts="))
+        #expect(line(asTerminal: false, json: false).hasSuffix(" level=info msg=stopped epoch=7\n"))
+        #expect(line(asTerminal: false, json: true).hasPrefix("{\"ts\":"))
+        #expect(line(asTerminal: true, json: false).hasSuffix(" info  stopped epoch=7\n"))
     }
 
     @Test func `a message does not land behind a progress line`() {
