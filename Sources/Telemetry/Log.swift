@@ -2,11 +2,9 @@ import Glibc
 
 /// Structured log lines about transitions of the control plane: assigned, committed late, fenced, stopped.
 ///
-/// Never one per event.
-///
-/// Messages are constants, so that they can be searched and counted; what varies goes into fields. One call writes one line in one
-/// system call. A line below ``level`` costs one comparison: its fields are not even built. Values are escaped, so foreign text can
-/// neither break a line nor move a terminal's cursor; secrets travel as ``Redacted``.
+/// Never one per event. Messages are constants, so that they can be searched and counted; what varies goes into fields. One call
+/// gives one line to the sink. A line below ``level`` costs one comparison: its fields are not even built. Values are escaped, so
+/// foreign text can neither break a line nor move a terminal's cursor; secrets travel as ``Redacted``.
 public struct Log: Sendable {
     /// How much it matters, ascending.
     public enum Level: Int, Sendable, Comparable, CaseIterable {
@@ -51,12 +49,6 @@ public struct Log: Sendable {
         self.format = format
         self.now = now
         self.sink = sink
-    }
-
-    /// The log of a service: stderr as logfmt, as JSON on request, in a short form on a terminal.
-    public static func standardError(level: Level = .info, json: Bool = false, colour: Bool = false) -> Log {
-        let format: Format = json ? .json : isatty(STDERR_FILENO) == 1 ? .terminal(colour: colour) : .logfmt
-        return Log(level: level, format: format, sink: Log.writeToStandardError)
     }
 
     /// A log that writes nothing.
@@ -181,7 +173,7 @@ public struct Log: Sendable {
         }
     }
 
-    // MARK: Time and stderr
+    // MARK: Time
 
     /// Milliseconds since 1970 by the wall clock; for log lines only, never for a result.
     public static func wallClockMilliseconds() -> Int64 {
@@ -214,18 +206,5 @@ public struct Log: Sendable {
         let date = "\(digits(year, 4))-\(digits(month, 2))-\(digits(day, 2))"
         let clock = "\(digits(inDay / 3_600_000, 2)):\(digits(inDay / 60_000 % 60, 2)):\(digits(inDay / 1_000 % 60, 2))"
         return "\(date)T\(clock).\(digits(inDay % 1_000, 3))Z"
-    }
-
-    /// Writes a whole line; when stderr is gone there is nowhere left to complain.
-    private static func writeToStandardError(_ line: [UInt8]) {
-        unsafe line.withUnsafeBytes { bytes in
-            var done = 0
-            while done < bytes.count {
-                let rest = unsafe UnsafeRawBufferPointer(rebasing: bytes[done...])
-                let count = unsafe Glibc.write(STDERR_FILENO, rest.baseAddress, rest.count)
-                if count < 0, errno != EINTR { return }
-                done += max(0, count)
-            }
-        }
     }
 }

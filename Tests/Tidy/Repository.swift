@@ -20,8 +20,32 @@ struct Repository {
     /// Made by tools on a developer's machine and ignored by git.
     static let ignored: Set<String> = [".git", ".build", ".swiftpm", ".vscode", ".idea", ".DS_Store", "__pycache__"]
 
-    /// Paths of all files relative to the root, sorted.
+    /// Paths of all files relative to the root, sorted: what git tracks or would add, so that nobody's private files matter.
     func files() throws -> [String] {
+        if let listed = listedByGit() { return listed.sorted() }
+        return try walked()
+    }
+
+    /// What git lists; nil where this is no clone, or git is missing or refuses.
+    private func listedByGit() -> [String]? {
+        guard FileManager.default.fileExists(atPath: root.appendingPathComponent(".git").path) else { return nil }
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+        process.arguments = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+        process.currentDirectoryURL = root
+        let output = Pipe()
+        process.standardOutput = output
+        process.standardError = FileHandle.nullDevice
+        guard (try? process.run()) != nil else { return nil }
+        let data = output.fileHandleForReading.readDataToEndOfFile()
+        process.waitUntilExit()
+        guard process.terminationStatus == 0 else { return nil }
+        let paths = data.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
+        // A file that was deleted but not yet committed is still listed.
+        return paths.filter { FileManager.default.fileExists(atPath: root.appendingPathComponent($0).path) }
+    }
+
+    private func walked() throws -> [String] {
         var found: [String] = []
         func walk(_ folder: String) throws {
             let place = folder.isEmpty ? root : root.appendingPathComponent(folder)

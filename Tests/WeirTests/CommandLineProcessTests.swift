@@ -1,51 +1,7 @@
-import Foundation
+import Glibc
 import Testing
 
 @testable import weir
-
-/// The program as users start it: `WEIR_BINARY`, else the one built beside the tests.
-enum WeirProgram {
-    static let path: String? = {
-        if let path = ProcessInfo.processInfo.environment["WEIR_BINARY"] { return path }
-        // From .../debug/weirPackageTests.xctest to .../debug/weir.
-        let folder = URL(fileURLWithPath: CommandLine.arguments[0]).resolvingSymlinksInPath()
-            .deletingLastPathComponent()
-        let path = folder.appendingPathComponent("weir").path
-        return FileManager.default.isExecutableFile(atPath: path) ? path : nil
-    }()
-
-    /// What a process left behind.
-    struct Result {
-        var code: Int32
-        var output: String
-        var errors: String
-    }
-
-    /// Runs a program to its end.
-    static func run(_ path: String, _ arguments: [String], input: String = "") throws -> Result {
-        let folder = FileManager.default.temporaryDirectory.appendingPathComponent("weir-test-\(UUID().uuidString)")
-        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-        defer { try? FileManager.default.removeItem(at: folder) }
-        // Files, not pipes: no output is too long, and no reader must run beside.
-        let output = folder.appendingPathComponent("out")
-        let errors = folder.appendingPathComponent("err")
-        let inputFile = folder.appendingPathComponent("in")
-        for file in [output, errors] { try Data().write(to: file) }
-        try Data(input.utf8).write(to: inputFile)
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: path)
-        process.arguments = arguments
-        process.currentDirectoryURL = folder
-        process.standardInput = try FileHandle(forReadingFrom: inputFile)
-        process.standardOutput = try FileHandle(forWritingTo: output)
-        process.standardError = try FileHandle(forWritingTo: errors)
-        try process.run()
-        process.waitUntilExit()
-        return Result(
-            code: process.terminationStatus, output: try String(contentsOf: output, encoding: .utf8),
-            errors: try String(contentsOf: errors, encoding: .utf8))
-    }
-}
 
 @Suite(.enabled(if: WeirProgram.path != nil, "no weir program beside the tests and no WEIR_BINARY"))
 struct CommandLineProcessTests {
@@ -68,6 +24,15 @@ struct CommandLineProcessTests {
             #expect(result.code == 2 && result.output == "", "\(arguments)")
             #expect(result.errors.hasPrefix("weir: error: "), "\(arguments)")
         }
+    }
+
+    @Test func `a program under test can be watched and killed`() throws {
+        let running = try RunningProgram("/bin/bash", ["-c", "echo started; cat; sleep 60"], input: "from stdin\n")
+        #expect(running.wait(seconds: 20) { $0.output == "started\nfrom stdin\n" })
+        #expect(running.isRunning)
+        running.send(SIGKILL)
+        #expect(try running.wait(seconds: 20).code == 137)
+        #expect(try WeirProgram.run("/bin/sleep", ["60"], seconds: 0.05).code == 137)
     }
 
     @Test func `output that cannot be written is told`() throws {

@@ -25,11 +25,11 @@ enum Completion {
             flags += "        \(name)) words='\(words.joined(separator: " "))' ;;\n"
             for flag in definition.flags {
                 guard let value = flag.value else { continue }
-                values += "        '\(name) --\(flag.name)') kind=\(bashKind(value)) ;;\n"
+                values += "        '\(name) --\(flag.name)') kind='\(bashKind(value))' ;;\n"
                 if flag.takesList { lists.append("'\(name) --\(flag.name)'") }
             }
             if let argument = definition.arguments.first, choices(argument.value).isEmpty {
-                values += "        '\(name) ') kind=\(bashKind(argument.value)) ;;\n"
+                values += "        '\(name) ') kind='\(bashKind(argument.value))' ;;\n"
             }
         }
         let commands = definitions.map(\.name.rawValue).joined(separator: " ")

@@ -35,6 +35,12 @@ enum StopSignal {
         sigemptyset(&action.sa_mask)
         sigaction(SIGTERM, &action, nil)
         sigaction(SIGINT, &action, nil)
+        // Whoever started us may have blocked them, and a mask is inherited: a service that cannot be stopped.
+        var wanted = sigset_t()
+        sigemptyset(&wanted)
+        sigaddset(&wanted, SIGTERM)
+        sigaddset(&wanted, SIGINT)
+        pthread_sigmask(SIG_UNBLOCK, &wanted, nil)
     }
 
     /// Lets `write` to a closed pipe fail with EPIPE instead of ending the process.

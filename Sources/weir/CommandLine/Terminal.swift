@@ -1,6 +1,7 @@
 import Glibc
 import RuleLanguage
 import Synchronization
+import Telemetry
 
 /// The two streams of a command: stdout is data, stderr is for people.
 ///
@@ -110,6 +111,17 @@ final class Terminal: Sendable {
     }
 
     // MARK: People
+
+    /// A log on stderr: short lines on a terminal, logfmt elsewhere, JSON on request.
+    func log(level: Log.Level = .info, json: Bool = false) -> Log {
+        let format: Log.Format = json ? .json : errorsIsTerminal ? .terminal(colour: hasColour(.errors)) : .logfmt
+        return Log(level: level, format: format) { line in
+            self.sinks.withLock { sinks in
+                Terminal.clearProgress(&sinks)
+                Terminal.put(line, on: .errors, &sinks)
+            }
+        }
+    }
 
     /// Writes a line of ours to stderr; foreign text in it must have gone through ``escaped(_:)``.
     func note(_ text: String) {
