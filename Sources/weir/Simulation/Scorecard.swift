@@ -67,7 +67,9 @@ struct Scorecard: Sendable {
 
     func tally(of attack: SimulatedAttack) -> Tally { tallies[Scorecard.index(of: attack)] }
 
-    /// Counts one event and the decision about it. Events come in the order of time; each comes once.
+    /// Counts one event and the decision about it.
+    ///
+    /// Events come in the order of time; each comes once.
     mutating func record(truth: SimulatedEvent, decision: Decision) {
         guard let attack = truth.attack else {
             honestEvents += 1
