@@ -210,9 +210,12 @@ extension TrafficSimulator {
                 for _ in 0..<random.between(0, 3) {
                     act.kind = .click
                     act.item = UInt32(market.items.sample(&random))
+                    // Cover: it harms nobody, so the truth does not call it an attack.
+                    act.campaign = 0
                     queue.push(act)
                     act.time += min(seconds(60, 200), burst / 40)
                 }
+                act.campaign = campaign
                 act.kind = .click
                 act.item = item
                 queue.push(act)
