@@ -6,7 +6,7 @@ enum PendingKind: UInt8, Sendable {
     case order, click, coupon, signup, login, review, refund, staffView, accountChange
 }
 
-/// One thing that will happen: a process's next arrival or one event, with all that its line of JSON needs. 48 bytes.
+/// One thing that will happen: a process's next arrival or one event, with all that its line of JSON needs.
 struct Pending: Sendable {
     struct Flags: OptionSet, Sendable {
         let rawValue: UInt16
@@ -36,7 +36,7 @@ struct Pending: Sendable {
     var device: UInt32 = 0
     var ip: UInt32 = 0
     var item: UInt32 = 0
-    /// By kind: amount in cents, coupon, stars, reason, staff member, clicks left in the session …
+    /// By kind: amount in cents, coupon, stars, reason, member of staff or clicks left in the session.
     var value: Int32 = 0
     /// By kind: address or card (see the flags), tenths of hours since the order.
     var extra: Int32 = 0

@@ -44,6 +44,8 @@ struct Scorecard: Sendable {
     private struct Culprit: Sendable {
         var attack: SimulatedAttack
         var firstEvent: Int64
+        /// A ring's own account, not one that has an honest owner.
+        var isHired: Bool
         var isCaught = false
     }
 
@@ -52,6 +54,8 @@ struct Scorecard: Sendable {
     /// Honest events with a decision above `allow`, and those challenged or blocked.
     private(set) var falseFlags = 0
     private(set) var falseStops = 0
+    /// Events without an attack by a ring's accounts; counted nowhere else.
+    private(set) var coverEvents = 0
     private(set) var ringsReported = 0
     private var culprits: [String: Culprit] = [:]
     private var groups: [String: Culprit] = [:]
@@ -67,9 +71,16 @@ struct Scorecard: Sendable {
 
     func tally(of attack: SimulatedAttack) -> Tally { tallies[Scorecard.index(of: attack)] }
 
-    /// Counts one event and the decision about it. Events come in the order of time; each comes once.
+    /// Counts one event and the decision about it.
+    ///
+    /// Events come in the order of time; each comes once.
     mutating func record(truth: SimulatedEvent, decision: Decision) {
         guard let attack = truth.attack else {
+            // What a culprit does for cover is neither a catch nor an error.
+            if let culprit = culprits[truth.key], culprit.isHired {
+                coverEvents += 1
+                return
+            }
             honestEvents += 1
             if decision > .allow {
                 falseFlags += 1
@@ -87,7 +98,7 @@ struct Scorecard: Sendable {
                 culprits[account]
                 ?? {
                     tallies[index].accounts += 1
-                    return Culprit(attack: attack, firstEvent: truth.time)
+                    return Culprit(attack: attack, firstEvent: truth.time, isHired: truth.ring != nil)
                 }()
             if decision > .allow && !culprit.isCaught {
                 culprit.isCaught = true
@@ -101,7 +112,7 @@ struct Scorecard: Sendable {
                 groups[ring]
                 ?? {
                     tallies[index].rings += 1
-                    return Culprit(attack: attack, firstEvent: truth.time)
+                    return Culprit(attack: attack, firstEvent: truth.time, isHired: truth.ring != nil)
                 }()
             if decision > .allow && !group.isCaught {
                 group.isCaught = true

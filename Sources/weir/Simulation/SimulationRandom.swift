@@ -26,7 +26,9 @@ struct SimulationRandom: Sendable {
 
     mutating func chance(_ probability: Double) -> Bool { uniform() < probability }
 
-    /// Uniform in `0..<bound`; `bound` must be positive. The bias of the multiplication is below 2^-32 for the bounds used here.
+    /// Uniform below a positive bound.
+    ///
+    /// The bias of the multiplication is below 2^-32 for the bounds used here.
     mutating func below(_ bound: Int) -> Int {
         Int(truncatingIfNeeded: next().multipliedFullWidth(by: UInt64(truncatingIfNeeded: bound)).high)
     }

@@ -146,8 +146,9 @@ extension TrafficSimulator {
 
     // MARK: Click farms
 
-    /// Hundreds of accounts on racks of phones click a few items of one paying seller: four fifths inside two hours. The same accounts
-    /// serve the next customer; a tenth of their clicks goes to popular items, for cover.
+    /// Hundreds of accounts on racks of phones click a few items of one paying seller.
+    ///
+    /// Four fifths come inside two hours. The same accounts serve the next customer; a tenth of their clicks goes to popular items, for cover.
     private mutating func startClickFarm(run: Int, size: Int, at time: Int64) {
         let farm = options.events < 500_000 ? 0 : run % 3
         let campaign = campaign(.clickFarm, ring: farm + 1)
@@ -181,8 +182,9 @@ extension TrafficSimulator {
 
     // MARK: Brushing
 
-    /// 8 to 50 hired workers order 5 to 20 items of one seller: they look at a competitor's item first, take minutes, confirm within hours
-    /// and leave five stars. Each uses his own phone, home and card; workers serve several sellers.
+    /// 7 to 50 hired workers order 5 to 20 items of one seller.
+    ///
+    /// They look at competitors' items first, take minutes, confirm within hours and leave five stars. Each uses his own phone, home and card; workers serve several sellers.
     private mutating func startBrushing(number: Int, size: Int, at time: Int64) {
         let campaign = campaign(.brushingRing, ring: number)
         let items = targets(size < 200 ? 5 : random.between(5, 20))
@@ -208,9 +210,12 @@ extension TrafficSimulator {
                 for _ in 0..<random.between(0, 3) {
                     act.kind = .click
                     act.item = UInt32(market.items.sample(&random))
+                    // Cover: it harms nobody, so the truth does not call it an attack.
+                    act.campaign = 0
                     queue.push(act)
                     act.time += min(seconds(60, 200), burst / 40)
                 }
+                act.campaign = campaign
                 act.kind = .click
                 act.item = item
                 queue.push(act)

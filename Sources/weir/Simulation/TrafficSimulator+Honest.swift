@@ -87,20 +87,14 @@ extension TrafficSimulator {
 
     private mutating func startSession(at time: Int64) {
         let signsUp = random.chance(0.05)
-        let account = signsUp ? makeAccount(at: time) : someAccount()
-        if signsUp {
-            if recentAccounts.count < 3_000 {
-                recentAccounts.append(account)
-            } else {
-                recentAccounts[signupSeconds.count % 3_000] = account
-            }
-        }
+        let account = signsUp ? honestNewcomer(at: time) : someAccount()
         var visit = place(account, at: time)
         visit.item = UInt32(market.items.sample(&random))
         visit.value = Int32(clicksOfVisit())
         if signsUp {
             visit.kind = .signup
             visit.flags.remove(.knownDevice)
+            if random.chance(0.1) { bringFamily(visit) }
         } else if random.chance(0.5) {
             visit.kind = .login
             if random.chance(0.06) { visit.flags.insert(.failed) }
@@ -118,6 +112,46 @@ extension TrafficSimulator {
                 queue.push(next)
             }
         }
+    }
+
+    private mutating func honestNewcomer(at time: Int64) -> UInt32 {
+        let account = makeAccount(at: time)
+        if recentAccounts.count < 3_000 {
+            recentAccounts.append(account)
+        } else {
+            recentAccounts[signupSeconds.count % 3_000] = account
+        }
+        return account
+    }
+
+    /// One or two more of a family sign up on the same device soon after.
+    ///
+    /// Every second such family shares a coupon, too: from outside, the beginning of a coupon ring.
+    private mutating func bringFamily(_ first: Pending) {
+        var at = first.time
+        let coupon = random.chance(0.5) ? Int32(market.coupons.sample(&random)) : nil
+        if let coupon { redeem(coupon, after: first) }
+        for _ in 0..<(random.chance(0.7) ? 1 : 2) {
+            at += Int64(random.between(4, 40)) * TrafficSimulator.minute
+            var visit = first
+            visit.time = at
+            visit.account = honestNewcomer(at: at)
+            visit.country = first.country
+            visit.item = UInt32(market.items.sample(&random))
+            visit.value = Int32(clicksOfVisit())
+            queue.push(visit)
+            if let coupon { redeem(coupon, after: visit) }
+        }
+    }
+
+    /// A redemption some minutes after a sign-up, and its order.
+    private mutating func redeem(_ coupon: Int32, after signup: Pending) {
+        var redemption = signup
+        redemption.time += pause(500)
+        redemption.kind = .coupon
+        redemption.value = coupon
+        redemption.extra = market.priceOfItem[Int(signup.item)]
+        queue.push(redemption)
     }
 
     private mutating func clicksOfVisit() -> Int {
