@@ -125,6 +125,12 @@ public final class Engine {
         for l in 0..<lanes { body(laneStates[l].output) }
     }
 
+    /// Lanes there are outputs of.
+    public var laneCount: Int { lanes }
+
+    /// One lane's output of the last epoch.
+    public func withOutput(_ lane: Int, _ body: (borrowing EpochOutput) -> Void) { body(laneStates[lane].output) }
+
     /// Changes of rings in the last epoch, in a fixed order, each as a finished record.
     public var ringChanges: [RingRecord] { relations.changes }
 

@@ -15,6 +15,12 @@ public struct ByteBuffer: ~Copyable {
 
     public mutating func removeAll() { count = 0 }
 
+    /// Forgets what stands behind the first `length` bytes.
+    public mutating func truncate(to length: Int) {
+        precondition(length <= count)
+        count = length
+    }
+
     /// Room for `more` bytes at the end; returns where they go. Raise ``count`` with ``advance(_:)``.
     @inline(__always)
     mutating func room(_ more: Int) -> UnsafeMutablePointer<UInt8> {

@@ -48,6 +48,62 @@ public struct OutputBatch: ~Copyable {
                 headersOffset: headersOffset, headerCount: headers.count))
     }
 
+    /// Adds a record whose headers are a block made once and some made now; copies what it is given, allocates nothing once warm.
+    ///
+    /// - Parameters:
+    ///   - constantHeaders: encoded by ``encodedHeaders(_:)``.
+    ///   - constantCount: how many headers it holds.
+    public mutating func append(
+        topic: Int, key: UnsafeRawBufferPointer?, value: UnsafeRawBufferPointer?, constantHeaders: [UInt8], constantCount: Int,
+        _ further: (inout HeaderWriter) -> Void
+    ) {
+        let keyOffset = bytes.count
+        if let key { bytes.append(contentsOf: key) }
+        let valueOffset = bytes.count
+        if let value { bytes.append(contentsOf: value) }
+        let headersOffset = bytes.count
+        bytes.append(contentsOf: constantHeaders)
+        var writer = HeaderWriter(bytes: bytes)
+        bytes = []
+        further(&writer)
+        bytes = writer.bytes
+        records.append(
+            Record(
+                topic: topic, keyOffset: keyOffset, keyLength: key?.count ?? -1, valueOffset: valueOffset,
+                valueLength: value?.count ?? -1, headersOffset: headersOffset, headerCount: constantCount + writer.count))
+    }
+
+    /// Adds headers behind a record's constant ones.
+    public struct HeaderWriter {
+        fileprivate var bytes: [UInt8]
+        public fileprivate(set) var count = 0
+
+        /// Adds one header; both parts at most 65,535 bytes.
+        public mutating func add(_ name: StaticString, _ value: UnsafeRawBufferPointer) {
+            precondition(value.count <= UInt16.max, "a header part is at most 65,535 bytes")
+            appendLength(name.utf8CodeUnitCount)
+            bytes.append(contentsOf: UnsafeBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount))
+            appendLength(value.count)
+            bytes.append(contentsOf: value)
+            count += 1
+        }
+
+        private mutating func appendLength(_ length: Int) {
+            bytes.append(UInt8(truncatingIfNeeded: length))
+            bytes.append(UInt8(truncatingIfNeeded: length >> 8))
+        }
+    }
+
+    /// Headers in the form ``append(topic:key:value:constantHeaders:constantCount:_:)`` takes them.
+    public static func encodedHeaders(_ headers: [(String, String)]) -> [UInt8] {
+        var bytes: [UInt8] = []
+        for (name, value) in headers {
+            appendPart(name.utf8, to: &bytes)
+            appendPart(value.utf8, to: &bytes)
+        }
+        return bytes
+    }
+
     /// Calls the body with each header of a record.
     public func forEachHeader(
         _ record: Record, _ body: (_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) -> Void

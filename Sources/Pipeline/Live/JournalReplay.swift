@@ -1,0 +1,156 @@
+import Detection
+
+/// Re-runs journaled epochs from the inputs: recovery does it with outputs muted, `weir audit` compares what comes out.
+///
+/// Input is read per partition in one sweep; each epoch takes exactly its ranges, in its order, under its watermark.
+final class JournalReplay {
+    private let log: any EventLog
+    private let deployment: Deployment
+    let sources: [TopicPartition]
+    let block: DecodedBlock
+    /// Next offset of each source, behind the last replayed range.
+    private(set) var next: [Int64]
+    private(set) var epochs: Int64 = 0
+    private(set) var lastRecord: JournalRecord?
+    private let processor: EpochProcessor
+    private var isAssigned = false
+
+    init(_ log: any EventLog, _ deployment: Deployment, sources: [TopicPartition], block: DecodedBlock, processor: EpochProcessor) {
+        self.log = log
+        self.deployment = deployment
+        self.sources = sources
+        self.block = block
+        self.processor = processor
+        next = [Int64](repeating: -1, count: sources.count)
+    }
+
+    /// Replays the whole journal.
+    ///
+    /// - Parameters:
+    ///   - seen: per accepted event its source and time, for the next watermark.
+    ///   - epochDone: after each epoch, while its outputs and its block are still there; false ends the replay.
+    func run(
+        seen: (_ source: Int, _ time: Int64) -> Void, epochDone: (JournalRecord) throws(LogError) -> Bool
+    ) throws(LogError) {
+        let journal = TopicPartition(OutputTopics.journal, 0)
+        guard try log.partitions(of: journal.topic) != nil else { return }
+        let (start, end) = try log.bounds(of: journal)
+        var at = start
+        var records: [JournalRecord] = []
+        while at < end {
+            // A part of the journal at a time: its length has no bound.
+            records.removeAll(keepingCapacity: true)
+            var failure: LogError?
+            var readTo = end
+            try log.read(journal, from: at, to: end) { record, _ in
+                guard let value = record.value else { return true }
+                do throws(LogError) { records.append(try JournalRecord(parsing: value)) } catch {
+                    failure = error
+                    return false
+                }
+                if records.count < 4096 { return true }
+                readTo = record.offset + 1
+                return false
+            }
+            if let failure { throw failure }
+            at = readTo
+            for record in records {
+                try replay(record, seen: seen)
+                if try !epochDone(record) { return }
+            }
+        }
+    }
+
+    private func replay(_ record: JournalRecord, seen: (_ source: Int, _ time: Int64) -> Void) throws(LogError) {
+        try check(record)
+        var ranges: [(source: Int, from: Int64, to: Int64)] = []
+        for range in record.ranges {
+            guard let source = sources.firstIndex(of: range.source) else {
+                throw LogError(
+                    .refused,
+                    "the journal names \(range.source), which the topology does not read: use the topology this journal was written with")
+            }
+            if next[source] >= 0, next[source] != range.from {
+                throw LogError(
+                    .corrupt, "epoch \(record.epoch) takes \(range.source) from offset \(range.from), but the one before ended at \(next[source])")
+            }
+            ranges.append((source, range.from, range.to))
+        }
+        if !isAssigned { try assign(first: record) }
+        block.removeAll()
+        for range in ranges { try fill(range) }
+        block.decode(processor.team)
+        processor.process(block.events, rejected: block.rejected.count, watermark: record.watermark) { i in
+            seen(Int(block.eventSources[i]), block.events[i].time)
+        }
+        epochs += 1
+        lastRecord = record
+        let counts = processor.counts
+        if record.ruleSetDigest == deployment.ruleSetDigest, record.topologyDigest == deployment.topologyDigest,
+            (counts.events, counts.deadLetters, counts.late, counts.verdicts) != (record.events, record.deadLetters, record.late, record.verdicts)
+        {
+            throw LogError(
+                .corrupt,
+                "epoch \(record.epoch) gives \(counts.events) events, \(counts.verdicts) verdicts, \(counts.deadLetters) dead letters and \(counts.late) late, "
+                    + "but the journal says \(record.events), \(record.verdicts), \(record.deadLetters) and \(record.late): the inputs are not those it was made from"
+            )
+        }
+    }
+
+    private func check(_ record: JournalRecord) throws(LogError) {
+        let expected = (lastRecord?.epoch ?? -1) + 1
+        if record.epoch != expected {
+            if lastRecord == nil {
+                throw LogError(
+                    .outOfRange,
+                    "the journal begins with epoch \(record.epoch): its beginning was deleted, and there is no snapshot to start from. "
+                        + "Keep the journal (retention.ms=-1), or start anew with an empty journal")
+            }
+            throw LogError(.corrupt, "the journal goes from epoch \(expected - 1) to epoch \(record.epoch): two pipelines may have written to it")
+        }
+    }
+
+    /// Assigns every source at its first journaled offset; sources that the journal does not name yet wait at their start.
+    private func assign(first: JournalRecord) throws(LogError) {
+        isAssigned = true
+        var positions: [SourcePosition] = []
+        for (s, source) in sources.enumerated() {
+            let (start, _) = try log.bounds(of: source)
+            let named = first.ranges.first { $0.source == source }?.from
+            if let named, named < start {
+                throw LogError(
+                    .outOfRange,
+                    "\(source): offset \(named) is needed to rebuild the state, but the log begins at \(start): raise the topic's retention. Start anew with an empty journal, or restore the topic")
+            }
+            let at = named ?? start
+            next[s] = at
+            positions.append(SourcePosition(source: source, next: at))
+        }
+        try log.assign(positions)
+    }
+
+    private func fill(_ range: (source: Int, from: Int64, to: Int64)) throws(LogError) {
+        var position = range.from
+        var idle = 0
+        while position < range.to {
+            let before = position
+            position = try log.poll(source: range.source, limit: Int(min(range.to - position, 65_536))) { record in
+                if record.offset < range.to {
+                    block.stage(source: range.source, offset: record.offset, appendTime: record.appendTime, value: record.value)
+                }
+            }
+            if position > before {
+                idle = 0
+                continue
+            }
+            idle += 1
+            if idle > 1200 {
+                throw LogError(
+                    .transient,
+                    "\(sources[range.source]): offsets \(position) to \(range.to) are in the journal, but the log gave nothing for a minute")
+            }
+            try log.wait(milliseconds: 50)
+        }
+        next[range.source] = range.to
+    }
+}

@@ -1,0 +1,111 @@
+import Detection
+import RuleLanguage
+
+/// Turns what an epoch gave into output records: verdicts with their CloudEvents headers, rings, dead letters, late events, the journal.
+///
+/// CloudEvents 1.0, Kafka binary mode: attributes are headers `ce_*`, the value is the data, the key is the subject. All headers but
+/// `ce_recordedtime` (wall time of the commit) follow from the inputs.
+final class OutputAssembler {
+    private let deployment: Deployment
+    private let verdictHeaders: [UInt8]
+    private let verdictHeaderCount: Int
+    private var scratch = ByteBuffer(capacity: 256)
+    private var text: [UInt8] = []
+
+    init(_ deployment: Deployment) {
+        self.deployment = deployment
+        let constant = [
+            ("ce_specversion", "1.0"), ("ce_type", "weir.verdict.v1"), ("ce_source", deployment.description.verdictSource),
+            ("ce_dataschema", "urn:weir:verdict:1"), ("content-type", "application/json"),
+        ]
+        verdictHeaders = OutputBatch.encodedHeaders(constant)
+        verdictHeaderCount = constant.count
+    }
+
+    /// Appends the verdicts of the engine's last epoch.
+    func appendVerdicts(_ engine: Engine, recordedMilliseconds: Int64, to batch: inout OutputBatch) {
+        scratch.removeAll()
+        scratch.appendTime(milliseconds: recordedMilliseconds)
+        let recordedLength = scratch.count
+        for lane in 0..<engine.laneCount {
+            engine.withOutput(lane) { output in
+                for record in output.records {
+                    let value = UnsafeRawBufferPointer(start: output.verdicts.base + record.start, count: record.length)
+                    let key = UnsafeRawBufferPointer(start: output.keys.base + record.keyStart, count: record.keyLength)
+                    scratch.truncate(to: recordedLength)
+                    scratch.appendTime(milliseconds: record.time)
+                    let bytes = UnsafeRawBufferPointer(scratch.bytes)
+                    batch.append(
+                        topic: OutputTopics.verdictsIndex, key: key, value: value, constantHeaders: verdictHeaders,
+                        constantCount: verdictHeaderCount
+                    ) { headers in
+                        headers.add(
+                            "ce_id", UnsafeRawBufferPointer(rebasing: value[VerdictRecord.idOffset..<(VerdictRecord.idOffset + 36)]))
+                        headers.add("ce_subject", key)
+                        headers.add("ce_partitionkey", key)
+                        headers.add("ce_time", UnsafeRawBufferPointer(rebasing: bytes[recordedLength...]))
+                        headers.add("ce_recordedtime", UnsafeRawBufferPointer(rebasing: bytes[..<recordedLength]))
+                        if let severity = record.severity {
+                            OutputAssembler.withText(of: severity) { headers.add("ce_severitytext", $0) }
+                        }
+                    }
+                }
+            }
+        }
+        for ring in engine.ringChanges {
+            batch.append(
+                topic: OutputTopics.ringsIndex, key: { $0.append(contentsOf: ring.key) }, value: { $0.append(contentsOf: ring.value) },
+                headers: [("content-type", Array("application/json".utf8))])
+        }
+    }
+
+    /// Appends a block's dead letters, ordered by topic, partition and offset.
+    func appendDeadLetters(_ block: DecodedBlock, sources: [TopicPartition], to batch: inout OutputBatch) {
+        for record in block.rejected.sorted(by: { (sources[$0.source], $0.offset) < (sources[$1.source], $1.offset) }) {
+            let source = sources[record.source]
+            text.removeAll(keepingCapacity: true)
+            deployment.decodePlan.appendRecord(
+                of: record.letter, topic: source.topic, partition: source.partition, offset: record.offset, value: block.value(of: record),
+                to: &text)
+            let value = text
+            batch.append(
+                topic: OutputTopics.deadLettersIndex,
+                key: { $0.append(contentsOf: "\(source.topic)/\(source.partition)/\(record.offset)".utf8) },
+                value: { $0.append(contentsOf: value) }, headers: [("content-type", Array("application/json".utf8))])
+        }
+    }
+
+    /// Appends late events as they came, with their origin and time in headers.
+    func appendLate(_ events: [Event], watermark: Int64?, to batch: inout OutputBatch) {
+        for event in events {
+            let topic = deployment.description.topics[Int(event.topic)]
+            let record = UnsafeBufferPointer(start: event.text + Int(event.recordOffset), count: Int(event.recordLength))
+            batch.append(
+                topic: OutputTopics.lateIndex, key: { $0.append(contentsOf: "\(topic)/\(event.partition)/\(event.offset)".utf8) },
+                value: { $0.append(contentsOf: record) },
+                headers: [
+                    ("weir_topic", Array(topic.utf8)), ("weir_partition", Array("\(event.partition)".utf8)),
+                    ("weir_offset", Array("\(event.offset)".utf8)), ("weir_event_time_ms", Array("\(event.time)".utf8)),
+                    ("weir_watermark_ms", Array("\(watermark ?? 0)".utf8)),
+                ])
+        }
+    }
+
+    /// Appends the epoch's journal record.
+    func appendJournal(_ record: JournalRecord, to batch: inout OutputBatch) {
+        batch.append(
+            topic: OutputTopics.journalIndex, key: { $0.append(contentsOf: "\(record.epoch)".utf8) }, value: { record.write(to: &$0) })
+        batch.epochs = (batch.epochs?.lowerBound ?? record.epoch)...record.epoch
+    }
+
+    private static func withText(of severity: RuleSeverity, _ body: (UnsafeRawBufferPointer) -> Void) {
+        let name: StaticString =
+            switch severity {
+            case .low: "low"
+            case .medium: "medium"
+            case .high: "high"
+            case .critical: "critical"
+            }
+        body(UnsafeRawBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount))
+    }
+}

@@ -1,0 +1,254 @@
+import Detection
+public import Telemetry
+
+/// How a worker cuts epochs and transactions.
+public struct WorkerOptions: Sendable {
+    /// An epoch closes after this many records …
+    public var epochRecords = 4096
+    /// … or this long after its first record.
+    public var lingerMilliseconds = 2.0
+    /// While input keeps coming, epochs share a transaction up to this long …
+    public var transactionMilliseconds = 20.0
+    /// … and longer while there is a backlog, up to this many records or bytes of output.
+    public var transactionRecords = 50_000
+    public var transactionBytes = 16 << 20
+    /// Partitions of the verdict topic when it is made.
+    public var verdictPartitions = 4
+
+    public init() {}
+}
+
+/// One worker in fused mode: recovers from the journal, then judges what arrives, exactly once, until told to stop.
+///
+/// Everything happens on the calling thread but the stages, which the team shares. An epoch's outputs, its journal record and the input
+/// positions are committed in one step by the log; state in memory runs ahead of the commit only until it returns.
+public final class Worker {
+    private let deployment: Deployment
+    private let log: any EventLog
+    private let options: WorkerOptions
+    private let telemetry: Log
+    private let team: ThreadTeam
+    private let processor: EpochProcessor
+    private let assembler: OutputAssembler
+    private let takeOwnership: () throws(LogError) -> Void
+    /// Called after each commit with the verdicts' JSON of its epochs, one a line; for `weir demo`.
+    public var committed: ((UnsafeRawBufferPointer) -> Void)?
+
+    private var sources: [TopicPartition] = []
+    private var next: [Int64] = []
+    private var tracker = WatermarkTracker(sources: 0, latenessMilliseconds: 0)
+    private var epoch: Int64 = 0
+    /// Since the start of the process.
+    public private(set) var counts = EpochCounts()
+    public private(set) var transactions: Int64 = 0
+    public private(set) var replayedEpochs: Int64 = 0
+    public var stateBytes: Int { processor.engine.stateBytes }
+
+    /// - Parameters:
+    ///   - takeOwnership: fences a former self on the log; called before the journal is read.
+    public init(
+        _ deployment: Deployment, log: any EventLog, threads: Int, options: WorkerOptions = WorkerOptions(), telemetry: Log = .silent,
+        takeOwnership: @escaping () throws(LogError) -> Void
+    ) {
+        self.deployment = deployment
+        self.log = log
+        self.options = options
+        self.telemetry = telemetry
+        self.takeOwnership = takeOwnership
+        team = ThreadTeam(lanes: threads)
+        processor = EpochProcessor(deployment, team: team)
+        assembler = OutputAssembler(deployment)
+    }
+
+    deinit { team.stop() }
+
+    /// Runs until `shouldStop` answers true; then drains what it holds and commits.
+    public func run(shouldStop: () -> Bool) throws(LogError) {
+        try log.create(OutputTopics.requirements(partitions: options.verdictPartitions))
+        sources = try Worker.sources(of: deployment, in: log)
+        try takeOwnership()
+        let block: DecodedBlock
+        do throws(CSVHeaderError) {
+            block = try DecodedBlock(
+                plan: deployment.decodePlan,
+                sources: sources.map {
+                    SourceDecoding(topic: deployment.description.topics.firstIndex(of: $0.topic), partition: $0.partition, csv: nil)
+                }, lanes: team.lanes)
+        } catch { throw LogError(.refused, error.description) }
+        tracker = WatermarkTracker(
+            sources: sources.count, latenessMilliseconds: deployment.description.time.latenessMilliseconds)
+        try recover(block)
+        try live(block, shouldStop)
+    }
+
+    /// The partitions of all input topics, in the order of the topology's topics.
+    static func sources(of deployment: Deployment, in log: any EventLog) throws(LogError) -> [TopicPartition] {
+        var sources: [TopicPartition] = []
+        for topic in deployment.description.topics {
+            guard let partitions = try log.partitions(of: topic) else {
+                throw LogError(.refused, "input topic '\(topic)' does not exist in the log: create it, or correct `topic:` in the topology")
+            }
+            for partition in partitions { sources.append(TopicPartition(topic, partition)) }
+        }
+        return sources
+    }
+
+    // MARK: Recovery
+
+    private func recover(_ block: DecodedBlock) throws(LogError) {
+        let replay = JournalReplay(log, deployment, sources: sources, block: block, processor: processor)
+        let started = ContinuousClock.now
+        var said = started
+        try replay.run(seen: { source, time in tracker.see(source: source, time: time) }) { record in
+            tracker.restore(watermark: record.watermark)
+            if said.duration(to: .now) > .seconds(10) {
+                said = .now
+                telemetry.info("recovering", ["epochs": .int(replay.epochs)])
+            }
+            return true
+        }
+        block.removeAll()
+        replayedEpochs = replay.epochs
+        next = replay.next
+        if let last = replay.lastRecord {
+            epoch = last.epoch + 1
+            if last.ruleSetDigest != deployment.ruleSetDigest {
+                telemetry.warn("rules changed since the last epoch; their windows were rebuilt from the log", [:])
+            }
+            telemetry.info(
+                "recovered from the journal", ["epochs": .int(replay.epochs), "seconds": .double(started.duration(to: .now).inSeconds)])
+        } else {
+            var positions: [SourcePosition] = []
+            for (s, source) in sources.enumerated() {
+                next[s] = try log.bounds(of: source).start
+                positions.append(SourcePosition(source: source, next: next[s]))
+            }
+            try log.assign(positions)
+        }
+        for (s, source) in sources.enumerated() {
+            // A partition that is empty has nothing to wait for.
+            if tracker.highest[s] == nil { tracker.isIdle[s] = try log.bounds(of: source).end <= next[s] }
+        }
+        let committed = try log.committedPositions(of: sources)
+        for position in committed {
+            if let s = sources.firstIndex(of: position.source), position.next != next[s] {
+                telemetry.warn(
+                    "the committed position differs from the journal; the journal counts",
+                    ["source": .string(position.source.description), "committed": .int(position.next), "journal": .int(next[s])])
+            }
+        }
+    }
+
+    // MARK: Live
+
+    private func live(_ block: DecodedBlock, _ shouldStop: () -> Bool) throws(LogError) {
+        var batch = OutputBatch(topics: OutputTopics.all)
+        var batchRecords = 0
+        var batchStart = ContinuousClock.now
+        var firstRecord: ContinuousClock.Instant?
+        var lastSeen = [ContinuousClock.Instant](repeating: .now, count: sources.count)
+        var from = next
+        var turn = 0
+        let idle = Duration.milliseconds(deployment.description.time.idleMilliseconds)
+        telemetry.info("ready", ["sources": .int(Int64(sources.count)), "epoch": .int(epoch)])
+        while true {
+            let isStopping = shouldStop()
+            // Every source gets its share, so that none runs far ahead of the others in event time; the turn rotates what is left over.
+            let share = max(64, options.epochRecords / max(1, sources.count))
+            var got = 0
+            for k in sources.indices where block.stagedCount < options.epochRecords && block.stagedBytes < DecodedBlock.stagedBytesMax {
+                let s = (k + turn) % sources.count
+                let before = block.stagedCount
+                next[s] = try log.poll(source: s, limit: min(share, options.epochRecords - block.stagedCount)) { record in
+                    block.stage(source: s, offset: record.offset, appendTime: record.appendTime, value: record.value)
+                }
+                if block.stagedCount > before {
+                    got += block.stagedCount - before
+                    lastSeen[s] = .now
+                    tracker.isIdle[s] = false
+                } else if !tracker.isIdle[s], lastSeen[s].duration(to: .now) > idle {
+                    tracker.isIdle[s] = true
+                }
+            }
+            turn += 1
+            let isFull = block.stagedCount >= options.epochRecords || block.stagedBytes >= DecodedBlock.stagedBytesMax
+            if block.stagedCount > 0 {
+                let now = ContinuousClock.now
+                if firstRecord == nil { firstRecord = now }
+                let age = (firstRecord ?? now).duration(to: now).inSeconds * 1000
+                if !isFull, !isStopping, age < options.lingerMilliseconds {
+                    // More may be on its way; an open transaction waits no longer for it than for the linger.
+                    if got == 0 { try log.wait(milliseconds: 1) }
+                    continue
+                }
+                if batch.isEmpty { batchStart = firstRecord ?? now }
+                firstRecord = nil
+                batchRecords += block.stagedCount
+                try close(block, from: &from, into: &batch)
+                let open = batchStart.duration(to: .now).inSeconds * 1000
+                let isBacklog = isFull
+                let isDue =
+                    batchRecords >= options.transactionRecords || batch.bytes.count >= options.transactionBytes
+                    || (!isBacklog) || open >= 10 * options.transactionMilliseconds
+                if isDue {
+                    try commit(&batch)
+                    batchRecords = 0
+                }
+                continue
+            }
+            if !batch.isEmpty {
+                try commit(&batch)
+                batchRecords = 0
+            }
+            if isStopping { break }
+            try log.wait(milliseconds: 20)
+        }
+        telemetry.info(
+            "stopped", ["events": .int(counts.events), "verdicts": .int(counts.verdicts), "transactions": .int(transactions)])
+    }
+
+    /// Judges what was staged as one epoch and gathers its outputs.
+    private func close(_ block: DecodedBlock, from: inout [Int64], into batch: inout OutputBatch) throws(LogError) {
+        block.decode(team)
+        let watermark = tracker.advance()
+        processor.process(block.events, rejected: block.rejected.count, watermark: watermark) { i in
+            tracker.see(source: Int(block.eventSources[i]), time: block.events[i].time)
+        }
+        counts += processor.counts
+        assembler.appendVerdicts(processor.engine, recordedMilliseconds: Log.wallClockMilliseconds(), to: &batch)
+        assembler.appendDeadLetters(block, sources: sources, to: &batch)
+        assembler.appendLate(processor.late, watermark: watermark, to: &batch)
+        var ranges: [JournalRecord.Range] = []
+        for s in sources.indices where next[s] > from[s] {
+            ranges.append(JournalRecord.Range(source: sources[s], from: from[s], to: next[s]))
+            from[s] = next[s]
+        }
+        let c = processor.counts
+        assembler.appendJournal(
+            JournalRecord(
+                epoch: epoch, watermark: watermark, ranges: ranges, events: c.events, deadLetters: c.deadLetters, late: c.late,
+                verdicts: c.verdicts, topologyDigest: deployment.topologyDigest, ruleSetDigest: deployment.ruleSetDigest,
+                modelsDigest: deployment.modelsDigest), to: &batch)
+        epoch += 1
+        if let committed {
+            processor.engine.forEachOutput { committed(UnsafeRawBufferPointer($0.verdicts.bytes)) }
+        }
+        block.removeAll()
+    }
+
+    private func commit(_ batch: inout OutputBatch) throws(LogError) {
+        var positions: [SourcePosition] = []
+        for s in sources.indices { positions.append(SourcePosition(source: sources[s], next: next[s])) }
+        try log.commit(batch, positions: positions)
+        transactions += 1
+        batch.removeAll()
+    }
+}
+
+extension Duration {
+    /// In seconds.
+    var inSeconds: Double {
+        let (whole, attoseconds) = components
+        return Double(whole) + Double(attoseconds) * 1e-18
+    }
+}
