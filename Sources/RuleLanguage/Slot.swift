@@ -32,7 +32,8 @@ public struct Slot: Equatable, Sendable {
     @inlinable public init(hash: UInt64, offset: Int, length: Int, bank: TextBank) {
         self.init(
             bits: hash,
-            aux: UInt64(truncatingIfNeeded: offset) << 32 | UInt64(bank.rawValue) << 24 | UInt64(truncatingIfNeeded: length))
+            aux: UInt64(truncatingIfNeeded: offset) << 32 | UInt64(bank.rawValue) << 24
+                | UInt64(truncatingIfNeeded: length))
     }
 
     @inlinable public var int: Int64 { Int64(bitPattern: bits) }
@@ -69,7 +70,9 @@ public enum TextBank: UInt8, Sendable {
 public struct TextHash: Sendable {
     public let seed: UInt64
 
-    @inlinable public init(seed: UInt64) { self.seed = TextHash.mix(seed ^ 0x9E37_79B9_7F4A_7C15, 0xD6E8_FEB8_6659_FD93) }
+    @inlinable public init(seed: UInt64) {
+        self.seed = TextHash.mix(seed ^ 0x9E37_79B9_7F4A_7C15, 0xD6E8_FEB8_6659_FD93)
+    }
 
     @inlinable @inline(__always)
     static func mix(_ a: UInt64, _ b: UInt64) -> UInt64 {
@@ -90,7 +93,9 @@ public struct TextHash: Sendable {
         }
         var word: UInt64 = 0
         if left >= 4 {
-            word = UInt64(at.loadUnaligned(as: UInt32.self)) | UInt64((at + (left - 4)).loadUnaligned(as: UInt32.self)) << 32
+            word =
+                UInt64(at.loadUnaligned(as: UInt32.self)) | UInt64((at + (left - 4)).loadUnaligned(as: UInt32.self))
+                << 32
         } else if left > 0 {
             word =
                 UInt64(at.load(as: UInt8.self)) | UInt64((at + left / 2).load(as: UInt8.self)) << 8
@@ -104,7 +109,9 @@ public struct TextHash: Sendable {
     public func callAsFunction(_ text: String) -> UInt64 {
         var text = text
         return text.withUTF8 { bytes in
-            withUnsafePointer(to: UInt8(0)) { empty in self(UnsafeRawPointer(bytes.baseAddress ?? empty), count: bytes.count) }
+            withUnsafePointer(to: UInt8(0)) { empty in
+                self(UnsafeRawPointer(bytes.baseAddress ?? empty), count: bytes.count)
+            }
         }
     }
 
