@@ -105,7 +105,9 @@ struct Generator {
     mutating func land(_ jump: Int) { code[jump].target = Int32(code.count) }
     mutating func landExtra(_ jump: Int) { code[jump].extra = Int32(code.count) }
 
-    /// Ends the program with its value. Nil when the expression was wrong or has no type a stage can hold.
+    /// Ends the program with its value.
+    ///
+    /// Nil when the expression was wrong or has no type a stage can hold.
     mutating func finish(_ value: Value, at span: Span) -> Program? {
         guard !value.isFailed, let type = value.type.valueType else { return nil }
         emit(.result, value.operand)
@@ -131,7 +133,9 @@ struct Generator {
 
     // MARK: Expressions
 
-    /// Writes the instructions of an expression. The result is in `into` when given and computed here, else wherever it is cheapest.
+    /// Writes the instructions of an expression.
+    ///
+    /// The result is in `into` when given and computed here, else wherever it is cheapest.
     mutating func generate(_ expression: Expression, into: UInt16? = nil) -> Value {
         if let chain = expression.nameChain { return name(chain, expression) }
         switch expression.kind {

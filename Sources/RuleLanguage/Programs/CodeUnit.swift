@@ -40,7 +40,9 @@ final class CodeUnit: @unchecked Sendable {
         header.pointee.expressions.deallocate()
     }
 
-    /// Takes over what the builder gathered. Called once, before any program is run.
+    /// Takes over what the builder gathered.
+    ///
+    /// Called once, before any program is run.
     func freeze(_ builder: CodeBuilder) {
         func copy<T>(_ items: [T]) -> UnsafeMutablePointer<T> {
             let pointer = UnsafeMutablePointer<T>.allocate(capacity: max(1, items.count))

@@ -90,7 +90,9 @@ struct Machine {
         UnsafeBufferPointer(start: lists[Int(slot.bits & 3)] + slot.listOffset, count: slot.listCount)
     }
 
-    /// Runs from `start` to the program's end. For a value the slot is the value; for a rule see ``RuleOutcome``.
+    /// Runs from `start` to the program's end.
+    ///
+    /// For a value the slot is the value; for a rule see ``RuleOutcome``.
     mutating func run(
         _ code: UnsafePointer<Instruction>, constants: UnsafePointer<Slot>, _ header: CodeUnit.Header
     ) -> Slot {

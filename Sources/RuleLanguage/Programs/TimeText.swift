@@ -60,7 +60,9 @@ enum TimeText {
         }
     }
 
-    /// Strict RFC 3339; fractions below a millisecond are cut off. Nil when malformed or out of range.
+    /// Strict RFC 3339; fractions below a millisecond are cut off.
+    ///
+    /// Nil when malformed or out of range.
     static func timestamp(_ text: UnsafeBufferPointer<UInt8>) -> Int64? {
         var at = 0
         func digits(_ count: Int) -> Int? {

@@ -174,7 +174,9 @@ struct RuleCompiler {
         }
     }
 
-    /// The names of a rule on one event type. Reports what is wrong with its lets.
+    /// The names of a rule on one event type.
+    ///
+    /// Reports what is wrong with its lets.
     private func lets(
         _ rule: RuleSyntax, _ event: Int, _ events: [Int], _ used: inout Set<String>
     ) -> [String: Scope.LetValue] {

@@ -1,4 +1,6 @@
-/// A parsed CEL expression. Immutable; nesting never exceeds ``Expression/depthLimit``, so walks may recurse.
+/// A parsed CEL expression.
+///
+/// Immutable; nesting never exceeds ``Expression/depthLimit``, so walks may recurse.
 final class Expression: Sendable {
     enum Unary: String, Sendable { case not = "!", negate = "-" }
     enum Binary: String, Sendable {
@@ -69,7 +71,9 @@ final class Expression: Sendable {
 }
 
 extension Expression {
-    /// The expression in one fixed notation: every operator in parentheses, texts in double quotes. Equal trees give equal texts.
+    /// The expression in one fixed notation: every operator in parentheses, texts in double quotes.
+    ///
+    /// Equal trees give equal texts.
     ///
     /// `rename` may replace a chain of names, for example an entity by the field that holds it.
     func canonical(_ rename: @escaping (String) -> String = { $0 }) -> String {

@@ -45,7 +45,9 @@ struct Parser {
 
     func describe(_ token: Token) -> String { token.kind == .end ? "the end of the file" : "'\(text(token))'" }
 
-    /// Reports at the current token. A token the lexer has complained about is not reported twice.
+    /// Reports at the current token.
+    ///
+    /// A token the lexer has complained about is not reported twice.
     func fail(_ message: String, suggestion: String? = nil, at span: Span? = nil) -> SyntaxFailure {
         if span == nil, current.kind == .invalid { return SyntaxFailure() }
         sink.error(source, span ?? current.span, message, suggestion: suggestion)
