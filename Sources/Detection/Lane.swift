@@ -118,41 +118,50 @@ struct Lane: ~Copyable {
     ) {
         let type = Int(event.type)
         let input = EvaluationInput(fields: event.fields, features: row, signals: signals, text: event.text, lists: event.lists)
-        evaluator.judge(event: type, input)
+        let outcomes = evaluator.judge(event: type, input)
         var decision = Decision.allow
         var isOverridden = false
         var score = 0
         var severity: RuleSeverity?
         var hasFired = false
-        for (i, rule) in ruleSet.rulesByEvent[type].enumerated() {
-            switch evaluator.outcome(i) {
+        for outcome in outcomes {
+            let rule = Int(outcome.rule)
+            switch outcome.kind {
             case .quiet, .excepted: continue
             case .undetermined:
                 output.undetermined[rule] += 1
-                guard rules[rule].missing == .review, rules[rule].mode == .live else { continue }
-                decision = max(decision, .review)
-                hasFired = true
+                switch rules[rule].missing {
+                case .skip: continue
+                case .review where rules[rule].mode == .live: decision = max(decision, .review)
+                case .review: break
+                case .fire: apply(rule, &decision, &isOverridden, &score)
+                }
             case .fired:
                 output.fired[rule] += 1
-                hasFired = true
-                severity = max(severity ?? rules[rule].severity, rules[rule].severity)
-                guard rules[rule].mode == .live else { continue }
-                decision = max(decision, rules[rule].decision)
-                if rules[rule].allowsAlways { isOverridden = true }
-                score += rules[rule].weight
+                apply(rule, &decision, &isOverridden, &score)
             }
+            hasFired = true
+            severity = max(severity ?? rules[rule].severity, rules[rule].severity)
         }
         score = min(max(score, 0), ruleSet.policy.cap)
         decision = isOverridden ? .allow : max(decision, ruleSet.policy.decision(score: score))
         let schema = configuration.events[type]
         if hasFired || decision > .allow || schema.emission == .all {
             output.verdictWriter.write(
-                event, schema: schema, decision: decision, score: score, severity: severity, rules: ruleSet.rulesByEvent[type],
+                event, schema: schema, decision: decision, score: score, severity: severity, outcomes: outcomes,
                 input: input, ring: relations.membership(of: event), evaluator: &evaluator, to: &output)
         } else {
             output.silent += 1
         }
         if let writer = output.featureWriter { writer.write(event, schema: schema, row: row, names: output.verdictWriter, to: &output.features) }
+    }
+
+    /// Counts a rule that speaks, unless it is only watched.
+    private func apply(_ rule: Int, _ decision: inout Decision, _ isOverridden: inout Bool, _ score: inout Int) {
+        guard rules[rule].mode == .live else { return }
+        decision = max(decision, rules[rule].decision)
+        if rules[rule].allowsAlways { isOverridden = true }
+        score += rules[rule].weight
     }
 }
 

@@ -31,7 +31,8 @@ public struct Diagnostic: Error, Sendable, Equatable {
         self.sourceLine = sourceLine
     }
 
-    /// The form people read:
+    /// The form people read, with the line and a caret.
+    ///
     /// ```
     /// rules/coupons.weir:7:8: error: no field 'acount' in event 'coupon_redeemed'
     ///    7 |   when acount >= 4

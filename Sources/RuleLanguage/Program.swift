@@ -1,5 +1,22 @@
 /// A checked expression, compiled to a flat list of instructions over typed slots.
+///
+/// The instructions live in the rule set's one buffer (``CodeUnit``); a program is a place in it. Run it with an ``Evaluator``.
 public struct Program: Sendable {
+    let unit: CodeUnit
+    let start: Int
+    let count: Int
+    /// Where its constants begin.
+    let constants: Int
+    /// What it results in.
+    public let type: ValueType
+
+    init(unit: CodeUnit, start: Int, count: Int, constants: Int, type: ValueType) {
+        self.unit = unit
+        self.start = start
+        self.count = count
+        self.constants = constants
+        self.type = type
+    }
 }
 
 /// The banks a program reads; all pointers are lent for the call.

@@ -1,88 +1,78 @@
-/// The text of one rule file and the name to show for it.
-public struct RuleSource: Sendable {
-    public var path: String
-    public var text: String
-    public init(path: String, text: String) {
-        self.path = path
-        self.text = text
-    }
-}
+/// All rules of a topology, checked and compiled: immutable, shared by threads, named by the digest of its ``canonicalText``.
+public struct RuleSet: Sendable {
+    /// Every windowed aggregate the rules read, and every declared one; equal ones are one.
+    public let features: [Feature]
+    /// Slots of an event's feature row.
+    public let featureRowWidth: Int
+    public let rules: [Rule]
+    /// Per event type the indices of the rules that are evaluated on it, in the order of ``rules``; those in mode `off` are left out.
+    public let rulesByEvent: [[Int]]
+    /// Per event type the indices of the features that can be read there.
+    public let featuresByEvent: [[Int]]
+    public let policy: Policy
+    /// Every feature, rule and policy in a fixed form: equal texts decide alike on the same topology.
+    public let canonicalText: String
+    /// What the authors should know: unused lets and the like.
+    public let warnings: [Diagnostic]
+    let environment: RuleEnvironment
+    let bodies: [[RuleBody]]
+    let unit: CodeUnit
+    let judgeTable: JudgeTable
+    let tests: [TestSyntax]
 
-/// What rules may refer to.
-public struct RuleEnvironment: Sendable {
-    /// A value the detectors and models give for every event, such as `ring.score`; its index is its slot in the signal row.
-    public struct Signal: Sendable {
-        public var name: String
-        public var type: FieldType
-        public init(name: String, type: FieldType) {
-            self.name = name
-            self.type = type
+    init(
+        environment: RuleEnvironment, features: [Feature], featureRowWidth: Int, rules: [Rule], bodies: [[RuleBody]],
+        policy: Policy, canonicalText: String, warnings: [Diagnostic], unit: CodeUnit, tests: [TestSyntax]
+    ) {
+        self.environment = environment
+        self.features = features
+        self.featureRowWidth = featureRowWidth
+        self.rules = rules
+        self.bodies = bodies
+        self.policy = policy
+        self.canonicalText = canonicalText
+        self.warnings = warnings
+        self.unit = unit
+        self.tests = tests
+        rulesByEvent = environment.events.indices.map { event in
+            rules.indices.filter { rules[$0].mode != .off && rules[$0].events.contains(event) }
         }
+        featuresByEvent = environment.events.indices.map { event in
+            features.indices.filter { features[$0].readers[event] != nil }
+        }
+        judgeTable = JudgeTable(
+            rulesByEvent.enumerated().map { event, indices in
+                indices.compactMap { rule in
+                    guard let body = bodies[rule].first(where: { $0.event == event }) else { return nil }
+                    return JudgeEntry(
+                        rule: Int32(rule), start: Int32(body.judgement.start),
+                        constants: Int32(body.judgement.constants))
+                }
+            })
     }
 
-    public var events: [EventSchema]
-    public var signals: [Signal]
-    /// Longest window a rule may ask for, in milliseconds.
-    public var maximumWindowMilliseconds: Int64
-    /// Seed of the hash that string literals are compared by; the same as the decoder's.
-    public var hash: TextHash
-
-    public init(events: [EventSchema], signals: [Signal], maximumWindowMilliseconds: Int64, hash: TextHash) {
-        self.events = events
-        self.signals = signals
-        self.maximumWindowMilliseconds = maximumWindowMilliseconds
-        self.hash = hash
+    /// Reads, checks and compiles rule files.
+    ///
+    /// Throws every mistake found, at most twenty, each with its place and, where one is known, a remedy. Linear in the size of the text
+    /// but for suggestions. A file has at most 1 MiB.
+    public static func compile(
+        _ sources: [RuleSource], in environment: RuleEnvironment
+    ) throws(DiagnosticError) -> RuleSet {
+        let sink = DiagnosticSink()
+        var blocks = BlockSyntax()
+        for file in sources {
+            let source = SourceText(path: file.path, text: file.text)
+            guard source.bytes.count <= 1 << 20 else {
+                sink.error(source, Span(start: 0, end: 0), "a rule file has at most 1 MiB", suggestion: "split it")
+                continue
+            }
+            var parser = Parser(source, sink)
+            parser.file(into: &blocks)
+        }
+        var compiler = RuleCompiler(environment, sink)
+        guard let result = compiler.compile(blocks), sink.errors.isEmpty else {
+            throw DiagnosticError(sink.errors + sink.warnings)
+        }
+        return result
     }
-}
-
-/// What an expression or feature results in.
-public enum ValueType: Sendable, Equatable {
-    case int, double, bool, string, timestamp, duration, stringList
-}
-
-/// The functions of a windowed aggregate.
-public enum AggregateFunction: String, Sendable, CaseIterable {
-    case count, sum, avg, min, max, distinct, first, last
-}
-
-/// Where a value comes from: a field's slot as it is, or a program over the event's fields.
-public enum ValueSource: Sendable {
-    case field(Int)
-    case program(Program)
-}
-
-/// One windowed aggregate, shared by all rules that ask for the same one.
-///
-/// Its value for event `e` covers the counted events with the same key and time in `(e.time − window, e.time]`, up to and including `e`.
-public struct Feature: Sendable {
-    /// The name of the `feature` block, or of the first `let` that asked for it.
-    public var name: String
-    /// From a `feature` block: part of `--features` output and of other rules' vocabulary.
-    public var isDeclared: Bool
-    public var function: AggregateFunction
-    /// Index of the counted event type.
-    public var event: Int
-    /// Only events for which this is true are counted; missing counts as false.
-    public var filter: Program?
-    /// What is summed, averaged, compared or counted as distinct; nil for `count`.
-    public var argument: ValueSource?
-    public var argumentType: ValueType?
-    /// The key in the counted event: slots of string, int or bool fields, in the order of `by`.
-    public var countedKeys: [Int]
-    /// Per event type: where the key's values stand in an event that reads the feature; nil where it cannot be read.
-    public var readers: [[ValueSource]?]
-    public var windowMilliseconds: Int64
-    /// The event itself is left out (`excluding this`).
-    public var excludesCurrent: Bool
-    public var resultType: ValueType
-    /// First slot of its value in the feature row; strings take ``Feature/stringWidth`` slots, others one.
-    public var column: Int
-    /// The text of the aggregate in a fixed form: equal texts are the same feature.
-    public var canonical: String
-    /// Its filter and argument in the same form; empty when there is none. Features that agree in them share what is kept per key.
-    public var filterText: String
-    public var argumentText: String
-
-    /// Slots of a string value in the feature row: the slot itself and 64 bytes of text behind it.
-    public static let stringWidth = 5
 }

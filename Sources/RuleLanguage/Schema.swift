@@ -35,7 +35,9 @@ public struct FieldSchema: Sendable, Equatable {
     /// Inclusive bounds of a number (of minor units for money), or nil.
     public var minimum: Double?
     public var maximum: Double?
-    /// Longest text in bytes; longer is a dead letter. At most 65,536.
+    /// Longest text in bytes; longer is a dead letter.
+    ///
+    /// At most 65,536.
     public var maximumLength: Int
     public var timeFormat: TimeFormat
     /// Decimal digits of the minor unit of `money`: 2 means cents.
@@ -77,7 +79,9 @@ public enum InputFormat: String, Sendable, Equatable {
     case csv
 }
 
-/// One declared event type. At most 96 fields.
+/// One declared event type.
+///
+/// At most 96 fields.
 public struct EventSchema: Sendable, Equatable {
     public var name: String
     public var topic: String

@@ -29,4 +29,8 @@ extern "C" int weir_re2_matches(const weir_re2 *expression, const char *text, si
     return RE2::PartialMatch(re2::StringPiece(text, length), expression->expression) ? 1 : 0;
 }
 
+extern "C" int weir_text_contains(const void *text, size_t length, const void *part, size_t part_length) {
+    return part_length == 0 || memmem(text, length, part, part_length) ? 1 : 0;
+}
+
 extern "C" void weir_re2_free(weir_re2 *expression) { delete expression; }

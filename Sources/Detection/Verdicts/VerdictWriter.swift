@@ -27,6 +27,7 @@ final class VerdictWriter {
     private let types: [TypeText]
     private let texts: [RuleText]
     private let ruleSet: RuleSet
+    private let modes: [RuleMode]
     private let tail: [UInt8]
     private let topics: [String]
     private let topology: [UInt8]
@@ -47,6 +48,7 @@ final class VerdictWriter {
                 event: Array("\"},\"event\":{\"type\":\"\(schema.name)\",\"topic\":\"".utf8))
         }
         ruleSet = configuration.rules
+        modes = ruleSet.rules.map(\.mode)
         texts = configuration.rules.rules.map { rule in
             var head = "{\"rule\":\"\(rule.id)\",\"version\":\"\(rule.version)\",\"mode\":\"\(rule.mode.rawValue)\""
             head += ",\"decision\":\"\(rule.decision.name)\",\"weight\":\(rule.scoreWeight),\"severity\":\"\(rule.severity.rawValue)\""
@@ -80,10 +82,10 @@ final class VerdictWriter {
     /// Writes one verdict and its key.
     ///
     /// - Parameters:
-    ///   - rules: the event type's rules, in the order of the evaluator's outcomes.
+    ///   - outcomes: what the event type's rules said; lies in the evaluator.
     ///   - evaluator: has just judged the event.
     func write(
-        _ event: Event, schema: EventSchema, decision: Decision, score: Int, severity: RuleSeverity?, rules: [Int],
+        _ event: Event, schema: EventSchema, decision: Decision, score: Int, severity: RuleSeverity?, outcomes: UnsafeBufferPointer<RuleOutcome>,
         input: EvaluationInput, ring: RingMembership?, evaluator: inout Evaluator, to output: inout EpochOutput
     ) {
         let start = output.verdicts.count
@@ -108,12 +110,12 @@ final class VerdictWriter {
         output.verdicts.append("\",\"time\":\"")
         output.verdicts.appendTime(milliseconds: event.time)
         output.verdicts.append("\"},\"reasons\":[")
-        _ = writeReasons(rules, mode: .live, opening: nil, input, &evaluator, &output)
+        _ = writeReasons(outcomes, event.type, mode: .live, opening: nil, input, &evaluator, &output)
         output.verdicts.append("]")
-        if writeReasons(rules, mode: .shadow, opening: ",\"shadow\":[", input, &evaluator, &output) {
+        if writeReasons(outcomes, event.type, mode: .shadow, opening: ",\"shadow\":[", input, &evaluator, &output) {
             output.verdicts.append("]")
         }
-        writeOthers(rules, evaluator, &output)
+        writeOthers(outcomes, event.type, &output)
         if let ring {
             output.verdicts.append(",\"ring\":{\"id\":\"")
             output.verdicts.append(ring.identifier)
@@ -174,21 +176,21 @@ final class VerdictWriter {
 
     /// Writes the rules of a mode that fired; answers whether there were any. `opening` comes before the first.
     private func writeReasons(
-        _ rules: [Int], mode: RuleMode, opening: StaticString?, _ input: EvaluationInput, _ evaluator: inout Evaluator,
+        _ outcomes: UnsafeBufferPointer<RuleOutcome>, _ type: UInt16, mode: RuleMode, opening: StaticString?, _ input: EvaluationInput, _ evaluator: inout Evaluator,
         _ output: inout EpochOutput
     ) -> Bool {
         var isFirst = true
-        for (i, rule) in rules.enumerated() where ruleSet.rules[rule].mode == mode {
-            guard evaluator.outcome(i).hasFired else { continue }
+        for outcome in outcomes where speaks(outcome) && modes[Int(outcome.rule)] == mode {
+            let rule = Int(outcome.rule)
             if !isFirst { output.verdicts.append(",") } else if let opening { output.verdicts.append(opening) }
             isFirst = false
             output.verdicts.append(texts[rule].head)
             scratch.removeAll(keepingCapacity: true)
-            evaluator.appendReason(rule: rule, input, to: &scratch)
+            evaluator.appendReason(rule: rule, event: Int(type), input, to: &scratch)
             output.verdicts.append(scratch)
             output.verdicts.append("\",\"values\":")
             scratch.removeAll(keepingCapacity: true)
-            evaluator.appendValues(rule: rule, input, to: &scratch)
+            evaluator.appendValues(rule: rule, event: Int(type), input, to: &scratch)
             output.verdicts.append(scratch)
             output.verdicts.append(texts[rule].tail)
         }
@@ -196,25 +198,30 @@ final class VerdictWriter {
     }
 
     /// Writes which rules would have fired but for an exception, and which could not be decided.
-    private func writeOthers(_ rules: [Int], _ evaluator: borrowing Evaluator, _ output: inout EpochOutput) {
+    private func writeOthers(
+        _ outcomes: UnsafeBufferPointer<RuleOutcome>, _ type: UInt16, _ output: inout EpochOutput
+    ) {
         var isFirst = true
-        for (i, rule) in rules.enumerated() {
-            guard case .excepted(let exception) = evaluator.outcome(i) else { continue }
+        for outcome in outcomes where outcome.kind == .excepted {
             output.verdicts.append(isFirst ? ",\"excepted\":[" : ",")
             isFirst = false
-            output.verdicts.append(texts[rule].exceptions[exception])
+            output.verdicts.append(texts[Int(outcome.rule)].exceptions[Int(outcome.exception)])
         }
         if !isFirst { output.verdicts.append("]") }
         isFirst = true
-        for (i, rule) in rules.enumerated() {
-            guard case .undetermined = evaluator.outcome(i) else { continue }
+        for outcome in outcomes where outcome.kind == .undetermined {
             output.verdicts.append(isFirst ? ",\"undetermined\":[{\"rule\":\"" : ",{\"rule\":\"")
             isFirst = false
-            output.verdicts.append(ruleSet.rules[rule].id)
+            output.verdicts.append(ruleSet.rules[Int(outcome.rule)].id)
             output.verdicts.append("\",\"field\":\"")
-            output.verdicts.appendEscaped(evaluator.undeterminedField(rule: rule))
+            output.verdicts.appendEscaped(ruleSet.undeterminedField(outcome, event: Int(type)))
             output.verdicts.append("\"}")
         }
         if !isFirst { output.verdicts.append("]") }
+    }
+
+    /// Whether the rule is among the reasons: it fired, or could not be decided and is told to speak then.
+    private func speaks(_ outcome: RuleOutcome) -> Bool {
+        outcome.kind == .fired || (outcome.kind == .undetermined && ruleSet.rules[Int(outcome.rule)].missing != .skip)
     }
 }

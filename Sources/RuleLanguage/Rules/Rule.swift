@@ -23,7 +23,20 @@ public enum Decision: UInt8, Sendable, Comparable, CaseIterable {
 }
 
 /// How bad it is when the rule is right.
-public enum RuleSeverity: String, Sendable, CaseIterable, Comparable { case low, medium, high, critical }
+public enum RuleSeverity: String, Sendable, CaseIterable, Comparable {
+    case low, medium, high, critical
+
+    private var rank: Int {
+        switch self {
+        case .low: 0
+        case .medium: 1
+        case .high: 2
+        case .critical: 3
+        }
+    }
+
+    public static func < (a: RuleSeverity, b: RuleSeverity) -> Bool { a.rank < b.rank }
+}
 
 /// Whether a rule decides, only reports, or sleeps.
 public enum RuleMode: String, Sendable, CaseIterable { case live, shadow, off }
@@ -93,6 +106,7 @@ public struct Rule: Sendable {
 
 /// From which score on which decision is taken.
 public struct Policy: Sendable, Equatable {
+    /// A decision and the score it begins at.
     public struct Threshold: Sendable, Equatable {
         public var decision: Decision
         public var score: Int

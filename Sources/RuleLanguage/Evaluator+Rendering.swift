@@ -1,0 +1,146 @@
+extension Evaluator {
+    /// Writes a rule's `because` for an event: UTF-8, escaped as the inside of a JSON string, personal values masked.
+    ///
+    /// A value that cannot be computed shows as `?`. A rule without `because` shows its title.
+    public mutating func appendReason(rule: Int, event: Int, _ input: EvaluationInput, to out: inout [UInt8]) {
+        guard let body = ruleSet.bodies[rule].first(where: { $0.event == event }), !body.reason.isEmpty else {
+            JSONText.append(escaping: ruleSet.rules[rule].title.utf8, to: &out)
+            return
+        }
+        for part in body.reason {
+            switch part {
+            case .text(let bytes): JSONText.append(escaping: bytes, to: &out)
+            case .value(let program, let isPersonal):
+                machine.reset()
+                append(run(program, input), program.type, isPersonal: isPersonal, form: .prose, to: &out)
+            }
+        }
+    }
+
+    /// Writes a JSON object of what a rule read: its lets in their order, then fields, features and signals by first use.
+    ///
+    /// Values that are missing are `null`; personal texts are masked, as are personal numbers.
+    public mutating func appendValues(rule: Int, event: Int, _ input: EvaluationInput, to out: inout [UInt8]) {
+        out.append(UInt8(ascii: "{"))
+        let body = ruleSet.bodies[rule].first { $0.event == event }
+        for (index, value) in (body?.values ?? []).enumerated() {
+            if index > 0 { out.append(UInt8(ascii: ",")) }
+            out.append(UInt8(ascii: "\""))
+            JSONText.append(escaping: value.name.utf8, to: &out)
+            out.append(UInt8(ascii: "\""))
+            out.append(UInt8(ascii: ":"))
+            machine.reset()
+            append(run(value.program, input), value.program.type, isPersonal: value.isPersonal, form: .json, to: &out)
+        }
+        out.append(UInt8(ascii: "}"))
+    }
+
+    private enum Form { case prose, json }
+
+    private func append(
+        _ slot: Slot, _ type: ValueType, isPersonal: Bool, form: Form, to out: inout [UInt8]
+    ) {
+        if slot.isMissing {
+            out += form == .json ? Array("null".utf8) : [UInt8(ascii: "?")]
+            return
+        }
+        let isText: Bool =
+            switch type {
+            case .string, .timestamp, .duration: true
+            case .double: !slot.double.isFinite
+            case .int, .bool, .stringList: false
+            }
+        let quotes = form == .json && (isText || (isPersonal && type != .stringList))
+        if quotes { out.append(UInt8(ascii: "\"")) }
+        switch type {
+        case .string:
+            let bytes = machine.text(slot)
+            if isPersonal {
+                JSONText.append(masking: bytes, to: &out)
+            } else {
+                JSONText.append(escaping: bytes, to: &out)
+            }
+        case .stringList:
+            if form == .json { out.append(UInt8(ascii: "[")) }
+            for (index, element) in machine.list(slot).enumerated() {
+                if index > 0 { out += form == .json ? [UInt8(ascii: ",")] : Array(", ".utf8) }
+                append(element, .string, isPersonal: isPersonal, form: form, to: &out)
+            }
+            if form == .json { out.append(UInt8(ascii: "]")) }
+        default:
+            var plain: [UInt8] = []
+            switch type {
+            case .int: JSONText.append(slot.int, to: &plain)
+            case .bool: plain += Array((slot.bool ? "true" : "false").utf8)
+            case .double: JSONText.append(slot.double, to: &plain)
+            case .timestamp: TimeText.write(timestamp: slot.int) { plain.append($0) }
+            default: TimeText.write(duration: slot.int) { plain.append($0) }
+            }
+            if isPersonal {
+                plain.withUnsafeBufferPointer { JSONText.append(masking: $0, to: &out) }
+            } else {
+                out += plain
+            }
+        }
+        if quotes { out.append(UInt8(ascii: "\"")) }
+    }
+}
+
+/// JSON's notation of texts and numbers (RFC 8259).
+enum JSONText {
+    static func append(escaping bytes: some Sequence<UInt8>, to out: inout [UInt8]) {
+        let hex = StaticString("0123456789abcdef")
+        for byte in bytes {
+            switch byte {
+            case UInt8(ascii: "\""), UInt8(ascii: "\\"):
+                out.append(UInt8(ascii: "\\"))
+                out.append(byte)
+            case 0x0A: out += [UInt8(ascii: "\\"), UInt8(ascii: "n")]
+            case 0x0D: out += [UInt8(ascii: "\\"), UInt8(ascii: "r")]
+            case 0x09: out += [UInt8(ascii: "\\"), UInt8(ascii: "t")]
+            case 0..<0x20, 0x7F:
+                out += [UInt8(ascii: "\\"), UInt8(ascii: "u"), UInt8(ascii: "0"), UInt8(ascii: "0")]
+                hex.withUTF8Buffer { digits in
+                    out.append(digits[Int(byte >> 4)])
+                    out.append(digits[Int(byte & 15)])
+                }
+            default: out.append(byte)
+            }
+        }
+    }
+
+    /// First and last character with `***` between; of fewer than four characters nothing is shown.
+    static func append(masking bytes: UnsafeBufferPointer<UInt8>, to out: inout [UInt8]) {
+        let stars = Array("***".utf8)
+        var characters = 0
+        var last = 0
+        for (index, byte) in bytes.enumerated() where byte & 0xC0 != 0x80 {
+            characters += 1
+            last = index
+        }
+        guard characters >= 4 else {
+            out += stars
+            return
+        }
+        var first = 1
+        while first < bytes.count, bytes[first] & 0xC0 == 0x80 { first += 1 }
+        append(escaping: bytes[..<first], to: &out)
+        out += stars
+        append(escaping: bytes[last...], to: &out)
+    }
+
+    static func append(_ value: Int64, to out: inout [UInt8]) {
+        TimeText.write(int: value) { out.append($0) }
+    }
+
+    /// The shortest text that reads back as the same double; what JSON has no number for is written as a word.
+    static func append(_ value: Double, to out: inout [UInt8]) {
+        if value.isNaN {
+            out += Array("NaN".utf8)
+        } else if value.isInfinite {
+            out += Array((value < 0 ? "-Infinity" : "Infinity").utf8)
+        } else {
+            out += Array(value.description.utf8)
+        }
+    }
+}

@@ -1,0 +1,122 @@
+/// What a rule said about an event.
+@frozen
+public struct RuleOutcome: Sendable, Equatable {
+    public enum Kind: UInt8, Sendable {
+        /// Its conditions do not hold.
+        case quiet = 0
+        case fired = 1
+        /// Its conditions hold and so does an `unless`; ``RuleOutcome/exception`` says which.
+        case excepted = 2
+        /// A value it needs is missing or cannot be computed, and the others do not decide; act as ``Rule/missing`` says.
+        case undetermined = 3
+    }
+
+    /// Index in ``RuleSet/rules``.
+    public var rule: Int32
+    public var kind: Kind
+    /// Index of the `unless` that held, in ``Rule/exceptions``.
+    public var exception: Int32
+    /// Why it is undetermined; see ``RuleSet/undeterminedField(_:event:)``.
+    public var failure: UInt64
+}
+
+/// Runs the programs of a rule set on events: one per thread, no allocation once made.
+///
+/// Texts computed by a program (``TextBank/scratch``) stay valid until the evaluator runs again. Sizes are fixed: 256 KiB of text, 16,384 list
+/// elements and 20,000 rounds of loops per rule; what needs more fails like a missing field.
+public struct Evaluator: ~Copyable {
+    let ruleSet: RuleSet
+    var machine: Machine
+    private let outcomes: UnsafeMutablePointer<RuleOutcome>
+    let table: JudgeTable
+    let unit: CodeUnit
+
+    /// Makes an evaluator for the programs of `ruleSet`, those of its features included.
+    public init(_ ruleSet: RuleSet) {
+        self.ruleSet = ruleSet
+        table = ruleSet.judgeTable
+        unit = ruleSet.unit
+        machine = Machine(registers: unit.header.pointee.registers)
+        outcomes = .allocate(capacity: max(1, table.longest))
+        outcomes.initialize(
+            repeating: RuleOutcome(rule: 0, kind: .quiet, exception: 0, failure: 0), count: max(1, table.longest))
+    }
+
+    deinit {
+        machine.deallocate()
+        outcomes.deallocate()
+    }
+
+    /// The value of a program, or its failure with ``Slot/isMissing`` set.
+    @inline(__always)
+    mutating func run(_ program: borrowing Program, _ input: EvaluationInput) -> Slot {
+        let header = program.unit.header
+        machine.aim(input, header.pointee)
+        return machine.run(
+            header.pointee.instructions + program.start, constants: header.pointee.constants + program.constants,
+            header.pointee)
+    }
+
+    /// Evaluates a value; ``Slot/missing`` when a field it needs is missing or it cannot be computed.
+    ///
+    /// The program must belong to the evaluator's rule set.
+    public mutating func evaluate(_ program: borrowing Program, _ input: EvaluationInput) -> Slot {
+        machine.reset()
+        let slot = run(program, input)
+        return slot.isMissing ? .missing : slot
+    }
+
+    /// Evaluates a condition; missing counts as false.
+    public mutating func isTrue(_ program: borrowing Program, _ input: EvaluationInput) -> Bool {
+        machine.reset()
+        let slot = run(program, input)
+        return !slot.isMissing && slot.bool
+    }
+
+    /// Judges an event by every rule of its type, shadow rules included.
+    ///
+    /// The outcomes are in the order of ``RuleSet/rulesByEvent`` and lie in a buffer of the evaluator that the next call overwrites.
+    public mutating func judge(event: Int, _ input: EvaluationInput) -> UnsafeBufferPointer<RuleOutcome> {
+        precondition(event >= 0 && event < table.eventCount, "an event type of the rule set's topology")
+        let header = unit.header
+        machine.aim(input, header.pointee)
+        let start = table.starts[event]
+        let count = table.starts[event + 1] - start
+        for index in 0..<count {
+            let entry = table.entries[start + index]
+            machine.reset()
+            let slot = machine.run(
+                header.pointee.instructions + Int(entry.start),
+                constants: header.pointee.constants + Int(entry.constants),
+                header.pointee)
+            outcomes[index] = RuleOutcome(
+                rule: entry.rule, kind: RuleOutcome.Kind(rawValue: UInt8(truncatingIfNeeded: slot.bits)) ?? .quiet,
+                exception: slot.bits == 2 ? Int32(truncatingIfNeeded: slot.aux) : 0,
+                failure: slot.bits == 3 ? slot.aux : 0)
+        }
+        return UnsafeBufferPointer(start: outcomes, count: count)
+    }
+}
+
+extension RuleSet {
+    /// What an undetermined rule lacked: the name of a field, feature or signal, or what went wrong in a word.
+    public func undeterminedField(_ outcome: RuleOutcome, event: Int) -> String {
+        let operand = UInt16(truncatingIfNeeded: outcome.failure)
+        switch outcome.failure >> 32 {
+        case Failure.missing:
+            let index = Bank.index(of: operand)
+            switch Bank.bank(of: operand) {
+            case Bank.fields where index < environment.events[event].fields.count:
+                return environment.events[event].fields[index].name
+            case Bank.features: return features.first { $0.column == index }?.name ?? "feature"
+            case Bank.signals where index < environment.signals.count: return environment.signals[index].name
+            default: return "value"
+            }
+        case Failure.overflow: return "overflow"
+        case Failure.divisionByZero: return "division by zero"
+        case Failure.conversion: return "conversion"
+        case Failure.range: return "index out of range"
+        default: return "limit"
+        }
+    }
+}

@@ -1,0 +1,345 @@
+/// Turns parsed blocks into a rule set.
+struct RuleCompiler {
+    let environment: RuleEnvironment
+    let sink: DiagnosticSink
+    let builder: CodeBuilder
+    let table = FeatureTable()
+    private var rules: [Rule] = []
+    private var bodies: [[RuleBody]] = []
+
+    init(_ environment: RuleEnvironment, _ sink: DiagnosticSink) {
+        self.environment = environment
+        self.sink = sink
+        builder = CodeBuilder(hash: environment.hash)
+    }
+
+    private var aggregates: AggregateChecker {
+        AggregateChecker(environment: environment, table: table, builder: builder, sink: sink)
+    }
+
+    private func scope(_ source: SourceText, _ event: Int, lets: [String: Scope.LetValue] = [:]) -> Scope {
+        Scope(
+            source: source, event: event, schema: environment.events[event], lets: lets, seesFeatures: true,
+            table: table,
+            environment: environment)
+    }
+
+    mutating func compile(_ blocks: BlockSyntax) -> RuleSet? {
+        for feature in blocks.features { declare(feature) }
+        let ids = Dictionary(blocks.rules.map { ($0.id.text, $0) }, uniquingKeysWith: { first, _ in first })
+        var seen: Set<String> = []
+        for rule in blocks.rules {
+            if !seen.insert(rule.id.text).inserted, let first = ids[rule.id.text] {
+                let place = first.source.diagnostic(.error, at: first.id.span, "")
+                sink.error(
+                    rule.source, rule.id.span, "a second rule is called '\(rule.id.text)'",
+                    suggestion: "the first stands at \(place.path):\(place.line)")
+                continue
+            }
+            compile(rule)
+        }
+        for extra in blocks.policies.dropFirst() {
+            sink.error(extra.source, extra.name.span, "a second policy", suggestion: "a rule set has one policy")
+        }
+        for test in blocks.tests {
+            check(test, ruleIds: blocks.rules.map(\.id.text))
+        }
+        guard sink.errors.isEmpty else { return nil }
+        builder.freeze()
+        let canonical =
+            (table.features.filter(\.isDeclared).map { "feature \($0.name) = \($0.canonical)" }
+            + blocks.rules.map(\.canonical) + blocks.policies.map(\.canonical)).joined(separator: "\n") + "\n"
+        return RuleSet(
+            environment: environment, features: table.features, featureRowWidth: table.width, rules: rules,
+            bodies: bodies,
+            policy: blocks.policies.first?.policy ?? .none, canonicalText: canonical, warnings: sink.warnings,
+            unit: builder.unit, tests: blocks.tests)
+    }
+
+    private func check(_ test: TestSyntax, ruleIds: [String]) {
+        if !ruleIds.contains(test.rule.text) {
+            sink.error(
+                test.source, test.rule.span, "no rule '\(test.rule.text)' to test",
+                suggestion: Diagnostic.nearest(to: test.rule.text, among: ruleIds).map { "did you mean '\($0)'?" })
+        }
+        for case .send(let event, _, _, _, _) in test.steps
+        where !environment.events.contains(where: { $0.name == event.text }) {
+            sink.error(
+                test.source, event.span, "no event '\(event.text)' in this topology",
+                suggestion: Diagnostic.nearest(to: event.text, among: environment.events.map(\.name)).map {
+                    "did you mean '\($0)'?"
+                })
+        }
+    }
+
+    // MARK: feature
+
+    private func declare(_ syntax: FeatureSyntax) {
+        let name = syntax.name.text
+        if table.declared[name] != nil || table.broken.contains(name) {
+            sink.error(syntax.source, syntax.name.span, "a second feature is called '\(name)'")
+            return
+        }
+        if let hidden = environment.events.first(where: { $0.field(named: name) != nil }) {
+            sink.error(
+                syntax.source, syntax.name.span, "'\(name)' is a field of event '\(hidden.name)' already",
+                suggestion: "choose another name for the feature")
+        }
+        let index = aggregates.feature(
+            syntax.aggregate, name: syntax.name, in: syntax.source, readingEvents: nil,
+            readingScope: { scope(syntax.source, $0) })
+        guard let index else {
+            table.broken.insert(name)
+            return
+        }
+        if let other = table.declared.first(where: { $0.value == index })?.key {
+            sink.error(
+                syntax.source, syntax.name.span, "features '\(other)' and '\(name)' are the same aggregate",
+                suggestion: "use '\(other)'")
+        }
+        table.declared[name] = index
+    }
+
+    // MARK: rule
+
+    private mutating func compile(_ syntax: RuleSyntax) {
+        checkClauses(syntax)
+        var events: [Int] = []
+        for event in syntax.events {
+            guard let index = environment.events.firstIndex(where: { $0.name == event.text }) else {
+                let names = environment.events.map(\.name)
+                sink.error(
+                    syntax.source, event.span, "no event '\(event.text)' in this topology",
+                    suggestion: Diagnostic.nearest(to: event.text, among: names).map { "did you mean '\($0)'?" }
+                        ?? "events are \(names.joined(separator: ", "))")
+                continue
+            }
+            if !events.contains(index) { events.append(index) }
+        }
+        var compiled: [RuleBody] = []
+        var used: Set<String> = []
+        var features: Set<Int> = []
+        for event in events {
+            if let body = body(syntax, event, events, &used, &features) { compiled.append(body) }
+        }
+        if !events.isEmpty, sink.errors.isEmpty { warnUnused(syntax, used) }
+        let read = features.sorted()
+        let canonical = ([syntax.canonical] + read.map { table.features[$0].canonical }).joined(separator: "\n")
+        let weights = syntax.actions.map { if case .score(let points) = $0 { points } else { 0 } }
+        rules.append(
+            Rule(
+                id: syntax.id.text, title: syntax.title, version: RuleCompiler.version(of: canonical),
+                owner: syntax.owner,
+                ticket: syntax.ticket, severity: syntax.severity ?? .medium, tags: syntax.tags,
+                mode: syntax.mode ?? .live,
+                isHotfix: syntax.isHotfix, events: events, actions: syntax.actions,
+                decision: syntax.actions.compactMap(\.decision).max() ?? .allow, scoreWeight: weights.reduce(0, +),
+                missing: syntax.missing ?? .skip, alert: syntax.alert, expiresMilliseconds: syntax.expiresMilliseconds,
+                exceptions: syntax.unlesses.map { syntax.source.text($0.span) }, features: read,
+                canonicalText: syntax.canonical))
+        bodies.append(compiled)
+    }
+
+    /// FNV-1a (64 bits), of which the upper 48: stable across versions and machines, and not meant to resist anybody.
+    static func version(of text: String) -> String {
+        var hash: UInt64 = 0xCBF2_9CE4_8422_2325
+        for byte in text.utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01B3 }
+        let digits = String(hash >> 16, radix: 16)
+        return String(repeating: "0", count: 12 - digits.count) + digits
+    }
+
+    private func checkClauses(_ rule: RuleSyntax) {
+        let names = environment.events.map(\.name)
+        func need(_ clause: String, _ suggestion: String) {
+            guard rule.seen[clause] == nil else { return }
+            sink.error(rule.source, rule.id.span, "rule '\(rule.id.text)' has no '\(clause)'", suggestion: suggestion)
+        }
+        need("on", "on \(names.first ?? "EVENT"); events are \(names.joined(separator: ", "))")
+        need("when", "write its condition: when amount > 100; when true fires on every event")
+        need("then", "write what it does: then review, score +20")
+        if rule.isHotfix {
+            need("expires", "a hotfix ends by itself: expires 48h")
+            need("ticket", "a hotfix names its incident: ticket \"INC-412\"")
+            if let span = rule.seen["expires"], let expires = rule.expiresMilliseconds, expires > 7 * 86_400_000 {
+                sink.error(rule.source, span, "a hotfix lives at most 7d", suggestion: "make it a rule")
+            }
+        }
+    }
+
+    private func warnUnused(_ rule: RuleSyntax, _ used: Set<String>) {
+        for binding in rule.lets where !used.contains(binding.name.text) {
+            sink.warning(
+                rule.source, binding.name.span, "'\(binding.name.text)' is never used",
+                suggestion: "use it in when, unless or because, or delete it")
+        }
+    }
+
+    /// The names of a rule on one event type.
+    ///
+    /// Reports what is wrong with its lets.
+    private func lets(
+        _ rule: RuleSyntax, _ event: Int, _ events: [Int], _ used: inout Set<String>
+    ) -> [String: Scope.LetValue] {
+        var lets: [String: Scope.LetValue] = [:]
+        for name in rule.letNames.subtracting(rule.lets.map(\.name.text)) { lets[name] = .failed }
+        for binding in rule.lets {
+            let name = binding.name
+            let bare = scope(rule.source, event)
+            if lets[name.text] != nil {
+                sink.error(
+                    rule.source, name.span, "this rule has a second '\(name.text)'", suggestion: "choose another name")
+                continue
+            }
+            if let meaning = bare.meaning(of: name.text) {
+                let what =
+                    switch meaning {
+                    case .field: "a field of event '\(environment.events[event].name)'"
+                    case .signal: "a signal"
+                    default: "a feature"
+                    }
+                sink.error(
+                    rule.source, name.span, "'\(name.text)' is \(what) already", suggestion: "choose another name")
+            }
+            switch binding.value {
+            case .aggregate(let syntax):
+                let index = aggregates.feature(
+                    syntax, name: name, in: rule.source, readingEvents: events,
+                    readingScope: { scope(rule.source, $0) })
+                lets[name.text] = index.map { .feature($0) } ?? .failed
+            case .expression(let expression):
+                var generator = Generator(scope(rule.source, event, lets: lets), builder, sink)
+                let value = generator.generate(expression)
+                used.formUnion(generator.usedLets)
+                lets[name.text] = value.isFailed ? .failed : .expression(expression)
+            }
+        }
+        return lets
+    }
+
+    private func body(
+        _ rule: RuleSyntax, _ event: Int, _ events: [Int], _ used: inout Set<String>, _ features: inout Set<Int>
+    ) -> RuleBody? {
+        let lets = lets(rule, event, events, &used)
+        let scope = scope(rule.source, event, lets: lets)
+        var judging = Generator(scope, builder, sink)
+        judge(rule, &judging)
+        used.formUnion(judging.usedLets)
+        var reads = judging.reads
+        var reason: [RuleBody.ReasonPart] = []
+        for part in rule.because ?? [] {
+            switch part {
+            case .text(let bytes): reason.append(.text(bytes))
+            case .hole(let expression):
+                var generator = Generator(scope, builder, sink)
+                let value = generator.generate(expression)
+                used.formUnion(generator.usedLets)
+                for read in generator.reads where !reads.contains(read) { reads.append(read) }
+                if case .list = value.type, value.type.valueType == nil {
+                    sink.error(rule.source, expression.span, "a \(value.type.name) cannot be shown in a text")
+                }
+                guard let program = generator.finish(value, at: expression.span) else { continue }
+                reason.append(.value(program, isPersonal: value.isPersonal))
+            }
+        }
+        for read in reads where Bank.bank(of: read.operand) == Bank.features {
+            if let index = table.feature(atColumn: Bank.index(of: read.operand)) { features.insert(index) }
+        }
+        guard sink.errors.isEmpty, let judgement = judging.store(.bool, at: rule.span) else { return nil }
+        return RuleBody(
+            event: event, judgement: judgement, reason: reason, values: values(rule, scope, reads))
+    }
+
+    /// The judging program: false `when` → quiet; else a true `unless` → excepted; else a failure → undetermined; else fired.
+    private func judge(_ rule: RuleSyntax, _ generator: inout Generator) {
+        func prepare(_ expression: Expression) {
+            for name in letsRead(by: expression, rule) {
+                if case .expression(let value)? = generator.scope.lets[name] { generator.materialise(name, value) }
+            }
+        }
+        let outcome = generator.allocate()
+        var quiet: [Int] = []
+        for (index, clause) in rule.whens.enumerated() {
+            prepare(clause)
+            let mark = generator.mark
+            let value = generator.condition(clause, into: index == 0 ? outcome : nil)
+            generator.release(mark)
+            if index > 0 {
+                quiet.append(generator.emit(.andJump, result: outcome, outcome, value.operand))
+            } else {
+                if value.operand != outcome { generator.emit(.move, result: outcome, value.operand) }
+                quiet.append(generator.emit(.jumpIfFalse, outcome))
+            }
+        }
+        let exception = generator.allocate()
+        var excepted: [Int] = []
+        for (index, clause) in rule.unlesses.enumerated() {
+            prepare(clause)
+            let mark = generator.mark
+            let value = generator.condition(clause)
+            generator.release(mark)
+            excepted.append(generator.emit(.jumpIfTrue, value.operand))
+            let opcode: Opcode = index == 0 ? .move : .or
+            generator.emit(opcode, result: exception, index == 0 ? value.operand : exception, value.operand)
+        }
+        // What is left is true or a failure.
+        let certain = generator.allocate()
+        generator.emit(.isPresent, result: certain, outcome)
+        let first = generator.emit(.jumpIfFalse, certain)
+        var second: Int?
+        if !rule.unlesses.isEmpty {
+            generator.emit(.isPresent, result: certain, exception)
+            second = generator.emit(.jumpIfFalse, certain)
+        }
+        generator.emit(.fired)
+        generator.land(first)
+        generator.emit(.undetermined, outcome)
+        if let second {
+            generator.land(second)
+            generator.emit(.undetermined, exception)
+        }
+        for (index, jump) in excepted.enumerated() {
+            generator.land(jump)
+            generator.emit(.excepted, target: index)
+        }
+        for jump in quiet { generator.land(jump) }
+        generator.emit(.quiet)
+    }
+
+    /// Expression lets an expression reads, those first that others read in turn.
+    private func letsRead(by expression: Expression, _ rule: RuleSyntax) -> [String] {
+        var found: [String] = []
+        var pending = [expression]
+        var names: Set<String> = []
+        while let next = pending.popLast() {
+            if case .identifier(let name) = next.kind, names.insert(name).inserted,
+                let binding = rule.lets.first(where: { $0.name.text == name }),
+                case .expression(let value) = binding.value
+            {
+                found.append(name)
+                pending.append(value)
+            }
+            pending += next.children
+        }
+        let order = rule.lets.map(\.name.text)
+        return found.sorted { (order.firstIndex(of: $0) ?? 0) < (order.firstIndex(of: $1) ?? 0) }
+    }
+
+    /// What `weir explain` and verdicts show: the lets in their order, then what was read besides.
+    private func values(_ rule: RuleSyntax, _ scope: Scope, _ reads: [Generator.Read]) -> [RuleBody.NamedValue] {
+        var values: [RuleBody.NamedValue] = []
+        func add(_ name: String) {
+            guard !values.contains(where: { $0.name == name }) else { return }
+            var generator = Generator(scope, builder, sink)
+            let parts = name.split(separator: ".").map(String.init)
+            let span = Span(start: 0, end: 0)
+            var expression = Expression(.identifier(parts[0]), span)
+            for part in parts.dropFirst() { expression = Expression(.select(expression, part), span) }
+            let value = generator.generate(expression)
+            guard let program = generator.finish(value, at: span) else { return }
+            values.append(RuleBody.NamedValue(name: name, program: program, isPersonal: value.isPersonal))
+        }
+        for binding in rule.lets { add(binding.name.text) }
+        for read in reads { add(read.name) }
+        return values
+    }
+}

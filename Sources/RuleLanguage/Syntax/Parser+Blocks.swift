@@ -1,0 +1,564 @@
+extension Parser {
+    private static let blockWords = ["feature", "rule", "hotfix", "policy", "test", "list"]
+    private static let clauseWords = [
+        "owner", "ticket", "severity", "tags", "on", "let", "sequence", "when", "unless", "then", "because", "alert",
+        "missing", "mode", "expires",
+    ]
+
+    /// Reads a whole file; after a mistake goes on at the next clause or block.
+    mutating func file(into blocks: inout BlockSyntax) {
+        while current.kind != .end, !sink.isFull {
+            do throws(SyntaxFailure) {
+                try block(into: &blocks)
+            } catch {
+                skipToBlock()
+            }
+        }
+    }
+
+    private mutating func block(into blocks: inout BlockSyntax) throws(SyntaxFailure) {
+        guard current.kind == .identifier else {
+            throw fail(
+                "expected a block, found \(describe(current))",
+                suggestion: "a file holds rule, feature, policy and test blocks")
+        }
+        let start = at
+        let word = advance()
+        switch text(word) {
+        case "feature": blocks.features.append(try feature())
+        case "rule", "hotfix":
+            if let rule = try rule(start: start, isHotfix: text(word) == "hotfix") { blocks.rules.append(rule) }
+        case "policy": blocks.policies.append(try policy(start: start))
+        case "test": blocks.tests.append(try test())
+        case "list": throw fail("lists come with a later version", at: word.span)
+        default:
+            let nearest = Diagnostic.nearest(to: text(word), among: Parser.blockWords)
+            throw fail(
+                "unknown block '\(text(word))'",
+                suggestion: nearest.map { "did you mean '\($0)'?" }
+                    ?? "a file holds rule, feature, policy and test blocks", at: word.span)
+        }
+    }
+
+    /// Moves to the next word that begins a block: at brace depth zero, or `rule ID STRING` at any depth.
+    private mutating func skipToBlock() {
+        var depth = 0
+        while current.kind != .end {
+            switch current.kind {
+            case .leftBrace: depth += 1
+            case .rightBrace: depth = max(0, depth - 1)
+            case .identifier where startsBlock(depth): return
+            default: break
+            }
+            _ = advance()
+        }
+    }
+
+    private func startsBlock(_ depth: Int = 1) -> Bool {
+        guard current.kind == .identifier, Parser.blockWords.contains(text(current)) else { return false }
+        switch text(current) {
+        case "rule", "hotfix": return ahead(1).kind == .identifier && ahead(2).kind == .string
+        case "feature": return ahead(1).kind == .identifier && ahead(2).kind == .assign
+        case "policy": return ahead(1).kind == .identifier && ahead(2).kind == .leftBrace
+        case "test": return ahead(1).kind == .string && ahead(2).kind == .identifier
+        default: return depth == 0 && ahead(2).kind == .colon
+        }
+    }
+
+    // MARK: Small parts
+
+    private mutating func named(_ what: String) throws(SyntaxFailure) -> Named {
+        let token = try expect(.identifier, what)
+        return Named(text: text(token), span: token.span)
+    }
+
+    private mutating func dottedName(_ what: String) throws(SyntaxFailure) -> Named {
+        var name = try named(what)
+        while current.kind == .dot {
+            _ = advance()
+            let part = try named("a name after '.'")
+            name = Named(text: name.text + "." + part.text, span: name.span.union(part.span))
+        }
+        return name
+    }
+
+    private mutating func string(_ what: String) throws(SyntaxFailure) -> Named {
+        guard current.kind == .string else {
+            let suggestion = current.kind == .identifier ? "write it in quotes: \"\(text(current))\"" : nil
+            throw fail("expected \(what), found \(describe(current))", suggestion: suggestion)
+        }
+        let token = advance()
+        guard let bytes = Literals.stringBytes(of: token, in: source, sink) else { throw SyntaxFailure() }
+        return Named(text: String(decoding: bytes, as: UTF8.self), span: token.span)
+    }
+
+    private mutating func duration(_ what: String) throws(SyntaxFailure) -> Int64 {
+        guard current.kind == .duration else {
+            let suggestion =
+                current.kind == .int
+                ? "write the unit: \(text(current))s, \(text(current))m, \(text(current))h or \(text(current))d"
+                : "for example 24h"
+            throw fail("expected \(what), found \(describe(current))", suggestion: suggestion)
+        }
+        let token = advance()
+        guard let value = Literals.durationMilliseconds(text(token)), value > 0 else {
+            throw fail("'\(text(token))' is not a usable duration", suggestion: "at least 1ms", at: token.span)
+        }
+        return value
+    }
+
+    private mutating func wholeNumber(_ what: String) throws(SyntaxFailure) -> Int {
+        let token = try expect(.int, what)
+        guard let value = Int(text(token)), value <= 1_000_000 else {
+            throw fail("'\(text(token))' is too large here", suggestion: "at most 1000000", at: token.span)
+        }
+        return value
+    }
+
+    private func canonicalText(from start: Int) -> String {
+        tokens[start..<at].map { text($0) }.joined(separator: " ")
+    }
+
+    // MARK: feature and aggregates
+
+    private mutating func feature() throws(SyntaxFailure) -> FeatureSyntax {
+        let name = try named("the feature's name")
+        _ = try expect(.assign, "'=' after the feature's name")
+        guard startsAggregate() else {
+            throw fail(
+                "a feature is an aggregate over a window",
+                suggestion: "feature \(name.text) = count() of order by account over 1h")
+        }
+        let syntax = FeatureSyntax(source: source, name: name, aggregate: try aggregate())
+        guard current.kind == .end || startsBlock() else {
+            if current.kind == .identifier, Parser.blockWords.contains(text(current)) { return syntax }
+            throw fail("expected a new block after the feature, found \(describe(current))")
+        }
+        return syntax
+    }
+
+    /// An aggregate's function and its parentheses with `of` behind them.
+    private func startsAggregate() -> Bool {
+        guard current.kind == .identifier, ahead(1).kind == .leftParenthesis else { return false }
+        let word = text(current)
+        if AggregateFunction(rawValue: word) != nil || word == "stddev" || word == "quantile" { return true }
+        var depth = 0
+        var index = at + 1
+        while index < tokens.count {
+            switch tokens[index].kind {
+            case .leftParenthesis: depth += 1
+            case .rightParenthesis:
+                depth -= 1
+                if depth == 0 { return index + 1 < tokens.count && text(tokens[index + 1]) == "of" }
+            case .end: return false
+            default: break
+            }
+            index += 1
+        }
+        return false
+    }
+
+    private mutating func word(_ expected: String, _ hint: String) throws(SyntaxFailure) {
+        guard acceptWord(expected) else {
+            throw fail("expected '\(expected)', found \(describe(current))", suggestion: hint)
+        }
+    }
+
+    private mutating func aggregate() throws(SyntaxFailure) -> AggregateSyntax {
+        let start = advance()
+        let name = text(start)
+        guard let function = AggregateFunction(rawValue: name) else {
+            if name == "stddev" || name == "quantile" {
+                throw fail("the aggregate '\(name)' is not supported yet", at: start.span)
+            }
+            let nearest = Diagnostic.nearest(to: name, among: AggregateFunction.allCases.map(\.rawValue))
+            throw fail(
+                "unknown aggregate '\(name)'",
+                suggestion: nearest.map { "did you mean '\($0)'?" }
+                    ?? "one of count, sum, avg, min, max, distinct, first, last", at: start.span)
+        }
+        let shape = "\(name)(…) of EVENT by KEY over 1h"
+        _ = try expect(.leftParenthesis, "'('")
+        var argument: Expression?
+        if current.kind != .rightParenthesis { argument = try expression() }
+        _ = try expect(.rightParenthesis, "')'")
+        try word("of", shape)
+        let event = try named("the name of the counted event")
+        var filter: Expression?
+        if acceptWord("where") { filter = try expression() }
+        try word("by", shape)
+        var keys: [KeySyntax] = []
+        repeat {
+            let path = try dottedName("a key")
+            var reading: Expression?
+            if accept(.assign) { reading = try expression() }
+            keys.append(KeySyntax(path: path, reading: reading))
+        } while accept(.comma)
+        try word("over", shape)
+        let windowToken = current.span
+        let window = try duration("the window's length")
+        var excludes = false
+        if isWord("excluding") {
+            _ = advance()
+            try word("this", "excluding this")
+            excludes = true
+        }
+        return AggregateSyntax(
+            function: function, span: start.span.union(tokens[at - 1].span), argument: argument, event: event,
+            filter: filter, keys: keys, windowMilliseconds: window, windowSpan: windowToken, excludesCurrent: excludes)
+    }
+
+    // MARK: rule
+
+    private mutating func rule(start: Int, isHotfix: Bool) throws(SyntaxFailure) -> RuleSyntax? {
+        let id = try named("the rule's name")
+        let title = try string("the rule's title in quotes")
+        _ = try expect(.leftBrace, "'{' before the rule's clauses")
+        var rule = RuleSyntax(
+            source: source, id: id, title: title.text, isHotfix: isHotfix, span: id.span, canonical: "")
+        while current.kind != .rightBrace {
+            guard current.kind != .end, !startsBlock() else {
+                throw fail("rule '\(id.text)' is not closed", suggestion: "write } after its last clause")
+            }
+            do throws(SyntaxFailure) {
+                try clause(of: &rule)
+            } catch {
+                skipToClause()
+                if sink.isFull { break }
+            }
+        }
+        _ = accept(.rightBrace)
+        rule.canonical = canonicalText(from: start)
+        return rule
+    }
+
+    /// Moves to the next word that begins a clause, or to the end of the block.
+    private mutating func skipToClause() {
+        var depth = 0
+        while current.kind != .end {
+            switch current.kind {
+            case .leftBrace: depth += 1
+            case .rightBrace:
+                if depth == 0 { return }
+                depth -= 1
+            case .identifier where depth == 0 && startsClause(): return
+            case .identifier where startsBlock(): return
+            default: break
+            }
+            _ = advance()
+        }
+    }
+
+    /// A clause word that is not a part of an expression: what stands before it on the same line could end one, and no operator does.
+    private func startsClause() -> Bool {
+        guard Parser.clauseWords.contains(text(current)), at > 0 else { return false }
+        switch tokens[at - 1].kind {
+        case .dot, .comma, .plus, .minus, .star, .slash, .percent, .bang, .less, .lessOrEqual, .greater,
+            .greaterOrEqual, .equal, .notEqual, .and, .or, .leftParenthesis, .leftBracket, .question, .colon:
+            return false
+        default:
+            switch ahead(1).kind {
+            case .identifier, .string, .int, .bang, .leftParenthesis, .duration, .double, .minus: return true
+            default: return false
+            }
+        }
+    }
+
+    private mutating func clause(of rule: inout RuleSyntax) throws(SyntaxFailure) {
+        guard current.kind == .identifier else {
+            throw unexpectedInRule()
+        }
+        let word = current
+        let name = text(word)
+        guard Parser.clauseWords.contains(name) else { throw unexpectedInRule() }
+        let repeatable = ["let", "when", "unless"].contains(name)
+        if !repeatable, rule.seen[name] != nil {
+            throw fail(
+                "this rule has a second '\(name)'",
+                suggestion: name == "then" ? "list all actions after one then, with commas" : "keep one of them")
+        }
+        _ = advance()
+        rule.seen[name] = word.span
+        switch name {
+        case "owner": rule.owner = try string("the owner in quotes").text
+        case "ticket": rule.ticket = try string("the ticket in quotes").text
+        case "severity": rule.severity = try choice(RuleSeverity.allCases, "severity")
+        case "tags":
+            repeat { rule.tags.append(try string("a tag in quotes").text) } while accept(.comma)
+        case "on":
+            repeat { rule.events.append(try named("the name of an event")) } while accept(.comma)
+        case "let":
+            // Should its value be unreadable, the name still exists: whoever uses it is not to blame.
+            if current.kind == .identifier { rule.letNames.insert(text(current)) }
+            rule.lets.append(try letClause())
+        case "sequence": throw fail("'sequence' is not supported yet", at: word.span)
+        case "when": rule.whens.append(try expression())
+        case "unless": rule.unlesses.append(try expression())
+        case "then":
+            repeat { rule.actions.append(try action()) } while accept(.comma)
+        case "because": rule.because = try because()
+        case "alert": rule.alert = try alert()
+        case "missing": rule.missing = try choice(MissingPolicy.allCases, "missing")
+        case "mode": rule.mode = try mode()
+        default: rule.expiresMilliseconds = try duration("how long the rule lives")
+        }
+        try endOfClause()
+    }
+
+    /// After a clause stands another clause or `}`; everything else is a mistake with a likely meaning.
+    private func endOfClause() throws(SyntaxFailure) {
+        if current.kind == .rightBrace || current.kind == .end || startsBlock() { return }
+        if current.kind == .identifier, Parser.clauseWords.contains(text(current)) { return }
+        throw unexpectedInRule()
+    }
+
+    private func unexpectedInRule() -> SyntaxFailure {
+        switch current.kind {
+        case .assign: return fail("'=' does not compare", suggestion: "write ==")
+        case .ampersand: return fail("'&' is not an operator", suggestion: "write &&")
+        case .bar: return fail("'|' is not an operator", suggestion: "write ||")
+        case .leftBrace: return fail("message literals are not part of the rule language")
+        case .identifier:
+            switch text(current) {
+            case "and", "AND": return fail("'\(text(current))' is not an operator", suggestion: "write &&")
+            case "or", "OR": return fail("'\(text(current))' is not an operator", suggestion: "write ||")
+            case "not", "NOT": return fail("'\(text(current))' is not an operator", suggestion: "write !")
+            case "is": return fail("'is' is not an operator", suggestion: "write ==")
+            case "if": return fail("unknown clause 'if'", suggestion: "write when")
+            default: break
+            }
+            let known = ["block", "review", "challenge", "tag", "score", "queue"]
+            if known.contains(text(current)) {
+                return fail(
+                    "'\(text(current))' is an action and stands after 'then'", suggestion: "then \(text(current)) …")
+            }
+            let nearest = Diagnostic.nearest(to: text(current), among: Parser.clauseWords)
+            return fail(
+                "unknown clause '\(text(current))'",
+                suggestion: nearest.map { "did you mean '\($0)'?" }
+                    ?? "clauses are \(Parser.clauseWords.joined(separator: ", "))")
+        default: return fail("expected a clause or '}', found \(describe(current))")
+        }
+    }
+
+    private mutating func choice<T: RawRepresentable<String>>(
+        _ all: [T], _ clause: String
+    ) throws(SyntaxFailure) -> T {
+        let token = current
+        let names = all.map(\.rawValue)
+        guard token.kind == .identifier || token.kind == .string else {
+            throw fail("expected a word after '\(clause)'", suggestion: "one of \(names.joined(separator: ", "))")
+        }
+        guard let value = T(rawValue: text(token)) else {
+            let bare = String(text(token).drop { $0 == "\"" || $0 == "'" }.prefix { $0 != "\"" && $0 != "'" })
+            let suggestion =
+                T(rawValue: bare) != nil
+                ? "write it without quotes: \(bare)"
+                : Diagnostic.nearest(to: bare, among: names).map { "did you mean '\($0)'?" }
+                    ?? "one of \(names.joined(separator: ", "))"
+            throw fail("unknown \(clause) \(describe(token))", suggestion: suggestion)
+        }
+        _ = advance()
+        return value
+    }
+
+    private mutating func letClause() throws(SyntaxFailure) -> LetSyntax {
+        let name = try named("a name after 'let'")
+        _ = try expect(.assign, "'=' after the name")
+        if startsAggregate() { return LetSyntax(name: name, value: .aggregate(try aggregate())) }
+        return LetSyntax(name: name, value: .expression(try expression()))
+    }
+
+    private mutating func mode() throws(SyntaxFailure) -> RuleMode {
+        if isWord("canary") {
+            let error = fail("'mode canary' is not supported yet", suggestion: "write mode shadow or mode live")
+            throw error
+        }
+        return try choice(RuleMode.allCases, "mode")
+    }
+
+    private mutating func alert() throws(SyntaxFailure) -> RuleAlert {
+        var keys: [String] = []
+        if acceptWord("by") {
+            repeat { keys.append(try dottedName("a key").text) } while accept(.comma)
+        }
+        try word("every", "alert by account every 1h")
+        return RuleAlert(keys: keys, everyMilliseconds: try duration("how often to alert"))
+    }
+
+    private mutating func action() throws(SyntaxFailure) -> RuleAction {
+        let names = ["allow", "block", "review", "challenge", "tag", "score", "queue"]
+        guard current.kind == .identifier else {
+            throw fail(
+                "expected an action, found \(describe(current))", suggestion: "one of \(names.joined(separator: ", "))")
+        }
+        let token = advance()
+        switch text(token) {
+        case "allow":
+            if isWord("override") { throw fail("'allow override' is not supported yet") }
+            return .allow
+        case "block": return .block
+        case "review": return .review
+        case "challenge": return .challenge(try string("the challenge in quotes").text)
+        case "tag": return .tag(try string("the tag in quotes").text)
+        case "queue": return .queue(try string("the queue in quotes").text)
+        case "score":
+            guard current.kind == .plus || current.kind == .minus else {
+                throw fail(
+                    "a score is added or taken away",
+                    suggestion: "write score +\(current.kind == .int ? text(current) : "40")")
+            }
+            let isNegative = advance().kind == .minus
+            let points = try wholeNumber("the points")
+            return .score(isNegative ? -points : points)
+        case "label", "unlabel", "hold", "list", "notify", "delay":
+            throw fail("the action '\(text(token))' is not supported yet", at: token.span)
+        default:
+            let nearest = Diagnostic.nearest(to: text(token), among: names)
+            throw fail(
+                "unknown action '\(text(token))'",
+                suggestion: nearest.map { "did you mean '\($0)'?" } ?? "one of \(names.joined(separator: ", "))",
+                at: token.span)
+        }
+    }
+
+    /// Cuts a text at its `{expr}` holes; `{{` and `}}` stand for braces.
+    private mutating func because() throws(SyntaxFailure) -> [TextPart] {
+        guard current.kind == .string else { _ = try string("the reason in quotes"); throw SyntaxFailure() }
+        let token = advance()
+        let form = Literals.form(of: token, in: source)
+        let bytes = source.bytes
+        var parts: [TextPart] = []
+        var index = form.body.start
+        var literal = index
+        func literalText(_ end: Int) throws(SyntaxFailure) {
+            guard end > literal else { return }
+            // The piece is read as a text of its own, so that escapes mean what they mean elsewhere.
+            var piece = Array(bytes[literal..<end])
+            if !form.isRaw {
+                let quoted = SourceText(
+                    path: source.path, text: "\"\"\"" + String(decoding: piece, as: UTF8.self) + "\"\"\"")
+                let whole = Token(kind: .string, span: Span(start: 0, end: quoted.bytes.count))
+                let quiet = DiagnosticSink()
+                guard let decoded = Literals.stringBytes(of: whole, in: quoted, quiet) else {
+                    throw fail("a bad escape in this text", suggestion: quiet.errors.first?.suggestion, at: token.span)
+                }
+                piece = decoded
+            }
+            parts.append(.text(piece))
+        }
+        while index < form.body.end {
+            let byte = bytes[index]
+            if byte == UInt8(ascii: "\\"), !form.isRaw {
+                index += 2
+                continue
+            }
+            let isDoubled = index + 1 < form.body.end && bytes[index + 1] == byte
+            if byte == UInt8(ascii: "{") || byte == UInt8(ascii: "}"), isDoubled {
+                try literalText(index + 1)
+                index += 2
+                literal = index
+                continue
+            }
+            guard byte == UInt8(ascii: "{") else {
+                if byte == UInt8(ascii: "}") {
+                    throw fail(
+                        "'}' without '{'", suggestion: "write }} for a brace", at: Span(start: index, end: index + 1))
+                }
+                index += 1
+                continue
+            }
+            try literalText(index)
+            var close = index + 1
+            while close < form.body.end, bytes[close] != UInt8(ascii: "}"), bytes[close] != UInt8(ascii: "\\") {
+                close += 1
+            }
+            guard close < form.body.end, bytes[close] == UInt8(ascii: "}") else {
+                throw fail(
+                    "this '{' has no '}'", suggestion: "close it with }, or write {{ for a brace; no backslash inside",
+                    at: Span(start: index, end: index + 1))
+            }
+            let hole = Span(start: index + 1, end: close)
+            var inner = Parser(source, sink, range: hole)
+            if inner.current.kind == .end {
+                throw fail(
+                    "an empty hole", suggestion: "write a name between the braces",
+                    at: Span(start: index, end: close + 1))
+            }
+            parts.append(.hole(try inner.expression()))
+            guard inner.current.kind == .end else {
+                throw inner.fail("expected '}' here, found \(inner.describe(inner.current))")
+            }
+            index = close + 1
+            literal = index
+        }
+        try literalText(form.body.end)
+        return parts
+    }
+
+    // MARK: policy
+
+    private mutating func policy(start: Int) throws(SyntaxFailure) -> PolicySyntax {
+        let name = try named("the policy's name")
+        _ = try expect(.leftBrace, "'{'")
+        try word("score", "score review at 40, block at 80 cap 100")
+        var thresholds: [Policy.Threshold] = []
+        repeat {
+            let token = try expect(.identifier, "a decision")
+            guard let decision = Decision(name: text(token)), decision != .allow else {
+                throw fail(
+                    "unknown decision '\(text(token))'", suggestion: "one of tag, review, challenge, block",
+                    at: token.span)
+            }
+            try word("at", "score review at 40")
+            thresholds.append(Policy.Threshold(decision: decision, score: try wholeNumber("a score")))
+        } while accept(.comma)
+        try word("cap", "cap 100")
+        let capToken = current
+        let cap = try wholeNumber("the highest score")
+        guard cap >= 1, cap <= 1000 else {
+            throw fail("the cap is between 1 and 1000", at: capToken.span)
+        }
+        _ = try expect(.rightBrace, "'}'")
+        thresholds.sort { ($0.score, $0.decision) < ($1.score, $1.decision) }
+        for pair in zip(thresholds, thresholds.dropFirst()) where pair.0.decision >= pair.1.decision {
+            sink.error(
+                source, name.span, "policy '\(name.text)' asks for less at a higher score",
+                suggestion: "thresholds rise: tag, review, challenge, block")
+        }
+        return PolicySyntax(
+            source: source, name: name, canonical: canonicalText(from: start),
+            policy: Policy(name: name.text, thresholds: thresholds, cap: cap))
+    }
+
+    // MARK: test
+
+    private mutating func test() throws(SyntaxFailure) -> TestSyntax {
+        let title = try string("the test's title in quotes")
+        try word("for", "test \"…\" for RULE { … }")
+        let rule = try named("the rule's name")
+        _ = try expect(.leftBrace, "'{'")
+        var steps: [TestSyntax.Step] = []
+        while !accept(.rightBrace) {
+            if acceptWord("send") {
+                let event = try named("the name of an event")
+                let value = try expression()
+                var times = 1
+                var vary: String?
+                var every: Int64 = 0
+                if acceptWord("times") { times = try wholeNumber("how many times") }
+                if acceptWord("vary") { vary = try dottedName("a field").text }
+                if acceptWord("every") { every = try duration("the time between them") }
+                steps.append(.send(event: event, value: value, times: times, vary: vary, everyMilliseconds: every))
+            } else if acceptWord("expect") {
+                let outcome = try named("an outcome")
+                var on: Int?
+                if acceptWord("on") { on = try wholeNumber("the number of the event") }
+                steps.append(.expect(outcome: outcome, on: on))
+            } else {
+                throw fail("expected 'send', 'expect' or '}', found \(describe(current))")
+            }
+        }
+        return TestSyntax(source: source, title: title.text, rule: rule, steps: steps)
+    }
+}

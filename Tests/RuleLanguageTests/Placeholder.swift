@@ -1,5 +1,0 @@
-import Testing
-
-@testable import RuleLanguage
-
-@Test func `the target builds`() {}

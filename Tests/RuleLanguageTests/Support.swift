@@ -1,0 +1,142 @@
+import Testing
+
+@testable import RuleLanguage
+
+/// The event types the tests speak of.
+enum Shop {
+    static let hash = TextHash(seed: 7091)
+
+    static func field(
+        _ name: String, _ type: FieldType, entity: String? = nil, personal: Bool = false, required: Bool = false
+    ) -> FieldSchema {
+        FieldSchema(
+            name: name, path: name.split(separator: ".").map(String.init), type: type, isRequired: required,
+            entity: entity,
+            isPersonal: personal)
+    }
+
+    static let order = EventSchema(
+        name: "order", topic: "orders",
+        fields: [
+            field("id", .string, required: true), field("ts", .timestamp, required: true),
+            field("account", .string, entity: "account", personal: true, required: true),
+            field("device.id", .string, entity: "device"), field("amount", .money), field("weight", .double),
+            field("items", .int), field("express", .bool), field("channel", .string), field("coupons", .stringList),
+            field("email", .string, personal: true), field("paid_at", .timestamp),
+        ], timeField: 1, idField: 0, subjectField: 2)
+
+    static let click = EventSchema(
+        name: "click", topic: "clicks",
+        fields: [
+            field("id", .string, required: true), field("ts", .timestamp, required: true),
+            field("user", .string, entity: "account", required: true), field("item", .string, entity: "item"),
+            field("device.id", .string, entity: "device"), field("position", .int),
+        ], timeField: 1, idField: 0, subjectField: 2)
+
+    static let environment = RuleEnvironment(
+        events: [order, click],
+        signals: [
+            .init(name: "ring.score", type: .double), .init(name: "ring.size", type: .int),
+            .init(name: "anomaly.score", type: .double),
+        ], maximumWindowMilliseconds: 90 * 86_400_000, hash: hash)
+
+    static func compile(_ text: String) throws -> RuleSet {
+        do {
+            return try RuleSet.compile([RuleSource(path: "test.weir", text: text)], in: environment)
+        } catch {
+            let shown = error.diagnostics.map(\.rendered).joined()
+            Issue.record("\(shown)")
+            throw error
+        }
+    }
+
+    /// Everything `compile` complains about, as people read it.
+    static func complaints(_ text: String, in environment: RuleEnvironment = environment) -> String {
+        do {
+            return try RuleSet.compile([RuleSource(path: "test.weir", text: text)], in: environment).warnings.map(
+                \.rendered
+            )
+            .joined()
+        } catch {
+            return error.diagnostics.map(\.rendered).joined()
+        }
+    }
+}
+
+/// A value for a row.
+enum Cell {
+    case int(Int64)
+    case double(Double)
+    case bool(Bool)
+    case text(String)
+    case texts([String])
+}
+
+/// One event's rows with their text, in memory that outlives the evaluation.
+final class Rows {
+    private let fields: UnsafeMutablePointer<Slot>
+    private let features: UnsafeMutablePointer<Slot>
+    private let signals: UnsafeMutablePointer<Slot>
+    private let text: UnsafeMutablePointer<UInt8>
+    private let lists: UnsafeMutablePointer<Slot>
+    private var textUsed = 0
+    private var listUsed = 0
+
+    init(_ schema: EventSchema, _ cells: [String: Cell], features values: [Slot] = [], signals given: [Slot] = []) {
+        fields = .allocate(capacity: 128)
+        fields.initialize(repeating: .missing, count: 128)
+        features = .allocate(capacity: 128)
+        features.initialize(repeating: .missing, count: 128)
+        signals = .allocate(capacity: 8)
+        signals.initialize(repeating: .missing, count: 8)
+        text = .allocate(capacity: 1 << 20)
+        lists = .allocate(capacity: 4096)
+        lists.initialize(repeating: .missing, count: 4096)
+        for (index, slot) in values.enumerated() { features[index] = slot }
+        for (index, slot) in given.enumerated() { signals[index] = slot }
+        for (name, cell) in cells {
+            guard let index = schema.field(named: name) else {
+                Issue.record("no field \(name)")
+                continue
+            }
+            switch cell {
+            case .int(let value): fields[index] = Slot(value)
+            case .double(let value): fields[index] = Slot(value)
+            case .bool(let value): fields[index] = Slot(value)
+            case .text(let value): fields[index] = slot(value)
+            case .texts(let values):
+                let start = listUsed
+                for value in values {
+                    lists[listUsed] = slot(value)
+                    listUsed += 1
+                }
+                fields[index] = Slot(bits: 0, aux: UInt64(start) << 32 | UInt64(values.count))
+            }
+        }
+    }
+
+    deinit {
+        fields.deallocate()
+        features.deallocate()
+        signals.deallocate()
+        text.deallocate()
+        lists.deallocate()
+    }
+
+    private func slot(_ value: String) -> Slot {
+        let start = textUsed
+        for byte in value.utf8 {
+            text[textUsed] = byte
+            textUsed += 1
+        }
+        return Slot(hash: Shop.hash(value), offset: start, length: textUsed - start, bank: .event)
+    }
+
+    var input: EvaluationInput {
+        EvaluationInput(fields: fields, features: features, signals: signals, text: text, lists: lists)
+    }
+}
+
+extension [UInt8] {
+    var text: String { String(decoding: self, as: UTF8.self) }
+}
