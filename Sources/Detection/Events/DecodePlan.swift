@@ -87,6 +87,9 @@ public final class DecodePlan: @unchecked Sendable {
         var path: Int32
         /// Bit in the set of keys seen.
         var seen: Int32
+        /// Of the commonest field, a string without anything special: its slot and its bound, here for speed; else -1.
+        var textSlot: Int32 = -1
+        var textMaximum: Int32 = 0
     }
 
     struct Node {
@@ -395,11 +398,17 @@ private struct PlanBuilder {
                     (0..<8).reduce(0) { $0 | UInt64(padded[start + $1]) << UInt64($1 * 8) }
                 }
                 let mask: UInt64 = key.bytes.count >= 8 ? .max : (1 << UInt64(key.bytes.count * 8)) - 1
-                let entry = DecodePlan.Key(
+                var entry = DecodePlan.Key(
                     word: word(at: 0) & mask, mask: mask, tail: key.bytes.count > 8 ? word(at: key.bytes.count - 8) : 0,
                     length: Int32(key.bytes.count), bytes: Int32(keyBytes.count), field: key.field,
                     child: key.child.map { Int32(firstNode + $0) } ?? -1, path: key.path, seen: seen)
                 seen += 1
+                if key.field >= 0, case let field = fields[Int(key.field)], field.kind == .string, !field.isSpecial,
+                    field.next < 0
+                {
+                    entry.textSlot = field.slot
+                    entry.textMaximum = field.maximumLength
+                }
                 keyBytes.append(contentsOf: key.bytes)
                 var at = Int(keyTableHash(word: entry.word, length: key.bytes.count)) & (size - 1)
                 while keyTable[table + at] >= 0 { at = (at + 1) & (size - 1) }

@@ -296,9 +296,17 @@ private func scanRecord(
     let plan = work.types[type]
     let row = sink.row
     for i in 0..<Int(plan.fieldCount) { row[i] = .missing }
-    for i in 0..<Int(plan.seenWords) { work.seen[i] = 0 }
+    // The first 64 keys seen stay in a register, the others in memory.
+    var seenFirst: UInt64 = 0
+    var seenWord = 1
+    while seenWord < Int(plan.seenWords) {
+        work.seen[seenWord] = 0
+        seenWord += 1
+    }
     let nodeCount = work.nodeCount
 
+    let hash = work.hash
+    let text = UnsafePointer(sink.text)
     var at = start
     var depth = 0
     var node = plan.root
@@ -311,7 +319,8 @@ private func scanRecord(
         arrayElements: UInt32(truncatingIfNeeded: work.limits.arrayElements), textBytes: work.limits.textBytes,
         numberDigits: work.limits.numberDigits, counts: work.counts, scratch: sink.tail)
 
-    @inline(__always) func stop(_ code: DeadLetterCode, _ place: UnsafePointer<UInt8>, path: Int32 = -1) -> ScanEnd {
+    @inline(__always) func stopScan(_ code: DeadLetterCode, _ place: UnsafePointer<UInt8>, path: Int32 = -1) -> ScanEnd
+    {
         sink.faultPath = path
         return .fault(fault(code, at: place, &sink))
     }
@@ -322,7 +331,7 @@ private func scanRecord(
         var limits = limits
         limits.scratch = sink.tail
         let step = skipValue(at, depth: 0, limits)
-        return stop(step.fault ?? .wrongType, step.fault == nil ? at : step.next)
+        return stopScan(step.fault ?? .wrongType, step.fault == nil ? at : step.next)
     }
     depth = 1
     at = skipBlanks(at + 1)
@@ -339,43 +348,70 @@ private func scanRecord(
             keyCount = Int(level.count)
         } else {
             // A key, its colon, its value.
-            guard at.pointee == UInt8(ascii: "\"") else { return stop(.invalidJSON, at) }
+            guard at.pointee == UInt8(ascii: "\"") else { return stopScan(.invalidJSON, at) }
             at += 1
             keyCount += 1
-            if keyCount > work.limits.keysPerObject { return stop(.tooManyKeys, at) }
+            if keyCount > work.limits.keysPerObject { return stopScan(.tooManyKeys, at) }
             var key = work.predictions[Int(last)]
             if key >= 0, matches(work.keys + Int(key), at, end: end, work.keyBytes) {
                 at += Int(work.keys[Int(key)].length) + 1
             } else {
                 let keyStart = at
                 key = findKey(work, node: node, &at, limits, &sink)
-                if key == -2 { return stop(.textTooLong, keyStart) }
-                if key == -3 { return stop(.invalidJSON, sink.faultAt) }
-                if key == -4 { return stop(.invalidEscape, sink.faultAt) }
-                if key == -5 { return stop(.controlCharacter, sink.faultAt) }
+                if key == -2 { return stopScan(.textTooLong, keyStart) }
+                if key == -3 { return stopScan(.invalidJSON, sink.faultAt) }
+                if key == -4 { return stopScan(.invalidEscape, sink.faultAt) }
+                if key == -5 { return stopScan(.controlCharacter, sink.faultAt) }
                 if key >= 0 { work.predictions[Int(last)] = key }
             }
             if at.pointee != UInt8(ascii: ":") {
                 at = skipBlanks(at)
-                guard at.pointee == UInt8(ascii: ":") else { return stop(.invalidJSON, at) }
+                guard at.pointee == UInt8(ascii: ":") else { return stopScan(.invalidJSON, at) }
             }
             at = skipBlanks(at + 1)
             if key < 0 {
                 var limits = limits
                 limits.scratch = sink.tail
                 let step = skipValue(at, depth: depth, limits)
-                if let code = step.fault { return stop(code, step.next) }
+                if let code = step.fault { return stopScan(code, step.next) }
                 at = step.next
             } else {
                 let entry = work.keys + Int(key)
-                let word = Int(entry.pointee.seen >> 6)
-                let bit: UInt64 = 1 &<< UInt64(truncatingIfNeeded: entry.pointee.seen & 63)
-                if work.seen[word] & bit != 0 { return stop(.duplicateField, at, path: entry.pointee.path) }
-                work.seen[word] |= bit
+                if entry.pointee.seen < 64 {
+                    let bit: UInt64 = 1 &<< UInt64(truncatingIfNeeded: entry.pointee.seen)
+                    if seenFirst & bit != 0 { return stopScan(.duplicateField, at, path: entry.pointee.path) }
+                    seenFirst |= bit
+                } else {
+                    let word = Int(entry.pointee.seen >> 6)
+                    let bit: UInt64 = 1 &<< UInt64(truncatingIfNeeded: entry.pointee.seen & 63)
+                    if work.seen[word] & bit != 0 { return stopScan(.duplicateField, at, path: entry.pointee.path) }
+                    work.seen[word] |= bit
+                }
                 last = nodeCount + key
                 let first = at.pointee
-                if entry.pointee.child >= 0, first == UInt8(ascii: "{") {
-                    if depth >= work.limits.depth { return stop(.depthExceeded, at) }
+                if entry.pointee.textSlot >= 0, first == UInt8(ascii: "\"") {
+                    let stop = endOfPlainText(at + 1)
+                    let count = stop - (at + 1)
+                    if stop.pointee == UInt8(ascii: "\""), count <= Int(entry.pointee.textMaximum) {
+                        row[Int(entry.pointee.textSlot)] = Slot(
+                            hash: hash(at + 1, count: count), offset: at + 1 - text, length: count, bank: .event)
+                        at = stop + 1
+                        // Most values end so: a comma and the next key, without blanks.
+                        if at.pointee == UInt8(ascii: ","), at[1] == UInt8(ascii: "\"") {
+                            at += 1
+                            closes = false
+                            continue
+                        }
+                    } else {
+                        let step = scanField(
+                            at, depth: depth, work.fields + Int(entry.pointee.field), work, limits, &sink)
+                        if let code = step.fault {
+                            return stopScan(code, step.next, path: code.isSyntax ? -1 : entry.pointee.path)
+                        }
+                        at = step.next
+                    }
+                } else if entry.pointee.child >= 0, first == UInt8(ascii: "{") {
+                    if depth >= work.limits.depth { return stopScan(.depthExceeded, at) }
                     work.levels[depth] = DecodeWork.Level(
                         node: node, last: last, count: Int32(truncatingIfNeeded: keyCount))
                     depth += 1
@@ -385,17 +421,16 @@ private func scanRecord(
                     at = skipBlanks(at + 1)
                     closes = at.pointee == UInt8(ascii: "}")
                     continue
-                }
-                if first == UInt8(ascii: "n") {
+                } else if first == UInt8(ascii: "n") {
                     let step = scanWord(at)
-                    if let code = step.fault { return stop(code, step.next) }
+                    if let code = step.fault { return stopScan(code, step.next) }
                     at = step.next
                 } else if entry.pointee.field < 0 {
                     // An object was expected here; what stands here instead is looked at first.
                     var limits = limits
                     limits.scratch = sink.tail
                     let step = skipValue(at, depth: depth, limits)
-                    return stop(
+                    return stopScan(
                         step.fault ?? .wrongType, step.fault == nil ? at : step.next,
                         path: step.fault == nil ? entry.pointee.path : -1)
                 } else {
@@ -413,7 +448,7 @@ private func scanRecord(
                         }
                         if let code = step.fault {
                             let isSyntax = code.isSyntax
-                            return stop(code, step.next, path: isSyntax ? -1 : field.pointee.path)
+                            return stopScan(code, step.next, path: isSyntax ? -1 : field.pointee.path)
                         }
                         at = step.next
                         if field.pointee.next < 0 { break }
@@ -430,18 +465,18 @@ private func scanRecord(
         } else if at.pointee == UInt8(ascii: "}") {
             closes = true
         } else {
-            return stop(.invalidJSON, at)
+            return stopScan(.invalidJSON, at)
         }
     }
     at = skipBlanks(at)
-    if at != end { return stop(.invalidJSON, at) }
+    if at != end { return stopScan(.invalidJSON, at) }
 
     // Bit i: field i has a value. Only when something is required is the row asked again.
     var missingLow = plan.requiredLow
     while missingLow != 0 {
         let index = missingLow.trailingZeroBitCount
         if row[index].isMissing {
-            return stop(.missingField, start, path: work.fields[Int(plan.firstField) + index].path)
+            return stopScan(.missingField, start, path: work.fields[Int(plan.firstField) + index].path)
         }
         missingLow &= missingLow &- 1
     }
@@ -449,7 +484,7 @@ private func scanRecord(
     while missingHigh != 0 {
         let index = 64 + missingHigh.trailingZeroBitCount
         if row[index].isMissing {
-            return stop(.missingField, start, path: work.fields[Int(plan.firstField) + index].path)
+            return stopScan(.missingField, start, path: work.fields[Int(plan.firstField) + index].path)
         }
         missingHigh &= missingHigh &- 1
     }
