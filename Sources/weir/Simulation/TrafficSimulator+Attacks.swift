@@ -43,7 +43,7 @@ extension TrafficSimulator {
             let shape = TrafficSimulator.shape(attack)
             let budget = shape.share * Double(events)
             let perRun = min(max(Int(budget / 3), shape.smallest), shape.largest)
-            let runs = max(1, Int((budget / Double(perRun)).rounded()))
+            let runs = max(1, Int(budget / Double(perRun) + 0.5))
             let first = Int(shape.first * Double(min(events, 20_000)))
             let step = max(1, (events * 17 / 20 - first) / runs)
             plans.append(

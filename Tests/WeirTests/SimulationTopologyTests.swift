@@ -1,0 +1,184 @@
+import FoundationEssentials
+import Testing
+
+@testable import weir
+
+/// A JSON value as these tests need it.
+///
+/// Foundation's parser does not tell `12.90` from `12.9` or a number from its text; the tests look at the bytes' own form.
+indirect enum JSON: Equatable {
+    case null
+    case bool(Bool)
+    case number(String)
+    case string(String)
+    case list([JSON])
+    case object([(key: String, value: JSON)])
+
+    static func == (a: JSON, b: JSON) -> Bool { "\(a)" == "\(b)" }
+
+    subscript(key: String) -> JSON? {
+        if case .object(let members) = self { return members.first { $0.key == key }?.value }
+        return nil
+    }
+
+    var text: String? {
+        if case .string(let text) = self { return text }
+        return nil
+    }
+
+    /// Parses exactly one value with no space around it, which is how the simulator writes; nil for anything else.
+    static func parse(_ bytes: [UInt8]) -> JSON? {
+        var at = 0
+        guard let value = value(bytes, &at), at == bytes.count else { return nil }
+        return value
+    }
+
+    private static func value(_ bytes: [UInt8], _ at: inout Int) -> JSON? {
+        guard at < bytes.count else { return nil }
+        switch bytes[at] {
+        case UInt8(ascii: "{"):
+            var members: [(key: String, value: JSON)] = []
+            repeat {
+                at += 1
+                guard case .string(let key)? = value(bytes, &at), at < bytes.count, bytes[at] == UInt8(ascii: ":"),
+                    !members.contains(where: { $0.key == key })
+                else { return nil }
+                at += 1
+                guard let member = value(bytes, &at), at < bytes.count else { return nil }
+                members.append((key, member))
+            } while bytes[at] == UInt8(ascii: ",")
+            guard bytes[at] == UInt8(ascii: "}") else { return nil }
+            at += 1
+            return .object(members)
+        case UInt8(ascii: "["):
+            var elements: [JSON] = []
+            repeat {
+                at += 1
+                guard let element = value(bytes, &at), at < bytes.count else { return nil }
+                elements.append(element)
+            } while bytes[at] == UInt8(ascii: ",")
+            guard bytes[at] == UInt8(ascii: "]") else { return nil }
+            at += 1
+            return .list(elements)
+        case UInt8(ascii: "\""):
+            guard let end = bytes[(at + 1)...].firstIndex(of: UInt8(ascii: "\"")) else { return nil }
+            let text = bytes[(at + 1)..<end]
+            guard text.allSatisfy({ $0 >= 0x20 && $0 < 0x7F && $0 != UInt8(ascii: "\\") }) else { return nil }
+            at = end + 1
+            return .string(String(decoding: text, as: UTF8.self))
+        default:
+            let rest = bytes[at...].prefix {
+                $0 != UInt8(ascii: ",") && $0 != UInt8(ascii: "}") && $0 != UInt8(ascii: "]")
+            }
+            at += rest.count
+            let word = String(decoding: rest, as: UTF8.self)
+            switch word {
+            case "null": return .null
+            case "true", "false": return .bool(word == "true")
+            default: return Double(word) == nil ? nil : .number(word)
+            }
+        }
+    }
+}
+
+/// The fields that `topology.yaml` declares, read line by line: enough for a file whose fields stand on one line each.
+private struct DeclaredField {
+    var name: String
+    var path: [String]
+    var type: String
+    var isRequired: Bool
+    var allowed: [String]
+}
+
+private func packageRoot() -> String {
+    var parts = #filePath.split(separator: "/", omittingEmptySubsequences: false)
+    parts.removeLast(3)
+    return parts.joined(separator: "/")
+}
+
+private func declaredEvents() throws -> [String: (topic: String, fields: [DeclaredField])] {
+    let data = try Data(contentsOf: URL(filePath: packageRoot() + "/topologies/marketplace/topology.yaml"))
+    var events: [String: (topic: String, fields: [DeclaredField])] = [:]
+    var event: String?
+    var isInEvents = false
+    for line in String(decoding: data, as: UTF8.self).split(separator: "\n") {
+        let indent = line.prefix { $0 == " " }.count
+        let text = line.dropFirst(indent)
+        if text.hasPrefix("#") { continue }
+        if indent == 0 { isInEvents = text.hasPrefix("events:") }
+        guard isInEvents, let colon = text.firstIndex(of: ":") else { continue }
+        let name = String(text[..<colon])
+        let rest = text[text.index(after: colon)...].drop { $0 == " " }
+        if indent == 2 {
+            event = name
+            events[name] = ("", [])
+        } else if indent == 4, name == "topic", let event {
+            events[event]?.topic = String(rest)
+        } else if indent == 6, let event {
+            func value(_ key: String) -> String? {
+                guard let at = rest.firstRange(of: "\(key): ") else { return nil }
+                return String(rest[at.upperBound...].prefix { $0 != "," && $0 != " " && $0 != "}" })
+            }
+            var allowed: [String] = []
+            if let open = rest.firstIndex(of: "["), let close = rest.firstIndex(of: "]") {
+                allowed = rest[rest.index(after: open)..<close].split(separator: ",")
+                    .map { String($0.drop { $0 == " " }) }
+            }
+            events[event]?.fields.append(
+                DeclaredField(
+                    name: name, path: (value("path") ?? name).split(separator: ".").map(String.init),
+                    type: value("type") ?? "", isRequired: value("required") == "true" || name == "ts",
+                    allowed: allowed))
+        }
+    }
+    return events
+}
+
+struct SimulationTopologyTests {
+    @Test func `every simulated line is JSON with the fields the marketplace declares`() throws {
+        let events = try declaredEvents()
+        #expect(events.count == 9)
+        var simulator = TrafficSimulator(.init(scenario: .marketplace, events: 20_000, seed: 4))
+        var line: [UInt8] = []
+        var seen: [String: Set<String>] = [:]
+        var bytes = 0
+        while let event = simulator.next(into: &line) {
+            bytes += line.count
+            let json = try #require(JSON.parse(line), "\(String(decoding: line, as: UTF8.self))")
+            let declared = try #require(events[event.eventType])
+            #expect(declared.topic == event.topic)
+            #expect(json["type"]?.text == event.eventType)
+            #expect(json["id"]?.text == event.id)
+            #expect(json["ts"] == .number("\(event.time)"))
+            for field in declared.fields {
+                var value: JSON? = json
+                for key in field.path { value = value?[key] }
+                guard let value else {
+                    #expect(!field.isRequired, "\(event.eventType).\(field.name) is missing")
+                    continue
+                }
+                seen[event.eventType, default: []].insert(field.name)
+                if !isOf(field, value) {
+                    Issue.record("\(event.eventType).\(field.name) is \(value), not \(field.type) \(field.allowed)")
+                }
+            }
+        }
+        for (name, event) in events {
+            let unseen = Set(event.fields.map(\.name)).subtracting(seen[name] ?? [])
+            #expect(unseen.isEmpty, "\(name) never has \(unseen.sorted())")
+        }
+        #expect((250...350).contains(bytes / 20_000))
+    }
+
+    private func isOf(_ field: DeclaredField, _ value: JSON) -> Bool {
+        switch (field.type, value) {
+        case ("string", .string(let text)): !text.isEmpty && (field.allowed.isEmpty || field.allowed.contains(text))
+        case ("int", .number(let digits)), ("timestamp", .number(let digits)): Int64(digits) != nil
+        case ("double", .number): true
+        case ("money", .number(let digits)): digits.split(separator: ".").last?.utf8.count == 2
+        case ("bool", .bool): true
+        case ("list<string>", .list(let elements)): elements.allSatisfy { $0.text != nil }
+        default: false
+        }
+    }
+}
