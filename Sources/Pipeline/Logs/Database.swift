@@ -7,10 +7,18 @@ final class Database {
     private let path: String
     private let patience: Int
     private var statements: [String: Statement] = [:]
+    /// Pages in the write-ahead log after our last commit; written by SQLite's hook.
+    private let walPages = UnsafeMutablePointer<Int32>.allocate(capacity: 1)
+    /// A second connection that does nothing but checkpoints; see ``begin()``.
+    private var checkpointer: OpaquePointer?
+
+    /// Pages (16 KiB) the write-ahead log may hold before it is moved into the file.
+    private static let walPageLimit: Int32 = 2000
 
     init(path: String, patience: Int) throws(LogError) {
         self.path = path
         self.patience = patience
+        walPages.initialize(to: 0)
         // One thread at a time uses a log, so SQLite's own locks would be paid for nothing.
         let flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE
         let code = sqlite3_open_v2(path, &handle, flags, nil)
@@ -29,12 +37,19 @@ final class Database {
                 usleep(count < 10 ? 100 : 1000)
                 return 1
             }, UnsafeMutableRawPointer(bitPattern: max(0, patience)))
+        // Replaces the automatic checkpoints. The hook is called within our own commits only, and the pointer lives as long as we do.
+        sqlite3_wal_hook(
+            handle,
+            { context, _, _, pages in
+                context?.assumingMemoryBound(to: Int32.self).pointee = pages
+                return SQLITE_OK
+            }, walPages)
         do throws(LogError) {
-            // Pages are written twice (log, then file) in any case; fewer, larger check points let one page soak up many records first.
+            // Pages are written twice (log, then file); large pages and rare checkpoints let one page soak up many records first.
             // journal_size_limit: after a burst the write-ahead log shrinks again.
             try execute(
                 """
-                PRAGMA page_size = 16384; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 2000;
+                PRAGMA page_size = 16384; PRAGMA synchronous = FULL;
                 PRAGMA cache_size = -16000; PRAGMA journal_size_limit = 67108864; PRAGMA foreign_keys = OFF;
                 """)
         } catch {
@@ -43,11 +58,16 @@ final class Database {
         }
     }
 
-    deinit { close() }
+    deinit {
+        close()
+        walPages.deallocate()
+    }
 
     /// Finalises all cached statements; those held elsewhere keep the connection alive until they go.
     func close() {
         statements = [:]
+        sqlite3_close_v2(checkpointer)
+        checkpointer = nil
         sqlite3_close_v2(handle)
         handle = nil
     }
@@ -71,7 +91,37 @@ final class Database {
         }
     }
 
-    func begin() throws(LogError) { try cached("BEGIN IMMEDIATE").run() }
+    /// Begins a write transaction; now and then moves the write-ahead log into the file first.
+    ///
+    /// SQLite before 3.51.3 (3.44.6, 3.50.7) can lose committed transactions when one connection checkpoints while another commits and so
+    /// starts the log anew (sqlite.org/wal.html, "The WAL-Reset Bug"). Its automatic checkpoints run after the commit, without the write
+    /// lock, which is just that when a producer and a pipeline share a file. Here nobody checkpoints automatically, and who checkpoints
+    /// holds the write lock meanwhile: one connection takes the lock, a second one does the work. The transaction is then begun again,
+    /// because only one begun behind a complete checkpoint may start the log anew.
+    func begin() throws(LogError) {
+        try cached("BEGIN IMMEDIATE").run()
+        guard walPages.pointee >= Database.walPageLimit else { return }
+        walPages.pointee = 0
+        checkpoint()
+        try cached("ROLLBACK").run()
+        try cached("BEGIN IMMEDIATE").run()
+    }
+
+    /// Moves what it can; what readers still need, or a full disk refuses, stays in the log, is not lost, and is tried again.
+    private func checkpoint() {
+        if checkpointer == nil {
+            let flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX
+            guard sqlite3_open_v2(path, &checkpointer, flags, nil) == SQLITE_OK else {
+                sqlite3_close_v2(checkpointer)
+                checkpointer = nil
+                return
+            }
+            sqlite3_wal_autocheckpoint(checkpointer, 0)
+            sqlite3_exec(checkpointer, "PRAGMA synchronous = FULL", nil, nil, nil)
+        }
+        sqlite3_wal_checkpoint_v2(checkpointer, nil, SQLITE_CHECKPOINT_PASSIVE, nil, nil)
+    }
+
     func commit() throws(LogError) { try cached("COMMIT").run() }
 
     /// Undoes the open transaction.

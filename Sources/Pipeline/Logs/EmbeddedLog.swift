@@ -18,7 +18,8 @@ import Glibc
 ///
 /// Several processes may have the file open at once: a pipeline, producers, readers. Writers take turns (one transaction each); readers
 /// never wait for writers. What ``commit(_:positions:)`` or ``append(_:)`` returned from is on disk (`synchronous=FULL`). Offsets of a
-/// partition are consecutive from 0. Keep the file on a local disk: WAL mode needs shared memory.
+/// partition are consecutive from 0. Keep the file on a local disk: WAL mode needs shared memory. Other programs may read it at any time;
+/// let none write while Weir runs.
 ///
 /// One thread uses a log at a time.
 public final class EmbeddedLog: EventLog {
@@ -33,6 +34,9 @@ public final class EmbeddedLog: EventLog {
     /// Version of the file's layout that this code writes and reads.
     public static let layoutVersion = 1
     private static let applicationID: Int32 = 0x5765_6972
+
+    /// Version of the SQLite library in use, such as "3.40.1".
+    public static var libraryVersion: String { String(cString: sqlite3_libversion()) }
 
     /// The file's path as given.
     public let path: String
