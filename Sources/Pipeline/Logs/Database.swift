@@ -12,6 +12,9 @@ final class Database {
     /// A second connection that does nothing but checkpoints; see ``begin()``.
     private var checkpointer: OpaquePointer?
 
+    /// Descriptor of the turnstile, -1: none.
+    private var turnstile: Int32 = -1
+
     /// Pages (16 KiB) the write-ahead log may hold before it is moved into the file.
     private static let walPageLimit: Int32 = 2000
 
@@ -28,8 +31,7 @@ final class Database {
             handle = nil
             throw error
         }
-        // SQLite's own waiting grows to 100 ms a step: beside a busy producer a pipeline then waits a second for its turn. Ours looks every
-        // millisecond. The context is no address, only the number of steps.
+        // SQLite's own waiting grows to 100 ms a step; ours looks every millisecond. The context is no address, only the number of steps.
         sqlite3_busy_handler(
             handle,
             { context, count in
@@ -66,10 +68,17 @@ final class Database {
     /// Finalises all cached statements; those held elsewhere keep the connection alive until they go.
     func close() {
         statements = [:]
+        if turnstile >= 0 { Glibc.close(turnstile) }
+        turnstile = -1
         sqlite3_close_v2(checkpointer)
         checkpointer = nil
         sqlite3_close_v2(handle)
         handle = nil
+    }
+
+    /// Opens the turnstile; called once the file is known to be ours.
+    func openTurnstile() {
+        turnstile = open(path + "-turn", O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
     }
 
     /// Changing to WAL needs the file alone for a moment, and SQLite does not wait here by itself.
@@ -99,11 +108,26 @@ final class Database {
     /// holds the write lock meanwhile: one connection takes the lock, a second one does the work. The transaction is then begun again,
     /// because only one begun behind a complete checkpoint may start the log anew.
     func begin() throws(LogError) {
-        try cached("BEGIN IMMEDIATE").run()
+        try beginInTurn()
         guard walPages.pointee >= Database.walPageLimit else { return }
         walPages.pointee = 0
         checkpoint()
         try cached("ROLLBACK").run()
+        try beginInTurn()
+    }
+
+    /// Takes the write lock when it is our turn.
+    ///
+    /// SQLite has no queue: a producer that begins again right after its commit nearly always wins against one that looks every
+    /// millisecond. So a writer first locks the turnstile, a file beside the log, waits there for the write lock and then lets the next
+    /// one in: nobody passes twice while another waits. It is for fairness only; where it cannot be had, writing goes on without.
+    private func beginInTurn() throws(LogError) {
+        var tries = 0
+        while turnstile >= 0, tries < patience, flock(turnstile, LOCK_EX | LOCK_NB) != 0 {
+            usleep(tries < 10 ? 100 : 1000)
+            tries += 1
+        }
+        defer { if turnstile >= 0 { flock(turnstile, LOCK_UN) } }
         try cached("BEGIN IMMEDIATE").run()
     }
 

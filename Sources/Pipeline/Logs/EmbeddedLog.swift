@@ -10,6 +10,9 @@ import Glibc
 //   positions    (application, topic, partition, next)              input positions of the newest commit
 //   records_<id> (offset PRIMARY KEY, append_time, key, value, headers)
 //
+// Beside it lie SQLite's own -wal and -shm while it is open, and -turn, an empty file on which writers queue. To copy a log in use:
+// `sqlite3 weir.db ".backup copy.db"`.
+//
 // One table per partition, because then every insert goes to the right edge of its own tree, where SQLite fills pages to the brim and
 // never splits one; with all partitions in one table only the last partition has that place. `offset` is the rowid, so a range of
 // offsets is a range of leaves. key NULL: no key; value NULL: a tombstone; headers NULL: none, otherwise as in OutputBatch.
@@ -414,6 +417,7 @@ extension EmbeddedLog {
         }
         try checkLayout(database)
         try database.useWriteAheadLog()
+        database.openTurnstile()
         guard try database.integer("PRAGMA user_version") == 0 else { return }
         try begin()
         do throws(LogError) {
