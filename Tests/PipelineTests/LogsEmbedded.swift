@@ -243,6 +243,19 @@ import Testing
         #expect(try log.topicNames() == ["events"])
     }
 
+    @Test func `the write-ahead log stays small while writers keep writing`() throws {
+        let logs = [try filled(), try EmbeddedLog(path: path)]
+        let value = [UInt8](repeating: 0x61, count: 5 << 20)
+        for i in 0..<40 {
+            var batch = OutputBatch(topics: ["events"])
+            batch.append(topic: 0, key: nil, value: { $0 += value })
+            try logs[i % 2].append(batch)
+            #expect(size(of: path + "-wal") < 80 << 20)
+        }
+        #expect(size(of: path) > 120 << 20, "most of it has moved into the file")
+        #expect(try logs[0].bounds(of: TopicPartition("events", 0)).end == 1040)
+    }
+
     @Test func `a message of 10 MB comes back whole`() throws {
         let log = try filled()
         let big = (0..<(10 << 20)).map { UInt8(truncatingIfNeeded: $0 &* 31 >> 3) }

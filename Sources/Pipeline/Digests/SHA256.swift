@@ -9,6 +9,7 @@ public struct SHA256: ~Copyable {
 
     private var state = SHA256_CTX()
 
+    /// The digest of nothing yet.
     public init() { SHA256_Init(&state) }
 
     /// Takes more bytes.

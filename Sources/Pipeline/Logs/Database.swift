@@ -7,10 +7,21 @@ final class Database {
     private let path: String
     private let patience: Int
     private var statements: [String: Statement] = [:]
+    /// Pages in the write-ahead log after our last commit; written by SQLite's hook.
+    private let walPages = UnsafeMutablePointer<Int32>.allocate(capacity: 1)
+    /// A second connection that does nothing but checkpoints; see ``begin()``.
+    private var checkpointer: OpaquePointer?
+
+    /// Descriptor of the turnstile, -1: none.
+    private var turnstile: Int32 = -1
+
+    /// Pages (16 KiB) the write-ahead log may hold before it is moved into the file.
+    private static let walPageLimit: Int32 = 2000
 
     init(path: String, patience: Int) throws(LogError) {
         self.path = path
         self.patience = patience
+        walPages.initialize(to: 0)
         // One thread at a time uses a log, so SQLite's own locks would be paid for nothing.
         let flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE
         let code = sqlite3_open_v2(path, &handle, flags, nil)
@@ -20,8 +31,7 @@ final class Database {
             handle = nil
             throw error
         }
-        // SQLite's own waiting grows to 100 ms a step: beside a busy producer a pipeline then waits a second for its turn. Ours looks every
-        // millisecond. The context is no address, only the number of steps.
+        // SQLite's own waiting grows to 100 ms a step; ours looks every millisecond. The context is no address, only the number of steps.
         sqlite3_busy_handler(
             handle,
             { context, count in
@@ -29,12 +39,19 @@ final class Database {
                 usleep(count < 10 ? 100 : 1000)
                 return 1
             }, UnsafeMutableRawPointer(bitPattern: max(0, patience)))
+        // Replaces the automatic checkpoints. The hook is called within our own commits only, and the pointer lives as long as we do.
+        sqlite3_wal_hook(
+            handle,
+            { context, _, _, pages in
+                context?.assumingMemoryBound(to: Int32.self).pointee = pages
+                return SQLITE_OK
+            }, walPages)
         do throws(LogError) {
-            // Pages are written twice (log, then file) in any case; fewer, larger check points let one page soak up many records first.
+            // Pages are written twice (log, then file); large pages and rare checkpoints let one page soak up many records first.
             // journal_size_limit: after a burst the write-ahead log shrinks again.
             try execute(
                 """
-                PRAGMA page_size = 16384; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 2000;
+                PRAGMA page_size = 16384; PRAGMA synchronous = FULL;
                 PRAGMA cache_size = -16000; PRAGMA journal_size_limit = 67108864; PRAGMA foreign_keys = OFF;
                 """)
         } catch {
@@ -43,13 +60,25 @@ final class Database {
         }
     }
 
-    deinit { close() }
+    deinit {
+        close()
+        walPages.deallocate()
+    }
 
     /// Finalises all cached statements; those held elsewhere keep the connection alive until they go.
     func close() {
         statements = [:]
+        if turnstile >= 0 { Glibc.close(turnstile) }
+        turnstile = -1
+        sqlite3_close_v2(checkpointer)
+        checkpointer = nil
         sqlite3_close_v2(handle)
         handle = nil
+    }
+
+    /// Opens the turnstile; called once the file is known to be ours.
+    func openTurnstile() {
+        turnstile = open(path + "-turn", O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
     }
 
     /// Changing to WAL needs the file alone for a moment, and SQLite does not wait here by itself.
@@ -71,7 +100,52 @@ final class Database {
         }
     }
 
-    func begin() throws(LogError) { try cached("BEGIN IMMEDIATE").run() }
+    /// Begins a write transaction; now and then moves the write-ahead log into the file first.
+    ///
+    /// SQLite before 3.51.3 (3.44.6, 3.50.7) can lose committed transactions when one connection checkpoints while another commits and so
+    /// starts the log anew (sqlite.org/wal.html, "The WAL-Reset Bug"). Its automatic checkpoints run after the commit, without the write
+    /// lock, which is just that when a producer and a pipeline share a file. Here nobody checkpoints automatically, and who checkpoints
+    /// holds the write lock meanwhile: one connection takes the lock, a second one does the work. The transaction is then begun again,
+    /// because only one begun behind a complete checkpoint may start the log anew.
+    func begin() throws(LogError) {
+        try beginInTurn()
+        guard walPages.pointee >= Database.walPageLimit else { return }
+        walPages.pointee = 0
+        checkpoint()
+        try cached("ROLLBACK").run()
+        try beginInTurn()
+    }
+
+    /// Takes the write lock when it is our turn.
+    ///
+    /// SQLite has no queue: a producer that begins again right after its commit nearly always wins against one that looks every
+    /// millisecond. So a writer first locks the turnstile, a file beside the log, waits there for the write lock and then lets the next
+    /// one in: nobody passes twice while another waits. It is for fairness only; where it cannot be had, writing goes on without.
+    private func beginInTurn() throws(LogError) {
+        var tries = 0
+        while turnstile >= 0, tries < patience, flock(turnstile, LOCK_EX | LOCK_NB) != 0 {
+            usleep(tries < 10 ? 100 : 1000)
+            tries += 1
+        }
+        defer { if turnstile >= 0 { flock(turnstile, LOCK_UN) } }
+        try cached("BEGIN IMMEDIATE").run()
+    }
+
+    /// Moves what it can; what readers still need, or a full disk refuses, stays in the log, is not lost, and is tried again.
+    private func checkpoint() {
+        if checkpointer == nil {
+            let flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX
+            guard sqlite3_open_v2(path, &checkpointer, flags, nil) == SQLITE_OK else {
+                sqlite3_close_v2(checkpointer)
+                checkpointer = nil
+                return
+            }
+            sqlite3_wal_autocheckpoint(checkpointer, 0)
+            sqlite3_exec(checkpointer, "PRAGMA synchronous = FULL", nil, nil, nil)
+        }
+        sqlite3_wal_checkpoint_v2(checkpointer, nil, SQLITE_CHECKPOINT_PASSIVE, nil, nil)
+    }
+
     func commit() throws(LogError) { try cached("COMMIT").run() }
 
     /// Undoes the open transaction.

@@ -10,6 +10,9 @@ import Glibc
 //   positions    (application, topic, partition, next)              input positions of the newest commit
 //   records_<id> (offset PRIMARY KEY, append_time, key, value, headers)
 //
+// Beside it lie SQLite's own -wal and -shm while it is open, and -turn, an empty file on which writers queue. To copy a log in use:
+// `sqlite3 weir.db ".backup copy.db"`.
+//
 // One table per partition, because then every insert goes to the right edge of its own tree, where SQLite fills pages to the brim and
 // never splits one; with all partitions in one table only the last partition has that place. `offset` is the rowid, so a range of
 // offsets is a range of leaves. key NULL: no key; value NULL: a tombstone; headers NULL: none, otherwise as in OutputBatch.
@@ -18,7 +21,8 @@ import Glibc
 ///
 /// Several processes may have the file open at once: a pipeline, producers, readers. Writers take turns (one transaction each); readers
 /// never wait for writers. What ``commit(_:positions:)`` or ``append(_:)`` returned from is on disk (`synchronous=FULL`). Offsets of a
-/// partition are consecutive from 0. Keep the file on a local disk: WAL mode needs shared memory.
+/// partition are consecutive from 0. Keep the file on a local disk: WAL mode needs shared memory. Other programs may read it at any time;
+/// let none write while Weir runs.
 ///
 /// One thread uses a log at a time.
 public final class EmbeddedLog: EventLog {
@@ -33,6 +37,9 @@ public final class EmbeddedLog: EventLog {
     /// Version of the file's layout that this code writes and reads.
     public static let layoutVersion = 1
     private static let applicationID: Int32 = 0x5765_6972
+
+    /// Version of the SQLite library in use, such as "3.40.1".
+    public static var libraryVersion: String { String(cString: sqlite3_libversion()) }
 
     /// The file's path as given.
     public let path: String
@@ -410,6 +417,7 @@ extension EmbeddedLog {
         }
         try checkLayout(database)
         try database.useWriteAheadLog()
+        database.openTurnstile()
         guard try database.integer("PRAGMA user_version") == 0 else { return }
         try begin()
         do throws(LogError) {

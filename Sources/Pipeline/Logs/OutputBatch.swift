@@ -27,8 +27,7 @@ public struct OutputBatch: ~Copyable {
 
     /// Adds a record; the closures append their part to the buffer.
     public mutating func append(
-        topic: Int, key: ((inout [UInt8]) -> Void)?, value: ((inout [UInt8]) -> Void)?,
-        headers: [(String, [UInt8])] = []
+        topic: Int, key: ((inout [UInt8]) -> Void)?, value: ((inout [UInt8]) -> Void)?, headers: [(String, [UInt8])] = []
     ) {
         let keyOffset = bytes.count
         key?(&bytes)
@@ -43,8 +42,7 @@ public struct OutputBatch: ~Copyable {
         }
         records.append(
             Record(
-                topic: topic, keyOffset: keyOffset, keyLength: keyLength, valueOffset: valueOffset,
-                valueLength: valueLength,
+                topic: topic, keyOffset: keyOffset, keyLength: keyLength, valueOffset: valueOffset, valueLength: valueLength,
                 headersOffset: headersOffset, headerCount: headers.count))
     }
 
@@ -105,9 +103,7 @@ public struct OutputBatch: ~Copyable {
     }
 
     /// Calls the body with each header of a record.
-    public func forEachHeader(
-        _ record: Record, _ body: (_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) -> Void
-    ) {
+    public func forEachHeader(_ record: Record, _ body: (_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) -> Void) {
         bytes.withUnsafeBytes { all in
             var at = record.headersOffset
             func part() -> UnsafeRawBufferPointer {

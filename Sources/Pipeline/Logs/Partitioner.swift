@@ -3,6 +3,7 @@
 public struct Partitioner: Sendable {
     private var turn = 0
 
+    /// Starts with the first turn.
     public init() {}
 
     /// A keyed record goes by its key's hash; those without a key take turns.

@@ -7,16 +7,23 @@ import Synchronization
 public final class SimulatedStore: Sendable {
     /// A record as stored.
     public struct Record: Sendable, Equatable {
+        /// Place in the partition.
         public var offset: Int64
+        /// Milliseconds since 1970, by the store's own clock.
         public var appendTime: Int64
+        /// nil: no key.
         public var key: [UInt8]?
+        /// nil: a tombstone.
         public var value: [UInt8]?
+        /// In the order written.
         public var headers: [Header]
     }
 
     /// A record's header.
     public struct Header: Sendable, Equatable {
+        /// The name; names may repeat.
         public var name: String
+        /// The value, perhaps empty.
         public var value: [UInt8]
     }
 
@@ -109,8 +116,11 @@ public struct SimulatedFaults: Sendable {
 
     /// Names the n-th visit, from 1, of a point as the moment of the crash.
     public struct Crash: Sendable {
+        /// Name of the point.
         public var point: String
+        /// Which visit of it, from 1.
         public var visit: Int
+        /// A point of the log.
         public init(_ point: CrashPoint, visit: Int = 1) { self.init(named: point.rawValue, visit: visit) }
         /// A point of the pipeline's own, announced with ``SimulatedLog/reach(_:)``.
         public init(named point: String, visit: Int = 1) {
@@ -119,7 +129,9 @@ public struct SimulatedFaults: Sendable {
         }
     }
 
+    /// Decides everything that is left to chance.
     public var seed: UInt64
+    /// Where the process dies; nil: nowhere.
     public var crash: Crash?
     /// Share of commits that are applied while the reply is lost.
     public var lostReplies = 0.0
@@ -135,6 +147,7 @@ public struct SimulatedFaults: Sendable {
     /// taken when it arrives after all.
     public var keepsProducer = false
 
+    /// No faults yet.
     public init(seed: UInt64 = 1) { self.seed = seed }
 }
 
