@@ -103,7 +103,7 @@ public final class Worker {
             tracker.restore(watermark: record.watermark)
             if said.duration(to: .now) > .seconds(10) {
                 said = .now
-                telemetry.info("recovering", ["epochs": .int(replay.epochs)])
+                telemetry.info("recovering", ["epochs": .int(Int(replay.epochs))])
             }
             return true
         }
@@ -116,7 +116,7 @@ public final class Worker {
                 telemetry.warn("rules changed since the last epoch; their windows were rebuilt from the log", [:])
             }
             telemetry.info(
-                "recovered from the journal", ["epochs": .int(replay.epochs), "seconds": .double(started.duration(to: .now).inSeconds)])
+                "recovered from the journal", ["epochs": .int(Int(replay.epochs)), "seconds": .double(started.duration(to: .now).inSeconds)])
         } else {
             var positions: [SourcePosition] = []
             for (s, source) in sources.enumerated() {
@@ -134,7 +134,7 @@ public final class Worker {
             if let s = sources.firstIndex(of: position.source), position.next != next[s] {
                 telemetry.warn(
                     "the committed position differs from the journal; the journal counts",
-                    ["source": .string(position.source.description), "committed": .int(position.next), "journal": .int(next[s])])
+                    ["source": .string(position.source.description), "committed": .int(Int(position.next)), "journal": .int(Int(next[s]))])
             }
         }
     }
@@ -150,7 +150,7 @@ public final class Worker {
         var from = next
         var turn = 0
         let idle = Duration.milliseconds(deployment.description.time.idleMilliseconds)
-        telemetry.info("ready", ["sources": .int(Int64(sources.count)), "epoch": .int(epoch)])
+        telemetry.info("ready", ["sources": .int(sources.count), "epoch": .int(Int(epoch))])
         while true {
             let isStopping = shouldStop()
             // Every source gets its share, so that none runs far ahead of the others in event time; the turn rotates what is left over.
@@ -204,7 +204,7 @@ public final class Worker {
             try log.wait(milliseconds: 20)
         }
         telemetry.info(
-            "stopped", ["events": .int(counts.events), "verdicts": .int(counts.verdicts), "transactions": .int(transactions)])
+            "stopped", ["events": .int(Int(counts.events)), "verdicts": .int(Int(counts.verdicts)), "transactions": .int(Int(transactions))])
     }
 
     /// Judges what was staged as one epoch and gathers its outputs.

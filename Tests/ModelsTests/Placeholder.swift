@@ -1,0 +1,5 @@
+import Testing
+
+@testable import Models
+
+@Test func `the target builds`() {}
