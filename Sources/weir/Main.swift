@@ -18,7 +18,8 @@ struct Weir {
         case .replay: ReplayCommand.run
         case .simulate: SimulateCommand.run
         case .check: CheckCommand.run
-        case .demo, .run, .audit, .tail, .doctor:
+        case .audit: AuditCommand.run
+        case .demo, .run, .tail, .doctor:
             { _, _ in throw CommandFailure(.failure, "weir \(name.rawValue) is not part of this build yet") }
         }
     }
