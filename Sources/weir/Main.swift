@@ -19,7 +19,8 @@ struct Weir {
         case .simulate: SimulateCommand.run
         case .check: CheckCommand.run
         case .audit: AuditCommand.run
-        case .demo, .run, .tail, .doctor:
+        case .tail: TailCommand.run
+        case .demo, .run, .doctor:
             { _, _ in throw CommandFailure(.failure, "weir \(name.rawValue) is not part of this build yet") }
         }
     }
