@@ -295,6 +295,7 @@ private func type(
                 case .record(let length, let terminator):
                     records.append(String(decoding: buffer[..<length], as: UTF8.self))
                     buffer.removeFirst(length + terminator)
+                case .overlong: Issue.record("overlong")
                 case .needMore:
                     if rest.isEmpty { break reading }
                     buffer += rest.prefix(piece)
@@ -303,6 +304,22 @@ private func type(
             }
             #expect(records == expected, "\(piece)")
         }
+    }
+
+    @Test(arguments: [
+        ("abc\n", false, CSVRecordSplit.record(length: 3, terminator: 1)),
+        ("abc", true, .record(length: 3, terminator: 0)),
+        ("abc", false, .needMore), ("", true, .needMore), ("abcdefg\n", false, .record(length: 7, terminator: 1)),
+        ("abcdefgh", true, .record(length: 8, terminator: 0)), ("abcdefgh", false, .overlong),
+        ("abcdefgh\n", true, .overlong),
+        ("\"bc\ndefgh\"", true, .record(length: 3, terminator: 1)),
+        ("\"bc\nd\"\n", false, .record(length: 6, terminator: 1)),
+        ("\"bc\nde\"", false, .needMore), ("\"bcdefgh\n", true, .overlong),
+        ("\"b\n", true, .record(length: 2, terminator: 1)),
+    ])
+    func `a line has eight bytes to end in`(_ text: String, _ isFinal: Bool, _ expected: CSVRecordSplit) {
+        let split = Array(text.utf8).withUnsafeBytes { CSVDecoder.nextRecord(in: $0, isFinal: isFinal, limit: 8) }
+        #expect(split == expected)
     }
 
     @Test func `several types in one file are told apart by a column`() throws {
