@@ -22,7 +22,8 @@ public struct ConsumedRecord {
         var type = RD_KAFKA_TIMESTAMP_NOT_AVAILABLE
         timestamp = rd_kafka_message_timestamp(message, &type)
         timestampType =
-            type == RD_KAFKA_TIMESTAMP_CREATE_TIME ? .createTime : type == RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME ? .logAppendTime : .none
+            type == RD_KAFKA_TIMESTAMP_CREATE_TIME
+            ? .createTime : type == RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME ? .logAppendTime : .none
         key = message.pointee.key.map { UnsafeRawBufferPointer(start: $0, count: message.pointee.key_len) }
         value = message.pointee.payload.map { UnsafeRawBufferPointer(start: $0, count: message.pointee.len) }
     }
@@ -35,7 +36,9 @@ public struct ConsumedRecord {
         var name: UnsafePointer<CChar>?
         var value: UnsafeRawPointer?
         var count = 0
-        while rd_kafka_header_get_all(headers, index, &name, &value, &count) == RD_KAFKA_RESP_ERR_NO_ERROR, let found = name {
+        while rd_kafka_header_get_all(headers, index, &name, &value, &count) == RD_KAFKA_RESP_ERR_NO_ERROR,
+            let found = name
+        {
             body(String(cString: found), value.map { UnsafeRawBufferPointer(start: $0, count: count) })
             index += 1
         }
@@ -101,7 +104,9 @@ public final class Consumer {
     private var isSubscribed = false
 
     /// - Throws: ``KafkaError`` of kind `configuration` or `incompatible`; does not connect.
-    public init(_ configuration: KafkaConfiguration, options: Options = Options(), observer: KafkaObserver = KafkaObserver()) throws(KafkaError) {
+    public init(
+        _ configuration: KafkaConfiguration, options: Options = Options(), observer: KafkaObserver = KafkaObserver()
+    ) throws(KafkaError) {
         self.options = options
         // A full queue pauses fetching for one second below 2.2 (kept short by fetch.queue.backoff.ms since): there the queue must
         // hold more than that second drains, so the share of each partition never goes below 32 MiB.
@@ -110,7 +115,8 @@ public final class Consumer {
             RD_KAFKA_CONSUMER, configuration,
             defaults: [
                 ("group.id", "weir-reader"), ("session.timeout.ms", "10000"), ("queued.min.messages", "1000000"),
-                ("queued.max.messages.kbytes", String(share)), ("fetch.wait.max.ms", String(options.fetchWaitMilliseconds)),
+                ("queued.max.messages.kbytes", String(share)),
+                ("fetch.wait.max.ms", String(options.fetchWaitMilliseconds)),
             ],
             optional: [("fetch.queue.backoff.ms", "10")],
             fixed: [
@@ -118,7 +124,8 @@ public final class Consumer {
                 ("isolation.level", options.readUncommitted ? "read_uncommitted" : "read_committed"),
                 ("enable.partition.eof", options.partitionEnd ? "true" : "false"),
             ],
-            events: RD_KAFKA_EVENT_REBALANCE | RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_STATS | RD_KAFKA_EVENT_OFFSET_COMMIT
+            events: RD_KAFKA_EVENT_REBALANCE | RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_STATS
+                | RD_KAFKA_EVENT_OFFSET_COMMIT
                 | RD_KAFKA_EVENT_LOG, observer: observer)
         rd_kafka_poll_set_consumer(handle.rk)
         guard let control = rd_kafka_queue_get_consumer(handle.rk) else {
@@ -184,7 +191,8 @@ public final class Consumer {
     private var isCooperative: Bool { String(cString: rd_kafka_rebalance_protocol(handle.rk)) == "COOPERATIVE" }
 
     private func openSource(_ start: KafkaOffset) throws(KafkaError) {
-        guard let queue = rd_kafka_queue_get_partition(handle.rk, start.partition.topic, start.partition.partition) else {
+        guard let queue = rd_kafka_queue_get_partition(handle.rk, start.partition.topic, start.partition.partition)
+        else {
             throw KafkaError(.other, "read \(start.partition)", "no queue for the partition")
         }
         // Before the assignment, or the first records land on the control queue.
@@ -197,7 +205,9 @@ public final class Consumer {
     }
 
     private func release(_ source: inout Source) {
-        for index in source.head..<source.tail { if let message = source.batch[index] { rd_kafka_message_destroy(message) } }
+        for index in source.head..<source.tail {
+            if let message = source.batch[index] { rd_kafka_message_destroy(message) }
+        }
         source.head = 0
         source.tail = 0
         source.batch.deallocate()
@@ -223,7 +233,9 @@ public final class Consumer {
     /// - Throws: ``KafkaError``: kind `outOfRange` when the next offset is not there any more, `authorisation` when reading was forbidden;
     ///   records before the error have been lent.
     @discardableResult
-    public func poll(_ index: Int, limit: Int, until: Int64 = .max, _ body: (ConsumedRecord) -> Bool) throws(KafkaError) -> Int {
+    public func poll(_ index: Int, limit: Int, until: Int64 = .max, _ body: (ConsumedRecord) -> Bool) throws(KafkaError)
+        -> Int
+    {
         var lent = 0
         while lent < limit {
             if sources[index].head == sources[index].tail {
@@ -292,7 +304,9 @@ public final class Consumer {
     /// Whether every record before the offset has been lent.
     public func isBehind(_ index: Int, _ offset: Int64) throws(KafkaError) -> Bool {
         let source = sources[index]
-        if source.head < source.tail, let message = source.batch[source.head], message.pointee.err == RD_KAFKA_RESP_ERR_NO_ERROR {
+        if source.head < source.tail, let message = source.batch[source.head],
+            message.pointee.err == RD_KAFKA_RESP_ERR_NO_ERROR
+        {
             return message.pointee.offset >= offset || source.next >= offset
         }
         return try position(index) >= offset
@@ -355,19 +369,26 @@ public final class Consumer {
                 var text: UnsafePointer<CChar>?
                 var level: Int32 = 0
                 if rd_kafka_event_log(event, &facility, &text, &level) == 0, let facility, let text {
-                    handle.state.note(level: Int(level), facility: String(cString: facility), text: String(cString: text))
+                    handle.state.note(
+                        level: Int(level), facility: String(cString: facility), text: String(cString: text))
                 }
             case RD_KAFKA_EVENT_STATS:
                 if let json = rd_kafka_event_stats(event) {
                     handle.state.observer.statistics(UnsafeRawBufferPointer(start: json, count: strlen(json)))
                 }
             case RD_KAFKA_EVENT_ERROR:
-                note(clientError(handle.rk, rd_kafka_event_error(event), rd_kafka_event_error_string(event).map { String(cString: $0) }))
+                note(
+                    clientError(
+                        handle.rk, rd_kafka_event_error(event),
+                        rd_kafka_event_error_string(event).map { String(cString: $0) }))
             case RD_KAFKA_EVENT_FETCH:
                 // Only errors come here: data has its own queues.
                 while let message = rd_kafka_event_message_next(event) {
                     if message.pointee.err != RD_KAFKA_RESP_ERR_NO_ERROR {
-                        note(KafkaError(code: message.pointee.err, "consume", text: String(cString: rd_kafka_message_errstr(message))))
+                        note(
+                            KafkaError(
+                                code: message.pointee.err, "consume",
+                                text: String(cString: rd_kafka_message_errstr(message))))
                     }
                 }
             default: break
@@ -397,7 +418,9 @@ public final class Consumer {
             for item in starts { try openSource(item) }
             let wanted = try PartitionList(starts)
             if isCooperative {
-                if let error = rd_kafka_incremental_assign(handle.rk, wanted.pointer) { throw KafkaError(consuming: error, "assign partitions") }
+                if let error = rd_kafka_incremental_assign(handle.rk, wanted.pointer) {
+                    throw KafkaError(consuming: error, "assign partitions")
+                }
             } else {
                 try check(rd_kafka_assign(handle.rk, wanted.pointer), "assign partitions")
             }
@@ -408,7 +431,9 @@ public final class Consumer {
             let gone = Set(partitions)
             dropSources { gone.contains($0) }
             if isCooperative {
-                if let error = rd_kafka_incremental_unassign(handle.rk, list) { throw KafkaError(consuming: error, "unassign partitions") }
+                if let error = rd_kafka_incremental_unassign(handle.rk, list) {
+                    throw KafkaError(consuming: error, "unassign partitions")
+                }
             } else {
                 try check(rd_kafka_assign(handle.rk, nil), "unassign partitions")
             }
@@ -448,7 +473,8 @@ public final class Consumer {
         try insist("ask for the offsets of \(partition)") { milliseconds throws(KafkaError) in
             let code = rd_kafka_query_watermark_offsets(
                 self.handle.rk, partition.topic, partition.partition, &low, &high, max(milliseconds, 1000))
-            return code == RD_KAFKA_RESP_ERR_NO_ERROR ? nil : KafkaError(code: code, "ask for the offsets of \(partition)")
+            return code == RD_KAFKA_RESP_ERR_NO_ERROR
+                ? nil : KafkaError(code: code, "ask for the offsets of \(partition)")
         }
         return (low, high)
     }
@@ -476,7 +502,8 @@ public final class Consumer {
 
     private func insist(_ operation: String, _ call: (Int32) throws(KafkaError) -> KafkaError?) throws(KafkaError) {
         try handle.insist(
-            operation, milliseconds: options.callMilliseconds, serve: { () throws(KafkaError) in try self.serveControl() }, call)
+            operation, milliseconds: options.callMilliseconds,
+            serve: { () throws(KafkaError) in try self.serveControl() }, call)
     }
 
     private func check(_ code: rd_kafka_resp_err_t, _ operation: String) throws(KafkaError) {

@@ -10,7 +10,9 @@ public struct KafkaPartition: Hashable, Sendable, Comparable, CustomStringConver
         self.partition = partition
     }
 
-    public static func < (a: KafkaPartition, b: KafkaPartition) -> Bool { (a.topic, a.partition) < (b.topic, b.partition) }
+    public static func < (a: KafkaPartition, b: KafkaPartition) -> Bool {
+        (a.topic, a.partition) < (b.topic, b.partition)
+    }
     public var description: String { "\(topic)/\(partition)" }
 }
 
@@ -52,7 +54,8 @@ public struct KafkaObserver {
     public var error: (KafkaError) -> Void
 
     public init(
-        log: @escaping (KafkaLogLine) -> Void = { _ in }, statistics: @escaping (UnsafeRawBufferPointer) -> Void = { _ in },
+        log: @escaping (KafkaLogLine) -> Void = { _ in },
+        statistics: @escaping (UnsafeRawBufferPointer) -> Void = { _ in },
         error: @escaping (KafkaError) -> Void = { _ in }
     ) {
         self.log = log
@@ -107,7 +110,8 @@ final class ClientHandle {
         optional: [(String, String)] = [], fixed: [(String, String)] = [], events: Int32? = nil, observer: KafkaObserver
     ) throws(KafkaError) {
         try KafkaLibrary.check(configuration, transactions: fixed.contains { $0.0 == "transactional.id" })
-        let conf = try configuration.makeConf(defaults: defaults, optional: optional, fixed: fixed + [("log.queue", "true")])
+        let conf = try configuration.makeConf(
+            defaults: defaults, optional: optional, fixed: fixed + [("log.queue", "true")])
         let state = ClientState(observer: observer)
         // Balanced in close(), after rd_kafka_destroy has returned.
         let retained = Unmanaged.passRetained(state)
@@ -217,7 +221,8 @@ final class ClientHandle {
                 let code = message.pointee.err
                 state.firstFailure = KafkaError(
                     code: code, "deliver to \(topic)",
-                    text: "\(String(cString: rd_kafka_err2str(code))) (topic \(topic), record of \(message.pointee.len) bytes)",
+                    text:
+                        "\(String(cString: rd_kafka_err2str(code))) (topic \(topic), record of \(message.pointee.len) bytes)",
                     requiresAbort: true)
             }
         }

@@ -70,14 +70,16 @@ extension KafkaError {
 
     /// From a bare code and, where there is one, the text that came with it.
     init(
-        code: rd_kafka_resp_err_t, _ operation: String, text: String? = nil, isFatal: Bool = false, isRetriable: Bool = false,
+        code: rd_kafka_resp_err_t, _ operation: String, text: String? = nil, isFatal: Bool = false,
+        isRetriable: Bool = false,
         requiresAbort: Bool = false
     ) {
         let kind = Kind(code)
         self.init(
             code: code.rawValue, name: String(cString: rd_kafka_err2name(code)),
             text: text ?? String(cString: rd_kafka_err2str(code)), operation: operation, kind: kind,
-            disposition: KafkaError.judge(kind, isFatal: isFatal, isRetriable: isRetriable, requiresAbort: requiresAbort),
+            disposition: KafkaError.judge(
+                kind, isFatal: isFatal, isRetriable: isRetriable, requiresAbort: requiresAbort),
             isFatal: isFatal, isRetriable: isRetriable)
     }
 
@@ -119,7 +121,8 @@ extension KafkaError.Kind {
         case RD_KAFKA_RESP_ERR__FENCED, RD_KAFKA_RESP_ERR_PRODUCER_FENCED, RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH,
             RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID:
             self = .fenced
-        case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC, RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
+        case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC,
+            RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
             self = .unknownTopic
         case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, RD_KAFKA_RESP_ERR_INVALID_MSG_SIZE:
             self = .tooLarge

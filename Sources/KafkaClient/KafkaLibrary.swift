@@ -16,7 +16,9 @@ public enum KafkaLibrary {
             self.patch = patch
         }
 
-        public static func < (a: Version, b: Version) -> Bool { (a.major, a.minor, a.patch) < (b.major, b.minor, b.patch) }
+        public static func < (a: Version, b: Version) -> Bool {
+            (a.major, a.minor, a.patch) < (b.major, b.minor, b.patch)
+        }
         public var description: String { "\(major).\(minor).\(patch)" }
     }
 
@@ -35,7 +37,8 @@ public enum KafkaLibrary {
     public static func warnings(for version: Version = KafkaLibrary.version) -> [String] {
         var found: [String] = []
         if version < recommended {
-            found.append("librdkafka \(version) is older than the recommended \(recommended): install a newer one when you can.")
+            found.append(
+                "librdkafka \(version) is older than the recommended \(recommended): install a newer one when you can.")
         }
         for fault in faults where version >= fault.since && version < fault.repaired {
             found.append("librdkafka \(version): \(fault.text) (repaired in \(fault.repaired)).")
@@ -53,7 +56,8 @@ public enum KafkaLibrary {
         if transactions && version < oldestForTransactions {
             throw KafkaError(
                 .incompatible, "check librdkafka",
-                "transactions need librdkafka \(oldestForTransactions) or newer and this is \(version); install a newer librdkafka")
+                "transactions need librdkafka \(oldestForTransactions) or newer and this is \(version); install a newer librdkafka"
+            )
         }
         let mechanism = (configuration["sasl.mechanisms"] ?? configuration["sasl.mechanism"] ?? "").uppercased()
         if mechanism.hasPrefix("SCRAM") && version < Version(2, 6, 1) {
@@ -68,12 +72,27 @@ public enum KafkaLibrary {
     }
 
     private static let faults: [(since: Version, repaired: Version, text: String)] = [
-        (Version(0, 0, 0), Version(2, 1, 0), "no detection of log truncation after an unclean leader election (KIP-320)"),
-        (Version(0, 0, 0), Version(2, 2, 0), "an unclean TLS close counts as a permanent error; no SASL re-authentication (KIP-368)"),
+        (
+            Version(0, 0, 0), Version(2, 1, 0),
+            "no detection of log truncation after an unclean leader election (KIP-320)"
+        ),
+        (
+            Version(0, 0, 0), Version(2, 2, 0),
+            "an unclean TLS close counts as a permanent error; no SASL re-authentication (KIP-368)"
+        ),
         (Version(0, 0, 0), Version(2, 2, 0), "a full fetch queue pauses fetching for up to one second"),
-        (Version(0, 0, 0), Version(2, 3, 0), "an idempotent producer may fail with a false OUT_OF_ORDER_SEQUENCE_NUMBER after a lost connection"),
-        (Version(0, 0, 0), Version(2, 4, 0), "a consumer may resume from an older position after its subscription changes"),
-        (Version(2, 2, 0), Version(2, 5, 0), "an idempotent producer may fail with \"Unable to reconstruct MessageSet\""),
+        (
+            Version(0, 0, 0), Version(2, 3, 0),
+            "an idempotent producer may fail with a false OUT_OF_ORDER_SEQUENCE_NUMBER after a lost connection"
+        ),
+        (
+            Version(0, 0, 0), Version(2, 4, 0),
+            "a consumer may resume from an older position after its subscription changes"
+        ),
+        (
+            Version(2, 2, 0), Version(2, 5, 0),
+            "an idempotent producer may fail with \"Unable to reconstruct MessageSet\""
+        ),
         (Version(0, 0, 0), Version(2, 6, 1), "SASL/SCRAM is refused by brokers since CVE-2024-56128"),
         (Version(2, 5, 0), Version(2, 5, 1), "an assertion in client telemetry may end the process"),
         (Version(2, 6, 0), Version(2, 6, 1), "fetching from brokers older than 2.7 fails"),

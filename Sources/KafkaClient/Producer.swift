@@ -42,7 +42,8 @@ public final class Producer {
     }
 
     private func produce(
-        topic: Int, partition: Int32, key: UnsafeRawBufferPointer?, value: UnsafeRawBufferPointer?, headers: OpaquePointer?
+        topic: Int, partition: Int32, key: UnsafeRawBufferPointer?, value: UnsafeRawBufferPointer?,
+        headers: OpaquePointer?
     ) throws(KafkaError) {
         try handle.produce(
             topic: topic, name: names[topic], partition: partition, key: key, value: value, headers: headers,

@@ -43,7 +43,7 @@ public final class TransactionalProducer {
     }
 
     public let options: Options
-    /// How often a producer was destroyed and made anew, not counting the first time.
+    /// How often the producers were destroyed and made anew, not counting the first time.
     public private(set) var recreations = 0
     /// How many calls succeeded and were slow.
     public private(set) var slowCalls = 0
@@ -63,39 +63,47 @@ public final class TransactionalProducer {
     public init(
         _ configuration: KafkaConfiguration, options: Options, observer: KafkaObserver = KafkaObserver()
     ) throws(KafkaError) {
-        guard (1...4).contains(options.transactionalIDs.count), Set(options.transactionalIDs).count == options.transactionalIDs.count else {
-            throw KafkaError(.configuration, "make a transactional producer", "one to four different transactional ids are needed")
+        guard (1...4).contains(options.transactionalIDs.count),
+            Set(options.transactionalIDs).count == options.transactionalIDs.count
+        else {
+            throw KafkaError(
+                .configuration, "make a transactional producer", "one to four different transactional ids are needed")
         }
         try KafkaLibrary.check(configuration, transactions: true)
         self.configuration = configuration
         self.options = options
         self.observer = observer
-        let backoff = configuration["retry.backoff.ms"].flatMap { Double($0) } ?? TransactionalProducer.retryBackoffMilliseconds
+        let backoff =
+            configuration["retry.backoff.ms"].flatMap { Double($0) } ?? TransactionalProducer.retryBackoffMilliseconds
         slowCallMilliseconds = options.slowCallMilliseconds ?? 0.75 * backoff
         handles = Array(repeating: nil, count: options.transactionalIDs.count)
-        suspect = Array(repeating: false, count: options.transactionalIDs.count)
+        suspect = Array(repeating: true, count: options.transactionalIDs.count)
     }
 
     private static let retryBackoffMilliseconds = 500.0
 
     // MARK: Owning the ids
 
-    /// Initialises every id: fences a former owner and waits until its open transaction has ended. Must come before anything that decides by the
+    /// Initialises every id: fences a former owner and waits until its open transactions have ended. Must come before anything that decides by the
     /// topics' content is read.
     ///
     /// - Throws: ``KafkaError``: `unreachable` after the time limit; `authentication`, `authorisation` at once.
     public func initialise() throws(KafkaError) {
-        for index in handles.indices where handles[index] == nil || suspect[index] { try make(index) }
+        for index in handles.indices { suspect[index] = true }
+        for index in handles.indices { try make(index) }
     }
 
-    /// Makes every suspect producer anew; afterwards the outcome of its last transaction is final and visible in the topics.
+    /// Makes every producer anew; afterwards the outcome of their last transactions is final and visible in the topics.
+    ///
+    /// All of them, also when one alone is suspect: whoever lost one id to somebody else must not keep another, or two owners would write in turn.
+    /// It takes the ids back from a newer owner too; a caller for whom that matters looks, before it writes, whether somebody else has written.
     public func recreate() throws(KafkaError) { try initialise() }
 
     private func make(_ index: Int) throws(KafkaError) {
         if let old = handles[index] {
             old.close()
             handles[index] = nil
-            recreations += 1
+            if index == 0 { recreations += 1 }
         }
         let made = try ProducerHandle(
             configuration,
@@ -109,7 +117,8 @@ public final class TransactionalProducer {
             ], observer: observer)
         let operation = "initialise transactional id \(options.transactionalIDs[index])"
         do throws(KafkaError) {
-            try made.client.insist(operation, milliseconds: options.initialiseMilliseconds) { milliseconds throws(KafkaError) in
+            try made.client.insist(operation, milliseconds: options.initialiseMilliseconds) {
+                milliseconds throws(KafkaError) in
                 guard let error = rd_kafka_init_transactions(made.client.rk, milliseconds) else { return nil }
                 return KafkaError(consuming: error, operation)
             }
@@ -123,10 +132,10 @@ public final class TransactionalProducer {
 
     // MARK: One transaction
 
-    /// Begins a transaction on the next id, after making its producer anew where the rule asks for it.
+    /// Begins a transaction on the next id, after making the producers anew where the rule asks for it.
     public func begin() throws(KafkaError) {
         precondition(!isOpen, "a transaction is open: commit or discard it first")
-        if handles[turn] == nil || suspect[turn] { try make(turn) }
+        if isSuspect { try recreate() }
         guard let handle = handles[turn] else { return }
         handle.resetDeliveries()
         try timed("begin transaction") { rd_kafka_begin_transaction(handle.client.rk) }
@@ -158,7 +167,8 @@ public final class TransactionalProducer {
     }
 
     private func produce(
-        topic: Int, partition: Int32, key: UnsafeRawBufferPointer?, value: UnsafeRawBufferPointer?, headers: OpaquePointer?
+        topic: Int, partition: Int32, key: UnsafeRawBufferPointer?, value: UnsafeRawBufferPointer?,
+        headers: OpaquePointer?
     ) throws(KafkaError) {
         guard isOpen, let handle = handles[turn] else { preconditionFailure("no transaction is open: begin one first") }
         do throws(KafkaError) {
@@ -201,7 +211,8 @@ public final class TransactionalProducer {
                 let list = try PartitionList(offsets)
                 let pointer = list.pointer
                 try timed("send offsets to the transaction") {
-                    rd_kafka_send_offsets_to_transaction(handle.client.rk, pointer, group, Int32(self.options.callMilliseconds))
+                    rd_kafka_send_offsets_to_transaction(
+                        handle.client.rk, pointer, group, Int32(self.options.callMilliseconds))
                 }
             }
         } catch {
@@ -209,7 +220,9 @@ public final class TransactionalProducer {
             return .notCommitted(error)
         }
         do throws(KafkaError) {
-            try timed("commit transaction") { rd_kafka_commit_transaction(handle.client.rk, Int32(self.options.callMilliseconds)) }
+            try timed("commit transaction") {
+                rd_kafka_commit_transaction(handle.client.rk, Int32(self.options.callMilliseconds))
+            }
         } catch {
             return .unknown(error)
         }
@@ -229,7 +242,9 @@ public final class TransactionalProducer {
     public func abort() throws(KafkaError) {
         guard isOpen, let handle = handles[turn] else { return }
         isOpen = false
-        try timed("abort transaction") { rd_kafka_abort_transaction(handle.client.rk, Int32(self.options.callMilliseconds)) }
+        try timed("abort transaction") {
+            rd_kafka_abort_transaction(handle.client.rk, Int32(self.options.callMilliseconds))
+        }
     }
 
     /// Carries out one transactional call under the rule of re-creation.
@@ -257,8 +272,8 @@ public final class TransactionalProducer {
     /// Serves callbacks (errors, statistics, deliveries) while nothing is being produced.
     public func serve() { for handle in handles { handle?.client.poll() } }
 
-    /// Whether the next ``begin()`` will make its producer anew.
-    public var isSuspect: Bool { suspect[turn] }
+    /// Whether the next ``begin()`` will make the producers anew.
+    public var isSuspect: Bool { suspect.contains(true) }
 
     /// Frees the producers; an open transaction is left to the broker, which aborts it when it times out or the id is initialised again.
     public func close() {

@@ -9,7 +9,9 @@ enum TestBroker {
         while root.path != "/", !FileManager.default.fileExists(atPath: root.appending(path: "Package.swift").path) {
             root.deleteLastPathComponent()
         }
-        let shared = ProcessInfo.processInfo.environment["WEIR_SHARED"] ?? root.deletingLastPathComponent().appending(path: "shared").path
+        let shared =
+            ProcessInfo.processInfo.environment["WEIR_SHARED"]
+            ?? root.deletingLastPathComponent().appending(path: "shared").path
         let found = shared + "/kafka/kafka-local"
         return FileManager.default.isExecutableFile(atPath: found) ? found : nil
     }()
@@ -30,14 +32,17 @@ enum TestBroker {
 
     static func guardedConfiguration(user: String, password: String) throws -> KafkaConfiguration {
         KafkaConfiguration([
-            "bootstrap.servers": try guarded.get().address, "security.protocol": "SASL_PLAINTEXT", "sasl.mechanisms": "PLAIN",
+            "bootstrap.servers": try guarded.get().address, "security.protocol": "SASL_PLAINTEXT",
+            "sasl.mechanisms": "PLAIN",
             "sasl.username": user, "sasl.password": password,
         ])
     }
 
     private static func start(_ options: [String]) throws -> (address: String, directory: String) {
         guard let program else { throw Failure(text: absence) }
-        let directory = FileManager.default.temporaryDirectory.appending(path: "weir-kafka-\(UUID().uuidString.prefix(8))").path
+        let directory = FileManager.default.temporaryDirectory.appending(
+            path: "weir-kafka-\(UUID().uuidString.prefix(8))"
+        ).path
         let address = try run([program, "start", "--dir", directory, "--port", "auto"] + options)
         _ = try spawn(
             [
@@ -115,7 +120,9 @@ enum TestBroker {
                 return true
             }
             try consumer.wait(milliseconds: 10)
-            if Date() > deadline { throw Failure(text: "end \(end) of \(source) not reached: at \(try consumer.position(0))") }
+            if Date() > deadline {
+                throw Failure(text: "end \(end) of \(source) not reached: at \(try consumer.position(0))")
+            }
         }
         return found
     }

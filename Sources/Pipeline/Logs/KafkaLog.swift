@@ -42,6 +42,8 @@ public final class KafkaLog: EventLog {
     private var transactions: TransactionalProducer?
     private var plain: Producer?
     private var isOwner = false
+    /// The newest epoch in the journal as far as we know; -1 when it is empty.
+    private var newestEpoch: Int64 = -1
     /// A commit of the batch with this last epoch has an outcome we do not know yet.
     private var unresolved: Int64?
 
@@ -101,7 +103,8 @@ public final class KafkaLog: EventLog {
         for topic in Set(sources.map(\.source.topic)).sorted() {
             // Kafka itself says nothing about a partition that does not exist.
             let known = try partitions(of: topic)
-            for source in sources where source.source.topic == topic && known?.contains(source.source.partition) != true {
+            for source in sources where source.source.topic == topic && known?.contains(source.source.partition) != true
+            {
                 throw LogError(
                     .refused,
                     known == nil
@@ -129,7 +132,8 @@ public final class KafkaLog: EventLog {
             try main.poll(source, limit: limit) { record in
                 body(
                     LogRecord(
-                        source: source, offset: record.offset, appendTime: record.timestamp >= 0 ? record.timestamp : nil, key: record.key,
+                        source: source, offset: record.offset,
+                        appendTime: record.timestamp >= 0 ? record.timestamp : nil, key: record.key,
                         value: record.value))
                 return true
             }
@@ -146,7 +150,8 @@ public final class KafkaLog: EventLog {
     }
 
     public func read(
-        _ source: TopicPartition, from: Int64, to: Int64, _ body: (LogRecord, [(String, UnsafeRawBufferPointer)]) -> Bool
+        _ source: TopicPartition, from: Int64, to: Int64,
+        _ body: (LogRecord, [(String, UnsafeRawBufferPointer)]) -> Bool
     ) throws(LogError) {
         if from >= to { return }
         let partition = KafkaPartition(source)
@@ -168,7 +173,8 @@ public final class KafkaLog: EventLog {
                     record.forEachHeader { headers.append(($0, $1 ?? UnsafeRawBufferPointer(start: nil, count: 0))) }
                     goOn = body(
                         LogRecord(
-                            source: 0, offset: record.offset, appendTime: record.timestamp >= 0 ? record.timestamp : nil, key: record.key,
+                            source: 0, offset: record.offset,
+                            appendTime: record.timestamp >= 0 ? record.timestamp : nil, key: record.key,
                             value: record.value), headers)
                     return goOn
                 }
@@ -216,10 +222,32 @@ public final class KafkaLog: EventLog {
         try attempt { () throws(KafkaError) in
             let producer = try self.transactionalProducer()
             try producer.initialise()
-            try self.settleJournal(limit: Double(producer.options.transactionTimeoutMilliseconds) + 2000)
+            try self.settleJournal(limit: KafkaLog.settleMilliseconds)
         }
+        newestEpoch = try lastJournalEpoch() ?? -1
         isOwner = true
     }
+
+    /// Makes the producers anew, and only goes on when nobody else has written to the journal since our last commit: the ids are taken back
+    /// from a newer owner too, and then it is we who are the zombie.
+    private func retakeOwnership() throws(LogError) {
+        try attempt { () throws(KafkaError) in try self.transactionalProducer().recreate() }
+        let newest = try lastJournalEpoch() ?? -1
+        if newest != newestEpoch { throw overtaken(newest) }
+    }
+
+    private func overtaken(_ newest: Int64) -> LogError {
+        isOwner = false
+        return LogError(
+            .fenced,
+            """
+            Another process of the name '\(options.application)' has written epoch \(newest) to \(options.journalTopic) where we were at epoch \(newestEpoch). This one \
+            stops; make sure that only one worker of this name runs, then start it again.
+            """)
+    }
+
+    /// The transaction timeout, after which the broker ends whatever is open, and two seconds for it to do so.
+    private static let settleMilliseconds = 17_000.0
 
     /// Waits until no transaction of anybody is open on the journal: its stable end has reached its end.
     private func settleJournal(limit: Double) throws(KafkaError) {
@@ -232,7 +260,8 @@ public final class KafkaLog: EventLog {
             if stable >= all { return }
             if MonotonicClock.milliseconds() > deadline {
                 throw KafkaError(
-                    .fenced, "take the journal over", "another transaction is open on the journal; end whoever else writes there")
+                    .fenced, "take the journal over",
+                    "another transaction is open on the journal; end whoever else writes there")
             }
             MonotonicClock.sleep(milliseconds: 20)
         }
@@ -248,10 +277,15 @@ public final class KafkaLog: EventLog {
         var failure: KafkaError?
         for number in 0..<options.attempts {
             if number > 0 { MonotonicClock.sleep(milliseconds: 50 << min(number, 5)) }
+            if try attempt({ () throws(KafkaError) in try self.transactionalProducer().isSuspect }) {
+                try retakeOwnership()
+            }
             let outcome: CommitOutcome
             do throws(KafkaError) { outcome = try transact(outputs, positions) } catch { throw mapped(error) }
             switch outcome {
-            case .committed: return
+            case .committed:
+                if let last { newestEpoch = last }
+                return
             case .notCommitted(let error):
                 failure = error
                 if error.disposition == .stop || error.kind == .tooLarge { throw mapped(error) }
@@ -276,12 +310,17 @@ public final class KafkaLog: EventLog {
             // Ends the transaction in question one way or the other; before that the journal's end could still move.
             try self.transactionalProducer().recreate()
         }
-        let newest = try lastJournalEpoch()
+        let newest = try lastJournalEpoch() ?? -1
         unresolved = nil
-        return (newest ?? -1) >= epoch
+        if newest == newestEpoch { return false }
+        if newest != epoch { throw overtaken(newest) }
+        newestEpoch = newest
+        return true
     }
 
-    private func transact(_ outputs: borrowing OutputBatch, _ positions: [SourcePosition]) throws(KafkaError) -> CommitOutcome {
+    private func transact(_ outputs: borrowing OutputBatch, _ positions: [SourcePosition]) throws(KafkaError)
+        -> CommitOutcome
+    {
         let producer = try transactionalProducer()
         let consumer = if let main { main } else { try sideConsumer() }
         do throws(KafkaError) {
@@ -291,10 +330,12 @@ public final class KafkaLog: EventLog {
             producer.discard()
             return .notCommitted(error)
         }
-        return producer.commit(offsets: positions.map { KafkaOffset(KafkaPartition($0.source), $0.next) }, consumer: consumer)
+        return producer.commit(
+            offsets: positions.map { KafkaOffset(KafkaPartition($0.source), $0.next) }, consumer: consumer)
     }
 
-    private static func produce(_ outputs: borrowing OutputBatch, to producer: TransactionalProducer) throws(KafkaError) {
+    private static func produce(_ outputs: borrowing OutputBatch, to producer: TransactionalProducer) throws(KafkaError)
+    {
         var topics: [Int] = []
         for name in outputs.topics { topics.append(producer.topic(named: name)) }
         var failure: KafkaError?
@@ -327,7 +368,10 @@ public final class KafkaLog: EventLog {
     public func append(_ outputs: borrowing OutputBatch) throws(LogError) {
         var failure: KafkaError?
         do throws(KafkaError) {
-            if plain == nil { plain = try Producer(configuration, flushMilliseconds: options.connectMilliseconds, observer: options.observer) }
+            if plain == nil {
+                plain = try Producer(
+                    configuration, flushMilliseconds: options.connectMilliseconds, observer: options.observer)
+            }
             guard let plain else { return }
             var topics: [Int] = []
             for name in outputs.topics { topics.append(plain.topic(named: name)) }
@@ -376,6 +420,8 @@ public final class KafkaLog: EventLog {
     public func lastJournalEpoch() throws(LogError) -> Int64? {
         let journal = TopicPartition(options.journalTopic, 0)
         guard try partitions(of: journal.topic) != nil else { return nil }
+        // A commit returns when its decision is logged; its markers, and with them the stable end, follow within milliseconds.
+        try attempt { () throws(KafkaError) in try self.settleJournal(limit: KafkaLog.settleMilliseconds) }
         let bounds = try bounds(of: journal)
         var span: Int64 = 16
         while true {
@@ -392,7 +438,9 @@ public final class KafkaLog: EventLog {
             }
             if isWrong {
                 throw LogError(
-                    .corrupt, "\(journal) holds a record that is not of a journal: its value must begin with {\"epoch\":N. Is the topic used by others?")
+                    .corrupt,
+                    "\(journal) holds a record that is not of a journal: its value must begin with {\"epoch\":N. Is the topic used by others?"
+                )
             }
             if newest != nil || from == bounds.start { return newest }
             span *= 8
