@@ -1,6 +1,8 @@
 import CRdKafka
 
-/// Looks after topics: what there is, what should be, what may go. One thread owns the object; every call waits for its answer.
+/// Looks after topics: what there is, what should be, what may go.
+///
+/// One thread owns the object; every call waits for its answer.
 public final class AdminClient {
     /// A topic and its partitions.
     public struct TopicDescription: Sendable, Equatable {
@@ -52,12 +54,15 @@ public final class AdminClient {
 
     /// Waits until a broker answers.
     ///
-    /// - Throws: ``KafkaError``: `unreachable` after the time limit, with the last thing heard; `authentication` at once.
+    /// - Throws: ``KafkaError``: `unreachable` after the time limit, with the last thing heard; `authentication` at
+    ///   once.
     public func connect() throws(KafkaError) {
         _ = try metadata("connect to the brokers", topic: nil, all: false) { _ in }
     }
 
-    /// The topic's partitions; nil when there is no such topic. Never creates one.
+    /// The topic's partitions; nil when there is no such topic.
+    ///
+    /// Never creates one.
     public func describe(topic name: String) throws(KafkaError) -> TopicDescription? {
         guard let topic = rd_kafka_topic_new(client.rk, name, nil) else {
             throw KafkaError(code: rd_kafka_last_error(), "describe topic \(name)")
@@ -113,7 +118,9 @@ public final class AdminClient {
         }
     }
 
-    /// Makes topics; those that exist are left as they are. Answers the names of those made.
+    /// Makes topics; those that exist are left as they are.
+    ///
+    /// Answers the names of those made.
     ///
     /// - Throws: ``KafkaError`` of the first topic refused, with the broker's reason; the others may have been made.
     @discardableResult
@@ -234,7 +241,8 @@ public final class AdminClient {
         return (low, high)
     }
 
-    /// For each partition the first offset whose timestamp is at or after the given milliseconds since 1970; -1 where there is none.
+    /// For each partition the first offset whose timestamp is at or after the given milliseconds since 1970; -1 where
+    /// there is none.
     public func offsets(_ partitions: [KafkaPartition], at time: Int64) throws(KafkaError) -> [KafkaOffset] {
         var answer: [KafkaOffset] = []
         try client.insist("ask for offsets by time", milliseconds: milliseconds) { milliseconds throws(KafkaError) in

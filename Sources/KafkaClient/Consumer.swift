@@ -10,9 +10,13 @@ public struct ConsumedRecord {
     /// Milliseconds since 1970, or -1.
     public let timestamp: Int64
     public let timestampType: TimestampType
-    /// nil: no key. An empty key is a buffer of length 0.
+    /// nil: no key.
+    ///
+    /// An empty key is a buffer of length 0.
     public let key: UnsafeRawBufferPointer?
-    /// nil: a tombstone. An empty value is a buffer of length 0.
+    /// nil: a tombstone.
+    ///
+    /// An empty value is a buffer of length 0.
     public let value: UnsafeRawBufferPointer?
     let message: UnsafeMutablePointer<rd_kafka_message_t>
 
@@ -28,7 +32,9 @@ public struct ConsumedRecord {
         value = message.pointee.payload.map { UnsafeRawBufferPointer(start: $0, count: message.pointee.len) }
     }
 
-    /// Calls the body with each header in order. The headers are parsed at the first call and cost nothing when never asked for.
+    /// Calls the body with each header in order.
+    ///
+    /// The headers are parsed at the first call and cost nothing when never asked for.
     public func forEachHeader(_ body: (_ name: String, _ value: UnsafeRawBufferPointer?) -> Void) {
         var headers: OpaquePointer?
         guard rd_kafka_message_headers(message, &headers) == RD_KAFKA_RESP_ERR_NO_ERROR, let headers else { return }
@@ -45,14 +51,17 @@ public struct ConsumedRecord {
     }
 }
 
-/// Reads records: control on one queue, data on one forwarded queue per partition, in batches that lend the broker's bytes without a copy.
+/// Reads records: control on one queue, data on one forwarded queue per partition, in batches that lend the broker's
+/// bytes without a copy.
 ///
-/// Two ways to own partitions. *Assigned*: the caller names partitions and offsets with ``assign(_:)`` and no group protocol runs. *Subscribed*:
-/// ``subscribe(to:)`` joins `group.id`, and ``serve()`` carries out rebalances, asking ``onAssign`` for start offsets.
+/// Two ways to own partitions. *Assigned*: the caller names partitions and offsets with ``assign(_:)`` and no group
+/// protocol runs. *Subscribed*: ``subscribe(to:)`` joins `group.id`, and ``serve()`` carries out rebalances, asking
+/// ``onAssign`` for start offsets.
 ///
-/// Always so, whatever the properties say: `read_committed` unless ``Options/readUncommitted``, no automatic commits, and
-/// `auto.offset.reset=error`, because librdkafka's own resets skip data silently. One thread owns the object; nothing waits but ``wait(milliseconds:)``
-/// and the calls that ask the broker something, which say how long. Prefer not polling a partition to pausing it: its queue limit is the back-pressure.
+/// Always so, whatever the properties say: `read_committed` unless ``Options/readUncommitted``, no automatic commits,
+/// and `auto.offset.reset=error`, because librdkafka's own resets skip data silently. One thread owns the object;
+/// nothing waits but ``wait(milliseconds:)`` and the calls that ask the broker something, which say how long. Prefer
+/// not polling a partition to pausing it: its queue limit is the back-pressure.
 public final class Consumer {
     public struct Options {
         /// Also lends records of open and aborted transactions.
@@ -108,8 +117,8 @@ public final class Consumer {
         _ configuration: KafkaConfiguration, options: Options = Options(), observer: KafkaObserver = KafkaObserver()
     ) throws(KafkaError) {
         self.options = options
-        // A full queue pauses fetching for one second below 2.2 (kept short by fetch.queue.backoff.ms since): there the queue must
-        // hold more than that second drains, so the share of each partition never goes below 32 MiB.
+        // A full queue pauses fetching for one second below 2.2 (kept short by fetch.queue.backoff.ms since): there the
+        // queue must hold more than that second drains, so the share of each partition never goes below 32 MiB.
         let share = max(32 << 10, min(512 << 10, options.prefetchBytes / 1024 / max(1, options.expectedPartitions)))
         handle = try ClientHandle(
             RD_KAFKA_CONSUMER, configuration,
@@ -150,10 +159,12 @@ public final class Consumer {
     /// The partitions being read, in the order of their indices.
     public var assignment: [KafkaPartition] { sources.map(\.partition) }
 
-    /// Reads exactly these partitions from these offsets; replaces what was read before. Indices of the other calls follow this order.
+    /// Reads exactly these partitions from these offsets; replaces what was read before.
     ///
-    /// Give explicit offsets, asked with ``watermarks(of:)``: a start at ``KafkaOffset/beginning`` costs 500 ms on librdkafka 2.0.2. The broker says
-    /// nothing about a topic that does not exist: ask for its partitions first.
+    /// Indices of the other calls follow this order.
+    ///
+    /// Give explicit offsets, asked with ``watermarks(of:)``: a start at ``KafkaOffset/beginning`` costs 500 ms on
+    /// librdkafka 2.0.2. The broker says nothing about a topic that does not exist: ask for its partitions first.
     public func assign(_ offsets: [KafkaOffset]) throws(KafkaError) {
         rd_kafka_assign(handle.rk, nil)
         dropSources { _ in true }
@@ -162,7 +173,9 @@ public final class Consumer {
         try check(rd_kafka_assign(handle.rk, list.pointer), "assign partitions")
     }
 
-    /// Reads one more partition, or one already read from another offset; the others go on undisturbed. Answers its index.
+    /// Reads one more partition, or one already read from another offset; the others go on undisturbed.
+    ///
+    /// Answers its index.
     public func add(_ offset: KafkaOffset) throws(KafkaError) -> Int {
         if let index = sources.firstIndex(where: { $0.partition == offset.partition }) {
             let list = try PartitionList([offset])
@@ -230,8 +243,8 @@ public final class Consumer {
     /// - Parameters:
     ///   - until: records at this offset and behind stay for the next call.
     ///   - body: answers false to stop after the record it was given.
-    /// - Throws: ``KafkaError``: kind `outOfRange` when the next offset is not there any more, `authorisation` when reading was forbidden;
-    ///   records before the error have been lent.
+    /// - Throws: ``KafkaError``: kind `outOfRange` when the next offset is not there any more, `authorisation` when
+    ///   reading was forbidden; records before the error have been lent.
     @discardableResult
     public func poll(_ index: Int, limit: Int, until: Int64 = .max, _ body: (ConsumedRecord) -> Bool) throws(KafkaError)
         -> Int
@@ -347,10 +360,11 @@ public final class Consumer {
 
     /// Serves rebalances, errors, logs and statistics, and answers what happened in the group since the last call.
     ///
-    /// Call it between transactions only: a rebalance inside one would take partitions whose offsets are still to be sent.
+    /// Call it between transactions only: a rebalance inside one would take partitions whose offsets are still to be
+    /// sent.
     ///
-    /// - Throws: ``KafkaError`` when the broker refuses us (password, group or topic rights, unknown topic, fenced member). Lost connections
-    ///   are no error here: librdkafka goes on trying.
+    /// - Throws: ``KafkaError`` when the broker refuses us (password, group or topic rights, unknown topic, fenced
+    ///   member). Lost connections are no error here: librdkafka goes on trying.
     public func serve() throws(KafkaError) -> [GroupEvent] {
         try serveControl()
         defer { events.removeAll() }
@@ -465,8 +479,8 @@ public final class Consumer {
         }
     }
 
-    /// The first offset still there, and the end: the last stable offset (behind the last committed record and its marker), or
-    /// the high watermark with ``Options/readUncommitted``.
+    /// The first offset still there, and the end: the last stable offset (behind the last committed record and its
+    /// marker), or the high watermark with ``Options/readUncommitted``.
     public func watermarks(of partition: KafkaPartition) throws(KafkaError) -> (low: Int64, high: Int64) {
         var low: Int64 = 0
         var high: Int64 = 0
@@ -479,7 +493,8 @@ public final class Consumer {
         return (low, high)
     }
 
-    /// For each partition the first offset whose timestamp is at or after the given milliseconds since 1970, or its end.
+    /// For each partition the first offset whose timestamp is at or after the given milliseconds since 1970, or its
+    /// end.
     ///
     /// A hint for people ("since 15 minutes ago"), never for recovery: one late record moves it.
     public func offsets(_ partitions: [KafkaPartition], at milliseconds: Int64) throws(KafkaError) -> [KafkaOffset] {
@@ -497,7 +512,8 @@ public final class Consumer {
         return answer
     }
 
-    /// Our membership as a transaction needs it; ask anew for each transaction, and only when subscribed is there a generation to check.
+    /// Our membership as a transaction needs it; ask anew for each transaction, and only when subscribed is there a
+    /// generation to check.
     func groupMetadata() -> OpaquePointer? { rd_kafka_consumer_group_metadata(handle.rk) }
 
     private func insist(_ operation: String, _ call: (Int32) throws(KafkaError) -> KafkaError?) throws(KafkaError) {
@@ -510,7 +526,9 @@ public final class Consumer {
         if code != RD_KAFKA_RESP_ERR_NO_ERROR { throw KafkaError(code: code, operation) }
     }
 
-    /// Leaves the group and frees everything; a second call does nothing. Takes milliseconds, at most 10 s when the broker is gone.
+    /// Leaves the group and frees everything; a second call does nothing.
+    ///
+    /// Takes milliseconds, at most 10 s when the broker is gone.
     public func close() {
         if !isOpen { return }
         isOpen = false

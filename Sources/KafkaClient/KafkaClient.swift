@@ -45,7 +45,9 @@ public struct KafkaLogLine: Sendable {
     public var text: String
 }
 
-/// Who hears what a client has to say beside the answers to calls. Called on the thread that owns the client, from inside its calls.
+/// Who hears what a client has to say beside the answers to calls.
+///
+/// Called on the thread that owns the client, from inside its calls.
 public struct KafkaObserver {
     public var log: (KafkaLogLine) -> Void
     /// librdkafka's statistics as JSON, every `statistics.interval.ms`; lent for the call.
@@ -64,7 +66,8 @@ public struct KafkaObserver {
     }
 }
 
-/// What callbacks write down for the owner of a client; touched on the owner's thread only, as every callback runs inside a poll.
+/// What callbacks write down for the owner of a client; touched on the owner's thread only, as every callback runs
+/// inside a poll.
 final class ClientState {
     let observer: KafkaObserver
     /// The newest error of a connection, for the message when nothing answers in time.
@@ -95,16 +98,16 @@ final class ClientState {
 
 /// A librdkafka instance and the state its callbacks write to.
 ///
-/// The state is retained for librdkafka until after `rd_kafka_destroy`: an unretained pointer was seen to be freed by ARC before the last
-/// callback.
+/// The state is retained for librdkafka until after `rd_kafka_destroy`: an unretained pointer was seen to be freed by
+/// ARC before the last callback.
 final class ClientHandle {
     let rk: OpaquePointer
     let state: ClientState
     private let retained: Unmanaged<ClientState>
     private var isOpen = true
 
-    /// - Parameter events: with it, errors, logs and statistics arrive as events on the main queue; without, through callbacks from
-    ///   ``poll(milliseconds:)``.
+    /// - Parameter events: with it, errors, logs and statistics arrive as events on the main queue; without, through
+    ///   callbacks from ``poll(milliseconds:)``.
     init(
         _ type: rd_kafka_type_t, _ configuration: KafkaConfiguration, defaults: [(String, String)] = [],
         optional: [(String, String)] = [], fixed: [(String, String)] = [], events: Int32? = nil, observer: KafkaObserver

@@ -3,9 +3,10 @@ import Glibc
 
 /// Settings of a client: librdkafka's own property names and values, passed on as they are.
 ///
-/// Made from a dictionary or from the text of a `kafka.properties` file (the syntax of Java's properties: `name=value`, `#` and `!`
-/// comments, `\` at the end of a line continues it). Properties that begin with `weir.` are left to the caller. Everything else goes to
-/// librdkafka; a name it does not know is an error with the nearest one it does know. Printing a configuration never shows a secret.
+/// Made from a dictionary or from the text of a `kafka.properties` file (the syntax of Java's properties: `name=value`,
+/// `#` and `!` comments, `\` at the end of a line continues it). Properties that begin with `weir.` are left to the
+/// caller. Everything else goes to librdkafka; a name it does not know is an error with the nearest one it does know.
+/// Printing a configuration never shows a secret.
 public struct KafkaConfiguration: Sendable, CustomStringConvertible {
     /// Names and values in the order given; a later value replaces an earlier one of the same name.
     public private(set) var properties: [(name: String, value: String)] = []
@@ -39,7 +40,8 @@ public struct KafkaConfiguration: Sendable, CustomStringConvertible {
 
     /// Reads a properties file.
     ///
-    /// - Throws: ``KafkaError`` of kind `configuration` when it cannot be read (with the system's reason) or a line is wrong.
+    /// - Throws: ``KafkaError`` of kind `configuration` when it cannot be read (with the system's reason) or a line is
+    ///   wrong.
     public init(contentsOf path: String) throws(KafkaError) {
         guard let file = fopen(path, "r") else {
             throw KafkaError(.configuration, "read \(path)", String(cString: strerror(errno)))
@@ -105,7 +107,8 @@ public struct KafkaConfiguration: Sendable, CustomStringConvertible {
 
     /// A librdkafka configuration: defaults, then what the user set, then what must not be otherwise.
     ///
-    /// The order makes aliases (`linger.ms`, `queue.buffering.max.ms`) come right. `optional` are set where this librdkafka knows them.
+    /// The order makes aliases (`linger.ms`, `queue.buffering.max.ms`) come right. `optional` are set where this
+    /// librdkafka knows them.
     func makeConf(
         defaults: [(String, String)], optional: [(String, String)], fixed: [(String, String)]
     ) throws(KafkaError) -> OpaquePointer {

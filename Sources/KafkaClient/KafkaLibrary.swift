@@ -2,7 +2,8 @@ import CRdKafka
 
 /// The librdkafka this process runs with: its version, what it can do, what is known to be wrong with it.
 ///
-/// The library is loaded at run time and may be newer than the headers of the build; every decision is taken on the version running.
+/// The library is loaded at run time and may be newer than the headers of the build; every decision is taken on the
+/// version running.
 public enum KafkaLibrary {
     /// A version of librdkafka.
     public struct Version: Sendable, Comparable, CustomStringConvertible {
@@ -48,8 +49,9 @@ public enum KafkaLibrary {
 
     /// Refuses what this version cannot do right.
     ///
-    /// - Throws: ``KafkaError`` of kind `incompatible`: transactions below 2.0.2; SASL/SCRAM below 2.6.1, whose clients send a wrong nonce that
-    ///   brokers with the repair of CVE-2024-56128 refuse as "invalid credentials", whatever the password.
+    /// - Throws: ``KafkaError`` of kind `incompatible`: transactions below 2.0.2; SASL/SCRAM below 2.6.1, whose clients
+    ///   send a wrong nonce that brokers with the repair of CVE-2024-56128 refuse as "invalid credentials", whatever
+    ///   the password.
     public static func check(
         _ configuration: KafkaConfiguration, transactions: Bool, version: Version = KafkaLibrary.version
     ) throws(KafkaError) {

@@ -11,7 +11,9 @@ public struct HeaderWriter: ~Copyable {
         return headers
     }
 
-    /// Appends one header; name and value are copied. A nil value is a null header.
+    /// Appends one header; name and value are copied.
+    ///
+    /// A nil value is a null header.
     public func add(_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer?) {
         _ = rd_kafka_header_add(
             headers, name.baseAddress?.assumingMemoryBound(to: CChar.self), name.count, value?.baseAddress,

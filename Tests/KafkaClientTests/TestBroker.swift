@@ -2,7 +2,8 @@ import Foundation
 import Glibc
 import KafkaClient
 
-/// A real Apache Kafka for the tests of this process: started at first use, ended by a watchdog when the process is gone.
+/// A real Apache Kafka for the tests of this process: started at first use, ended by a watchdog when the process is
+/// gone.
 enum TestBroker {
     static let program: String? = {
         var root = URL(filePath: #filePath)
@@ -70,7 +71,9 @@ enum TestBroker {
         return text
     }
 
-    /// Starts a process. Foundation's own `Process` takes a child for running as long as any grandchild, here the broker, lives.
+    /// Starts a process.
+    ///
+    /// Foundation's own `Process` takes a child for running as long as any grandchild, here the broker, lives.
     private static func spawn(_ command: [String], output: String) throws -> pid_t {
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)

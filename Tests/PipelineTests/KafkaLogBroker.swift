@@ -2,7 +2,8 @@ import Foundation
 import Glibc
 import KafkaClient
 
-/// A real Apache Kafka for the tests of this process: started at first use, ended by a watchdog when the process is gone.
+/// A real Apache Kafka for the tests of this process: started at first use, ended by a watchdog when the process is
+/// gone.
 enum KafkaLogBroker {
     static let program: String? = {
         var root = URL(filePath: #filePath)
@@ -64,7 +65,9 @@ enum KafkaLogBroker {
         return text
     }
 
-    /// Starts a process. Foundation's own `Process` takes a child for running as long as any grandchild, here the broker, lives.
+    /// Starts a process.
+    ///
+    /// Foundation's own `Process` takes a child for running as long as any grandchild, here the broker, lives.
     private static func spawn(_ command: [String], output: String) throws -> pid_t {
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)

@@ -61,7 +61,8 @@ struct KafkaLogTests {
 
     private func all(_ log: KafkaLog, _ topic: String) throws -> [Seen] {
         var found: [Seen] = []
-        try log.read(TopicPartition(topic, 0), from: 0, to: settledEnd(log, TopicPartition(topic, 0))) { record, headers in
+        try log.read(TopicPartition(topic, 0), from: 0, to: settledEnd(log, TopicPartition(topic, 0))) {
+            record, headers in
             found.append(
                 Seen(
                     offset: record.offset, key: record.key.map { String(decoding: $0, as: UTF8.self) },

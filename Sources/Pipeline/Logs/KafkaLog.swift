@@ -2,16 +2,18 @@ public import KafkaClient
 
 /// The log of production: Apache Kafka, exactly once.
 ///
-/// One worker = one main consumer that assigns its partitions itself, one consumer for reads on the side, and one transactional producer that takes turns on a
-/// few transactional ids. A commit is one transaction: outputs, journal and input positions.
+/// One worker = one main consumer that assigns its partitions itself, one consumer for reads on the side, and one
+/// transactional producer that takes turns on a few transactional ids. A commit is one transaction: outputs, journal
+/// and input positions.
 ///
-/// **Who fences whom.** Because partitions are assigned, not subscribed, the broker checks no group generation: only the transactional ids
-/// (`<application>-<worker>-<n>`) fence. Whoever calls ``takeOwnership()`` last owns them; the former owner's next commit fails as
-/// `fenced`. Two workers of one application must not run under one worker name, and in fused mode only one worker may run.
+/// **Who fences whom.** Because partitions are assigned, not subscribed, the broker checks no group generation: only
+/// the transactional ids (`<application>-<worker>-<n>`) fence. Whoever calls ``takeOwnership()`` last owns them; the
+/// former owner's next commit fails as `fenced`. Two workers of one application must not run under one worker name, and
+/// in fused mode only one worker may run.
 ///
-/// **When the outcome of a commit is unknown** (no answer, a lost connection) the producer is made anew, which ends the former transaction for good; then the
-/// last record of the journal says whether the batch's last epoch is there. Input positions can be set back by a delayed request, the journal
-/// cannot: it is the truth.
+/// **When the outcome of a commit is unknown** (no answer, a lost connection) the producer is made anew, which ends the
+/// former transaction for good; then the last record of the journal says whether the batch's last epoch is there. Input
+/// positions can be set back by a delayed request, the journal cannot: it is the truth.
 public final class KafkaLog: EventLog {
     public struct Options {
         /// Names the pipeline: the consumer group, and the beginning of its transactional ids.
@@ -77,7 +79,8 @@ public final class KafkaLog: EventLog {
             var missing: [AdminClient.NewTopic] = []
             for topic in topics where try admin.describe(topic: topic.name) == nil {
                 var settings = topic.settings
-                // Event time never becomes the record's timestamp: brokers refuse future ones, and retention deletes old ones at once.
+                // Event time never becomes the record's timestamp: brokers refuse future ones, and retention deletes
+                // old ones at once.
                 if settings["message.timestamp.type"] == nil { settings["message.timestamp.type"] = "LogAppendTime" }
                 missing.append(AdminClient.NewTopic(topic.name, partitions: topic.partitions, settings: settings))
             }
@@ -214,8 +217,11 @@ public final class KafkaLog: EventLog {
 
     // MARK: Writing
 
-    /// Becomes the only writer under this worker's name: fences a former self and waits until its open transactions have ended. Call it before the journal is read at
-    /// recovery, so that nobody can append to the journal behind the reader's back.
+    /// Becomes the only writer under this worker's name: fences a former self and waits until its open transactions
+    /// have ended.
+    ///
+    /// Call it before the journal is read at recovery, so that nobody can append to the journal behind the reader's
+    /// back.
     ///
     /// Takes milliseconds; half a second more when the former self left a transaction open.
     public func takeOwnership() throws(LogError) {
@@ -228,8 +234,8 @@ public final class KafkaLog: EventLog {
         isOwner = true
     }
 
-    /// Makes the producers anew, and only goes on when nobody else has written to the journal since our last commit: the ids are taken back
-    /// from a newer owner too, and then it is we who are the zombie.
+    /// Makes the producers anew, and only goes on when nobody else has written to the journal since our last commit:
+    /// the ids are taken back from a newer owner too, and then it is we who are the zombie.
     private func retakeOwnership() throws(LogError) {
         try attempt { () throws(KafkaError) in try self.transactionalProducer().recreate() }
         let newest = try lastJournalEpoch() ?? -1
@@ -364,7 +370,8 @@ public final class KafkaLog: EventLog {
         length < 0 ? nil : UnsafeRawBufferPointer(rebasing: all[offset..<(offset + length)])
     }
 
-    /// Appends records without a transaction and without positions, for traffic generators; returns when all are delivered.
+    /// Appends records without a transaction and without positions, for traffic generators; returns when all are
+    /// delivered.
     public func append(_ outputs: borrowing OutputBatch) throws(LogError) {
         var failure: KafkaError?
         do throws(KafkaError) {
@@ -415,12 +422,13 @@ public final class KafkaLog: EventLog {
 
     /// The number of the newest committed epoch by the journal; nil when the journal is empty or missing.
     ///
-    /// Journal values begin with `{"epoch":N`. The end of a transactional topic is a marker, so the last few offsets are read, and more of
-    /// them until a record is found.
+    /// Journal values begin with `{"epoch":N`. The end of a transactional topic is a marker, so the last few offsets
+    /// are read, and more of them until a record is found.
     public func lastJournalEpoch() throws(LogError) -> Int64? {
         let journal = TopicPartition(options.journalTopic, 0)
         guard try partitions(of: journal.topic) != nil else { return nil }
-        // A commit returns when its decision is logged; its markers, and with them the stable end, follow within milliseconds.
+        // A commit returns when its decision is logged; its markers, and with them the stable end, follow within
+        // milliseconds.
         try attempt { () throws(KafkaError) in try self.settleJournal(limit: KafkaLog.settleMilliseconds) }
         let bounds = try bounds(of: journal)
         var span: Int64 = 16
