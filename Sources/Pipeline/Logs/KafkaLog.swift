@@ -25,6 +25,9 @@ public final class KafkaLog: EventLog {
         public var transactionalIDs = 2
         /// How long to wait for a broker before ``LogError/Kind/unreachable``, milliseconds.
         public var connectMilliseconds = 30_000
+        /// How long a commit waits for its answer before its outcome is looked up in the journal, milliseconds; below
+        /// `socket.timeout.ms`.
+        public var callMilliseconds = 5_000
         /// How many times a commit is tried before it fails as ``LogError/Kind/transient``.
         public var attempts = 5
         /// Bytes prefetched over all partitions.
@@ -518,6 +521,7 @@ public final class KafkaLog: EventLog {
         let ids = (0..<options.transactionalIDs).map { "\(options.application)-\(options.worker)-\($0)" }
         var settings = TransactionalProducer.Options(transactionalIDs: ids)
         settings.initialiseMilliseconds = options.connectMilliseconds
+        settings.callMilliseconds = options.callMilliseconds
         let made = try TransactionalProducer(configuration, options: settings, observer: options.observer)
         transactions = made
         return made
