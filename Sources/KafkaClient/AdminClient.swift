@@ -1,6 +1,8 @@
 import CRdKafka
 
-/// Looks after topics: what there is, what should be, what may go. One thread owns the object; every call waits for its answer.
+/// Looks after topics: what there is, what should be, what may go.
+///
+/// One thread owns the object; every call waits for its answer.
 public final class AdminClient {
     /// A topic and its partitions.
     public struct TopicDescription: Sendable, Equatable {
@@ -44,17 +46,23 @@ public final class AdminClient {
     ) throws(KafkaError) {
         // A consumer underneath: a producer's questions about a topic could create it.
         client = try ClientHandle(
-            RD_KAFKA_CONSUMER, configuration, fixed: [("isolation.level", "read_uncommitted"), ("enable.auto.commit", "false")],
+            RD_KAFKA_CONSUMER, configuration,
+            fixed: [("isolation.level", "read_uncommitted"), ("enable.auto.commit", "false")],
             observer: observer)
         self.milliseconds = milliseconds
     }
 
     /// Waits until a broker answers.
     ///
-    /// - Throws: ``KafkaError``: `unreachable` after the time limit, with the last thing heard; `authentication` at once.
-    public func connect() throws(KafkaError) { _ = try metadata("connect to the brokers", topic: nil, all: false) { _ in } }
+    /// - Throws: ``KafkaError``: `unreachable` after the time limit, with the last thing heard; `authentication` at
+    ///   once.
+    public func connect() throws(KafkaError) {
+        _ = try metadata("connect to the brokers", topic: nil, all: false) { _ in }
+    }
 
-    /// The topic's partitions; nil when there is no such topic. Never creates one.
+    /// The topic's partitions; nil when there is no such topic.
+    ///
+    /// Never creates one.
     public func describe(topic name: String) throws(KafkaError) -> TopicDescription? {
         guard let topic = rd_kafka_topic_new(client.rk, name, nil) else {
             throw KafkaError(code: rd_kafka_last_error(), "describe topic \(name)")
@@ -101,14 +109,18 @@ public final class AdminClient {
         try client.insist(operation, milliseconds: milliseconds) { milliseconds throws(KafkaError) in
             var answer: UnsafePointer<rd_kafka_metadata>?
             let code = rd_kafka_metadata(self.client.rk, all ? 1 : 0, topic, &answer, max(milliseconds, 250))
-            guard code == RD_KAFKA_RESP_ERR_NO_ERROR, let answer else { return KafkaError(code: code, operation, isRetriable: true) }
+            guard code == RD_KAFKA_RESP_ERR_NO_ERROR, let answer else {
+                return KafkaError(code: code, operation, isRetriable: true)
+            }
             body(answer.pointee)
             rd_kafka_metadata_destroy(answer)
             return nil
         }
     }
 
-    /// Makes topics; those that exist are left as they are. Answers the names of those made.
+    /// Makes topics; those that exist are left as they are.
+    ///
+    /// Answers the names of those made.
     ///
     /// - Throws: ``KafkaError`` of the first topic refused, with the broker's reason; the others may have been made.
     @discardableResult
@@ -120,7 +132,8 @@ public final class AdminClient {
         for topic in topics {
             guard
                 let made = rd_kafka_NewTopic_new(
-                    topic.name, Int32(clamping: topic.partitions), Int32(clamping: topic.replicationFactor), &reason, reason.count)
+                    topic.name, Int32(clamping: topic.partitions), Int32(clamping: topic.replicationFactor), &reason,
+                    reason.count)
             else { throw KafkaError(.configuration, "create topic \(topic.name)", string(reason)) }
             wanted.append(made)
             for name in topic.settings.keys.sorted() {
@@ -144,8 +157,18 @@ public final class AdminClient {
                     made.append(name)
                 } else if code != RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS {
                     throw KafkaError(
-                        code: code, "create topic \(name)", text: rd_kafka_topic_result_error_string(entry).map { String(cString: $0) })
+                        code: code, "create topic \(name)",
+                        text: rd_kafka_topic_result_error_string(entry).map { String(cString: $0) })
                 }
+            }
+        }
+        // The brokers answer before all of them know: whoever asks next should find what was made.
+        let deadline = Clock.milliseconds() + Double(milliseconds)
+        for topic in topics where made.contains(topic.name) {
+            while try (describe(topic: topic.name)?.partitions.count ?? 0) < topic.partitions,
+                Clock.milliseconds() < deadline
+            {
+                Clock.sleep(milliseconds: 10)
             }
         }
         return made
@@ -161,7 +184,8 @@ public final class AdminClient {
         } answer: { event throws(KafkaError) in
             var count = 0
             guard let result = rd_kafka_event_DescribeConfigs_result(event),
-                let answers = rd_kafka_DescribeConfigs_result_resources(result, &count), count > 0, let resource = answers[0]
+                let answers = rd_kafka_DescribeConfigs_result_resources(result, &count), count > 0,
+                let resource = answers[0]
             else { return }
             let code = rd_kafka_ConfigResource_error(resource)
             if code != RD_KAFKA_RESP_ERR_NO_ERROR {
@@ -189,13 +213,16 @@ public final class AdminClient {
         try request(RD_KAFKA_ADMIN_OP_DELETERECORDS, "delete records") { options, queue in
             rd_kafka_DeleteRecords(self.client.rk, &wanted, 1, options, queue)
         } answer: { event throws(KafkaError) in
-            guard let result = rd_kafka_event_DeleteRecords_result(event), let list = rd_kafka_DeleteRecords_result_offsets(result) else {
+            guard let result = rd_kafka_event_DeleteRecords_result(event),
+                let list = rd_kafka_DeleteRecords_result_offsets(result)
+            else {
                 return
             }
             for index in 0..<Int(list.pointee.cnt) {
                 let entry = list.pointee.elems[index]
                 if entry.err != RD_KAFKA_RESP_ERR_NO_ERROR {
-                    throw KafkaError(code: entry.err, "delete records of \(String(cString: entry.topic))/\(entry.partition)")
+                    throw KafkaError(
+                        code: entry.err, "delete records of \(String(cString: entry.topic))/\(entry.partition)")
                 }
             }
         }
@@ -214,7 +241,8 @@ public final class AdminClient {
         return (low, high)
     }
 
-    /// For each partition the first offset whose timestamp is at or after the given milliseconds since 1970; -1 where there is none.
+    /// For each partition the first offset whose timestamp is at or after the given milliseconds since 1970; -1 where
+    /// there is none.
     public func offsets(_ partitions: [KafkaPartition], at time: Int64) throws(KafkaError) -> [KafkaOffset] {
         var answer: [KafkaOffset] = []
         try client.insist("ask for offsets by time", milliseconds: milliseconds) { milliseconds throws(KafkaError) in
@@ -249,7 +277,8 @@ public final class AdminClient {
             defer { rd_kafka_event_destroy(event) }
             let code = rd_kafka_event_error(event)
             if code != RD_KAFKA_RESP_ERR_NO_ERROR {
-                throw KafkaError(code: code, operation, text: rd_kafka_event_error_string(event).map { String(cString: $0) })
+                throw KafkaError(
+                    code: code, operation, text: rd_kafka_event_error_string(event).map { String(cString: $0) })
             }
             try answer(event)
             return

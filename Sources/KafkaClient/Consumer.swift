@@ -10,9 +10,13 @@ public struct ConsumedRecord {
     /// Milliseconds since 1970, or -1.
     public let timestamp: Int64
     public let timestampType: TimestampType
-    /// nil: no key. An empty key is a buffer of length 0.
+    /// nil: no key.
+    ///
+    /// An empty key is a buffer of length 0.
     public let key: UnsafeRawBufferPointer?
-    /// nil: a tombstone. An empty value is a buffer of length 0.
+    /// nil: a tombstone.
+    ///
+    /// An empty value is a buffer of length 0.
     public let value: UnsafeRawBufferPointer?
     let message: UnsafeMutablePointer<rd_kafka_message_t>
 
@@ -22,12 +26,15 @@ public struct ConsumedRecord {
         var type = RD_KAFKA_TIMESTAMP_NOT_AVAILABLE
         timestamp = rd_kafka_message_timestamp(message, &type)
         timestampType =
-            type == RD_KAFKA_TIMESTAMP_CREATE_TIME ? .createTime : type == RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME ? .logAppendTime : .none
+            type == RD_KAFKA_TIMESTAMP_CREATE_TIME
+            ? .createTime : type == RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME ? .logAppendTime : .none
         key = message.pointee.key.map { UnsafeRawBufferPointer(start: $0, count: message.pointee.key_len) }
         value = message.pointee.payload.map { UnsafeRawBufferPointer(start: $0, count: message.pointee.len) }
     }
 
-    /// Calls the body with each header in order. The headers are parsed at the first call and cost nothing when never asked for.
+    /// Calls the body with each header in order.
+    ///
+    /// The headers are parsed at the first call and cost nothing when never asked for.
     public func forEachHeader(_ body: (_ name: String, _ value: UnsafeRawBufferPointer?) -> Void) {
         var headers: OpaquePointer?
         guard rd_kafka_message_headers(message, &headers) == RD_KAFKA_RESP_ERR_NO_ERROR, let headers else { return }
@@ -35,21 +42,26 @@ public struct ConsumedRecord {
         var name: UnsafePointer<CChar>?
         var value: UnsafeRawPointer?
         var count = 0
-        while rd_kafka_header_get_all(headers, index, &name, &value, &count) == RD_KAFKA_RESP_ERR_NO_ERROR, let found = name {
+        while rd_kafka_header_get_all(headers, index, &name, &value, &count) == RD_KAFKA_RESP_ERR_NO_ERROR,
+            let found = name
+        {
             body(String(cString: found), value.map { UnsafeRawBufferPointer(start: $0, count: count) })
             index += 1
         }
     }
 }
 
-/// Reads records: control on one queue, data on one forwarded queue per partition, in batches that lend the broker's bytes without a copy.
+/// Reads records: control on one queue, data on one forwarded queue per partition, in batches that lend the broker's
+/// bytes without a copy.
 ///
-/// Two ways to own partitions. *Assigned*: the caller names partitions and offsets with ``assign(_:)`` and no group protocol runs. *Subscribed*:
-/// ``subscribe(to:)`` joins `group.id`, and ``serve()`` carries out rebalances, asking ``onAssign`` for start offsets.
+/// Two ways to own partitions. *Assigned*: the caller names partitions and offsets with ``assign(_:)`` and no group
+/// protocol runs. *Subscribed*: ``subscribe(to:)`` joins `group.id`, and ``serve()`` carries out rebalances, asking
+/// ``onAssign`` for start offsets.
 ///
-/// Always so, whatever the properties say: `read_committed` unless ``Options/readUncommitted``, no automatic commits, and
-/// `auto.offset.reset=error`, because librdkafka's own resets skip data silently. One thread owns the object; nothing waits but ``wait(milliseconds:)``
-/// and the calls that ask the broker something, which say how long. Prefer not polling a partition to pausing it: its queue limit is the back-pressure.
+/// Always so, whatever the properties say: `read_committed` unless ``Options/readUncommitted``, no automatic commits,
+/// and `auto.offset.reset=error`, because librdkafka's own resets skip data silently. One thread owns the object;
+/// nothing waits but ``wait(milliseconds:)`` and the calls that ask the broker something, which say how long. Prefer
+/// not polling a partition to pausing it: its queue limit is the back-pressure.
 public final class Consumer {
     public struct Options {
         /// Also lends records of open and aborted transactions.
@@ -101,16 +113,19 @@ public final class Consumer {
     private var isSubscribed = false
 
     /// - Throws: ``KafkaError`` of kind `configuration` or `incompatible`; does not connect.
-    public init(_ configuration: KafkaConfiguration, options: Options = Options(), observer: KafkaObserver = KafkaObserver()) throws(KafkaError) {
+    public init(
+        _ configuration: KafkaConfiguration, options: Options = Options(), observer: KafkaObserver = KafkaObserver()
+    ) throws(KafkaError) {
         self.options = options
-        // A full queue pauses fetching for one second below 2.2 (kept short by fetch.queue.backoff.ms since): there the queue must
-        // hold more than that second drains, so the share of each partition never goes below 32 MiB.
+        // A full queue pauses fetching for one second below 2.2 (kept short by fetch.queue.backoff.ms since): there the
+        // queue must hold more than that second drains, so the share of each partition never goes below 32 MiB.
         let share = max(32 << 10, min(512 << 10, options.prefetchBytes / 1024 / max(1, options.expectedPartitions)))
         handle = try ClientHandle(
             RD_KAFKA_CONSUMER, configuration,
             defaults: [
                 ("group.id", "weir-reader"), ("session.timeout.ms", "10000"), ("queued.min.messages", "1000000"),
-                ("queued.max.messages.kbytes", String(share)), ("fetch.wait.max.ms", String(options.fetchWaitMilliseconds)),
+                ("queued.max.messages.kbytes", String(share)),
+                ("fetch.wait.max.ms", String(options.fetchWaitMilliseconds)),
             ],
             optional: [("fetch.queue.backoff.ms", "10")],
             fixed: [
@@ -118,7 +133,8 @@ public final class Consumer {
                 ("isolation.level", options.readUncommitted ? "read_uncommitted" : "read_committed"),
                 ("enable.partition.eof", options.partitionEnd ? "true" : "false"),
             ],
-            events: RD_KAFKA_EVENT_REBALANCE | RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_STATS | RD_KAFKA_EVENT_OFFSET_COMMIT
+            events: RD_KAFKA_EVENT_REBALANCE | RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_STATS
+                | RD_KAFKA_EVENT_OFFSET_COMMIT
                 | RD_KAFKA_EVENT_LOG, observer: observer)
         rd_kafka_poll_set_consumer(handle.rk)
         guard let control = rd_kafka_queue_get_consumer(handle.rk) else {
@@ -143,10 +159,12 @@ public final class Consumer {
     /// The partitions being read, in the order of their indices.
     public var assignment: [KafkaPartition] { sources.map(\.partition) }
 
-    /// Reads exactly these partitions from these offsets; replaces what was read before. Indices of the other calls follow this order.
+    /// Reads exactly these partitions from these offsets; replaces what was read before.
     ///
-    /// Give explicit offsets, asked with ``watermarks(of:)``: a start at ``KafkaOffset/beginning`` costs 500 ms on librdkafka 2.0.2. The broker says
-    /// nothing about a topic that does not exist: ask for its partitions first.
+    /// Indices of the other calls follow this order.
+    ///
+    /// Give explicit offsets, asked with ``watermarks(of:)``: a start at ``KafkaOffset/beginning`` costs 500 ms on
+    /// librdkafka 2.0.2. The broker says nothing about a topic that does not exist: ask for its partitions first.
     public func assign(_ offsets: [KafkaOffset]) throws(KafkaError) {
         rd_kafka_assign(handle.rk, nil)
         dropSources { _ in true }
@@ -155,7 +173,9 @@ public final class Consumer {
         try check(rd_kafka_assign(handle.rk, list.pointer), "assign partitions")
     }
 
-    /// Reads one more partition, or one already read from another offset; the others go on undisturbed. Answers its index.
+    /// Reads one more partition, or one already read from another offset; the others go on undisturbed.
+    ///
+    /// Answers its index.
     public func add(_ offset: KafkaOffset) throws(KafkaError) -> Int {
         if let index = sources.firstIndex(where: { $0.partition == offset.partition }) {
             let list = try PartitionList([offset])
@@ -184,7 +204,8 @@ public final class Consumer {
     private var isCooperative: Bool { String(cString: rd_kafka_rebalance_protocol(handle.rk)) == "COOPERATIVE" }
 
     private func openSource(_ start: KafkaOffset) throws(KafkaError) {
-        guard let queue = rd_kafka_queue_get_partition(handle.rk, start.partition.topic, start.partition.partition) else {
+        guard let queue = rd_kafka_queue_get_partition(handle.rk, start.partition.topic, start.partition.partition)
+        else {
             throw KafkaError(.other, "read \(start.partition)", "no queue for the partition")
         }
         // Before the assignment, or the first records land on the control queue.
@@ -197,7 +218,9 @@ public final class Consumer {
     }
 
     private func release(_ source: inout Source) {
-        for index in source.head..<source.tail { if let message = source.batch[index] { rd_kafka_message_destroy(message) } }
+        for index in source.head..<source.tail {
+            if let message = source.batch[index] { rd_kafka_message_destroy(message) }
+        }
         source.head = 0
         source.tail = 0
         source.batch.deallocate()
@@ -220,10 +243,12 @@ public final class Consumer {
     /// - Parameters:
     ///   - until: records at this offset and behind stay for the next call.
     ///   - body: answers false to stop after the record it was given.
-    /// - Throws: ``KafkaError``: kind `outOfRange` when the next offset is not there any more, `authorisation` when reading was forbidden;
-    ///   records before the error have been lent.
+    /// - Throws: ``KafkaError``: kind `outOfRange` when the next offset is not there any more, `authorisation` when
+    ///   reading was forbidden; records before the error have been lent.
     @discardableResult
-    public func poll(_ index: Int, limit: Int, until: Int64 = .max, _ body: (ConsumedRecord) -> Bool) throws(KafkaError) -> Int {
+    public func poll(_ index: Int, limit: Int, until: Int64 = .max, _ body: (ConsumedRecord) -> Bool) throws(KafkaError)
+        -> Int
+    {
         var lent = 0
         while lent < limit {
             if sources[index].head == sources[index].tail {
@@ -292,7 +317,9 @@ public final class Consumer {
     /// Whether every record before the offset has been lent.
     public func isBehind(_ index: Int, _ offset: Int64) throws(KafkaError) -> Bool {
         let source = sources[index]
-        if source.head < source.tail, let message = source.batch[source.head], message.pointee.err == RD_KAFKA_RESP_ERR_NO_ERROR {
+        if source.head < source.tail, let message = source.batch[source.head],
+            message.pointee.err == RD_KAFKA_RESP_ERR_NO_ERROR
+        {
             return message.pointee.offset >= offset || source.next >= offset
         }
         return try position(index) >= offset
@@ -333,10 +360,11 @@ public final class Consumer {
 
     /// Serves rebalances, errors, logs and statistics, and answers what happened in the group since the last call.
     ///
-    /// Call it between transactions only: a rebalance inside one would take partitions whose offsets are still to be sent.
+    /// Call it between transactions only: a rebalance inside one would take partitions whose offsets are still to be
+    /// sent.
     ///
-    /// - Throws: ``KafkaError`` when the broker refuses us (password, group or topic rights, unknown topic, fenced member). Lost connections
-    ///   are no error here: librdkafka goes on trying.
+    /// - Throws: ``KafkaError`` when the broker refuses us (password, group or topic rights, unknown topic, fenced
+    ///   member). Lost connections are no error here: librdkafka goes on trying.
     public func serve() throws(KafkaError) -> [GroupEvent] {
         try serveControl()
         defer { events.removeAll() }
@@ -355,19 +383,26 @@ public final class Consumer {
                 var text: UnsafePointer<CChar>?
                 var level: Int32 = 0
                 if rd_kafka_event_log(event, &facility, &text, &level) == 0, let facility, let text {
-                    handle.state.note(level: Int(level), facility: String(cString: facility), text: String(cString: text))
+                    handle.state.note(
+                        level: Int(level), facility: String(cString: facility), text: String(cString: text))
                 }
             case RD_KAFKA_EVENT_STATS:
                 if let json = rd_kafka_event_stats(event) {
                     handle.state.observer.statistics(UnsafeRawBufferPointer(start: json, count: strlen(json)))
                 }
             case RD_KAFKA_EVENT_ERROR:
-                note(clientError(handle.rk, rd_kafka_event_error(event), rd_kafka_event_error_string(event).map { String(cString: $0) }))
+                note(
+                    clientError(
+                        handle.rk, rd_kafka_event_error(event),
+                        rd_kafka_event_error_string(event).map { String(cString: $0) }))
             case RD_KAFKA_EVENT_FETCH:
                 // Only errors come here: data has its own queues.
                 while let message = rd_kafka_event_message_next(event) {
                     if message.pointee.err != RD_KAFKA_RESP_ERR_NO_ERROR {
-                        note(KafkaError(code: message.pointee.err, "consume", text: String(cString: rd_kafka_message_errstr(message))))
+                        note(
+                            KafkaError(
+                                code: message.pointee.err, "consume",
+                                text: String(cString: rd_kafka_message_errstr(message))))
                     }
                 }
             default: break
@@ -397,7 +432,9 @@ public final class Consumer {
             for item in starts { try openSource(item) }
             let wanted = try PartitionList(starts)
             if isCooperative {
-                if let error = rd_kafka_incremental_assign(handle.rk, wanted.pointer) { throw KafkaError(consuming: error, "assign partitions") }
+                if let error = rd_kafka_incremental_assign(handle.rk, wanted.pointer) {
+                    throw KafkaError(consuming: error, "assign partitions")
+                }
             } else {
                 try check(rd_kafka_assign(handle.rk, wanted.pointer), "assign partitions")
             }
@@ -408,7 +445,9 @@ public final class Consumer {
             let gone = Set(partitions)
             dropSources { gone.contains($0) }
             if isCooperative {
-                if let error = rd_kafka_incremental_unassign(handle.rk, list) { throw KafkaError(consuming: error, "unassign partitions") }
+                if let error = rd_kafka_incremental_unassign(handle.rk, list) {
+                    throw KafkaError(consuming: error, "unassign partitions")
+                }
             } else {
                 try check(rd_kafka_assign(handle.rk, nil), "unassign partitions")
             }
@@ -440,20 +479,22 @@ public final class Consumer {
         }
     }
 
-    /// The first offset still there, and the end: the last stable offset (behind the last committed record and its marker), or
-    /// the high watermark with ``Options/readUncommitted``.
+    /// The first offset still there, and the end: the last stable offset (behind the last committed record and its
+    /// marker), or the high watermark with ``Options/readUncommitted``.
     public func watermarks(of partition: KafkaPartition) throws(KafkaError) -> (low: Int64, high: Int64) {
         var low: Int64 = 0
         var high: Int64 = 0
         try insist("ask for the offsets of \(partition)") { milliseconds throws(KafkaError) in
             let code = rd_kafka_query_watermark_offsets(
                 self.handle.rk, partition.topic, partition.partition, &low, &high, max(milliseconds, 1000))
-            return code == RD_KAFKA_RESP_ERR_NO_ERROR ? nil : KafkaError(code: code, "ask for the offsets of \(partition)")
+            return code == RD_KAFKA_RESP_ERR_NO_ERROR
+                ? nil : KafkaError(code: code, "ask for the offsets of \(partition)")
         }
         return (low, high)
     }
 
-    /// For each partition the first offset whose timestamp is at or after the given milliseconds since 1970, or its end.
+    /// For each partition the first offset whose timestamp is at or after the given milliseconds since 1970, or its
+    /// end.
     ///
     /// A hint for people ("since 15 minutes ago"), never for recovery: one late record moves it.
     public func offsets(_ partitions: [KafkaPartition], at milliseconds: Int64) throws(KafkaError) -> [KafkaOffset] {
@@ -471,19 +512,23 @@ public final class Consumer {
         return answer
     }
 
-    /// Our membership as a transaction needs it; ask anew for each transaction, and only when subscribed is there a generation to check.
+    /// Our membership as a transaction needs it; ask anew for each transaction, and only when subscribed is there a
+    /// generation to check.
     func groupMetadata() -> OpaquePointer? { rd_kafka_consumer_group_metadata(handle.rk) }
 
     private func insist(_ operation: String, _ call: (Int32) throws(KafkaError) -> KafkaError?) throws(KafkaError) {
         try handle.insist(
-            operation, milliseconds: options.callMilliseconds, serve: { () throws(KafkaError) in try self.serveControl() }, call)
+            operation, milliseconds: options.callMilliseconds,
+            serve: { () throws(KafkaError) in try self.serveControl() }, call)
     }
 
     private func check(_ code: rd_kafka_resp_err_t, _ operation: String) throws(KafkaError) {
         if code != RD_KAFKA_RESP_ERR_NO_ERROR { throw KafkaError(code: code, operation) }
     }
 
-    /// Leaves the group and frees everything; a second call does nothing. Takes milliseconds, at most 10 s when the broker is gone.
+    /// Leaves the group and frees everything; a second call does nothing.
+    ///
+    /// Takes milliseconds, at most 10 s when the broker is gone.
     public func close() {
         if !isOpen { return }
         isOpen = false

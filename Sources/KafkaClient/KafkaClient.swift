@@ -10,7 +10,9 @@ public struct KafkaPartition: Hashable, Sendable, Comparable, CustomStringConver
         self.partition = partition
     }
 
-    public static func < (a: KafkaPartition, b: KafkaPartition) -> Bool { (a.topic, a.partition) < (b.topic, b.partition) }
+    public static func < (a: KafkaPartition, b: KafkaPartition) -> Bool {
+        (a.topic, a.partition) < (b.topic, b.partition)
+    }
     public var description: String { "\(topic)/\(partition)" }
 }
 
@@ -43,7 +45,9 @@ public struct KafkaLogLine: Sendable {
     public var text: String
 }
 
-/// Who hears what a client has to say beside the answers to calls. Called on the thread that owns the client, from inside its calls.
+/// Who hears what a client has to say beside the answers to calls.
+///
+/// Called on the thread that owns the client, from inside its calls.
 public struct KafkaObserver {
     public var log: (KafkaLogLine) -> Void
     /// librdkafka's statistics as JSON, every `statistics.interval.ms`; lent for the call.
@@ -52,7 +56,8 @@ public struct KafkaObserver {
     public var error: (KafkaError) -> Void
 
     public init(
-        log: @escaping (KafkaLogLine) -> Void = { _ in }, statistics: @escaping (UnsafeRawBufferPointer) -> Void = { _ in },
+        log: @escaping (KafkaLogLine) -> Void = { _ in },
+        statistics: @escaping (UnsafeRawBufferPointer) -> Void = { _ in },
         error: @escaping (KafkaError) -> Void = { _ in }
     ) {
         self.log = log
@@ -61,7 +66,8 @@ public struct KafkaObserver {
     }
 }
 
-/// What callbacks write down for the owner of a client; touched on the owner's thread only, as every callback runs inside a poll.
+/// What callbacks write down for the owner of a client; touched on the owner's thread only, as every callback runs
+/// inside a poll.
 final class ClientState {
     let observer: KafkaObserver
     /// The newest error of a connection, for the message when nothing answers in time.
@@ -92,22 +98,23 @@ final class ClientState {
 
 /// A librdkafka instance and the state its callbacks write to.
 ///
-/// The state is retained for librdkafka until after `rd_kafka_destroy`: an unretained pointer was seen to be freed by ARC before the last
-/// callback.
+/// The state is retained for librdkafka until after `rd_kafka_destroy`: an unretained pointer was seen to be freed by
+/// ARC before the last callback.
 final class ClientHandle {
     let rk: OpaquePointer
     let state: ClientState
     private let retained: Unmanaged<ClientState>
     private var isOpen = true
 
-    /// - Parameter events: with it, errors, logs and statistics arrive as events on the main queue; without, through callbacks from
-    ///   ``poll(milliseconds:)``.
+    /// - Parameter events: with it, errors, logs and statistics arrive as events on the main queue; without, through
+    ///   callbacks from ``poll(milliseconds:)``.
     init(
         _ type: rd_kafka_type_t, _ configuration: KafkaConfiguration, defaults: [(String, String)] = [],
         optional: [(String, String)] = [], fixed: [(String, String)] = [], events: Int32? = nil, observer: KafkaObserver
     ) throws(KafkaError) {
         try KafkaLibrary.check(configuration, transactions: fixed.contains { $0.0 == "transactional.id" })
-        let conf = try configuration.makeConf(defaults: defaults, optional: optional, fixed: fixed + [("log.queue", "true")])
+        let conf = try configuration.makeConf(
+            defaults: defaults, optional: optional, fixed: fixed + [("log.queue", "true")])
         let state = ClientState(observer: observer)
         // Balanced in close(), after rd_kafka_destroy has returned.
         let retained = Unmanaged.passRetained(state)
@@ -217,7 +224,8 @@ final class ClientHandle {
                 let code = message.pointee.err
                 state.firstFailure = KafkaError(
                     code: code, "deliver to \(topic)",
-                    text: "\(String(cString: rd_kafka_err2str(code))) (topic \(topic), record of \(message.pointee.len) bytes)",
+                    text:
+                        "\(String(cString: rd_kafka_err2str(code))) (topic \(topic), record of \(message.pointee.len) bytes)",
                     requiresAbort: true)
             }
         }

@@ -3,9 +3,10 @@ import Glibc
 
 /// Settings of a client: librdkafka's own property names and values, passed on as they are.
 ///
-/// Made from a dictionary or from the text of a `kafka.properties` file (the syntax of Java's properties: `name=value`, `#` and `!`
-/// comments, `\` at the end of a line continues it). Properties that begin with `weir.` are left to the caller. Everything else goes to
-/// librdkafka; a name it does not know is an error with the nearest one it does know. Printing a configuration never shows a secret.
+/// Made from a dictionary or from the text of a `kafka.properties` file (the syntax of Java's properties: `name=value`,
+/// `#` and `!` comments, `\` at the end of a line continues it). Properties that begin with `weir.` are left to the
+/// caller. Everything else goes to librdkafka; a name it does not know is an error with the nearest one it does know.
+/// Printing a configuration never shows a secret.
 public struct KafkaConfiguration: Sendable, CustomStringConvertible {
     /// Names and values in the order given; a later value replaces an earlier one of the same name.
     public private(set) var properties: [(name: String, value: String)] = []
@@ -39,7 +40,8 @@ public struct KafkaConfiguration: Sendable, CustomStringConvertible {
 
     /// Reads a properties file.
     ///
-    /// - Throws: ``KafkaError`` of kind `configuration` when it cannot be read (with the system's reason) or a line is wrong.
+    /// - Throws: ``KafkaError`` of kind `configuration` when it cannot be read (with the system's reason) or a line is
+    ///   wrong.
     public init(contentsOf path: String) throws(KafkaError) {
         guard let file = fopen(path, "r") else {
             throw KafkaError(.configuration, "read \(path)", String(cString: strerror(errno)))
@@ -51,7 +53,9 @@ public struct KafkaConfiguration: Sendable, CustomStringConvertible {
             let count = fread(&buffer, 1, buffer.count, file)
             if count == 0 { break }
             bytes.append(contentsOf: buffer[0..<count])
-            if bytes.count > 1 << 20 { throw KafkaError(.configuration, "read \(path)", "a properties file has at most 1 MiB") }
+            if bytes.count > 1 << 20 {
+                throw KafkaError(.configuration, "read \(path)", "a properties file has at most 1 MiB")
+            }
         }
         if ferror(file) != 0 { throw KafkaError(.configuration, "read \(path)", String(cString: strerror(errno))) }
         guard let text = String(validating: bytes, as: UTF8.self) else {
@@ -82,7 +86,10 @@ public struct KafkaConfiguration: Sendable, CustomStringConvertible {
     /// Whether the property's value must never be shown.
     public static func isSecret(_ name: String) -> Bool {
         let name = name.lowercased()
-        let marks = ["password", "secret", "token", "key.pem", "private", "jaas", "credential", "oauthbearer.config", "ssl.key.string"]
+        let marks = [
+            "password", "secret", "token", "key.pem", "private", "jaas", "credential", "oauthbearer.config",
+            "ssl.key.string",
+        ]
         return marks.contains { name.contains($0) }
     }
 
@@ -91,14 +98,17 @@ public struct KafkaConfiguration: Sendable, CustomStringConvertible {
     /// - Throws: ``KafkaError`` of kind `configuration`.
     public func validate() throws(KafkaError) {
         if bootstrapServers.isEmpty {
-            throw KafkaError(.configuration, "read the configuration", "bootstrap.servers is missing; say bootstrap.servers=host:port")
+            throw KafkaError(
+                .configuration, "read the configuration",
+                "bootstrap.servers is missing; say bootstrap.servers=host:port")
         }
         rd_kafka_conf_destroy(try makeConf(defaults: [], optional: [], fixed: []))
     }
 
     /// A librdkafka configuration: defaults, then what the user set, then what must not be otherwise.
     ///
-    /// The order makes aliases (`linger.ms`, `queue.buffering.max.ms`) come right. `optional` are set where this librdkafka knows them.
+    /// The order makes aliases (`linger.ms`, `queue.buffering.max.ms`) come right. `optional` are set where this
+    /// librdkafka knows them.
     func makeConf(
         defaults: [(String, String)], optional: [(String, String)], fixed: [(String, String)]
     ) throws(KafkaError) -> OpaquePointer {
@@ -106,7 +116,9 @@ public struct KafkaConfiguration: Sendable, CustomStringConvertible {
         do throws(KafkaError) {
             for (name, value) in defaults { try KafkaConfiguration.set(conf, name, value) }
             for (name, value) in optional { _ = rd_kafka_conf_set(conf, name, value, nil, 0) }
-            for (name, value) in properties where !name.hasPrefix("weir.") { try KafkaConfiguration.set(conf, name, value) }
+            for (name, value) in properties where !name.hasPrefix("weir.") {
+                try KafkaConfiguration.set(conf, name, value)
+            }
             for (name, value) in fixed { try KafkaConfiguration.set(conf, name, value) }
             return conf
         } catch {
@@ -134,8 +146,11 @@ public struct KafkaConfiguration: Sendable, CustomStringConvertible {
                 case "u":
                     var digits = ""
                     for _ in 0..<4 { if let digit = scalars.next() { digits.unicodeScalars.append(digit) } }
-                    guard digits.utf8.count == 4, let number_ = UInt32(digits, radix: 16), let unicode = Unicode.Scalar(number_) else {
-                        throw KafkaError(.configuration, "read properties", "line \(number): \\u needs four hexadecimal digits")
+                    guard digits.utf8.count == 4, let number_ = UInt32(digits, radix: 16),
+                        let unicode = Unicode.Scalar(number_)
+                    else {
+                        throw KafkaError(
+                            .configuration, "read properties", "line \(number): \\u needs four hexadecimal digits")
                     }
                     decoded = unicode
                 default: break
@@ -162,9 +177,12 @@ public struct KafkaConfiguration: Sendable, CustomStringConvertible {
                 name.unicodeScalars.append(scalar)
             }
         }
-        if name.isEmpty { throw KafkaError(.configuration, "read properties", "line \(number): a property needs a name before the =") }
+        if name.isEmpty {
+            throw KafkaError(.configuration, "read properties", "line \(number): a property needs a name before the =")
+        }
         if !separatorSeen {
-            throw KafkaError(.configuration, "read properties", "line \(number): '\(name)' has no value; write \(name)=value")
+            throw KafkaError(
+                .configuration, "read properties", "line \(number): '\(name)' has no value; write \(name)=value")
         }
         while let last = value.unicodeScalars.last, last == " " || last == "\t" { value.unicodeScalars.removeLast() }
         self[name] = value
@@ -174,19 +192,17 @@ public struct KafkaConfiguration: Sendable, CustomStringConvertible {
         var reason = [CChar](repeating: 0, count: 512)
         let result = rd_kafka_conf_set(conf, name, value, &reason, reason.count)
         if result == RD_KAFKA_CONF_OK { return }
-        if result == RD_KAFKA_CONF_UNKNOWN {
-            var text = "unknown property '\(name)'"
-            if let ours = javaEquivalents[name] {
-                text += ": a setting of Kafka's Java clients; here it is \(ours)"
-            } else if let near = nearestName(to: name) {
-                text += "; did you mean '\(near)'?"
-            } else {
-                text += "; librdkafka \(KafkaLibrary.version) has no such property"
-            }
-            throw KafkaError(.configuration, "read the configuration", text)
+        var text = "unknown property '\(name)'"
+        if let ours = javaEquivalents[name] {
+            text += ": a setting of Kafka's Java clients; here it is \(ours)"
+        } else if result != RD_KAFKA_CONF_UNKNOWN {
+            text = isSecret(name) ? "the value of '\(name)' is not accepted" : string(reason)
+        } else if let near = nearestName(to: name) {
+            text += "; did you mean '\(near)'?"
+        } else {
+            text += "; librdkafka \(KafkaLibrary.version) has no such property"
         }
-        let said = isSecret(name) ? "the value of '\(name)' is not accepted" : string(reason)
-        throw KafkaError(.configuration, "read the configuration", said)
+        throw KafkaError(.configuration, "read the configuration", text)
     }
 
     /// What people copy from Java clients, and what to write instead.

@@ -2,9 +2,9 @@ import CRdKafka
 
 /// What went wrong, and what a caller may do about it.
 ///
-/// Carries librdkafka's own code and text, and a judgement in ``disposition``: *retry* the same call, *abort* (the transaction is lost, a
-/// new one may work), or *stop* (nothing this process does will help). The judgement follows the protocol's documentation and what
-/// a real broker was seen to do, not librdkafka's flags alone.
+/// Carries librdkafka's own code and text, and a judgement in ``disposition``: *retry* the same call, *abort* (the
+/// transaction is lost, a new one may work), or *stop* (nothing this process does will help). The judgement follows the
+/// protocol's documentation and what a real broker was seen to do, not librdkafka's flags alone.
 public struct KafkaError: Error, Sendable, Equatable, CustomStringConvertible {
     /// What to do next.
     public enum Disposition: Sendable, Equatable {
@@ -18,7 +18,7 @@ public struct KafkaError: Error, Sendable, Equatable, CustomStringConvertible {
 
     /// What it is about.
     public enum Kind: Sendable, Equatable {
-        /// No broker answers, or not in time.
+        /// No broker answers, or not in time, or the one asked is not in charge (yet).
         case unreachable
         /// The broker does not accept our name or password, or not the mechanism.
         case authentication
@@ -70,14 +70,16 @@ extension KafkaError {
 
     /// From a bare code and, where there is one, the text that came with it.
     init(
-        code: rd_kafka_resp_err_t, _ operation: String, text: String? = nil, isFatal: Bool = false, isRetriable: Bool = false,
+        code: rd_kafka_resp_err_t, _ operation: String, text: String? = nil, isFatal: Bool = false,
+        isRetriable: Bool = false,
         requiresAbort: Bool = false
     ) {
         let kind = Kind(code)
         self.init(
             code: code.rawValue, name: String(cString: rd_kafka_err2name(code)),
             text: text ?? String(cString: rd_kafka_err2str(code)), operation: operation, kind: kind,
-            disposition: KafkaError.judge(kind, isFatal: isFatal, isRetriable: isRetriable, requiresAbort: requiresAbort),
+            disposition: KafkaError.judge(
+                kind, isFatal: isFatal, isRetriable: isRetriable, requiresAbort: requiresAbort),
             isFatal: isFatal, isRetriable: isRetriable)
     }
 
@@ -90,7 +92,8 @@ extension KafkaError {
             requiresAbort: rd_kafka_error_txn_requires_abort(error) != 0)
     }
 
-    /// A missing right or a wrong password does not heal by trying again, whatever librdkafka's flags say; a lost connection does.
+    /// A missing right or a wrong password does not heal by trying again, whatever librdkafka's flags say; a lost
+    /// connection does.
     private static func judge(_ kind: Kind, isFatal: Bool, isRetriable: Bool, requiresAbort: Bool) -> Disposition {
         switch kind {
         case .authentication, .authorisation, .fenced, .configuration, .incompatible, .outOfRange: .stop
@@ -108,7 +111,12 @@ extension KafkaError.Kind {
             RD_KAFKA_RESP_ERR__TIMED_OUT, RD_KAFKA_RESP_ERR__TIMED_OUT_QUEUE, RD_KAFKA_RESP_ERR__MSG_TIMED_OUT,
             RD_KAFKA_RESP_ERR__SSL, RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT, RD_KAFKA_RESP_ERR_NETWORK_EXCEPTION,
             RD_KAFKA_RESP_ERR_BROKER_NOT_AVAILABLE, RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE,
-            RD_KAFKA_RESP_ERR__WAIT_COORD, RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE:
+            RD_KAFKA_RESP_ERR__WAIT_COORD, RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE,
+            RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION, RD_KAFKA_RESP_ERR_NOT_COORDINATOR,
+            RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS,
+            RD_KAFKA_RESP_ERR_REPLICA_NOT_AVAILABLE, RD_KAFKA_RESP_ERR_OFFSET_NOT_AVAILABLE,
+            RD_KAFKA_RESP_ERR_UNSTABLE_OFFSET_COMMIT,
+            RD_KAFKA_RESP_ERR_FENCED_LEADER_EPOCH, RD_KAFKA_RESP_ERR_UNKNOWN_LEADER_EPOCH:
             self = .unreachable
         case RD_KAFKA_RESP_ERR__AUTHENTICATION, RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED,
             RD_KAFKA_RESP_ERR_UNSUPPORTED_SASL_MECHANISM, RD_KAFKA_RESP_ERR_ILLEGAL_SASL_STATE:
@@ -119,7 +127,8 @@ extension KafkaError.Kind {
         case RD_KAFKA_RESP_ERR__FENCED, RD_KAFKA_RESP_ERR_PRODUCER_FENCED, RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH,
             RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID:
             self = .fenced
-        case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC, RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
+        case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC,
+            RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
             self = .unknownTopic
         case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, RD_KAFKA_RESP_ERR_INVALID_MSG_SIZE:
             self = .tooLarge

@@ -2,7 +2,8 @@ import CRdKafka
 
 /// The librdkafka this process runs with: its version, what it can do, what is known to be wrong with it.
 ///
-/// The library is loaded at run time and may be newer than the headers of the build; every decision is taken on the version running.
+/// The library is loaded at run time and may be newer than the headers of the build; every decision is taken on the
+/// version running.
 public enum KafkaLibrary {
     /// A version of librdkafka.
     public struct Version: Sendable, Comparable, CustomStringConvertible {
@@ -16,7 +17,9 @@ public enum KafkaLibrary {
             self.patch = patch
         }
 
-        public static func < (a: Version, b: Version) -> Bool { (a.major, a.minor, a.patch) < (b.major, b.minor, b.patch) }
+        public static func < (a: Version, b: Version) -> Bool {
+            (a.major, a.minor, a.patch) < (b.major, b.minor, b.patch)
+        }
         public var description: String { "\(major).\(minor).\(patch)" }
     }
 
@@ -35,7 +38,8 @@ public enum KafkaLibrary {
     public static func warnings(for version: Version = KafkaLibrary.version) -> [String] {
         var found: [String] = []
         if version < recommended {
-            found.append("librdkafka \(version) is older than the recommended \(recommended): install a newer one when you can.")
+            found.append(
+                "librdkafka \(version) is older than the recommended \(recommended): install a newer one when you can.")
         }
         for fault in faults where version >= fault.since && version < fault.repaired {
             found.append("librdkafka \(version): \(fault.text) (repaired in \(fault.repaired)).")
@@ -45,15 +49,17 @@ public enum KafkaLibrary {
 
     /// Refuses what this version cannot do right.
     ///
-    /// - Throws: ``KafkaError`` of kind `incompatible`: transactions below 2.0.2; SASL/SCRAM below 2.6.1, whose clients send a wrong nonce that
-    ///   brokers with the repair of CVE-2024-56128 refuse as "invalid credentials", whatever the password.
+    /// - Throws: ``KafkaError`` of kind `incompatible`: transactions below 2.0.2; SASL/SCRAM below 2.6.1, whose clients
+    ///   send a wrong nonce that brokers with the repair of CVE-2024-56128 refuse as "invalid credentials", whatever
+    ///   the password.
     public static func check(
         _ configuration: KafkaConfiguration, transactions: Bool, version: Version = KafkaLibrary.version
     ) throws(KafkaError) {
         if transactions && version < oldestForTransactions {
             throw KafkaError(
                 .incompatible, "check librdkafka",
-                "transactions need librdkafka \(oldestForTransactions) or newer and this is \(version); install a newer librdkafka")
+                "transactions need librdkafka \(oldestForTransactions) or newer and this is \(version); install a newer librdkafka"
+            )
         }
         let mechanism = (configuration["sasl.mechanisms"] ?? configuration["sasl.mechanism"] ?? "").uppercased()
         if mechanism.hasPrefix("SCRAM") && version < Version(2, 6, 1) {
@@ -68,12 +74,27 @@ public enum KafkaLibrary {
     }
 
     private static let faults: [(since: Version, repaired: Version, text: String)] = [
-        (Version(0, 0, 0), Version(2, 1, 0), "no detection of log truncation after an unclean leader election (KIP-320)"),
-        (Version(0, 0, 0), Version(2, 2, 0), "an unclean TLS close counts as a permanent error; no SASL re-authentication (KIP-368)"),
+        (
+            Version(0, 0, 0), Version(2, 1, 0),
+            "no detection of log truncation after an unclean leader election (KIP-320)"
+        ),
+        (
+            Version(0, 0, 0), Version(2, 2, 0),
+            "an unclean TLS close counts as a permanent error; no SASL re-authentication (KIP-368)"
+        ),
         (Version(0, 0, 0), Version(2, 2, 0), "a full fetch queue pauses fetching for up to one second"),
-        (Version(0, 0, 0), Version(2, 3, 0), "an idempotent producer may fail with a false OUT_OF_ORDER_SEQUENCE_NUMBER after a lost connection"),
-        (Version(0, 0, 0), Version(2, 4, 0), "a consumer may resume from an older position after its subscription changes"),
-        (Version(2, 2, 0), Version(2, 5, 0), "an idempotent producer may fail with \"Unable to reconstruct MessageSet\""),
+        (
+            Version(0, 0, 0), Version(2, 3, 0),
+            "an idempotent producer may fail with a false OUT_OF_ORDER_SEQUENCE_NUMBER after a lost connection"
+        ),
+        (
+            Version(0, 0, 0), Version(2, 4, 0),
+            "a consumer may resume from an older position after its subscription changes"
+        ),
+        (
+            Version(2, 2, 0), Version(2, 5, 0),
+            "an idempotent producer may fail with \"Unable to reconstruct MessageSet\""
+        ),
         (Version(0, 0, 0), Version(2, 6, 1), "SASL/SCRAM is refused by brokers since CVE-2024-56128"),
         (Version(2, 5, 0), Version(2, 5, 1), "an assertion in client telemetry may end the process"),
         (Version(2, 6, 0), Version(2, 6, 1), "fetching from brokers older than 2.7 fails"),

@@ -2,14 +2,15 @@ import CRdKafka
 
 /// A plain producer: idempotent (no duplicates or reordering from retries), without transactions.
 ///
-/// For traffic generators and tools. Records are copied into librdkafka's queue and sent in batches; ``flush()`` waits for them. One thread
-/// owns the object.
+/// For traffic generators and tools. Records are copied into librdkafka's queue and sent in batches; ``flush()`` waits
+/// for them. One thread owns the object.
 public final class Producer {
     private let handle: ProducerHandle
     private var names: [String] = []
     private let flushMilliseconds: Int
 
-    /// - Parameter flushMilliseconds: longest ``flush()`` and a ``produce(topic:partition:key:value:headers:)`` on a full queue may take.
+    /// - Parameter flushMilliseconds: longest ``flush()`` and a ``produce(topic:partition:key:value:headers:)`` on a
+    ///   full queue may take.
     public init(
         _ configuration: KafkaConfiguration, flushMilliseconds: Int = 30_000, observer: KafkaObserver = KafkaObserver()
     ) throws(KafkaError) {
@@ -26,7 +27,8 @@ public final class Producer {
 
     /// Queues a record; nil value = tombstone; partition -1 = by key (murmur2, as Java's producers).
     ///
-    /// - Throws: ``KafkaError``: `tooLarge` at once; queue still full after the time limit; an earlier delivery that failed for good.
+    /// - Throws: ``KafkaError``: `tooLarge` at once; queue still full after the time limit; an earlier delivery that
+    ///   failed for good.
     public func produce(
         topic: Int, partition: Int32 = -1, key: UnsafeRawBufferPointer?, value: UnsafeRawBufferPointer?,
         headers: (borrowing HeaderWriter) -> Void
@@ -42,7 +44,8 @@ public final class Producer {
     }
 
     private func produce(
-        topic: Int, partition: Int32, key: UnsafeRawBufferPointer?, value: UnsafeRawBufferPointer?, headers: OpaquePointer?
+        topic: Int, partition: Int32, key: UnsafeRawBufferPointer?, value: UnsafeRawBufferPointer?,
+        headers: OpaquePointer?
     ) throws(KafkaError) {
         try handle.produce(
             topic: topic, name: names[topic], partition: partition, key: key, value: value, headers: headers,
@@ -57,6 +60,8 @@ public final class Producer {
     /// Records delivered so far.
     public var delivered: Int { handle.client.state.delivered }
 
-    /// Frees the producer; what was not flushed is lost. A second call does nothing.
+    /// Frees the producer; what was not flushed is lost.
+    ///
+    /// A second call does nothing.
     public func close() { handle.close() }
 }

@@ -11,17 +11,22 @@ public struct HeaderWriter: ~Copyable {
         return headers
     }
 
-    /// Appends one header; name and value are copied. A nil value is a null header.
+    /// Appends one header; name and value are copied.
+    ///
+    /// A nil value is a null header.
     public func add(_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer?) {
         _ = rd_kafka_header_add(
-            headers, name.baseAddress?.assumingMemoryBound(to: CChar.self), name.count, value?.baseAddress, value?.count ?? 0)
+            headers, name.baseAddress?.assumingMemoryBound(to: CChar.self), name.count, value?.baseAddress,
+            value?.count ?? 0)
     }
 
     /// Appends one header.
     public func add(_ name: String, _ value: String) {
         var name = name
         var value = value
-        name.withUTF8 { name in value.withUTF8 { value in add(UnsafeRawBufferPointer(name), UnsafeRawBufferPointer(value)) } }
+        name.withUTF8 { name in
+            value.withUTF8 { value in add(UnsafeRawBufferPointer(name), UnsafeRawBufferPointer(value)) }
+        }
     }
 }
 
@@ -34,14 +39,16 @@ final class ProducerHandle {
     private var isOpen = true
 
     init(
-        _ configuration: KafkaConfiguration, defaults: [(String, String)], fixed: [(String, String)], observer: KafkaObserver
+        _ configuration: KafkaConfiguration, defaults: [(String, String)], fixed: [(String, String)],
+        observer: KafkaObserver
     ) throws(KafkaError) {
         client = try ClientHandle(
             RD_KAFKA_PRODUCER, configuration,
             // murmur2_random is where Java's producers put a key; librdkafka's own default is another hash.
             defaults: [("partitioner", "murmur2_random")] + defaults,
             // Reports of failures only would make every flush sleep in steps of 10 ms.
-            fixed: fixed + [("enable.idempotence", "true"), ("delivery.report.only.error", "false")], observer: observer)
+            fixed: fixed + [("enable.idempotence", "true"), ("delivery.report.only.error", "false")], observer: observer
+        )
         somewhere = .allocate(byteCount: 8, alignment: 8)
     }
 
@@ -67,7 +74,9 @@ final class ProducerHandle {
         defer { if !isTaken, let headers { rd_kafka_headers_destroy(headers) } }
         let topic = try topic(index, name: name)
         let keyPointer = key.map { $0.baseAddress ?? UnsafeRawPointer(somewhere) }
-        let valuePointer = value.map { UnsafeMutableRawPointer(mutating: $0.baseAddress ?? UnsafeRawPointer(somewhere)) }
+        let valuePointer = value.map {
+            UnsafeMutableRawPointer(mutating: $0.baseAddress ?? UnsafeRawPointer(somewhere))
+        }
         var deadline = 0.0
         while true {
             let code: rd_kafka_resp_err_t
@@ -75,7 +84,8 @@ final class ProducerHandle {
                 code = produce(topic, partition, keyPointer, key?.count ?? 0, valuePointer, value?.count ?? 0, headers)
             } else {
                 let failed = rd_kafka_produce(
-                    topic, partition, ProducerHandle.copyFlag, valuePointer, value?.count ?? 0, keyPointer, key?.count ?? 0, nil)
+                    topic, partition, ProducerHandle.copyFlag, valuePointer, value?.count ?? 0, keyPointer,
+                    key?.count ?? 0, nil)
                 code = failed == 0 ? RD_KAFKA_RESP_ERR_NO_ERROR : rd_kafka_last_error()
             }
             if code == RD_KAFKA_RESP_ERR_NO_ERROR {
@@ -94,7 +104,9 @@ final class ProducerHandle {
             throw fatal
                 ?? KafkaError(
                     code: code, "produce to \(name)",
-                    text: "\(String(cString: rd_kafka_err2str(code))) (topic \(name), record of \(value?.count ?? 0) bytes)")
+                    text:
+                        "\(String(cString: rd_kafka_err2str(code))) (topic \(name), record of \(value?.count ?? 0) bytes)"
+                )
         }
     }
 
@@ -102,7 +114,8 @@ final class ProducerHandle {
     private static let copyFlag: Int32 = 2
 
     private func produce(
-        _ topic: OpaquePointer, _ partition: Int32, _ key: UnsafeRawPointer?, _ keyCount: Int, _ value: UnsafeMutableRawPointer?,
+        _ topic: OpaquePointer, _ partition: Int32, _ key: UnsafeRawPointer?, _ keyCount: Int,
+        _ value: UnsafeMutableRawPointer?,
         _ valueCount: Int, _ headers: OpaquePointer
     ) -> rd_kafka_resp_err_t {
         withUnsafeTemporaryAllocation(of: rd_kafka_vu_t.self, capacity: 6) { parts in
@@ -120,7 +133,9 @@ final class ProducerHandle {
             parts[4].u.mem.size = keyCount
             parts[5].vtype = RD_KAFKA_VTYPE_HEADERS
             parts[5].u.headers = headers
-            guard let error = rd_kafka_produceva(client.rk, parts.baseAddress, 6) else { return RD_KAFKA_RESP_ERR_NO_ERROR }
+            guard let error = rd_kafka_produceva(client.rk, parts.baseAddress, 6) else {
+                return RD_KAFKA_RESP_ERR_NO_ERROR
+            }
             defer { rd_kafka_error_destroy(error) }
             return rd_kafka_error_code(error)
         }
@@ -131,6 +146,8 @@ final class ProducerHandle {
     /// - Throws: the first failed delivery since the last call of ``resetDeliveries()``, or `_TIMED_OUT`.
     func flush(milliseconds: Int) throws(KafkaError) {
         let code = rd_kafka_flush(client.rk, Int32(clamping: milliseconds))
+        // What made the instance unusable (a newer owner, say) explains the failed deliveries, not the other way round.
+        if let fatal = client.fatalError("flush") { throw fatal }
         if let failure = client.state.firstFailure { throw failure }
         if code != RD_KAFKA_RESP_ERR_NO_ERROR {
             if let refusal = client.state.refusal { throw refusal }

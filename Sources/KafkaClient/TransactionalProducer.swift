@@ -6,26 +6,34 @@ public enum CommitOutcome: Sendable, Equatable {
     case committed
     /// None of it is or will be visible: the decision to commit was never sent.
     case notCommitted(KafkaError)
-    /// The decision was sent and no clear answer came. After ``TransactionalProducer/recreate()`` the state of the topics is final: look there.
+    /// The decision was sent and no clear answer came.
+    ///
+    /// After ``TransactionalProducer/recreate()`` the state of the topics is final: look there.
     case unknown(KafkaError)
 }
 
 /// Writes records and consumer positions in transactions, exactly once.
 ///
-/// **The rule of re-creation.** librdkafka retries requests of a transaction itself and then answers OK, and (as no release up to 2.16 speaks the protocol of KIP-890) a
-/// request delayed in the network ends a *later* transaction of the same producer epoch: aborted records become visible, committed ones vanish, and every call
-/// says OK. Reproduced on Apache Kafka 4.3.1. Therefore a producer is destroyed and made anew, whose `init_transactions` raises the epoch and fences what is
-/// still under way, before the next ``begin()`` after any transactional call that failed, timed out, **or took longer than 0.75 × `retry.backoff.ms`
-/// although it succeeded**: a hidden retry always waits for the back-off. Abort is never used to repair: it fails itself after most errors that ask for it.
+/// **The rule of re-creation.** librdkafka retries requests of a transaction itself and then answers OK, and (as no
+/// release up to 2.16 speaks the protocol of KIP-890) a request delayed in the network ends a *later* transaction of
+/// the same producer epoch: aborted records become visible, committed ones vanish, and every call says OK. Reproduced
+/// on Apache Kafka 4.3.1. Therefore a producer is destroyed and made anew, whose `init_transactions` raises the epoch
+/// and fences what is still under way, before the next ``begin()`` after any transactional call that failed, timed out,
+/// **or took longer than 0.75 × `retry.backoff.ms` although it succeeded**: a hidden retry always waits for the
+/// back-off. Abort is never used to repair: it fails itself after most errors that ask for it.
 ///
-/// **Taking turns.** With several transactional ids each transaction uses the next one. Only one is open at a time, so their order stays; the next transaction
-/// need not wait for the markers of the one before, which saves a back-off of 20 ms.
+/// **Taking turns.** With several transactional ids each transaction uses the next one. Only one is open at a time, so
+/// their order stays; the next transaction need not wait for the markers of the one before, which saves a back-off of
+/// 20 ms.
 ///
-/// Call order: ``initialise()``, then for each transaction ``begin()``, ``produce(topic:partition:key:value:headers:)``…,
-/// ``commit(offsets:consumer:)`` or ``discard()``. One thread owns the object.
+/// Call order: ``initialise()``, then for each transaction ``begin()``,
+/// ``produce(topic:partition:key:value:headers:)``…, ``commit(offsets:consumer:)`` or ``discard()``. One thread owns
+/// the object.
 public final class TransactionalProducer {
     public struct Options {
-        /// One to four ids. Whoever initialises the same id later fences us.
+        /// One to four ids.
+        ///
+        /// Whoever initialises the same id later fences us.
         public var transactionalIDs: [String]
         /// After this the broker aborts an open transaction, and readers that wait for it go on.
         public var transactionTimeoutMilliseconds = 15_000
@@ -35,15 +43,16 @@ public final class TransactionalProducer {
         public var flushMilliseconds = 10_000
         /// Longest wait for the first and every later initialisation.
         public var initialiseMilliseconds = 30_000
-        /// A transactional call that took longer makes the producer suspect; nil: 0.75 × `retry.backoff.ms`. `.infinity` switches the rule off:
-        /// for the negative control of a test only.
+        /// A transactional call that took longer makes the producer suspect; nil: 0.75 × `retry.backoff.ms`.
+        ///
+        /// `.infinity` switches the rule off: for the negative control of a test only.
         public var slowCallMilliseconds: Double?
 
         public init(transactionalIDs: [String]) { self.transactionalIDs = transactionalIDs }
     }
 
     public let options: Options
-    /// How often a producer was destroyed and made anew, not counting the first time.
+    /// How often the producers were destroyed and made anew, not counting the first time.
     public private(set) var recreations = 0
     /// How many calls succeeded and were slow.
     public private(set) var slowCalls = 0
@@ -63,39 +72,49 @@ public final class TransactionalProducer {
     public init(
         _ configuration: KafkaConfiguration, options: Options, observer: KafkaObserver = KafkaObserver()
     ) throws(KafkaError) {
-        guard (1...4).contains(options.transactionalIDs.count), Set(options.transactionalIDs).count == options.transactionalIDs.count else {
-            throw KafkaError(.configuration, "make a transactional producer", "one to four different transactional ids are needed")
+        guard (1...4).contains(options.transactionalIDs.count),
+            Set(options.transactionalIDs).count == options.transactionalIDs.count
+        else {
+            throw KafkaError(
+                .configuration, "make a transactional producer", "one to four different transactional ids are needed")
         }
         try KafkaLibrary.check(configuration, transactions: true)
         self.configuration = configuration
         self.options = options
         self.observer = observer
-        let backoff = configuration["retry.backoff.ms"].flatMap { Double($0) } ?? TransactionalProducer.retryBackoffMilliseconds
+        let backoff =
+            configuration["retry.backoff.ms"].flatMap { Double($0) } ?? TransactionalProducer.retryBackoffMilliseconds
         slowCallMilliseconds = options.slowCallMilliseconds ?? 0.75 * backoff
         handles = Array(repeating: nil, count: options.transactionalIDs.count)
-        suspect = Array(repeating: false, count: options.transactionalIDs.count)
+        suspect = Array(repeating: true, count: options.transactionalIDs.count)
     }
 
     private static let retryBackoffMilliseconds = 500.0
 
     // MARK: Owning the ids
 
-    /// Initialises every id: fences a former owner and waits until its open transaction has ended. Must come before anything that decides by the
-    /// topics' content is read.
+    /// Initialises every id: fences a former owner and waits until its open transactions have ended.
+    ///
+    /// Must come before anything that decides by the topics' content is read.
     ///
     /// - Throws: ``KafkaError``: `unreachable` after the time limit; `authentication`, `authorisation` at once.
     public func initialise() throws(KafkaError) {
-        for index in handles.indices where handles[index] == nil || suspect[index] { try make(index) }
+        for index in handles.indices { suspect[index] = true }
+        for index in handles.indices { try make(index) }
     }
 
-    /// Makes every suspect producer anew; afterwards the outcome of its last transaction is final and visible in the topics.
+    /// Makes every producer anew; afterwards the outcome of their last transactions is final and visible in the topics.
+    ///
+    /// All of them, also when one alone is suspect: whoever lost one id to somebody else must not keep another, or two
+    /// owners would write in turn. It takes the ids back from a newer owner too; a caller for whom that matters looks,
+    /// before it writes, whether somebody else has written.
     public func recreate() throws(KafkaError) { try initialise() }
 
     private func make(_ index: Int) throws(KafkaError) {
         if let old = handles[index] {
             old.close()
             handles[index] = nil
-            recreations += 1
+            if index == 0 { recreations += 1 }
         }
         let made = try ProducerHandle(
             configuration,
@@ -109,7 +128,8 @@ public final class TransactionalProducer {
             ], observer: observer)
         let operation = "initialise transactional id \(options.transactionalIDs[index])"
         do throws(KafkaError) {
-            try made.client.insist(operation, milliseconds: options.initialiseMilliseconds) { milliseconds throws(KafkaError) in
+            try made.client.insist(operation, milliseconds: options.initialiseMilliseconds) {
+                milliseconds throws(KafkaError) in
                 guard let error = rd_kafka_init_transactions(made.client.rk, milliseconds) else { return nil }
                 return KafkaError(consuming: error, operation)
             }
@@ -123,10 +143,10 @@ public final class TransactionalProducer {
 
     // MARK: One transaction
 
-    /// Begins a transaction on the next id, after making its producer anew where the rule asks for it.
+    /// Begins a transaction on the next id, after making the producers anew where the rule asks for it.
     public func begin() throws(KafkaError) {
         precondition(!isOpen, "a transaction is open: commit or discard it first")
-        if handles[turn] == nil || suspect[turn] { try make(turn) }
+        if isSuspect { try recreate() }
         guard let handle = handles[turn] else { return }
         handle.resetDeliveries()
         try timed("begin transaction") { rd_kafka_begin_transaction(handle.client.rk) }
@@ -140,9 +160,11 @@ public final class TransactionalProducer {
         return names.count - 1
     }
 
-    /// Queues a record of the open transaction; nil value = tombstone; partition -1 = by key (murmur2, as Java's producers).
+    /// Queues a record of the open transaction; nil value = tombstone; partition -1 = by key (murmur2, as Java's
+    /// producers).
     ///
-    /// - Throws: ``KafkaError``. `tooLarge` leaves the transaction unharmed; after any other the transaction can only be discarded.
+    /// - Throws: ``KafkaError``. `tooLarge` leaves the transaction unharmed; after any other the transaction can only
+    ///   be discarded.
     public func produce(
         topic: Int, partition: Int32 = -1, key: UnsafeRawBufferPointer?, value: UnsafeRawBufferPointer?,
         headers: (borrowing HeaderWriter) -> Void
@@ -158,7 +180,8 @@ public final class TransactionalProducer {
     }
 
     private func produce(
-        topic: Int, partition: Int32, key: UnsafeRawBufferPointer?, value: UnsafeRawBufferPointer?, headers: OpaquePointer?
+        topic: Int, partition: Int32, key: UnsafeRawBufferPointer?, value: UnsafeRawBufferPointer?,
+        headers: OpaquePointer?
     ) throws(KafkaError) {
         guard isOpen, let handle = handles[turn] else { preconditionFailure("no transaction is open: begin one first") }
         do throws(KafkaError) {
@@ -171,7 +194,9 @@ public final class TransactionalProducer {
         }
     }
 
-    /// Waits until every record produced so far is delivered. ``commit(offsets:consumer:)`` does it too.
+    /// Waits until every record produced so far is delivered.
+    ///
+    /// ``commit(offsets:consumer:)`` does it too.
     public func flush() throws(KafkaError) {
         guard let handle = handles[turn] else { return }
         do throws(KafkaError) { try handle.flush(milliseconds: options.flushMilliseconds) } catch {
@@ -182,12 +207,14 @@ public final class TransactionalProducer {
 
     /// Ends the transaction: flush, then the positions, then the decision.
     ///
-    /// The order matters: positions sent before the flush can meet the markers of the transaction before and wait a whole back-off.
+    /// The order matters: positions sent before the flush can meet the markers of the transaction before and wait a
+    /// whole back-off.
     ///
     /// - Parameters:
     ///   - offsets: the next offset to read of each partition processed.
-    ///   - consumer: whose group the positions belong to. A member that subscribed is checked by the broker (generation, member, instance); a
-    ///     consumer that assigned its partitions itself is not: then the transactional id alone fences.
+    ///   - consumer: whose group the positions belong to. A member that subscribed is checked by the broker
+    ///     (generation, member, instance); a consumer that assigned its partitions itself is not: then the
+    ///     transactional id alone fences.
     public func commit(offsets: [KafkaOffset] = [], consumer: Consumer? = nil) -> CommitOutcome {
         guard isOpen, let handle = handles[turn] else { preconditionFailure("no transaction is open: begin one first") }
         isOpen = false
@@ -201,7 +228,8 @@ public final class TransactionalProducer {
                 let list = try PartitionList(offsets)
                 let pointer = list.pointer
                 try timed("send offsets to the transaction") {
-                    rd_kafka_send_offsets_to_transaction(handle.client.rk, pointer, group, Int32(self.options.callMilliseconds))
+                    rd_kafka_send_offsets_to_transaction(
+                        handle.client.rk, pointer, group, Int32(self.options.callMilliseconds))
                 }
             }
         } catch {
@@ -209,7 +237,9 @@ public final class TransactionalProducer {
             return .notCommitted(error)
         }
         do throws(KafkaError) {
-            try timed("commit transaction") { rd_kafka_commit_transaction(handle.client.rk, Int32(self.options.callMilliseconds)) }
+            try timed("commit transaction") {
+                rd_kafka_commit_transaction(handle.client.rk, Int32(self.options.callMilliseconds))
+            }
         } catch {
             return .unknown(error)
         }
@@ -217,19 +247,24 @@ public final class TransactionalProducer {
         return .committed
     }
 
-    /// Gives the open transaction up. Its producer is destroyed and made anew before the next one, which aborts it at the broker: the only abort that is
-    /// always right.
+    /// Gives the open transaction up.
+    ///
+    /// Its producer is destroyed and made anew before the next one, which aborts it at the broker: the only abort that
+    /// is always right.
     public func discard() {
         if !isOpen { return }
         isOpen = false
         suspect[turn] = true
     }
 
-    /// Asks the broker to abort the open transaction, for callers who want to keep the producer; under the same rule as every call.
+    /// Asks the broker to abort the open transaction, for callers who want to keep the producer; under the same rule as
+    /// every call.
     public func abort() throws(KafkaError) {
         guard isOpen, let handle = handles[turn] else { return }
         isOpen = false
-        try timed("abort transaction") { rd_kafka_abort_transaction(handle.client.rk, Int32(self.options.callMilliseconds)) }
+        try timed("abort transaction") {
+            rd_kafka_abort_transaction(handle.client.rk, Int32(self.options.callMilliseconds))
+        }
     }
 
     /// Carries out one transactional call under the rule of re-creation.
@@ -257,10 +292,11 @@ public final class TransactionalProducer {
     /// Serves callbacks (errors, statistics, deliveries) while nothing is being produced.
     public func serve() { for handle in handles { handle?.client.poll() } }
 
-    /// Whether the next ``begin()`` will make its producer anew.
-    public var isSuspect: Bool { suspect[turn] }
+    /// Whether the next ``begin()`` will make the producers anew.
+    public var isSuspect: Bool { suspect.contains(true) }
 
-    /// Frees the producers; an open transaction is left to the broker, which aborts it when it times out or the id is initialised again.
+    /// Frees the producers; an open transaction is left to the broker, which aborts it when it times out or the id is
+    /// initialised again.
     public func close() {
         for index in handles.indices {
             handles[index]?.close()

@@ -16,11 +16,13 @@ struct Weir {
         case .completion: Completion.run
         case .version: VersionCommand.run
         case .replay: ReplayCommand.run
+        case .run: RunCommand.run
+        case .demo: DemoCommand.run
         case .simulate: SimulateCommand.run
         case .check: CheckCommand.run
         case .audit: AuditCommand.run
         case .tail: TailCommand.run
-        case .demo, .run, .doctor:
+        case .doctor:
             { _, _ in throw CommandFailure(.failure, "weir \(name.rawValue) is not part of this build yet") }
         }
     }

@@ -4,7 +4,7 @@ import Testing
 
 @testable import Detection
 
-/// Decoding of the flat event of 322 bytes and 13 fields, timed: `WEIR_BENCH=1 swift test -c release --filter EventsBenchmark`.
+/// Decoding of the flat event of 322 bytes and 13 fields, timed: `WEIR_BENCH=1 swift test -c release -Xswiftc -enable-testing --filter EventsBenchmark`.
 @Suite(.enabled(if: getenv("WEIR_BENCH") != nil, "set WEIR_BENCH=1 to measure")) struct EventsBenchmark {
     @Test func `a flat event of 322 bytes decodes within its budget`() throws {
         let plan = try DecodePlan(schemas: [flatEvent], topics: ["events"], hash: TextHash(seed: 7))

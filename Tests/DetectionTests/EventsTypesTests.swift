@@ -68,6 +68,28 @@ private func type(
         #expect(bench.batch.event(bench.batch.count - 1).type == 2)
     }
 
+    @Test func `changed records of several types have one outcome, whatever was decoded before`() throws {
+        let plan = try plan(mixed)
+        let seeds = [
+            #"{"type":"click","ts":1760000000000,"account":"a","item":"x"}"#,
+            #"{"ts":1760000000000,"account":"a\n","item":7,"type":"order","x":[1,{"type":"click"}]}"#,
+            #"{"ts":1760000000000,"item":null,"type":"\u006frder","account":"a"}"#,
+        ]
+        var random = SeededGenerator(seed: 4)
+        var warm = Bench(plan)
+        var accepted = 0
+        for round in 0..<6_000 {
+            let bytes = EventsFuzzTests.mutate(Array(seeds[round % seeds.count].utf8), &random)
+            var fresh = Bench(plan)
+            let outcome = warm.outcome(bytes)
+            #expect(outcome == fresh.outcome(bytes))
+            #expect(warm.outcome(bytes, topic: nil).hasPrefix("ts=") || !outcome.hasPrefix("ts="))
+            if outcome.hasPrefix("ts=") { accepted += 1 }
+            if round % 100 == 0 { warm.batch.removeAll() }
+        }
+        #expect(accepted > 300)
+    }
+
     @Test func `discriminators may differ in path and be numbers, in objects below`() throws {
         let plan = try plan([
             type("a", when: ["meta", "v"], is: "2"), type("b", when: ["kind"], is: "b"),
@@ -121,6 +143,38 @@ private func type(
             bench.outcome(#"{"ts":1760000000000,"account":"a","card":"1\u00323","cards":["456","78\u0039"]}"#)
                 == "ts=1760000000000 account='a' card='321\(zeros)' cards=[654\(zeros) 987\(zeros)]")
         #expect(bench.outcome(#"{"ts":1760000000000,"account":"a","card":"123456789"}"#) == "text_too_long card @41")
+    }
+
+    @Test func `a type may have 96 fields and paths of 60 levels`() throws {
+        let deep = (0..<63).map { _ in "d" }
+        let fields =
+            (0..<93).map { FieldSchema(name: "field_\($0)", path: ["field_\($0)"], type: .int, isRequired: true) }
+            + [FieldSchema(name: "deep", path: deep, type: .int)]
+        var wide = type("wide", when: nil, extra: fields)
+        var bench = Bench(try plan([wide]))
+        var random = SeededGenerator(seed: 96)
+        func record(leaving out: Int?, twice: Int? = nil) -> String {
+            let keys = (0..<93).filter { $0 != out }.map { "\"field_\($0)\":\($0)" }
+            let extra = twice.map { ",\"field_\($0)\":1" } ?? ""
+            let nested = String(repeating: "{\"d\":", count: 62) + "5" + String(repeating: "}", count: 62)
+            return
+                "{\"ts\":1760000000000,\"account\":\"a\",\"d\":\(nested),\(keys.shuffled(using: &random).joined(separator: ","))\(extra)}"
+        }
+        #expect(bench.outcome(record(leaving: nil)).hasSuffix("field_91=91 field_92=92 deep=5"))
+        for out in 0..<93 {
+            #expect(bench.outcome(record(leaving: out)) == "missing_field field_\(out) @0")
+            #expect(bench.outcome(record(leaving: nil, twice: out)).hasPrefix("duplicate_field field_\(out) "))
+        }
+        wide.fields.append(FieldSchema(name: "too deep", path: deep + ["d", "d"], type: .int))
+        bench = Bench(
+            try plan(
+                [wide].map { schema in
+                    var schema = schema
+                    schema.fields.remove(at: 5)
+                    return schema
+                }))
+        let nested = String(repeating: "{\"d\":", count: 65) + "5" + String(repeating: "}", count: 65)
+        #expect(bench.outcome("{\"d\":\(nested)}") == "depth_exceeded - @320")
     }
 
     @Test func `the buffers of a warm decoder grow no more`() throws {
@@ -241,6 +295,7 @@ private func type(
                 case .record(let length, let terminator):
                     records.append(String(decoding: buffer[..<length], as: UTF8.self))
                     buffer.removeFirst(length + terminator)
+                case .overlong: Issue.record("overlong")
                 case .needMore:
                     if rest.isEmpty { break reading }
                     buffer += rest.prefix(piece)
@@ -249,6 +304,22 @@ private func type(
             }
             #expect(records == expected, "\(piece)")
         }
+    }
+
+    @Test(arguments: [
+        ("abc\n", false, CSVRecordSplit.record(length: 3, terminator: 1)),
+        ("abc", true, .record(length: 3, terminator: 0)),
+        ("abc", false, .needMore), ("", true, .needMore), ("abcdefg\n", false, .record(length: 7, terminator: 1)),
+        ("abcdefgh", true, .record(length: 8, terminator: 0)), ("abcdefgh", false, .overlong),
+        ("abcdefgh\n", true, .overlong),
+        ("\"bc\ndefgh\"", true, .record(length: 3, terminator: 1)),
+        ("\"bc\nd\"\n", false, .record(length: 6, terminator: 1)),
+        ("\"bc\nde\"", false, .needMore), ("\"bcdefgh\n", true, .overlong),
+        ("\"b\n", true, .record(length: 2, terminator: 1)),
+    ])
+    func `a line has eight bytes to end in`(_ text: String, _ isFinal: Bool, _ expected: CSVRecordSplit) {
+        let split = Array(text.utf8).withUnsafeBytes { CSVDecoder.nextRecord(in: $0, isFinal: isFinal, limit: 8) }
+        #expect(split == expected)
     }
 
     @Test func `several types in one file are told apart by a column`() throws {
@@ -267,5 +338,57 @@ private func type(
         #expect(batch.count == 2)
         #expect(describe(batch.event(0), plan) == "ts=1760000000000 account='x' b='1'")
         #expect(describe(batch.event(1), plan) == "ts=1760000000000 account='x' a='2'")
+    }
+
+    @Test func `rows written with any quoting are read back`() throws {
+        let names = ["InvoiceNo", "Description", "InvoiceDate", "Other"]
+        let plan = try plan([schema])
+        var random = SeededGenerator(seed: 11)
+        let letters = Array("ab,\"\n\r ;ä€0".unicodeScalars).map { Character($0) }
+        for _ in 0..<300 {
+            let order = names.shuffled(using: &random)
+            var file = order.joined(separator: ",") + (Bool.random(using: &random) ? "\r\n" : "\n")
+            var expected: [String] = []
+            for row in 0..<20 {
+                var values: [String: String] = [:]
+                for name in names {
+                    let text = String(
+                        (0..<Int.random(in: 0..<12, using: &random)).map { _ in
+                            letters.randomElement(using: &random) ?? "x"
+                        })
+                    values[name] =
+                        name == "InvoiceDate" ? "2010-12-01T08:30:00Z" : name == "InvoiceNo" ? "\(row)\(text)" : text
+                }
+                let columns = order.map { name in
+                    let value = values[name] ?? ""
+                    let isBare = !value.unicodeScalars.contains { $0 == "," || $0 == "\"" || $0 == "\n" || $0 == "\r" }
+                    return isBare && Bool.random(using: &random)
+                        ? value : "\"" + value.replacing("\"", with: "\"\"") + "\""
+                }
+                file += columns.joined(separator: ",") + (Bool.random(using: &random) ? "\r\n" : "\n")
+                let description =
+                    (values["Description"] ?? "").isEmpty ? "" : " description='\(values["Description"] ?? "")'"
+                expected.append("invoice='\(values["InvoiceNo"] ?? "")'\(description) \(EventsCSVTests.good)")
+            }
+            let bytes = Array(file.utf8)
+            var decoder = try csvDecoder(order.joined(separator: ","), types: [0], plan)
+            var batch = EventBatch()
+            var at = 0
+            var lines = 0
+            while case .record(let length, let terminator) = bytes[at...].withUnsafeBytes({
+                CSVDecoder.nextRecord(in: $0, isFinal: true)
+            }) {
+                if lines > 0 {
+                    let result = bytes[at..<at + length].withUnsafeBytes {
+                        decoder.decode(partition: 0, offset: 0, value: $0, into: &batch)
+                    }
+                    #expect(result == .event)
+                }
+                at += length + terminator
+                lines += 1
+            }
+            #expect(at == bytes.count)
+            #expect((0..<batch.count).map { describe(batch.event($0), plan) } == expected)
+        }
     }
 }

@@ -33,7 +33,9 @@ struct RecordTests {
             try consumer.poll(0, limit: 10) { record in
                 var line = "\(record.offset) key=\(record.key.map { String(decoding: $0, as: UTF8.self) } ?? "nil")"
                 line += " value=\(record.value.map { "'\(String(decoding: $0, as: UTF8.self))'" } ?? "nil")"
-                record.forEachHeader { line += " \($0)=\($1.map { "'\(String(decoding: $0, as: UTF8.self))'" } ?? "nil")" }
+                record.forEachHeader {
+                    line += " \($0)=\($1.map { "'\(String(decoding: $0, as: UTF8.self))'" } ?? "nil")"
+                }
                 #expect(record.timestampType == .logAppendTime)
                 #expect(abs(Double(record.timestamp) / 1000 - Date().timeIntervalSince1970) < 60)
                 seen.append(line)
@@ -42,7 +44,8 @@ struct RecordTests {
         }
         #expect(
             seen == [
-                "0 key=k value='v' ce_id='1' empty='' null=nil", "1 key=k value=nil", "2 key=k value=''", "3 key=nil value='no key'",
+                "0 key=k value='v' ce_id='1' empty='' null=nil", "1 key=k value=nil", "2 key=k value=''",
+                "3 key=nil value='no key'",
             ])
         #expect(try consumer.position(0) == 4)
         consumer.close()
@@ -86,7 +89,9 @@ struct RecordTests {
         let producer = try Producer(TestBroker.configuration())
         let index = producer.topic(named: topic)
         for number in 0..<4000 {
-            try "\(number / 2)".lend { try producer.produce(topic: index, partition: Int32(number % 2), key: nil, value: $0) }
+            try "\(number / 2)".lend {
+                try producer.produce(topic: index, partition: Int32(number % 2), key: nil, value: $0)
+            }
         }
         try producer.flush()
         producer.close()
@@ -144,13 +149,17 @@ struct RecordTests {
         let topic = try TestBroker.topic("murmur", partitions: 5)
         let producer = try Producer(TestBroker.configuration())
         let index = producer.topic(named: topic)
-        let keys = ["a-little-bit-long-string": -985_981_536, "a-little-bit-longer-string": -1_486_304_829, "21": -973_932_308]
+        let keys = [
+            "a-little-bit-long-string": -985_981_536, "a-little-bit-longer-string": -1_486_304_829, "21": -973_932_308,
+        ]
         for key in keys.keys { try key.lend { try producer.produce(topic: index, key: $0, value: $0) } }
         try producer.flush()
         producer.close()
         for (key, hash) in keys {
             let partition = Int32((hash & 0x7fff_ffff) % 5)
-            #expect(try TestBroker.values(topic, partition: partition).contains(key), "\(key) belongs to partition \(partition)")
+            #expect(
+                try TestBroker.values(topic, partition: partition).contains(key),
+                "\(key) belongs to partition \(partition)")
         }
     }
 

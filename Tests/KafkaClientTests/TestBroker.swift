@@ -2,14 +2,17 @@ import Foundation
 import Glibc
 import KafkaClient
 
-/// A real Apache Kafka for the tests of this process: started at first use, ended by a watchdog when the process is gone.
+/// A real Apache Kafka for the tests of this process: started at first use, ended by a watchdog when the process is
+/// gone.
 enum TestBroker {
     static let program: String? = {
         var root = URL(filePath: #filePath)
         while root.path != "/", !FileManager.default.fileExists(atPath: root.appending(path: "Package.swift").path) {
             root.deleteLastPathComponent()
         }
-        let shared = ProcessInfo.processInfo.environment["WEIR_SHARED"] ?? root.deletingLastPathComponent().appending(path: "shared").path
+        let shared =
+            ProcessInfo.processInfo.environment["WEIR_SHARED"]
+            ?? root.deletingLastPathComponent().appending(path: "shared").path
         let found = shared + "/kafka/kafka-local"
         return FileManager.default.isExecutableFile(atPath: found) ? found : nil
     }()
@@ -30,14 +33,17 @@ enum TestBroker {
 
     static func guardedConfiguration(user: String, password: String) throws -> KafkaConfiguration {
         KafkaConfiguration([
-            "bootstrap.servers": try guarded.get().address, "security.protocol": "SASL_PLAINTEXT", "sasl.mechanisms": "PLAIN",
+            "bootstrap.servers": try guarded.get().address, "security.protocol": "SASL_PLAINTEXT",
+            "sasl.mechanisms": "PLAIN",
             "sasl.username": user, "sasl.password": password,
         ])
     }
 
     private static func start(_ options: [String]) throws -> (address: String, directory: String) {
         guard let program else { throw Failure(text: absence) }
-        let directory = FileManager.default.temporaryDirectory.appending(path: "weir-kafka-\(UUID().uuidString.prefix(8))").path
+        let directory = FileManager.default.temporaryDirectory.appending(
+            path: "weir-kafka-\(UUID().uuidString.prefix(8))"
+        ).path
         let address = try run([program, "start", "--dir", directory, "--port", "auto"] + options)
         _ = try spawn(
             [
@@ -65,7 +71,9 @@ enum TestBroker {
         return text
     }
 
-    /// Starts a process. Foundation's own `Process` takes a child for running as long as any grandchild, here the broker, lives.
+    /// Starts a process.
+    ///
+    /// Foundation's own `Process` takes a child for running as long as any grandchild, here the broker, lives.
     private static func spawn(_ command: [String], output: String) throws -> pid_t {
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
@@ -115,7 +123,9 @@ enum TestBroker {
                 return true
             }
             try consumer.wait(milliseconds: 10)
-            if Date() > deadline { throw Failure(text: "end \(end) of \(source) not reached: at \(try consumer.position(0))") }
+            if Date() > deadline {
+                throw Failure(text: "end \(end) of \(source) not reached: at \(try consumer.position(0))")
+            }
         }
         return found
     }

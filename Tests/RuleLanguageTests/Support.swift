@@ -140,3 +140,6 @@ final class Rows {
 extension [UInt8] {
     var text: String { String(decoding: self, as: UTF8.self) }
 }
+
+/// Foundation has an `Expression` too.
+typealias ParsedExpression = Expression

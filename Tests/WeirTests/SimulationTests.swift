@@ -64,7 +64,7 @@ struct SimulationTests {
 
     @Test func `a ring of coupons is one group on few devices and addresses`() {
         let rings = Dictionary(
-            grouping: simulate(events: 100_000).filter { $0.event.attack == .couponRing }, by: \.event.ring)
+            grouping: simulate(events: 50_000).filter { $0.event.attack == .couponRing }, by: \.event.ring)
         #expect(rings.count >= 2)
         for (ring, samples) in rings {
             #expect(ring != nil)
@@ -76,7 +76,7 @@ struct SimulationTests {
         }
     }
 
-    @Test(arguments: [20_000, 200_000])
+    @Test(arguments: [20_000, 80_000])
     func `one to three events in a hundred are fraud`(events: Int) {
         let fraud = simulate(events: events).count { $0.event.attack != nil }
         #expect((events / 100...3 * events / 100).contains(fraud), "\(fraud) of \(events)")
@@ -87,11 +87,10 @@ struct SimulationTests {
     }
 
     @Test func `somebody is to blame exactly when there is an attack`() {
-        for sample in simulate(events: 20_000) {
-            #expect(sample.event.accounts.isEmpty == (sample.event.attack == nil))
-            #expect(sample.event.ring == nil || sample.event.attack != nil)
-            #expect(sample.event.attack == nil || sample.event.accounts == [sample.event.key])
-        }
+        let events = simulate(events: 20_000).map(\.event)
+        #expect(events.allSatisfy { $0.accounts.isEmpty == ($0.attack == nil) })
+        #expect(events.allSatisfy { $0.ring == nil || $0.attack != nil })
+        #expect(events.allSatisfy { $0.attack == nil || $0.accounts == [$0.key] })
     }
 
     @Test func `the truth line is one JSON object with the four keys`() throws {
@@ -111,13 +110,13 @@ struct SimulationTests {
 
     @Test func `popularity follows Zipf: a long tail, and no item above all`() {
         var items: [String: Int] = [:]
-        for sample in simulate(.honest, events: 100_000) where sample.event.eventType == "click" {
+        for sample in simulate(.honest, events: 40_000) where sample.event.eventType == "click" {
             if let item = JSON.parse(sample.line)?["item"]?["id"]?.text { items[item, default: 0] += 1 }
         }
         let counts = items.values.sorted(by: >)
         let total = counts.reduce(0, +)
         let head = counts.prefix(200).reduce(0, +)
-        #expect(counts.count > 10_000)
+        #expect(counts.count > 7_000)
         // A hundredth of the items draws a quarter to a half of the clicks; the first item at most 2 %.
         #expect(Double(head) > 0.25 * Double(total) && Double(head) < 0.5 * Double(total))
         #expect(Double(counts[0]) < 0.02 * Double(total))
@@ -125,8 +124,8 @@ struct SimulationTests {
     }
 
     @Test func `evenings are busier than mornings`() {
-        // Two days at a low rate.
-        let samples = simulate(.honest, events: 86_400, eventsPerSecond: 0.5)
+        // A day and a bit at a low rate.
+        let samples = simulate(.honest, events: 20_000, eventsPerSecond: 0.2)
         var hours = [Int](repeating: 0, count: 24)
         for sample in samples where sample.event.time < TrafficSimulator.start + 86_400_000 {
             hours[Int(sample.event.time / 3_600_000 % 24)] += 1
@@ -135,28 +134,28 @@ struct SimulationTests {
         let morning = hours[6..<10].reduce(0, +)
         #expect(evening > 3 * morning && evening < 6 * morning)
         let mean = Double(hours.reduce(0, +)) / 86_400
-        #expect(mean > 0.46 && mean < 0.54, "\(mean) events per second instead of 0.5")
+        #expect(mean > 0.18 && mean < 0.22, "\(mean) events per second instead of 0.2")
     }
 
-    @Test func `the mix of types is the same at the beginning as on the third day`() {
+    @Test func `the mix of types is the same at the beginning as on the fifth day`() {
         func share(of type: String, in samples: ArraySlice<Sample>) -> Double {
             Double(samples.count { $0.event.eventType == type }) / Double(samples.count)
         }
-        let samples = simulate(.honest, events: 200_000, eventsPerSecond: 0.5)
+        let samples = simulate(.honest, events: 45_000, eventsPerSecond: 0.1)
         for type in ["review", "refund"] {
-            let first = share(of: type, in: samples.prefix(60_000))
-            let last = share(of: type, in: samples.suffix(60_000))
-            #expect(first > 0.75 * last && first < 1.35 * last, "\(type): \(first) then \(last)")
+            let first = share(of: type, in: samples.prefix(15_000))
+            let last = share(of: type, in: samples.suffix(15_000))
+            #expect(first > 0.65 * last && first < 1.5 * last, "\(type): \(first) then \(last)")
         }
     }
 
     @Test func `the queue does not grow with the number of events`() {
-        var simulator = TrafficSimulator(.init(scenario: .marketplace, events: 150_000, seed: 3, eventsPerSecond: 0.2))
+        var simulator = TrafficSimulator(.init(scenario: .marketplace, events: 40_000, seed: 3, eventsPerSecond: 0.05))
         var line: [UInt8] = []
         var peak = 0
         while simulator.next(into: &line) != nil { peak = max(peak, simulator.queue.count) }
-        // Eight days and a half: reviews and refunds of a week wait.
-        #expect(peak < 6_000, "\(peak)")
+        // Nine days: the reviews and refunds of a week wait, one event in sixty.
+        #expect(peak < 1_000, "\(peak)")
     }
 
     @Test func `the queue gives what is due in the order of time, then of insertion`() {

@@ -6,15 +6,13 @@ import Testing
 /// A JSON value as these tests need it.
 ///
 /// Foundation's parser does not tell `12.90` from `12.9` or a number from its text; the tests look at the bytes' own form.
-indirect enum JSON: Equatable {
+indirect enum JSON {
     case null
     case bool(Bool)
     case number(String)
     case string(String)
     case list([JSON])
     case object([(key: String, value: JSON)])
-
-    static func == (a: JSON, b: JSON) -> Bool { "\(a)" == "\(b)" }
 
     subscript(key: String) -> JSON? {
         if case .object(let members) = self { return members.first { $0.key == key }?.value }
@@ -23,6 +21,11 @@ indirect enum JSON: Equatable {
 
     var text: String? {
         if case .string(let text) = self { return text }
+        return nil
+    }
+
+    var digits: String? {
+        if case .number(let digits) = self { return digits }
         return nil
     }
 
@@ -146,15 +149,15 @@ struct SimulationTopologyTests {
             bytes += line.count
             let json = try #require(JSON.parse(line), "\(String(decoding: line, as: UTF8.self))")
             let declared = try #require(events[event.eventType])
-            #expect(declared.topic == event.topic)
-            #expect(json["type"]?.text == event.eventType)
-            #expect(json["id"]?.text == event.id)
-            #expect(json["ts"] == .number("\(event.time)"))
+            let says = [declared.topic, json["type"]?.text, json["id"]?.text, json["ts"]?.digits]
+            if says != [event.topic, event.eventType, event.id, "\(event.time)"] {
+                Issue.record("\(String(decoding: line, as: UTF8.self)) is not what the simulator says it is")
+            }
             for field in declared.fields {
                 var value: JSON? = json
                 for key in field.path { value = value?[key] }
                 guard let value else {
-                    #expect(!field.isRequired, "\(event.eventType).\(field.name) is missing")
+                    if field.isRequired { Issue.record("\(event.eventType).\(field.name) is missing") }
                     continue
                 }
                 seen[event.eventType, default: []].insert(field.name)

@@ -12,6 +12,8 @@ public enum CSVRecordSplit: Sendable, Equatable {
     case record(length: Int, terminator: Int)
     /// The record's end is not in the buffer; an empty buffer that is final also answers this.
     case needMore
+    /// No line ends within the limit: refuse what stands here as too large and go on behind the next line end, however far it is.
+    case overlong
 }
 
 /// Turns the lines of one CSV file (RFC 4180, UTF-8) into the same events as ``EventDecoder``.
@@ -19,7 +21,9 @@ public enum CSVRecordSplit: Sendable, Equatable {
 /// The header maps columns to fields by the first part of their path; columns that no field names are ignored. An empty column is missing.
 /// Quoted columns may hold separators, line ends and doubled quotes. A `list<string>` is written with `;` between its elements, a bool as
 /// `true`, `false`, `1` or `0`, numbers as in JSON but with leading zeros allowed. One per thread and file; allocates nothing once warm.
-public struct CSVDecoder: ~Copyable {
+public struct CSVDecoder: ~Copyable, @unchecked Sendable {
+    // Sendable: the working memory has one owner, and a noncopyable value is in one place at a time.
+
     /// A column's bytes in the batch's text.
     private struct Column {
         var start: UnsafePointer<UInt8>
@@ -122,8 +126,11 @@ public struct CSVDecoder: ~Copyable {
     ///
     /// Quotes that are not closed within `limit` bytes (or before the end of the file) enclose nothing: the record then ends with its first
     /// line, is refused by ``decode(partition:offset:value:appendTime:into:)``, and reading goes on with the next line. So that the answer
-    /// does not depend on how the file is cut into buffers, offer at least `limit` bytes unless `isFinal`.
-    public static func nextRecord(in buffer: UnsafeRawBufferPointer, isFinal: Bool, limit: Int = 1 << 20)
+    /// does not depend on how the file is cut into buffers, nothing behind `limit` bytes is looked at, and an answer is given only when as
+    /// many are there, or all (`isFinal`).
+    ///
+    /// - Parameter limit: bytes of a record with its line end; more than ``DecodeLimits/recordBytes``, lest good records be refused.
+    public static func nextRecord(in buffer: UnsafeRawBufferPointer, isFinal: Bool, limit: Int = (1 << 20) + 2)
         -> CSVRecordSplit
     {
         let count = min(buffer.count, limit)
@@ -155,10 +162,7 @@ public struct CSVDecoder: ~Copyable {
         }
         if !isComplete || buffer.isEmpty { return .needMore }
         if isQuoted, let firstEnd { return split(buffer, lineEnd: firstEnd) }
-        // A line longer than the limit, or the last one without a line end: up to its end if that is in the buffer.
-        while at < buffer.count, buffer[at] != 0x0A { at += 1 }
-        if at < buffer.count { return split(buffer, lineEnd: at) }
-        return isFinal ? .record(length: at, terminator: 0) : .needMore
+        return isFinal && buffer.count == count ? .record(length: count, terminator: 0) : .overlong
     }
 
     private static func split(_ buffer: UnsafeRawBufferPointer, lineEnd: Int) -> CSVRecordSplit {

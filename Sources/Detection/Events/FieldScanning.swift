@@ -6,12 +6,12 @@ import RuleLanguage
 @inline(__always)
 func scanField(
     _ at: UnsafePointer<UInt8>, depth: Int, _ field: UnsafePointer<DecodePlan.Field>, _ work: DecodeWork,
-    _ limits: borrowing SkipLimits,
+    _ limits: SkipLimits,
     _ sink: inout RecordSink
 ) -> ScanStep {
     switch field.pointee.kind {
     case .string:
-        guard at.pointee == UInt8(ascii: "\"") else { return wrongType(at, depth: depth, limits) }
+        guard at.pointee == UInt8(ascii: "\"") else { return wrongType(at, depth: depth, limits, scratch: sink.tail) }
         let start = at + 1
         let stop = endOfPlainText(start)
         if stop.pointee == UInt8(ascii: "\"") {
@@ -41,15 +41,17 @@ func scanField(
 
 /// A value of the wrong type; if it is not even JSON, that is said instead.
 @inline(never)
-private func wrongType(_ at: UnsafePointer<UInt8>, depth: Int, _ limits: borrowing SkipLimits) -> ScanStep {
-    let step = skipValue(at, depth: depth, limits)
+private func wrongType(
+    _ at: UnsafePointer<UInt8>, depth: Int, _ limits: SkipLimits, scratch: UnsafeMutablePointer<UInt8>
+) -> ScanStep {
+    let step = skipValue(at, depth: depth, limits, scratch: scratch)
     return step.fault == nil ? ScanStep(next: at, fault: .wrongType) : step
 }
 
 @inline(never)
 private func scanOtherField(
     _ at: UnsafePointer<UInt8>, depth: Int, _ field: UnsafePointer<DecodePlan.Field>, _ work: DecodeWork,
-    _ limits: borrowing SkipLimits,
+    _ limits: SkipLimits,
     _ sink: inout RecordSink
 ) -> ScanStep {
     switch field.pointee.kind {
@@ -70,14 +72,14 @@ private func scanOtherField(
     case .list where at.pointee == UInt8(ascii: "["):
         return scanList(at, depth: depth, field, work, limits, &sink)
     default:
-        return wrongType(at, depth: depth, limits)
+        return wrongType(at, depth: depth, limits, scratch: sink.tail)
     }
 }
 
 /// A text's bytes from behind its opening quote, unescaped behind the record where needed; the space is not kept.
 private func textValue(
     _ start: UnsafePointer<UInt8>, _ text: inout UnsafePointer<UInt8>, _ count: inout Int,
-    _ limits: borrowing SkipLimits,
+    _ limits: SkipLimits,
     _ sink: inout RecordSink
 ) -> ScanStep {
     let stop = endOfPlainText(start)
@@ -98,7 +100,7 @@ private func textValue(
 @inline(never)
 private func scanEscapedText(
     _ start: UnsafePointer<UInt8>, depth: Int, _ field: UnsafePointer<DecodePlan.Field>, _ work: DecodeWork,
-    _ limits: borrowing SkipLimits, _ sink: inout RecordSink
+    _ limits: SkipLimits, _ sink: inout RecordSink
 ) -> ScanStep {
     var text = start
     var count = 0
@@ -113,11 +115,11 @@ private func scanEscapedText(
 @inline(never)
 private func scanQuotedNumber(
     _ at: UnsafePointer<UInt8>, depth: Int, _ field: UnsafePointer<DecodePlan.Field>, _ work: DecodeWork,
-    _ limits: borrowing SkipLimits,
+    _ limits: SkipLimits,
     _ sink: inout RecordSink
 ) -> ScanStep {
     guard at.pointee == UInt8(ascii: "\""), field.pointee.kind == .money || field.pointee.kind == .instant else {
-        return wrongType(at, depth: depth, limits)
+        return wrongType(at, depth: depth, limits, scratch: sink.tail)
     }
     var text = at
     var count = 0
@@ -241,7 +243,7 @@ func storeTime(_ time: Int64, _ field: UnsafePointer<DecodePlan.Field>, _ sink: 
 /// An array of strings into the list table; null elements are refused.
 private func scanList(
     _ start: UnsafePointer<UInt8>, depth: Int, _ field: UnsafePointer<DecodePlan.Field>, _ work: DecodeWork,
-    _ limits: borrowing SkipLimits, _ sink: inout RecordSink
+    _ limits: SkipLimits, _ sink: inout RecordSink
 ) -> ScanStep {
     if depth >= limits.depth { return ScanStep(next: start, fault: .depthExceeded) }
     let first = sink.listsCount
@@ -250,7 +252,9 @@ private func scanList(
         at += 1
     } else {
         while true {
-            guard at.pointee == UInt8(ascii: "\"") else { return wrongType(at, depth: depth + 1, limits) }
+            guard at.pointee == UInt8(ascii: "\"") else {
+                return wrongType(at, depth: depth + 1, limits, scratch: sink.tail)
+            }
             if sink.listsCount - first >= work.limits.listElements {
                 return ScanStep(next: at, fault: .tooManyElements)
             }

@@ -153,25 +153,25 @@ struct SkipLimits {
     var numberDigits: Int
     /// One counter per level.
     var counts: UnsafeMutablePointer<UInt32>
-    /// Room for one unescaped text, overwritten.
-    var scratch: UnsafeMutablePointer<UInt8>
 }
 
-/// Passes a text from behind its opening quote, checking its escapes.
+/// Passes a text from behind its opening quote, checking its escapes; `scratch` has room for it unescaped.
 @inline(__always)
-func skipText(_ start: UnsafePointer<UInt8>, _ limits: borrowing SkipLimits) -> ScanStep {
+func skipText(_ start: UnsafePointer<UInt8>, _ limits: SkipLimits, scratch: UnsafeMutablePointer<UInt8>) -> ScanStep {
     let end = endOfPlainText(start)
     if end.pointee == UInt8(ascii: "\"") {
         if end - start > limits.textBytes { return ScanStep(next: start, fault: .textTooLong) }
         return ScanStep(next: end + 1, fault: nil)
     }
-    return skipEscapedText(start, limits)
+    return skipEscapedText(start, limits, scratch: scratch)
 }
 
 @inline(never)
-private func skipEscapedText(_ start: UnsafePointer<UInt8>, _ limits: borrowing SkipLimits) -> ScanStep {
+private func skipEscapedText(_ start: UnsafePointer<UInt8>, _ limits: SkipLimits, scratch: UnsafeMutablePointer<UInt8>)
+    -> ScanStep
+{
     var count = 0
-    let step = unescape(start, into: limits.scratch, count: &count)
+    let step = unescape(start, into: scratch, count: &count)
     if step.fault == nil, step.next - start - 1 > limits.textBytes { return ScanStep(next: start, fault: .textTooLong) }
     return step
 }
@@ -180,7 +180,9 @@ private func skipEscapedText(_ start: UnsafePointer<UInt8>, _ limits: borrowing 
 ///
 /// `depth` is the number of levels open around it.
 @inline(never)
-func skipValue(_ start: UnsafePointer<UInt8>, depth outer: Int, _ limits: borrowing SkipLimits) -> ScanStep {
+func skipValue(
+    _ start: UnsafePointer<UInt8>, depth outer: Int, _ limits: SkipLimits, scratch: UnsafeMutablePointer<UInt8>
+) -> ScanStep {
     var at = start
     var kinds: UInt64 = 0
     var level = 0
@@ -188,7 +190,7 @@ func skipValue(_ start: UnsafePointer<UInt8>, depth outer: Int, _ limits: borrow
     while true {
         switch at.pointee {
         case UInt8(ascii: "\""):
-            let step = skipText(at + 1, limits)
+            let step = skipText(at + 1, limits, scratch: scratch)
             if step.fault != nil { return step }
             at = step.next
         case UInt8(ascii: "-"), UInt8(ascii: "0")...UInt8(ascii: "9"):
@@ -209,7 +211,7 @@ func skipValue(_ start: UnsafePointer<UInt8>, depth outer: Int, _ limits: borrow
             if at.pointee == (isObject ? UInt8(ascii: "}") : UInt8(ascii: "]")) {
                 // Left to the closing loop below.
             } else if isObject {
-                let step = skipKey(at, limits)
+                let step = skipKey(at, limits, scratch: scratch)
                 if step.fault != nil { return step }
                 at = step.next
                 continue
@@ -228,7 +230,7 @@ func skipValue(_ start: UnsafePointer<UInt8>, depth outer: Int, _ limits: borrow
                     if limits.counts[level - 1] > limits.keysPerObject {
                         return ScanStep(next: at, fault: .tooManyKeys)
                     }
-                    let step = skipKey(skipBlanks(at + 1), limits)
+                    let step = skipKey(skipBlanks(at + 1), limits, scratch: scratch)
                     if step.fault != nil { return step }
                     at = step.next
                 } else {
@@ -251,9 +253,11 @@ func skipValue(_ start: UnsafePointer<UInt8>, depth outer: Int, _ limits: borrow
 
 /// Passes a key and its colon up to the value.
 @inline(__always)
-private func skipKey(_ start: UnsafePointer<UInt8>, _ limits: borrowing SkipLimits) -> ScanStep {
+private func skipKey(_ start: UnsafePointer<UInt8>, _ limits: SkipLimits, scratch: UnsafeMutablePointer<UInt8>)
+    -> ScanStep
+{
     guard start.pointee == UInt8(ascii: "\"") else { return ScanStep(next: start, fault: .invalidJSON) }
-    let step = skipText(start + 1, limits)
+    let step = skipText(start + 1, limits, scratch: scratch)
     if step.fault != nil { return step }
     let colon = skipBlanks(step.next)
     guard colon.pointee == UInt8(ascii: ":") else { return ScanStep(next: colon, fault: .invalidJSON) }

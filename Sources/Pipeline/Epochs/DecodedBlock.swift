@@ -38,7 +38,7 @@ final class DecodedBlock {
     private final class DecodeLane {
         var decoder: EventDecoder
         let csv: UnsafeMutablePointer<CSVDecoder>
-        let csvCount: Int
+        private var csvCount = 0
         var batch = EventBatch()
         /// Per event of the batch, the source it came from.
         var sources: [Int32] = []
@@ -47,20 +47,14 @@ final class DecodedBlock {
         init(_ plan: DecodePlan, _ sources: [SourceDecoding]) throws(CSVHeaderError) {
             decoder = EventDecoder(plan: plan)
             let files = sources.compactMap(\.csv)
-            csvCount = files.count
             csv = .allocate(capacity: max(1, files.count))
-            let csv = self.csv
-            for (made, file) in files.enumerated() {
-                do throws(CSVHeaderError) {
-                    try file.header.withUnsafeBufferPointer { (bytes) throws(CSVHeaderError) in
-                        (csv + made).initialize(
-                            to: try CSVDecoder(header: UnsafeRawBufferPointer(bytes), types: file.types, plan: plan))
-                    }
-                } catch {
-                    csv.deinitialize(count: made)
-                    csv.deallocate()
-                    throw error
+            // Everything is initialised from here on, so a throw runs `deinit`, which knows how many there are.
+            for file in files {
+                let place = csv + csvCount
+                try file.header.withUnsafeBufferPointer { (bytes) throws(CSVHeaderError) in
+                    place.initialize(to: try CSVDecoder(header: UnsafeRawBufferPointer(bytes), types: file.types, plan: plan))
                 }
+                csvCount += 1
             }
         }
 

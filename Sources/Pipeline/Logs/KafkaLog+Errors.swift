@@ -11,11 +11,17 @@ extension LogError {
             let mechanism = configuration["sasl.mechanisms"] ?? configuration["sasl.mechanism"] ?? "none"
             self.init(
                 .notAuthorised,
-                "Kafka at \(servers) refused us: \(error.text). Check sasl.username, sasl.password and sasl.mechanisms (now \(mechanism)) in the Kafka properties.")
+                "Kafka at \(servers) refused us: \(error.text). Check sasl.username, sasl.password and sasl.mechanisms (now \(mechanism)) in the Kafka properties."
+            )
         case .authorisation:
-            self.init(.notAuthorised, "Kafka refused us: \(error.text) (\(error.operation)). \(LogError.missingRight(error, user, application))")
+            self.init(
+                .notAuthorised,
+                "Kafka refused us: \(error.text) (\(error.operation)). \(LogError.missingRight(error, user, application))"
+            )
         case .unreachable:
-            self.init(.unreachable, "No Kafka at \(servers) (\(error.operation)): \(error.text). \(LogError.hint(error, configuration))")
+            self.init(
+                .unreachable,
+                "No Kafka at \(servers) (\(error.operation)): \(error.text). \(LogError.hint(error, configuration))")
         case .fenced:
             self.init(
                 .fenced,
@@ -24,11 +30,13 @@ extension LogError {
                 This one stops; make sure that only one worker of this name runs, then start it again.
                 """)
         case .unknownTopic:
-            self.init(.refused, "\(error.operation): \(error.text). Create the topic, or name the right one in the topology.")
+            self.init(
+                .refused, "\(error.operation): \(error.text). Create the topic, or name the right one in the topology.")
         case .tooLarge:
             self.init(
                 .refused,
-                "\(error.operation): \(error.text). Raise message.max.bytes in the Kafka properties and max.message.bytes of the topic, or shorten the record.")
+                "\(error.operation): \(error.text). Raise message.max.bytes in the Kafka properties and max.message.bytes of the topic, or shorten the record."
+            )
         case .outOfRange:
             self.init(
                 .outOfRange,
@@ -47,7 +55,9 @@ extension LogError {
 
     private static func hint(_ error: KafkaError, _ configuration: KafkaConfiguration) -> String {
         let said = error.text
-        if said.contains("security.protocol") || said.contains("handshake") || error.name == "_SSL" || said.contains("SSL") {
+        if said.contains("security.protocol") || said.contains("handshake") || error.name == "_SSL"
+            || said.contains("SSL")
+        {
             let now = configuration["security.protocol"] ?? "plaintext"
             return "Does the port speak another protocol? Check security.protocol (now \(now))."
         }
@@ -61,14 +71,19 @@ extension LogError {
             return
                 "Grant \(user) the operations Write and Describe on transactional ids that begin with '\(application)' (kafka-acls --add --transactional-id \(application) --resource-pattern-type prefixed)."
         case "GROUP_AUTHORIZATION_FAILED":
-            return "Grant \(user) the operation Read on group '\(application)' (kafka-acls --add --group \(application))."
+            return
+                "Grant \(user) the operation Read on group '\(application)' (kafka-acls --add --group \(application))."
         case "CLUSTER_AUTHORIZATION_FAILED":
-            return "Grant \(user) the operation Create on the cluster, or have the topics made by an administrator (kafka-acls --add --cluster)."
+            return
+                "Grant \(user) the operation Create on the cluster, or have the topics made by an administrator (kafka-acls --add --cluster)."
         default:
             let topic = error.operation.split(separator: " ").last.map { $0.prefix { $0 != "/" } } ?? ""
-            let writes = error.operation.hasPrefix("deliver") || error.operation.hasPrefix("produce") || error.operation.contains("transaction")
+            let writes =
+                error.operation.hasPrefix("deliver") || error.operation.hasPrefix("produce")
+                || error.operation.contains("transaction")
             let right = writes ? "Write and Describe" : "Read and Describe"
-            let name = error.operation.contains("transaction") || topic.isEmpty ? "the output topics" : "topic '\(topic)'"
+            let name =
+                error.operation.contains("transaction") || topic.isEmpty ? "the output topics" : "topic '\(topic)'"
             return "Grant \(user) the operations \(right) on \(name) (kafka-acls --add --topic)."
         }
     }

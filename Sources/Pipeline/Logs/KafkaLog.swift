@@ -2,16 +2,18 @@ public import KafkaClient
 
 /// The log of production: Apache Kafka, exactly once.
 ///
-/// One worker = one main consumer that assigns its partitions itself, one consumer for reads on the side, and one transactional producer that takes turns on a
-/// few transactional ids. A commit is one transaction: outputs, journal and input positions.
+/// One worker = one main consumer that assigns its partitions itself, one consumer for reads on the side, and one
+/// transactional producer that takes turns on a few transactional ids. A commit is one transaction: outputs, journal
+/// and input positions.
 ///
-/// **Who fences whom.** Because partitions are assigned, not subscribed, the broker checks no group generation: only the transactional ids
-/// (`<application>-<worker>-<n>`) fence. Whoever calls ``takeOwnership()`` last owns them; the former owner's next commit fails as
-/// `fenced`. Two workers of one application must not run under one worker name, and in fused mode only one worker may run.
+/// **Who fences whom.** Because partitions are assigned, not subscribed, the broker checks no group generation: only
+/// the transactional ids (`<application>-<worker>-<n>`) fence. Whoever calls ``takeOwnership()`` last owns them; the
+/// former owner's next commit fails as `fenced`. Two workers of one application must not run under one worker name, and
+/// in fused mode only one worker may run.
 ///
-/// **When the outcome of a commit is unknown** (no answer, a lost connection) the producer is made anew, which ends the former transaction for good; then the
-/// last record of the journal says whether the batch's last epoch is there. Input positions can be set back by a delayed request, the journal
-/// cannot: it is the truth.
+/// **When the outcome of a commit is unknown** (no answer, a lost connection) the producer is made anew, which ends the
+/// former transaction for good; then the last record of the journal says whether the batch's last epoch is there. Input
+/// positions can be set back by a delayed request, the journal cannot: it is the truth.
 public final class KafkaLog: EventLog {
     public struct Options {
         /// Names the pipeline: the consumer group, and the beginning of its transactional ids.
@@ -23,6 +25,9 @@ public final class KafkaLog: EventLog {
         public var transactionalIDs = 2
         /// How long to wait for a broker before ``LogError/Kind/unreachable``, milliseconds.
         public var connectMilliseconds = 30_000
+        /// How long a commit waits for its answer before its outcome is looked up in the journal, milliseconds; below
+        /// `socket.timeout.ms`.
+        public var callMilliseconds = 5_000
         /// How many times a commit is tried before it fails as ``LogError/Kind/transient``.
         public var attempts = 5
         /// Bytes prefetched over all partitions.
@@ -42,6 +47,8 @@ public final class KafkaLog: EventLog {
     private var transactions: TransactionalProducer?
     private var plain: Producer?
     private var isOwner = false
+    /// The newest epoch in the journal as far as we know; -1 when it is empty.
+    private var newestEpoch: Int64 = -1
     /// A commit of the batch with this last epoch has an outcome we do not know yet.
     private var unresolved: Int64?
 
@@ -75,7 +82,8 @@ public final class KafkaLog: EventLog {
             var missing: [AdminClient.NewTopic] = []
             for topic in topics where try admin.describe(topic: topic.name) == nil {
                 var settings = topic.settings
-                // Event time never becomes the record's timestamp: brokers refuse future ones, and retention deletes old ones at once.
+                // Event time never becomes the record's timestamp: brokers refuse future ones, and retention deletes
+                // old ones at once.
                 if settings["message.timestamp.type"] == nil { settings["message.timestamp.type"] = "LogAppendTime" }
                 missing.append(AdminClient.NewTopic(topic.name, partitions: topic.partitions, settings: settings))
             }
@@ -101,7 +109,8 @@ public final class KafkaLog: EventLog {
         for topic in Set(sources.map(\.source.topic)).sorted() {
             // Kafka itself says nothing about a partition that does not exist.
             let known = try partitions(of: topic)
-            for source in sources where source.source.topic == topic && known?.contains(source.source.partition) != true {
+            for source in sources where source.source.topic == topic && known?.contains(source.source.partition) != true
+            {
                 throw LogError(
                     .refused,
                     known == nil
@@ -129,7 +138,8 @@ public final class KafkaLog: EventLog {
             try main.poll(source, limit: limit) { record in
                 body(
                     LogRecord(
-                        source: source, offset: record.offset, appendTime: record.timestamp >= 0 ? record.timestamp : nil, key: record.key,
+                        source: source, offset: record.offset,
+                        appendTime: record.timestamp >= 0 ? record.timestamp : nil, key: record.key,
                         value: record.value))
                 return true
             }
@@ -146,7 +156,8 @@ public final class KafkaLog: EventLog {
     }
 
     public func read(
-        _ source: TopicPartition, from: Int64, to: Int64, _ body: (LogRecord, [(String, UnsafeRawBufferPointer)]) -> Bool
+        _ source: TopicPartition, from: Int64, to: Int64,
+        _ body: (LogRecord, [(String, UnsafeRawBufferPointer)]) -> Bool
     ) throws(LogError) {
         if from >= to { return }
         let partition = KafkaPartition(source)
@@ -168,7 +179,8 @@ public final class KafkaLog: EventLog {
                     record.forEachHeader { headers.append(($0, $1 ?? UnsafeRawBufferPointer(start: nil, count: 0))) }
                     goOn = body(
                         LogRecord(
-                            source: 0, offset: record.offset, appendTime: record.timestamp >= 0 ? record.timestamp : nil, key: record.key,
+                            source: 0, offset: record.offset,
+                            appendTime: record.timestamp >= 0 ? record.timestamp : nil, key: record.key,
                             value: record.value), headers)
                     return goOn
                 }
@@ -208,18 +220,43 @@ public final class KafkaLog: EventLog {
 
     // MARK: Writing
 
-    /// Becomes the only writer under this worker's name: fences a former self and waits until its open transactions have ended. Call it before the journal is read at
-    /// recovery, so that nobody can append to the journal behind the reader's back.
+    /// Becomes the only writer under this worker's name: fences a former self and waits until its open transactions
+    /// have ended.
+    ///
+    /// Call it before the journal is read at recovery, so that nobody can append to the journal behind the reader's
+    /// back.
     ///
     /// Takes milliseconds; half a second more when the former self left a transaction open.
     public func takeOwnership() throws(LogError) {
         try attempt { () throws(KafkaError) in
             let producer = try self.transactionalProducer()
             try producer.initialise()
-            try self.settleJournal(limit: Double(producer.options.transactionTimeoutMilliseconds) + 2000)
+            try self.settleJournal(limit: KafkaLog.settleMilliseconds)
         }
+        newestEpoch = try lastJournalEpoch() ?? -1
         isOwner = true
     }
+
+    /// Makes the producers anew, and only goes on when nobody else has written to the journal since our last commit:
+    /// the ids are taken back from a newer owner too, and then it is we who are the zombie.
+    private func retakeOwnership() throws(LogError) {
+        try attempt { () throws(KafkaError) in try self.transactionalProducer().recreate() }
+        let newest = try lastJournalEpoch() ?? -1
+        if newest != newestEpoch { throw overtaken(newest) }
+    }
+
+    private func overtaken(_ newest: Int64) -> LogError {
+        isOwner = false
+        return LogError(
+            .fenced,
+            """
+            Another process of the name '\(options.application)' has written epoch \(newest) to \(options.journalTopic) where we were at epoch \(newestEpoch). This one \
+            stops; make sure that only one worker of this name runs, then start it again.
+            """)
+    }
+
+    /// The transaction timeout, after which the broker ends whatever is open, and two seconds for it to do so.
+    private static let settleMilliseconds = 17_000.0
 
     /// Waits until no transaction of anybody is open on the journal: its stable end has reached its end.
     private func settleJournal(limit: Double) throws(KafkaError) {
@@ -232,13 +269,27 @@ public final class KafkaLog: EventLog {
             if stable >= all { return }
             if MonotonicClock.milliseconds() > deadline {
                 throw KafkaError(
-                    .fenced, "take the journal over", "another transaction is open on the journal; end whoever else writes there")
+                    .fenced, "take the journal over",
+                    "another transaction is open on the journal; end whoever else writes there")
             }
             MonotonicClock.sleep(milliseconds: 20)
         }
     }
 
+    /// As ``EventLog/commit(_:positions:)`` says; records become visible to readers within milliseconds, when the
+    /// brokers have written the markers.
+    ///
+    /// - Throws: ``LogError``: `transient` when the brokers do not answer or keep failing: the same batch may be
+    ///   committed again later, and then the journal decides whether it is there already. `fenced` when another owner
+    ///   writes; `refused` for a record that is too large.
     public func commit(_ outputs: borrowing OutputBatch, positions: [SourcePosition]) throws(LogError) {
+        do throws(LogError) { try commitOrFail(outputs, positions: positions) } catch {
+            // While running, brokers that do not answer are waited for; only a start gives up on them.
+            throw error.kind == .unreachable && isOwner ? LogError(.transient, error.message) : error
+        }
+    }
+
+    private func commitOrFail(_ outputs: borrowing OutputBatch, positions: [SourcePosition]) throws(LogError) {
         if !isOwner { try takeOwnership() }
         let last = outputs.epochs?.upperBound
         if let open = unresolved {
@@ -248,10 +299,15 @@ public final class KafkaLog: EventLog {
         var failure: KafkaError?
         for number in 0..<options.attempts {
             if number > 0 { MonotonicClock.sleep(milliseconds: 50 << min(number, 5)) }
+            if try attempt({ () throws(KafkaError) in try self.transactionalProducer().isSuspect }) {
+                try retakeOwnership()
+            }
             let outcome: CommitOutcome
             do throws(KafkaError) { outcome = try transact(outputs, positions) } catch { throw mapped(error) }
             switch outcome {
-            case .committed: return
+            case .committed:
+                if let last { newestEpoch = last }
+                return
             case .notCommitted(let error):
                 failure = error
                 if error.disposition == .stop || error.kind == .tooLarge { throw mapped(error) }
@@ -276,12 +332,17 @@ public final class KafkaLog: EventLog {
             // Ends the transaction in question one way or the other; before that the journal's end could still move.
             try self.transactionalProducer().recreate()
         }
-        let newest = try lastJournalEpoch()
+        let newest = try lastJournalEpoch() ?? -1
         unresolved = nil
-        return (newest ?? -1) >= epoch
+        if newest == newestEpoch { return false }
+        if newest != epoch { throw overtaken(newest) }
+        newestEpoch = newest
+        return true
     }
 
-    private func transact(_ outputs: borrowing OutputBatch, _ positions: [SourcePosition]) throws(KafkaError) -> CommitOutcome {
+    private func transact(_ outputs: borrowing OutputBatch, _ positions: [SourcePosition]) throws(KafkaError)
+        -> CommitOutcome
+    {
         let producer = try transactionalProducer()
         let consumer = if let main { main } else { try sideConsumer() }
         do throws(KafkaError) {
@@ -291,10 +352,12 @@ public final class KafkaLog: EventLog {
             producer.discard()
             return .notCommitted(error)
         }
-        return producer.commit(offsets: positions.map { KafkaOffset(KafkaPartition($0.source), $0.next) }, consumer: consumer)
+        return producer.commit(
+            offsets: positions.map { KafkaOffset(KafkaPartition($0.source), $0.next) }, consumer: consumer)
     }
 
-    private static func produce(_ outputs: borrowing OutputBatch, to producer: TransactionalProducer) throws(KafkaError) {
+    private static func produce(_ outputs: borrowing OutputBatch, to producer: TransactionalProducer) throws(KafkaError)
+    {
         var topics: [Int] = []
         for name in outputs.topics { topics.append(producer.topic(named: name)) }
         var failure: KafkaError?
@@ -323,11 +386,15 @@ public final class KafkaLog: EventLog {
         length < 0 ? nil : UnsafeRawBufferPointer(rebasing: all[offset..<(offset + length)])
     }
 
-    /// Appends records without a transaction and without positions, for traffic generators; returns when all are delivered.
+    /// Appends records without a transaction and without positions, for traffic generators; returns when all are
+    /// delivered.
     public func append(_ outputs: borrowing OutputBatch) throws(LogError) {
         var failure: KafkaError?
         do throws(KafkaError) {
-            if plain == nil { plain = try Producer(configuration, flushMilliseconds: options.connectMilliseconds, observer: options.observer) }
+            if plain == nil {
+                plain = try Producer(
+                    configuration, flushMilliseconds: options.connectMilliseconds, observer: options.observer)
+            }
             guard let plain else { return }
             var topics: [Int] = []
             for name in outputs.topics { topics.append(plain.topic(named: name)) }
@@ -371,11 +438,14 @@ public final class KafkaLog: EventLog {
 
     /// The number of the newest committed epoch by the journal; nil when the journal is empty or missing.
     ///
-    /// Journal values begin with `{"epoch":N`. The end of a transactional topic is a marker, so the last few offsets are read, and more of
-    /// them until a record is found.
+    /// Journal values begin with `{"epoch":N`. The end of a transactional topic is a marker, so the last few offsets
+    /// are read, and more of them until a record is found.
     public func lastJournalEpoch() throws(LogError) -> Int64? {
         let journal = TopicPartition(options.journalTopic, 0)
         guard try partitions(of: journal.topic) != nil else { return nil }
+        // A commit returns when its decision is logged; its markers, and with them the stable end, follow within
+        // milliseconds.
+        try attempt { () throws(KafkaError) in try self.settleJournal(limit: KafkaLog.settleMilliseconds) }
         let bounds = try bounds(of: journal)
         var span: Int64 = 16
         while true {
@@ -392,7 +462,9 @@ public final class KafkaLog: EventLog {
             }
             if isWrong {
                 throw LogError(
-                    .corrupt, "\(journal) holds a record that is not of a journal: its value must begin with {\"epoch\":N. Is the topic used by others?")
+                    .corrupt,
+                    "\(journal) holds a record that is not of a journal: its value must begin with {\"epoch\":N. Is the topic used by others?"
+                )
             }
             if newest != nil || from == bounds.start { return newest }
             span *= 8
@@ -462,6 +534,7 @@ public final class KafkaLog: EventLog {
         let ids = (0..<options.transactionalIDs).map { "\(options.application)-\(options.worker)-\($0)" }
         var settings = TransactionalProducer.Options(transactionalIDs: ids)
         settings.initialiseMilliseconds = options.connectMilliseconds
+        settings.callMilliseconds = options.callMilliseconds
         let made = try TransactionalProducer(configuration, options: settings, observer: options.observer)
         transactions = made
         return made

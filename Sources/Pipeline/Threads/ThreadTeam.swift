@@ -93,6 +93,10 @@ public final class ThreadTeam: @unchecked Sendable {
         }
     }
 
+    /// Calls the job and lets go of it before returning: the caller of ``run(lanes:_:)`` lends it only until the join.
+    @inline(never)
+    private func perform(_ lane: Int) { job?(lane) }
+
     private func work(lane: Int) {
         var seen = 0
         while true {
@@ -103,10 +107,9 @@ public final class ThreadTeam: @unchecked Sendable {
                 return
             }
             seen = generation
-            let job = self.job
             let isWanted = lane < jobLanes
             pthread_mutex_unlock(mutex)
-            if isWanted { job?(lane) }
+            if isWanted { perform(lane) }
             pthread_mutex_lock(mutex)
             running -= 1
             if running == 0 { pthread_cond_signal(allDone) }

@@ -23,7 +23,7 @@ public struct TimeSettings: Sendable, Equatable {
     public var latenessMilliseconds: Int64 = 300_000
     /// How far ahead of the clock an event may be before it is a dead letter.
     public var futureMilliseconds: Int64 = 3_600_000
-    /// Event times outside `earliest..<latest` (milliseconds since 1970) are dead letters.
+    /// Event times outside `earliest...latest` (milliseconds since 1970, both included) are dead letters.
     public var earliest: Int64 = 946_684_800_000
     public var latest: Int64 = 4_102_444_800_000
     /// A partition without events for this long holds the watermark back no more.

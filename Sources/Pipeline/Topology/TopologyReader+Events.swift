@@ -253,15 +253,18 @@ extension TopologyReader {
                 unreadableFields.insert(entry.key)
                 continue
             }
-            for other in fields where overlap(other.schema.path, field.schema.path) {
-                let names = "fields '\(other.schema.name)' and '\(field.schema.name)' of \(what)"
-                let place = [other.schema.path, field.schema.path].min { $0.count < $1.count } ?? []
-                note(
-                    entry.mark,
-                    other.schema.path == field.schema.path
-                        ? "\(names) read the same place '\(place.joined(separator: "."))'"
-                        : "\(names) need '\(place.joined(separator: "."))' to be a value and an object at once",
-                    "remove one, or give it another 'path'")
+            for other in fields.map(\.schema) where overlap(other.path, field.schema.path) {
+                let names = "fields '\(other.name)' and '\(field.schema.name)' of \(what)"
+                let place = (other.path.count < field.schema.path.count ? other : field.schema).path.joined(
+                    separator: ".")
+                if other.path != field.schema.path {
+                    note(
+                        entry.mark, "\(names) need '\(place)' to be a value and an object at once",
+                        "remove one, or give it another 'path'")
+                } else if other.type == field.schema.type, other.entity == field.schema.entity {
+                    // One value may be read twice on purpose, as another type or as another entity; the same twice is a slip.
+                    note(entry.mark, "\(names) are the same value, '\(place)'", "remove one, or give it another 'path'")
+                }
             }
             fields.append(field)
         }
@@ -314,9 +317,6 @@ extension TopologyReader {
             typeNode = node
         }
         guard let type = readType(typeNode, owner) else { return nil }
-        if type == .stringList, format == .csv {
-            note(typeNode.mark, "\(owner) is a list, but a CSV column holds one value", "declare it 'string'")
-        }
         var field = FieldSchema(name: name, path: format == .csv ? [name] : parts, type: type)
         if let node = keys["path"], let path = readPath(node, format: format) { field.path = path }
         if let node = keys["entity"], let entity = text(node, "entity") {
@@ -333,8 +333,8 @@ extension TopologyReader {
         field.isPersonal = keys["personal"].flatMap { boolean($0, "personal") } ?? false
         field.isPseudonymised = keys["pseudonymise"].flatMap { boolean($0, "pseudonymise") } ?? false
         if field.isPseudonymised, let node = keys["pseudonymise"] {
-            if type != .string {
-                note(node.mark, "\(owner) is \(article(type)); only a string can be pseudonymised")
+            if type != .string && type != .stringList {
+                note(node.mark, "\(owner) is \(article(type)); only text can be pseudonymised")
             } else if !hasKeyFile {
                 note(
                     node.mark, "\(owner) is pseudonymised, but the topology names no key file",

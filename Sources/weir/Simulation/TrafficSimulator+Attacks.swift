@@ -152,7 +152,7 @@ extension TrafficSimulator {
     private mutating func startClickFarm(run: Int, size: Int, at time: Int64) {
         let farm = options.events < 500_000 ? 0 : run % 3
         let campaign = campaign(.clickFarm, ring: farm + 1)
-        let items = targets(size < 150 ? 2 : random.between(2, 5))
+        let items = targets(size < 150 ? 3 : random.between(3, 5))
         let accounts = min(1_000, max(24, size / items.count * 10 / 14))
         let peak = width(2 * TrafficSimulator.hour, share: 0.05, isFirst: run == 0)
         // Every run takes a part of the farm's thousand accounts, from one end or the other, overlapping.

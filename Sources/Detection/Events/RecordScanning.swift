@@ -1,0 +1,328 @@
+import RuleLanguage
+
+/// How a scan for a type ended.
+enum ScanEnd {
+    case complete
+    /// The discriminator names another type than the one guessed.
+    case otherType
+    case fault(DeadLetterCode)
+}
+
+/// Scans a whole record as one of a type.
+///
+/// Unconfirmed, it stops as soon as the discriminator names another type.
+@inline(never)
+func scanRecord(
+    _ work: DecodeWork, type: Int, _ start: UnsafePointer<UInt8>, _ sink: inout RecordSink, confirmed: Bool
+) -> ScanEnd {
+    let plan = work.types[type]
+    let row = sink.row
+    for i in 0..<Int(plan.fieldCount) { row[i] = .missing }
+    // The first 64 keys seen stay in a register, the others in memory.
+    var seenFirst: UInt64 = 0
+    var seenWord = 1
+    while seenWord < Int(plan.seenWords) {
+        work.seen[seenWord] = 0
+        seenWord += 1
+    }
+    let nodeCount = work.nodeCount
+
+    let hash = work.hash
+    let text = UnsafePointer(sink.text)
+    var at = start
+    var depth = 0
+    var node = plan.root
+    var keyCount = 0
+    // Place in `predictions` of what came last in this object.
+    var last = node
+    let end = sink.end
+    let limits = SkipLimits(
+        depth: work.limits.depth, keysPerObject: UInt32(truncatingIfNeeded: work.limits.keysPerObject),
+        arrayElements: UInt32(truncatingIfNeeded: work.limits.arrayElements), textBytes: work.limits.textBytes,
+        numberDigits: work.limits.numberDigits, counts: work.counts)
+
+    @inline(__always) func stopScan(_ code: DeadLetterCode, _ place: UnsafePointer<UInt8>, path: Int32 = -1) -> ScanEnd
+    {
+        sink.faultPath = path
+        return .fault(fault(code, at: place, &sink))
+    }
+
+    at = skipBlanks(at)
+    guard at.pointee == UInt8(ascii: "{") else {
+        // An array or a lone value is JSON, only not ours; say what is wrong inside first.
+        let step = skipValue(at, depth: 0, limits, scratch: sink.tail)
+        return stopScan(step.fault ?? .wrongType, step.fault == nil ? at : step.next)
+    }
+    depth = 1
+    at = skipBlanks(at + 1)
+    var closes = at.pointee == UInt8(ascii: "}")
+
+    while true {
+        if closes {
+            at += 1
+            depth -= 1
+            if depth == 0 { break }
+            let level = work.levels[depth]
+            node = level.node
+            last = level.last
+            keyCount = Int(level.count)
+        } else {
+            // A key, its colon, its value.
+            guard at.pointee == UInt8(ascii: "\"") else { return stopScan(.invalidJSON, at) }
+            at += 1
+            keyCount += 1
+            if keyCount > work.limits.keysPerObject { return stopScan(.tooManyKeys, at) }
+            var key = work.predictions[Int(last)]
+            if key >= 0, matches(work.keys + Int(key), at, end: end, work.keyBytes) {
+                at += Int(work.keys[Int(key)].length) + 1
+            } else {
+                let step = findKey(work, node: node, at, limits, &sink)
+                if let code = step.fault { return stopScan(code, step.next) }
+                at = step.next
+                key = step.key
+                if key >= 0 { work.predictions[Int(last)] = key }
+            }
+            if at.pointee != UInt8(ascii: ":") {
+                at = skipBlanks(at)
+                guard at.pointee == UInt8(ascii: ":") else { return stopScan(.invalidJSON, at) }
+            }
+            at = skipBlanks(at + 1)
+            if key < 0 {
+                let step = skipValue(at, depth: depth, limits, scratch: sink.tail)
+                if let code = step.fault { return stopScan(code, step.next) }
+                at = step.next
+            } else {
+                let entry = work.keys + Int(key)
+                if entry.pointee.seen < 64 {
+                    let bit: UInt64 = 1 &<< UInt64(truncatingIfNeeded: entry.pointee.seen)
+                    if seenFirst & bit != 0 { return stopScan(.duplicateField, at, path: entry.pointee.path) }
+                    seenFirst |= bit
+                } else {
+                    let word = Int(entry.pointee.seen >> 6)
+                    let bit: UInt64 = 1 &<< UInt64(truncatingIfNeeded: entry.pointee.seen & 63)
+                    if work.seen[word] & bit != 0 { return stopScan(.duplicateField, at, path: entry.pointee.path) }
+                    work.seen[word] |= bit
+                }
+                last = nodeCount + key
+                let first = at.pointee
+                if entry.pointee.textSlot >= 0, first == UInt8(ascii: "\"") {
+                    let stop = endOfPlainText(at + 1)
+                    let count = stop - (at + 1)
+                    if stop.pointee == UInt8(ascii: "\""), count <= Int(entry.pointee.textMaximum) {
+                        row[Int(entry.pointee.textSlot)] = Slot(
+                            hash: hash(at + 1, count: count), offset: at + 1 - text, length: count, bank: .event)
+                        at = stop + 1
+                        // Most values end so: a comma and the next key, without blanks.
+                        if at.pointee == UInt8(ascii: ","), at[1] == UInt8(ascii: "\"") {
+                            at += 1
+                            closes = false
+                            continue
+                        }
+                    } else {
+                        let step = scanField(
+                            at, depth: depth, work.fields + Int(entry.pointee.field), work, limits, &sink)
+                        if let code = step.fault {
+                            return stopScan(code, step.next, path: code.isSyntax ? -1 : entry.pointee.path)
+                        }
+                        at = step.next
+                    }
+                } else if entry.pointee.child >= 0, first == UInt8(ascii: "{") {
+                    if depth >= work.limits.depth { return stopScan(.depthExceeded, at) }
+                    work.levels[depth] = DecodeWork.Level(
+                        node: node, last: last, count: Int32(truncatingIfNeeded: keyCount))
+                    depth += 1
+                    node = entry.pointee.child
+                    last = node
+                    keyCount = 0
+                    at = skipBlanks(at + 1)
+                    closes = at.pointee == UInt8(ascii: "}")
+                    continue
+                } else if first == UInt8(ascii: "n") {
+                    let step = scanWord(at)
+                    if let code = step.fault { return stopScan(code, step.next) }
+                    at = step.next
+                } else if entry.pointee.field < 0 {
+                    // An object was expected here; what stands here instead is looked at first.
+                    let step = skipValue(at, depth: depth, limits, scratch: sink.tail)
+                    return stopScan(
+                        step.fault ?? .wrongType, step.fault == nil ? at : step.next,
+                        path: step.fault == nil ? entry.pointee.path : -1)
+                } else {
+                    var field = work.fields + Int(entry.pointee.field)
+                    let valueStart = at
+                    while true {
+                        let step: ScanStep
+                        if field.pointee.kind == .discriminator {
+                            step = scanDiscriminator(valueStart, depth: depth, field, work, limits, &sink)
+                            if !confirmed, step.fault == nil, sink.discriminator != plan.discriminator {
+                                return .otherType
+                            }
+                        } else {
+                            step = scanField(valueStart, depth: depth, field, work, limits, &sink)
+                        }
+                        if let code = step.fault {
+                            let isSyntax = code.isSyntax
+                            return stopScan(code, step.next, path: isSyntax ? -1 : field.pointee.path)
+                        }
+                        at = step.next
+                        if field.pointee.next < 0 { break }
+                        field = work.fields + Int(field.pointee.next)
+                    }
+                }
+            }
+        }
+        // Behind a value.
+        at = skipBlanks(at)
+        if at.pointee == UInt8(ascii: ",") {
+            at = skipBlanks(at + 1)
+            closes = false
+        } else if at.pointee == UInt8(ascii: "}") {
+            closes = true
+        } else {
+            return stopScan(.invalidJSON, at)
+        }
+    }
+    at = skipBlanks(at)
+    if at != end { return stopScan(.invalidJSON, at) }
+
+    // Bit i: field i has a value. Only when something is required is the row asked again.
+    var missingLow = plan.requiredLow
+    while missingLow != 0 {
+        let index = missingLow.trailingZeroBitCount
+        if row[index].isMissing {
+            return stopScan(.missingField, start, path: work.fields[Int(plan.firstField) + index].path)
+        }
+        missingLow &= missingLow &- 1
+    }
+    var missingHigh = plan.requiredHigh
+    while missingHigh != 0 {
+        let index = 64 + missingHigh.trailingZeroBitCount
+        if row[index].isMissing {
+            return stopScan(.missingField, start, path: work.fields[Int(plan.firstField) + index].path)
+        }
+        missingHigh &= missingHigh &- 1
+    }
+    return .complete
+}
+
+extension DeadLetterCode {
+    /// Of the notation, not of a field's value.
+    var isSyntax: Bool {
+        switch self {
+        case .truncatedJSON, .invalidJSON, .controlCharacter, .invalidEscape, .depthExceeded, .tooManyKeys, .invalidCSV:
+            true
+        default: false
+        }
+    }
+}
+
+/// Notes the place of a fault; what stops at the record's end, or inside an escape that nothing closes, ends too early.
+@inline(never)
+private func fault(_ code: DeadLetterCode, at place: UnsafePointer<UInt8>, _ sink: inout RecordSink) -> DeadLetterCode {
+    sink.faultAt = min(place, sink.end)
+    switch code {
+    case .invalidJSON, .controlCharacter:
+        return place >= sink.end ? .truncatedJSON : code
+    case .invalidEscape:
+        var at = place
+        while at < sink.end, at.pointee != UInt8(ascii: "\"") || at == place + 1 { at += 1 }
+        return at >= sink.end && sink.end - place < 12 ? .truncatedJSON : code
+    default: return code
+    }
+}
+
+/// Whether the key's bytes and a closing quote stand here.
+@inline(__always)
+private func matches(
+    _ key: UnsafePointer<DecodePlan.Key>, _ at: UnsafePointer<UInt8>, end: UnsafePointer<UInt8>,
+    _ bytes: UnsafePointer<UInt8>
+) -> Bool {
+    let length = Int(key.pointee.length)
+    if UnsafeRawPointer(at).loadUnaligned(as: UInt64.self) & key.pointee.mask != key.pointee.word { return false }
+    if length > 8 {
+        if length >= end - at { return false }
+        if UnsafeRawPointer(at + (length - 8)).loadUnaligned(as: UInt64.self) != key.pointee.tail { return false }
+        if length > 16, !sameBytes(at, bytes + Int(key.pointee.bytes), length) { return false }
+    }
+    return at[length] == UInt8(ascii: "\"")
+}
+
+@inline(never)
+private func sameBytes(_ a: UnsafePointer<UInt8>, _ b: UnsafePointer<UInt8>, _ count: Int) -> Bool {
+    for i in 0..<count where a[i] != b[i] { return false }
+    return true
+}
+
+/// What a key is: its index in the plan, or -1 when it is unknown.
+private struct KeyStep {
+    var next: UnsafePointer<UInt8>
+    var fault: DeadLetterCode?
+    var key: Int32
+}
+
+/// Looks up the key whose first byte stands here; `next` is behind its closing quote.
+@inline(never)
+private func findKey(
+    _ work: DecodeWork, node: Int32, _ first: UnsafePointer<UInt8>, _ limits: SkipLimits, _ sink: inout RecordSink
+) -> KeyStep {
+    var start = first
+    let stop = endOfPlainText(first)
+    var count = stop - first
+    var next = stop + 1
+    if stop.pointee != UInt8(ascii: "\"") {
+        // Escaped keys are rare; unescaped behind the record, where zero bytes follow.
+        let step = unescape(first, into: sink.tail, count: &count)
+        if let code = step.fault { return KeyStep(next: step.next, fault: code, key: -1) }
+        start = UnsafePointer(sink.tail)
+        UnsafeMutableRawPointer(sink.tail + count).storeBytes(of: 0, as: UInt64.self)
+        next = step.next
+    }
+    if next - first - 1 > limits.textBytes { return KeyStep(next: first, fault: .textTooLong, key: -1) }
+    let mask: UInt64 = count >= 8 ? .max : (1 &<< UInt64(truncatingIfNeeded: count * 8)) &- 1
+    let word = UnsafeRawPointer(start).loadUnaligned(as: UInt64.self) & mask
+    let table = work.nodes[Int(node)]
+    var place = UInt32(truncatingIfNeeded: keyTableHash(word: word, length: count)) & table.tableMask
+    while true {
+        let index = work.keyTable[Int(table.table) + Int(place)]
+        if index < 0 { return KeyStep(next: next, fault: nil, key: -1) }
+        let key = work.keys + Int(index)
+        if key.pointee.word == word, Int(key.pointee.length) == count,
+            count <= 8 || sameBytes(start, work.keyBytes + Int(key.pointee.bytes), count)
+        {
+            return KeyStep(next: next, fault: nil, key: Int32(index))
+        }
+        place = (place &+ 1) & table.tableMask
+    }
+}
+
+/// Reads the value that tells the type: a string, or a number or word by its letters.
+///
+/// Anything else counts as absent.
+@inline(never)
+private func scanDiscriminator(
+    _ at: UnsafePointer<UInt8>, depth: Int, _ field: UnsafePointer<DecodePlan.Field>, _ work: DecodeWork,
+    _ limits: SkipLimits,
+    _ sink: inout RecordSink
+) -> ScanStep {
+    let step = skipValue(at, depth: depth, limits, scratch: sink.tail)
+    if step.fault != nil { return step }
+    var start = at
+    var count = step.next - at
+    if at.pointee == UInt8(ascii: "\"") {
+        start += 1
+        count -= 2
+        if endOfPlainText(start) < start + count {
+            _ = unescape(start, into: sink.tail, count: &count)
+            start = UnsafePointer(sink.tail)
+        }
+    } else if at.pointee == UInt8(ascii: "{") || at.pointee == UInt8(ascii: "[") {
+        return step
+    }
+    let hash = work.hash(start, count: count)
+    sink.discriminator = hash
+    if field.pointee.slot >= 0 {
+        sink.row[Int(field.pointee.slot)] = Slot(
+            hash: hash, offset: start - UnsafePointer(sink.text), length: count, bank: .event)
+    }
+    return step
+}

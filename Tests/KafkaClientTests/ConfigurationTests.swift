@@ -1,0 +1,78 @@
+import KafkaClient
+import Testing
+
+struct ConfigurationTests {
+    @Test func `a properties file is read as Java reads it`() throws {
+        let text = """
+            # comment
+            ! another
+            bootstrap.servers = a:1,\\
+                b:2
+            sasl.password=p\\=q\\u0041  
+              client.id: me
+            linger.ms 5
+            empty=
+            url=http://x:1/=y
+            client.id=you\r
+            """
+        let configuration = try KafkaConfiguration(parsing: text)
+        #expect(configuration["bootstrap.servers"] == "a:1,b:2")
+        #expect(configuration["sasl.password"] == "p=qA")
+        #expect(configuration["client.id"] == "you")
+        #expect(configuration["linger.ms"] == "5")
+        #expect(configuration["empty"]?.isEmpty == true)
+        #expect(configuration["url"] == "http://x:1/=y")
+    }
+
+    @Test(arguments: [("=x", "needs a name"), ("alone", "'alone' has no value"), ("a=1\nb=\\u00", "line 2")])
+    func `a broken line is named`(text: String, said: String) throws {
+        let error = #expect(throws: KafkaError.self) { try KafkaConfiguration(parsing: text) }
+        #expect(error?.text.contains(said) == true, "\(error?.text ?? "")")
+    }
+
+    @Test(arguments: [
+        ("bootstrap.server", "did you mean 'bootstrap.servers'?"), ("sasl.pasword", "did you mean 'sasl.password'?"),
+        ("sasl.jaas.config", "sasl.username and sasl.password"), ("fraud.window.minutes", "has no such property"),
+    ])
+    func `an unknown property is named, with the nearest known one`(name: String, said: String) throws {
+        let error = #expect(throws: KafkaError.self) {
+            try KafkaConfiguration(["bootstrap.servers": "127.0.0.1:9092", name: "hunter2"]).validate()
+        }
+        #expect(error?.kind == .configuration)
+        #expect(error?.text.contains(said) == true, "\(error?.text ?? "")")
+        #expect(error?.description.contains("hunter2") == false)
+    }
+
+    @Test
+    func
+        `an impossible value is refused, properties of Weir's own are left alone, the bootstrap address must be there`()
+        throws
+    {
+        #expect(throws: KafkaError.self) {
+            try KafkaConfiguration(["bootstrap.servers": "x", "acks": "perhaps"]).validate()
+        }
+        try KafkaConfiguration(["bootstrap.servers": "x", "weir.application": "shop"]).validate()
+        let error = #expect(throws: KafkaError.self) { try KafkaConfiguration([:]).validate() }
+        #expect(error?.text.contains("bootstrap.servers is missing") == true)
+    }
+
+    @Test func `no dump shows a secret`() {
+        let secrets = [
+            "sasl.password", "ssl.key.password", "ssl.keystore.password", "ssl.key.pem", "sasl.oauthbearer.config",
+            "sasl.oauthbearer.client.secret", "sasl.jaas.config",
+        ]
+        var configuration = KafkaConfiguration(["bootstrap.servers": "127.0.0.1:9092"])
+        for name in secrets { configuration[name] = "hunter2" }
+        #expect(!configuration.description.contains("hunter2"))
+        #expect(configuration.description.contains("sasl.password=[redacted]"))
+        #expect(configuration.description.contains("bootstrap.servers=127.0.0.1:9092"))
+    }
+
+    @Test func `an old library is warned about by name, a recommended one not at all`() {
+        let old = KafkaLibrary.warnings(for: KafkaLibrary.Version(2, 0, 2))
+        #expect(old.first?.contains("older than the recommended 2.12.0") == true)
+        #expect(old.contains { $0.contains("KIP-320") })
+        #expect(KafkaLibrary.warnings(for: KafkaLibrary.Version(2, 12, 0)) == [])
+        #expect(KafkaLibrary.warnings(for: KafkaLibrary.Version(2, 10, 0)).contains { $0.contains("#5088") })
+    }
+}

@@ -1,0 +1,298 @@
+import Foundation
+import Glibc
+import KafkaClient
+import Pipeline
+import Testing
+
+/// Requests delayed in the network, on a real broker: with the rule of re-creation every result is exact; without it
+/// (the negative control) the same delays tear transactions while every call answers OK.
+@Suite(.serialized, .enabled(if: KafkaLogBroker.isAvailable, "\(KafkaLogBroker.absence)"))
+struct KafkaLogDelayTests {
+    private let topic = KafkaLogBroker.unique("delayed")
+
+    private func setUp() throws -> KafkaLogProxy {
+        let admin = try AdminClient(KafkaLogBroker.configuration())
+        defer { admin.close() }
+        try admin.create([AdminClient.NewTopic(topic, partitions: 2)])
+        return try KafkaLogProxy(broker: KafkaLogBroker.plain.get().address)
+    }
+
+    private func configuration(_ proxy: KafkaLogProxy) -> KafkaConfiguration {
+        KafkaConfiguration(["bootstrap.servers": proxy.address, "socket.timeout.ms": "1000"])
+    }
+
+    private func producer(_ proxy: KafkaLogProxy, rule: Bool) throws -> TransactionalProducer {
+        var options = TransactionalProducer.Options(transactionalIDs: [KafkaLogBroker.unique("delayed")])
+        options.callMilliseconds = rule ? 5000 : -1
+        if !rule { options.slowCallMilliseconds = .infinity }
+        let made = try TransactionalProducer(configuration(proxy), options: options)
+        try made.initialise()
+        return made
+    }
+
+    private func write(_ producer: TransactionalProducer, _ value: String, _ partition: Int32) throws {
+        let index = producer.topic(named: topic)
+        try Array(value.utf8).withUnsafeBytes {
+            try producer.produce(topic: index, partition: partition, key: nil, value: $0)
+        }
+    }
+
+    /// What a reader of committed records sees, partition by partition.
+    private func visible() throws -> [String] {
+        var options = KafkaLog.Options(application: KafkaLogBroker.unique("reader"))
+        options.journalTopic = "none"
+        let log = try KafkaLog(configuration: KafkaLogBroker.configuration(), options: options)
+        defer { log.close() }
+        usleep(300_000)
+        var found: [String] = []
+        for partition in 0...1 as ClosedRange<Int32> {
+            let source = TopicPartition(topic, partition)
+            try log.read(source, from: 0, to: log.bounds(of: source).end) { record, _ in
+                found.append(record.value.map { String(decoding: $0, as: UTF8.self) } ?? "-")
+                return true
+            }
+        }
+        return found
+    }
+
+    @Test(arguments: [true, false])
+    func `A: a delayed commit does not commit a later transaction that aborts`(rule: Bool) throws {
+        let proxy = try setUp()
+        defer { proxy.close() }
+        let producer = try producer(proxy, rule: rule)
+        defer { producer.close() }
+        try producer.begin()
+        try write(producer, "first", 0)
+        proxy.arm(KafkaLogProxy.Api.endTransaction, .hold)
+        #expect(producer.commit() == .committed)
+        #expect(proxy.heldCount == 1)
+        #expect(producer.isSuspect == rule)
+        try producer.begin()
+        try write(producer, "aborted", 0)
+        try producer.flush()
+        proxy.release()
+        try write(producer, "aborted too", 1)
+        try producer.flush()
+        try producer.abort()
+        #expect(try visible() == (rule ? ["first"] : ["first", "aborted"]))
+    }
+
+    @Test(arguments: [true, false])
+    func `B: a delayed abort does not abort a later transaction that commits`(rule: Bool) throws {
+        let proxy = try setUp()
+        defer { proxy.close() }
+        let producer = try producer(proxy, rule: rule)
+        defer { producer.close() }
+        try producer.begin()
+        try write(producer, "aborted", 0)
+        try producer.flush()
+        proxy.arm(KafkaLogProxy.Api.endTransaction, .hold)
+        try producer.abort()
+        #expect(proxy.heldCount == 1)
+        try producer.begin()
+        try write(producer, "one", 0)
+        try producer.flush()
+        proxy.release()
+        try write(producer, "two", 1)
+        #expect(producer.commit() == .committed)
+        #expect(try visible() == (rule ? ["one", "two"] : ["two"]))
+    }
+
+    @Test(arguments: [true, false])
+    func `E: delayed positions do not set later ones back`(rule: Bool) throws {
+        let proxy = try setUp()
+        defer { proxy.close() }
+        let producer = try producer(proxy, rule: rule)
+        defer { producer.close() }
+        let consumer = try Consumer(KafkaLogBroker.configuration(["group.id": KafkaLogBroker.unique("delayed")]))
+        defer { consumer.close() }
+        let source = KafkaPartition(topic, 0)
+        try consumer.assign([KafkaOffset(source, 0)])
+        try producer.begin()
+        try write(producer, "first", 0)
+        proxy.arm(KafkaLogProxy.Api.offsetCommit, .hold)
+        #expect(producer.commit(offsets: [KafkaOffset(source, 5)], consumer: consumer) == .committed)
+        #expect(proxy.heldCount == 1)
+        try producer.begin()
+        try write(producer, "second", 0)
+        proxy.release(before: KafkaLogProxy.Api.endTransaction)
+        #expect(producer.commit(offsets: [KafkaOffset(source, 10)], consumer: consumer) == .committed)
+        usleep(300_000)
+        #expect(try consumer.committed([source]) == [KafkaOffset(source, rule ? 10 : 5)])
+    }
+
+    /// A log whose journal is partition 0 of nothing else, behind the proxy, whose commits give up waiting after half a
+    /// second.
+    private func log(_ proxy: KafkaLogProxy, journal: String) throws -> KafkaLog {
+        var options = KafkaLog.Options(application: KafkaLogBroker.unique("unknown"))
+        options.journalTopic = journal
+        options.callMilliseconds = 500
+        let made = try KafkaLog(
+            configuration: KafkaConfiguration(["bootstrap.servers": proxy.address]), options: options)
+        try made.create([TopicRequirement(name: journal, partitions: 1)])
+        try made.takeOwnership()
+        return made
+    }
+
+    private func batch(_ epoch: Int64, journal: String) -> OutputBatch {
+        var batch = OutputBatch(topics: [topic, journal])
+        batch.append(topic: 0, key: { $0.append(1) }, value: { $0.append(contentsOf: "\(epoch)".utf8) })
+        batch.append(topic: 1, key: nil, value: { $0.append(contentsOf: "{\"epoch\":\(epoch)}".utf8) })
+        batch.epochs = epoch...epoch
+        return batch
+    }
+
+    @Test func `a commit whose answer is lost is found in the journal and not written twice`() throws {
+        let proxy = try setUp()
+        defer { proxy.close() }
+        let journal = KafkaLogBroker.unique("journal")
+        let log = try log(proxy, journal: journal)
+        defer { log.close() }
+        try log.commit(batch(1, journal: journal), positions: [])
+        proxy.arm(KafkaLogProxy.Api.endTransaction, .dropAnswer)
+        try log.commit(batch(2, journal: journal), positions: [])
+        #expect(log.recreations == 1)
+        try log.commit(batch(3, journal: journal), positions: [])
+        #expect(try log.lastJournalEpoch() == 3)
+        #expect(try visible().sorted() == ["1", "2", "3"])
+    }
+
+    @Test
+    func
+        `a commit that never arrives is not in the journal and is written again, and its late arrival changes nothing`()
+        throws
+    {
+        let proxy = try setUp()
+        defer { proxy.close() }
+        let journal = KafkaLogBroker.unique("journal")
+        let log = try log(proxy, journal: journal)
+        defer { log.close() }
+        try log.commit(batch(1, journal: journal), positions: [])
+        proxy.arm(KafkaLogProxy.Api.endTransaction, .hold)
+        try log.commit(batch(2, journal: journal), positions: [])
+        #expect(proxy.heldCount == 1)
+        proxy.release()
+        try log.commit(batch(3, journal: journal), positions: [])
+        #expect(try log.lastJournalEpoch() == 3)
+        #expect(try visible().sorted() == ["1", "2", "3"])
+    }
+
+    @Test func `a worker that makes its producers anew stops when another has written meanwhile`() throws {
+        let proxy = try setUp()
+        defer { proxy.close() }
+        let journal = KafkaLogBroker.unique("journal")
+        let former = try log(proxy, journal: journal)
+        defer { former.close() }
+        try former.commit(batch(1, journal: journal), positions: [])
+        // The decision of this commit is held, its outcome is learnt, and from then on the former owner is alone again.
+        proxy.arm(KafkaLogProxy.Api.endTransaction, .hold)
+        try former.commit(batch(2, journal: journal), positions: [])
+        var options = former.options
+        options.callMilliseconds = 5000
+        let newer = try KafkaLog(configuration: KafkaLogBroker.configuration(), options: options)
+        defer { newer.close() }
+        try newer.takeOwnership()
+        try newer.commit(batch(3, journal: journal), positions: [])
+        // Lost answers make the former owner think that only its network is bad.
+        proxy.arm(KafkaLogProxy.Api.endTransaction, .hold)
+        let error = #expect(throws: LogError.self) { try former.commit(batch(3, journal: journal), positions: []) }
+        #expect(error?.kind == .fenced)
+        #expect(try visible().sorted() == ["1", "2", "3"])
+    }
+
+    @Test func `a worker whose slow commit made it suspect looks before it writes, and finds the newer owner's epoch`()
+        throws
+    {
+        let proxy = try setUp()
+        defer { proxy.close() }
+        let journal = KafkaLogBroker.unique("journal")
+        var options = KafkaLog.Options(application: KafkaLogBroker.unique("suspect"))
+        options.journalTopic = journal
+        let former = try KafkaLog(configuration: configuration(proxy), options: options)
+        defer { former.close() }
+        try former.create([TopicRequirement(name: journal, partitions: 1)])
+        // The answer is lost once, librdkafka asks again by itself and the commit answers OK, late.
+        proxy.arm(KafkaLogProxy.Api.endTransaction, .dropAnswer)
+        try former.commit(batch(1, journal: journal), positions: [])
+        #expect(former.recreations == 0)
+        let newer = try KafkaLog(configuration: KafkaLogBroker.configuration(), options: options)
+        defer { newer.close() }
+        try newer.takeOwnership()
+        try newer.commit(batch(2, journal: journal), positions: [])
+        let error = #expect(throws: LogError.self) { try former.commit(batch(2, journal: journal), positions: []) }
+        #expect(error?.kind == .fenced)
+        #expect(error?.message.contains("has written epoch 2") == true, "\(error?.message ?? "")")
+        #expect(former.recreations == 1)
+        #expect(try visible().sorted() == ["1", "2"])
+    }
+
+    @Test func `a broker killed under commits comes back and nothing is lost, torn or doubled`() throws {
+        let broker = try KafkaLogBroker.own()
+        let (journal, input, application) = ("journal", "input", KafkaLogBroker.unique("killed"))
+        func open() throws -> KafkaLog {
+            var options = KafkaLog.Options(application: application)
+            options.journalTopic = journal
+            options.connectMilliseconds = 5000
+            return try KafkaLog(
+                configuration: KafkaConfiguration(["bootstrap.servers": broker.address]), options: options)
+        }
+        let log = try open()
+        try log.create(
+            [TopicRequirement(name: journal, partitions: 1), TopicRequirement(name: topic, partitions: 2)]
+                + [TopicRequirement(name: input, partitions: 1)])
+        try log.takeOwnership()
+        try log.assign([SourcePosition(source: TopicPartition(input, 0), next: 0)])
+        let killer = Thread {
+            usleep(700_000)
+            try? KafkaLogBroker.control("kill", broker.directory, ["1"])
+            sleep(2)
+            try? KafkaLogBroker.control("restart", broker.directory, ["1"])
+        }
+        killer.start()
+        var transient = 0
+        var epoch: Int64 = 1
+        let began = Date()
+        // Long enough that the kill falls between; short enough not to depend on how fast it goes.
+        while Date().timeIntervalSince(began) < 12 || !killer.isFinished || epoch < 10 {
+            do {
+                try log.commit(
+                    batch(epoch, journal: journal),
+                    positions: [SourcePosition(source: TopicPartition(input, 0), next: epoch)])
+                epoch += 1
+                try log.wait(milliseconds: 1)
+            } catch {
+                transient += 1
+                if error.kind != .transient || Date().timeIntervalSince(began) > 90 { throw error }
+            }
+        }
+        let last = epoch - 1
+        #expect(log.recreations > 0 || transient > 0, "the kill was not noticed")
+        #expect(try log.lastJournalEpoch() == last)
+        #expect(try log.committedPositions(of: [TopicPartition(input, 0)]).first?.next == last)
+        for (name, count) in [(topic, 2), (journal, 1)] as [(String, Int32)] {
+            var found: [Int64] = []
+            for partition in 0..<count {
+                let source = TopicPartition(name, partition)
+                try log.read(source, from: 0, to: log.bounds(of: source).end) { record, _ in
+                    let text = record.value.map { String(decoding: $0, as: UTF8.self) } ?? ""
+                    found.append(Int64(text.filter(\.isNumber)) ?? -1)
+                    return true
+                }
+            }
+            #expect(found.sorted() == Array(1...last), "\(name)")
+        }
+        // After the outage input flows again.
+        var records = OutputBatch(topics: [input])
+        records.append(topic: 0, key: nil, value: { $0.append(7) })
+        try log.append(records)
+        var polled = 0
+        let deadline = Date().addingTimeInterval(20)
+        while polled == 0, Date() < deadline {
+            try log.wait(milliseconds: 50)
+            _ = try log.poll(source: 0, limit: 10) { _ in polled += 1 }
+        }
+        #expect(polled == 1)
+        log.close()
+        try KafkaLogBroker.control("stop", broker.directory)
+    }
+}

@@ -1,0 +1,192 @@
+import Foundation
+import Glibc
+import Synchronization
+
+/// A TCP proxy in front of one broker that keeps single requests back and delivers them later: the network of the bad
+/// day.
+///
+/// Kafka's frames are `int32 length, int16 api, int16 version, int32 correlation`. Answers that name the broker's
+/// address (Metadata, FindCoordinator) are rewritten to the proxy's, so that no client goes round it.
+final class KafkaLogProxy: Sendable {
+    enum Api {
+        static let metadata: Int16 = 3
+        static let findCoordinator: Int16 = 10
+        static let endTransaction: Int16 = 26
+        static let offsetCommit: Int16 = 28
+    }
+    /// What happens to the next request of one kind.
+    enum Fault {
+        /// The request and all that follow on its connection are kept from the broker.
+        case hold
+        /// The request is delivered; its answer and all that follow on its connection are dropped.
+        case dropAnswer
+    }
+
+    private struct State {
+        var armed: [Int16: Fault] = [:]
+        var held: [(bytes: [UInt8], upstream: Int32)] = []
+        /// A held request is delivered before the next request of this kind goes on.
+        var releaseBefore: Int16?
+        var seen: [Int16: Int] = [:]
+    }
+
+    let port: UInt16
+    private let brokerPort: UInt16
+    private let listener: Int32
+    private let state = Mutex(State())
+
+    init(broker: String) throws {
+        guard let brokerPort = UInt16(broker.split(separator: ":").last ?? "") else {
+            throw KafkaLogBroker.Failure(text: broker)
+        }
+        self.brokerPort = brokerPort
+        let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        var address = KafkaLogProxy.loopback(0)
+        let size = socklen_t(MemoryLayout<sockaddr_in>.size)
+        var actual = size
+        let bound = withUnsafeMutablePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { raw in
+                bind(listener, raw, size) == 0 && listen(listener, 64) == 0 && getsockname(listener, raw, &actual) == 0
+            }
+        }
+        if !bound { throw KafkaLogBroker.Failure(text: "the proxy has no port") }
+        self.listener = listener
+        port = UInt16(bigEndian: address.sin_port)
+        Thread.detachNewThread { [self] in
+            while true {
+                let client = accept(listener, nil, nil)
+                if client < 0 { return }
+                serve(client)
+            }
+        }
+    }
+
+    var address: String { "127.0.0.1:\(port)" }
+
+    func close() { _ = shutdown(listener, Int32(SHUT_RDWR)) }
+
+    func arm(_ api: Int16, _ fault: Fault) { state.withLock { $0.armed[api] = fault } }
+    func release(before api: Int16) { state.withLock { $0.releaseBefore = api } }
+    var heldCount: Int { state.withLock { $0.held.count } }
+    func count(_ api: Int16) -> Int { state.withLock { $0.seen[api] ?? 0 } }
+
+    /// Delivers what was held, and gives the broker time to act on it.
+    func release() {
+        let held = state.withLock { state in
+            defer { state.held = [] }
+            return state.held
+        }
+        for item in held { KafkaLogProxy.write(item.upstream, item.bytes) }
+        usleep(250_000)
+    }
+
+    private static func loopback(_ port: UInt16) -> sockaddr_in {
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = port.bigEndian
+        address.sin_addr.s_addr = inet_addr("127.0.0.1")
+        return address
+    }
+
+    private func serve(_ client: Int32) {
+        let upstream = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        var address = KafkaLogProxy.loopback(brokerPort)
+        let connected = withUnsafePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                connect(upstream, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+            }
+        }
+        if connected != 0 {
+            _ = Glibc.close(client)
+            return
+        }
+        let pending = Pending()
+        Thread.detachNewThread { [self] in
+            while let frame = KafkaLogProxy.readFrame(client) {
+                let api = Int16(bitPattern: UInt16(frame[4]) << 8 | UInt16(frame[5]))
+                let correlation = KafkaLogProxy.int32(frame, 8)
+                let (fault, releases) = state.withLock { state -> (Fault?, Bool) in
+                    state.seen[api, default: 0] += 1
+                    let releases = state.releaseBefore == api && !state.held.isEmpty
+                    if releases { state.releaseBefore = nil }
+                    return (state.armed.removeValue(forKey: api), releases)
+                }
+                if releases { release() }
+                if case .hold = fault {
+                    state.withLock { $0.held.append((frame, upstream)) }
+                    // The rest of what the client sends goes nowhere; the broker's side of the connection stays open.
+                    while KafkaLogProxy.readFrame(client) != nil {}
+                    return
+                }
+                pending.apis.withLock { $0[correlation] = api }
+                if case .dropAnswer = fault { pending.isDeaf.withLock { $0 = true } }
+                KafkaLogProxy.write(upstream, frame)
+            }
+            _ = shutdown(upstream, Int32(SHUT_RDWR))
+        }
+        Thread.detachNewThread { [self] in
+            while var frame = KafkaLogProxy.readFrame(upstream) {
+                if pending.isDeaf.withLock({ $0 }) { continue }
+                let api = pending.apis.withLock { $0.removeValue(forKey: KafkaLogProxy.int32(frame, 4)) }
+                if api == Api.metadata || api == Api.findCoordinator { rewrite(&frame) }
+                KafkaLogProxy.write(client, frame)
+            }
+            _ = shutdown(client, Int32(SHUT_RDWR))
+        }
+    }
+
+    private final class Pending: Sendable {
+        let apis = Mutex<[Int32: Int16]>([:])
+        let isDeaf = Mutex(false)
+    }
+
+    private func rewrite(_ frame: inout [UInt8]) {
+        let host = Array("127.0.0.1".utf8)
+        let from = host + [0, 0, UInt8(brokerPort >> 8), UInt8(brokerPort & 0xFF)]
+        var at = 0
+        while at + from.count <= frame.count {
+            if frame[at] == from[0], frame[at..<(at + from.count)].elementsEqual(from) {
+                frame[at + host.count + 2] = UInt8(port >> 8)
+                frame[at + host.count + 3] = UInt8(port & 0xFF)
+                at += from.count
+            } else {
+                at += 1
+            }
+        }
+    }
+
+    private static func int32(_ bytes: [UInt8], _ at: Int) -> Int32 {
+        Int32(bitPattern: bytes[at..<(at + 4)].reduce(UInt32(0)) { $0 << 8 | UInt32($1) })
+    }
+
+    private static func readFrame(_ descriptor: Int32) -> [UInt8]? {
+        guard var frame = readExactly(descriptor, 4) else { return nil }
+        guard let body = readExactly(descriptor, Int(int32(frame, 0))) else { return nil }
+        frame += body
+        return frame
+    }
+
+    private static func readExactly(_ descriptor: Int32, _ count: Int) -> [UInt8]? {
+        var bytes = [UInt8](repeating: 0, count: count)
+        var got = 0
+        while got < count {
+            let now = bytes.withUnsafeMutableBytes {
+                recv(descriptor, $0.baseAddress?.advanced(by: got), count - got, 0)
+            }
+            if now <= 0 { return nil }
+            got += now
+        }
+        return bytes
+    }
+
+    private static func write(_ descriptor: Int32, _ bytes: [UInt8]) {
+        var sent = 0
+        while sent < bytes.count {
+            let now = bytes.withUnsafeBytes {
+                send(descriptor, $0.baseAddress?.advanced(by: sent), bytes.count - sent, Int32(MSG_NOSIGNAL))
+            }
+            if now <= 0 { return }
+            sent += now
+        }
+    }
+}

@@ -1,0 +1,255 @@
+import Foundation
+import Glibc
+import KafkaClient
+import Pipeline
+import Testing
+
+/// One record as text, so that expectations can be read.
+private struct Seen: Equatable {
+    var offset: Int64
+    var key: String?
+    var value: String?
+    var headers: [String]
+}
+
+@Suite(.serialized, .enabled(if: KafkaLogBroker.isAvailable, "\(KafkaLogBroker.absence)"))
+struct KafkaLogTests {
+    private let journal = KafkaLogBroker.unique("journal")
+    private let verdicts = KafkaLogBroker.unique("verdicts")
+    private let input = KafkaLogBroker.unique("input")
+    private let application = KafkaLogBroker.unique("app")
+
+    private func log(
+        _ change: (inout KafkaLog.Options) -> Void = { _ in }, configuration: KafkaConfiguration? = nil
+    ) throws -> KafkaLog {
+        var options = KafkaLog.Options(application: application)
+        options.journalTopic = journal
+        change(&options)
+        return try KafkaLog(configuration: try configuration ?? KafkaLogBroker.configuration(), options: options)
+    }
+
+    private func makeTopics(_ log: KafkaLog) throws {
+        try log.create([
+            TopicRequirement(name: journal, partitions: 1), TopicRequirement(name: verdicts, partitions: 1),
+            TopicRequirement(name: input, partitions: 2),
+        ])
+    }
+
+    private func batch(epochs: ClosedRange<Int64>, values: [String]) -> OutputBatch {
+        var batch = OutputBatch(topics: [verdicts, journal])
+        for value in values {
+            batch.append(
+                topic: 0, key: { $0.append(contentsOf: "k".utf8) }, value: { $0.append(contentsOf: value.utf8) },
+                headers: [("ce_id", Array(value.utf8.prefix(20)))])
+        }
+        for epoch in epochs {
+            batch.append(topic: 1, key: nil, value: { $0.append(contentsOf: "{\"epoch\":\(epoch),\"x\":1}".utf8) })
+        }
+        batch.epochs = epochs
+        return batch
+    }
+
+    /// The end once the markers of the last commits are there.
+    private func settledEnd(_ log: KafkaLog, _ source: TopicPartition) throws -> Int64 {
+        let admin = try AdminClient(KafkaLogBroker.configuration())
+        defer { admin.close() }
+        let high = try admin.watermarks(of: KafkaPartition(source.topic, source.partition)).high
+        let deadline = Date().addingTimeInterval(10)
+        while try log.bounds(of: source).end < high, Date() < deadline { usleep(2000) }
+        return try log.bounds(of: source).end
+    }
+
+    private func all(_ log: KafkaLog, _ topic: String) throws -> [Seen] {
+        var found: [Seen] = []
+        try log.read(TopicPartition(topic, 0), from: 0, to: settledEnd(log, TopicPartition(topic, 0))) {
+            record, headers in
+            found.append(
+                Seen(
+                    offset: record.offset, key: record.key.map { String(decoding: $0, as: UTF8.self) },
+                    value: record.value.map { String(decoding: $0, as: UTF8.self) },
+                    headers: headers.map { "\($0.0)=\(String(decoding: $0.1, as: UTF8.self))" }))
+            return true
+        }
+        return found
+    }
+
+    @Test func `a commit appends outputs, journal and positions at once`() throws {
+        let log = try log()
+        defer { log.close() }
+        #expect(try log.partitions(of: journal) == nil)
+        try makeTopics(log)
+        try makeTopics(log)
+        #expect(try log.partitions(of: input) == [0, 1])
+        try log.takeOwnership()
+        #expect(try log.lastJournalEpoch() == nil)
+        let sources = [TopicPartition(input, 0), TopicPartition(input, 1)]
+        #expect(try log.committedPositions(of: sources) == [])
+        try log.assign(sources.map { SourcePosition(source: $0, next: 0) })
+        try log.commit(
+            batch(epochs: 1...2, values: ["a", "b"]), positions: [SourcePosition(source: sources[0], next: 3)])
+        try log.commit(batch(epochs: 3...3, values: ["c"]), positions: [SourcePosition(source: sources[1], next: 9)])
+        #expect(try log.lastJournalEpoch() == 3)
+        #expect(try all(log, verdicts).map(\.value) == ["a", "b", "c"])
+        #expect(try all(log, verdicts).first == Seen(offset: 0, key: "k", value: "a", headers: ["ce_id=a"]))
+        #expect(try all(log, journal).map(\.value) == (1...3).map { "{\"epoch\":\($0),\"x\":1}" })
+        #expect(
+            try log.committedPositions(of: sources) == [
+                SourcePosition(source: sources[0], next: 3), SourcePosition(source: sources[1], next: 9),
+            ])
+    }
+
+    @Test func `assigned partitions are polled from their offsets, over transaction markers`() throws {
+        let log = try log()
+        defer { log.close() }
+        try makeTopics(log)
+        var records = OutputBatch(topics: [input])
+        for number in 0..<100 {
+            records.append(topic: 0, key: { $0.append(UInt8(number)) }, value: { $0.append(UInt8(number)) })
+        }
+        try log.append(records)
+        records.removeAll()
+        records.append(topic: 0, key: { $0.append(7) }, value: nil)
+        try log.commit(records, positions: [])
+        let sources = [TopicPartition(input, 0), TopicPartition(input, 1)]
+        let ends = try sources.map { try settledEnd(log, $0) }
+        #expect(ends.reduce(0, +) >= 101)
+        try log.assign(sources.map { SourcePosition(source: $0, next: 2) })
+        var seen = 0
+        var tombstones = 0
+        var next: [Int64] = [2, 2]
+        let deadline = Date().addingTimeInterval(20)
+        while next != ends, Date() < deadline {
+            try log.wait(milliseconds: 50)
+            for source in 0...1 {
+                next[source] = try log.poll(source: source, limit: 16) { record in
+                    #expect(record.source == source)
+                    #expect(record.appendTime != nil)
+                    seen += 1
+                    if record.value == nil { tombstones += 1 }
+                }
+            }
+        }
+        #expect(next == ends)
+        #expect(seen == 101 - 4)
+        #expect(tombstones == 1)
+    }
+
+    @Test func `the former owner is fenced and writes nothing more`() throws {
+        let former = try log()
+        defer { former.close() }
+        try makeTopics(former)
+        try former.commit(batch(epochs: 1...1, values: ["a"]), positions: [])
+        let newer = try log()
+        defer { newer.close() }
+        try newer.takeOwnership()
+        #expect(try newer.lastJournalEpoch() == 1)
+        let error = #expect(throws: LogError.self) {
+            try former.commit(batch(epochs: 2...2, values: ["zombie"]), positions: [])
+        }
+        #expect(error?.kind == .fenced)
+        try newer.commit(batch(epochs: 2...2, values: ["b"]), positions: [])
+        #expect(try all(newer, verdicts).map(\.value) == ["a", "b"])
+    }
+
+    @Test func `the journal's last epoch is found behind many markers, and a foreign record is corrupt`() throws {
+        let log = try log()
+        defer { log.close() }
+        try makeTopics(log)
+        for epoch in 1...40 as ClosedRange<Int64> {
+            try log.commit(batch(epochs: epoch...epoch, values: []), positions: [])
+        }
+        #expect(try log.lastJournalEpoch() == 40)
+        var foreign = OutputBatch(topics: [journal])
+        foreign.append(topic: 0, key: nil, value: { $0.append(contentsOf: "hello".utf8) })
+        try log.append(foreign)
+        #expect(#expect(throws: LogError.self) { _ = try log.lastJournalEpoch() }?.kind == .corrupt)
+    }
+
+    @Test func `a record above the limit refuses the commit and says what to raise`() throws {
+        let log = try log()
+        defer { log.close() }
+        try makeTopics(log)
+        let error = #expect(throws: LogError.self) {
+            try log.commit(batch(epochs: 1...1, values: [String(repeating: "x", count: 2_000_000)]), positions: [])
+        }
+        #expect(error?.kind == .refused)
+        #expect(error?.message.contains("message.max.bytes") == true)
+        try log.commit(batch(epochs: 1...1, values: ["short"]), positions: [])
+        #expect(try all(log, verdicts).map(\.value) == ["short"])
+    }
+
+    @Test func `ranges of several partitions are read side by side, and a deleted one is out of range`() throws {
+        let log = try log()
+        defer { log.close() }
+        try makeTopics(log)
+        var expected: [[Int64]] = [[], []]
+        for round in 0..<20 {
+            var records = OutputBatch(topics: [input])
+            for number in 0..<10 {
+                records.append(topic: 0, key: { $0.append(UInt8(number)) }, value: { $0.append(UInt8(round)) })
+            }
+            try log.commit(records, positions: [])
+        }
+        let ends = try (0...1).map { try settledEnd(log, TopicPartition(input, $0)) }
+        for partition in 0...1 {
+            try log.read(TopicPartition(input, Int32(partition)), from: 0, to: ends[partition]) { record, _ in
+                expected[partition].append(record.offset)
+                return true
+            }
+        }
+        #expect(expected[0].count + expected[1].count == 200)
+        var seen: [[Int64]] = [[], []]
+        var at: [Int64] = [0, 0]
+        while at != ends {
+            for partition in 0...1 {
+                let to = min(at[partition] + 7, ends[partition])
+                try log.read(TopicPartition(input, Int32(partition)), from: at[partition], to: to) { record, _ in
+                    seen[partition].append(record.offset)
+                    return true
+                }
+                at[partition] = to
+            }
+        }
+        #expect(seen == expected)
+        let admin = try AdminClient(KafkaLogBroker.configuration())
+        defer { admin.close() }
+        try admin.deleteRecords(before: [KafkaOffset(KafkaPartition(input, 0), 5)])
+        let error = #expect(throws: LogError.self) {
+            try log.read(TopicPartition(input, 0), from: 0, to: 3) { _, _ in true }
+        }
+        #expect(error?.kind == .outOfRange)
+    }
+
+    @Test func `nobody listens, wrong password, missing right, unknown topic: each says what to do`() throws {
+        let nobody = try log(
+            { $0.connectMilliseconds = 1500 }, configuration: KafkaConfiguration(["bootstrap.servers": "127.0.0.1:1"]))
+        let unreachable = #expect(throws: LogError.self) { try nobody.takeOwnership() }
+        #expect(unreachable?.kind == .unreachable)
+        #expect(unreachable?.message.contains("Check bootstrap.servers") == true, "\(unreachable?.message ?? "")")
+
+        let wrong = try log(configuration: KafkaLogBroker.guardedConfiguration(user: "weir", password: "wrong"))
+        let began = Date()
+        let refused = #expect(throws: LogError.self) { _ = try wrong.partitions(of: "x") }
+        #expect(refused?.kind == .notAuthorised)
+        #expect(refused?.message.contains("sasl.password") == true, "\(refused?.message ?? "")")
+        #expect(Date().timeIntervalSince(began) < 8)
+
+        let poor = try log(configuration: KafkaLogBroker.guardedConfiguration(user: "weir", password: "weir-secret"))
+        defer { poor.close() }
+        let forbidden = #expect(throws: LogError.self) { try poor.takeOwnership() }
+        #expect(forbidden?.kind == .notAuthorised)
+        #expect(
+            forbidden?.message.contains("transactional ids that begin with '\(application)'") == true,
+            "\(forbidden?.message ?? "")")
+
+        let plain = try log()
+        defer { plain.close() }
+        let unknown = #expect(throws: LogError.self) {
+            try plain.assign([SourcePosition(source: TopicPartition("nowhere", 0), next: 0)])
+        }
+        #expect(unknown?.kind == .refused)
+        #expect(throws: LogError.self) {
+            _ = try log(configuration: KafkaConfiguration(["bootstrap.servers": "x", "bootstrap.serverz": "y"]))
+        }
+    }
+}
