@@ -29,6 +29,7 @@ enum TailCommand {
         var printer = TailPrinter(terminal, isLimited: terminal.outputIsTerminal && !isJSON)
         let started = ProgressReport.monotonicNanoseconds()
         var seen = 0
+        var shown = 0
         var got: [(time: Int64, value: [UInt8])] = []
         while StopSignal.received == nil, !terminal.outputIsClosed {
             got.removeAll(keepingCapacity: true)
@@ -48,11 +49,13 @@ enum TailCommand {
             for (_, value) in got {
                 seen += 1
                 if isJSON, least == nil {
+                    shown += 1
                     terminal.write(value + [UInt8(ascii: "\n")])
                     continue
                 }
-                let verdict = TailVerdict(value)
+                let verdict = value.withUnsafeBytes { VerdictView(json: $0) }
                 if let least, (verdict?.severity).map({ $0 < least }) ?? true { continue }
+                shown += 1
                 if isJSON {
                     terminal.write(value + [UInt8(ascii: "\n")])
                 } else {
@@ -69,7 +72,7 @@ enum TailCommand {
         }
         printer.settle()
         let seconds = Double(ProgressReport.monotonicNanoseconds() - started) / 1e9
-        terminal.note("\(ProgressReport.grouped(seen)) verdicts in \(seconds.rounded(to: 1)) s")
+        terminal.note("\(ProgressReport.grouped(shown)) of \(ProgressReport.grouped(seen)) verdicts shown in \(seconds.rounded(to: 1)) s")
         return StopSignal.received ?? .ok
     }
 
