@@ -4,6 +4,9 @@ import Detection
 ///
 /// Input is read per partition in one sweep; each epoch takes exactly its ranges, in its order, under its watermark.
 final class JournalReplay {
+    /// How long a range that the journal names may take to come.
+    private static let patienceMilliseconds = 60_000.0
+
     private let log: any EventLog
     private let deployment: Deployment
     let sources: [TopicPartition]
@@ -131,7 +134,7 @@ final class JournalReplay {
 
     private func fill(_ range: (source: Int, from: Int64, to: Int64)) throws(LogError) {
         var position = range.from
-        var idle = 0
+        var progress = MonotonicClock.milliseconds()
         while position < range.to {
             let before = position
             position = try log.poll(source: range.source, limit: Int(min(range.to - position, 65_536))) { record in
@@ -139,17 +142,19 @@ final class JournalReplay {
                     block.stage(source: range.source, offset: record.offset, appendTime: record.appendTime, value: record.value)
                 }
             }
+            let now = MonotonicClock.milliseconds()
             if position > before {
-                idle = 0
+                progress = now
                 continue
             }
-            idle += 1
-            if idle > 1200 {
+            if now - progress > JournalReplay.patienceMilliseconds {
                 throw LogError(
                     .transient,
                     "\(sources[range.source]): offsets \(position) to \(range.to) are in the journal, but the log gave nothing for a minute")
             }
             try log.wait(milliseconds: 50)
+            // Records of other sources end the wait at once, whatever this one does.
+            if MonotonicClock.milliseconds() - now < 1 { MonotonicClock.sleep(milliseconds: 1) }
         }
         next[range.source] = range.to
     }
