@@ -75,6 +75,12 @@ public final class Engine {
             return
         }
         makeRoom(events.count)
+        // Copies for the loops below: reading a class's properties costs a check each time.
+        let rows = self.rows
+        let signals = self.signals
+        let laneStates = self.laneStates
+        let relations = self.relations
+        let scoring = self.scoring
         // A small epoch is done sooner by one thread than by waking the others.
         let used = events.count < 64 * lanes ? 1 : lanes
         let share = (events.count + used - 1) / used
@@ -114,7 +120,7 @@ public final class Engine {
             for i in range(lane) {
                 laneStates[lane].decide(
                     first[i], row: UnsafePointer(rows + i * rowWidth), signals: UnsafePointer(signals + i * Signals.width),
-                    configuration: configuration, relations: relations)
+                    relations: relations)
             }
         }
         relations.endEpoch(watermark: watermark)

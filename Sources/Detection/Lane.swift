@@ -9,6 +9,8 @@ struct Lane: ~Copyable {
     private let hash: TextHash
     private let ruleSet: RuleSet
     private let rules: [RuleWeight]
+    /// Per event type.
+    private let emitsAll: [Bool]
 
     // Visits in event order, then the same sorted by slot: the exchange into AGGREGATE.
     private var routed: UnsafeMutablePointer<KeyVisit>
@@ -23,6 +25,7 @@ struct Lane: ~Copyable {
         vector = []
         hash = configuration.hash
         ruleSet = configuration.rules
+        emitsAll = configuration.events.map { $0.emission == .all }
         rules = ruleSet.rules.map {
             RuleWeight(
                 mode: $0.mode, severity: $0.severity, missing: $0.missing, decision: $0.decision,
@@ -113,8 +116,7 @@ struct Lane: ~Copyable {
 
     /// Judges one event by its type's rules and writes the verdict if one is due.
     mutating func decide(
-        _ event: Event, row: UnsafePointer<Slot>, signals: UnsafePointer<Slot>, configuration: borrowing EngineConfiguration,
-        relations: Relations
+        _ event: Event, row: UnsafePointer<Slot>, signals: UnsafePointer<Slot>, relations: Relations
     ) {
         let type = Int(event.type)
         let input = EvaluationInput(fields: event.fields, features: row, signals: signals, text: event.text, lists: event.lists)
@@ -145,15 +147,14 @@ struct Lane: ~Copyable {
         }
         score = min(max(score, 0), ruleSet.policy.cap)
         decision = isOverridden ? .allow : max(decision, ruleSet.policy.decision(score: score))
-        let schema = configuration.events[type]
-        if hasFired || decision > .allow || schema.emission == .all {
+        if hasFired || decision > .allow || emitsAll[type] {
             output.verdictWriter.write(
-                event, schema: schema, decision: decision, score: score, severity: severity, outcomes: outcomes,
+                event, decision: decision, score: score, severity: severity, outcomes: outcomes,
                 input: input, ring: relations.membership(of: event), evaluator: &evaluator, to: &output)
         } else {
             output.silent += 1
         }
-        if let writer = output.featureWriter { writer.write(event, schema: schema, row: row, names: output.verdictWriter, to: &output.features) }
+        if let writer = output.featureWriter { writer.write(event, row: row, identifiers: output.verdictWriter, to: &output.features) }
     }
 
     /// Counts a rule that speaks, unless it is only watched.

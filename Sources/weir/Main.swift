@@ -16,7 +16,9 @@ struct Weir {
         case .completion: Completion.run
         case .version: VersionCommand.run
         case .replay: ReplayCommand.run
-        case .demo, .run, .simulate, .check, .audit, .tail, .doctor:
+        case .simulate: SimulateCommand.run
+        case .check: CheckCommand.run
+        case .demo, .run, .audit, .tail, .doctor:
             { _, _ in throw CommandFailure(.failure, "weir \(name.rawValue) is not part of this build yet") }
         }
     }

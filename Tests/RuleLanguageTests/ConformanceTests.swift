@@ -145,11 +145,14 @@ struct Conformance {
             if !Fixtures.updates { #expect(skips[id] != nil, "\(id): \(error.reason)") }
         }
     }
-    for (file, count) in counts.sorted(by: { $0.key < $1.key }) { print("cel-spec \(file): \(count.passed) of \(count.all)") }
+    for (file, count) in counts.sorted(by: { $0.key < $1.key }) {
+        print("cel-spec \(file): \(count.passed) of \(count.all)")
+    }
     let passed = counts.values.reduce(0) { $0 + $1.passed }
     print("cel-spec, non-protobuf suite: \(passed) of \(lines.count)")
     if Fixtures.updates {
-        let head = "# Tests of the non-protobuf CEL suite that do not pass, and why. Written by WEIR_UPDATE_FIXTURES=1.\n"
+        let head =
+            "# Tests of the non-protobuf CEL suite that do not pass, and why. Written by WEIR_UPDATE_FIXTURES=1.\n"
         let body = failures.map { "\($0.id)\t\($0.reason)" }.joined(separator: "\n")
         try (head + body + "\n").write(to: Fixtures.url("cel-skips.txt"), atomically: true, encoding: .utf8)
     }

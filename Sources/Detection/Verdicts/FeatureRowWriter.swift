@@ -5,27 +5,44 @@ import RuleLanguage
 /// Features that cannot be read in the event's type, and those without a value, are `null`. The names are rendered once.
 final class FeatureRowWriter {
     private struct Cell {
-        var name: [UInt8]
+        /// In ``names``.
+        var nameStart: Int
+        var nameLength: Int
         var column: Int
         var type: ValueType
     }
-    private var cells: [Cell] = []
+    private let cells: [Cell]
+    private let names: [UInt8]
 
     init(features: [Feature]) {
+        var cells: [Cell] = []
+        var names: [UInt8] = []
         for feature in features where feature.isDeclared {
-            cells.append(Cell(name: Array(",\"\(feature.name)\":".utf8), column: feature.column, type: feature.resultType))
+            let name = Array(",\"\(feature.name)\":".utf8)
+            cells.append(Cell(nameStart: names.count, nameLength: name.count, column: feature.column, type: feature.resultType))
+            names += name
         }
+        self.cells = cells
+        self.names = names
     }
 
     /// Appends the object and a line feed.
     func write(
-        _ event: Event, schema: EventSchema, row: UnsafePointer<Slot>, names: VerdictWriter, to output: inout ByteBuffer
+        _ event: Event, row: UnsafePointer<Slot>, identifiers: VerdictWriter, to output: inout ByteBuffer
     ) {
         output.append("{\"id\":\"")
-        names.writeEventIdentifier(event, schema, &output)
+        identifiers.writeEventIdentifier(event, &output)
         output.append(UInt8(ascii: "\""))
+        names.withUnsafeBufferPointer { text in cells.withUnsafeBufferPointer { write($0, text, row, &output) } }
+        output.append("}\n")
+    }
+
+    private func write(
+        _ cells: UnsafeBufferPointer<Cell>, _ text: UnsafeBufferPointer<UInt8>, _ row: UnsafePointer<Slot>, _ output: inout ByteBuffer
+    ) {
+        guard let text = text.baseAddress else { return }
         for cell in cells {
-            output.append(cell.name)
+            output.append(text + cell.nameStart, count: cell.nameLength)
             let slot = row[cell.column]
             if slot.isMissing {
                 output.append("null")
@@ -43,6 +60,5 @@ final class FeatureRowWriter {
             case .stringList: output.append("null")
             }
         }
-        output.append("}\n")
     }
 }

@@ -13,6 +13,10 @@ import RuleLanguage
 final class VerdictWriter {
     /// Everything of an event type's verdicts that never changes, rendered once.
     private struct TypeText {
+        /// Slot of the id, or -1; whether it is a text; slot of the subject.
+        var idField: Int
+        var idIsText: Bool
+        var subjectField: Int
         var subject: [UInt8]
         var event: [UInt8]
     }
@@ -42,6 +46,8 @@ final class VerdictWriter {
         tail = Array(",\"versions\":\(configuration.versions)}".utf8)
         types = configuration.events.map { schema in
             TypeText(
+                idField: schema.idField ?? -1, idIsText: schema.idField.map { schema.fields[$0].type == .string } ?? false,
+                subjectField: schema.subjectField,
                 subject: Array(
                     ",\"subject\":{\"type\":\"\(schema.fields[schema.subjectField].entity ?? schema.fields[schema.subjectField].name)\",\"id\":\""
                         .utf8),
@@ -85,7 +91,7 @@ final class VerdictWriter {
     ///   - outcomes: what the event type's rules said; lies in the evaluator.
     ///   - evaluator: has just judged the event.
     func write(
-        _ event: Event, schema: EventSchema, decision: Decision, score: Int, severity: RuleSeverity?, outcomes: UnsafeBufferPointer<RuleOutcome>,
+        _ event: Event, decision: Decision, score: Int, severity: RuleSeverity?, outcomes: UnsafeBufferPointer<RuleOutcome>,
         input: EvaluationInput, ring: RingMembership?, evaluator: inout Evaluator, to output: inout EpochOutput
     ) {
         let start = output.verdicts.count
@@ -97,7 +103,7 @@ final class VerdictWriter {
         output.verdicts.append(Int64(score))
         let texts = types[Int(event.type)]
         output.verdicts.append(texts.subject)
-        let subject = event.fields[schema.subjectField]
+        let subject = event.fields[texts.subjectField]
         output.verdicts.appendEscaped(event.text + subject.textOffset, count: subject.textLength)
         output.verdicts.append(texts.event)
         output.verdicts.append(topics[Int(event.topic)])
@@ -106,7 +112,7 @@ final class VerdictWriter {
         output.verdicts.append(",\"offset\":")
         output.verdicts.append(event.offset)
         output.verdicts.append(",\"id\":\"")
-        writeEventIdentifier(event, schema, &output.verdicts)
+        writeEventIdentifier(event, &output.verdicts)
         output.verdicts.append("\",\"time\":\"")
         output.verdicts.appendTime(milliseconds: event.time)
         output.verdicts.append("\"},\"reasons\":[")
@@ -143,10 +149,11 @@ final class VerdictWriter {
     }
 
     /// The event's own id, or `topic/partition/offset`; the inside of a JSON string.
-    func writeEventIdentifier(_ event: Event, _ schema: EventSchema, _ output: inout ByteBuffer) {
-        if let field = schema.idField, !event.fields[field].isMissing {
-            let id = event.fields[field]
-            if schema.fields[field].type == .string {
+    func writeEventIdentifier(_ event: Event, _ output: inout ByteBuffer) {
+        let type = types[Int(event.type)]
+        if type.idField >= 0, !event.fields[type.idField].isMissing {
+            let id = event.fields[type.idField]
+            if type.idIsText {
                 output.appendEscaped(event.text + id.textOffset, count: id.textLength)
             } else {
                 output.append(id.int)

@@ -95,40 +95,53 @@ struct WindowSlot: ~Copyable {
         rowWidth: Int,
         signals: UnsafePointer<Slot>, watermark: Int64, evaluator: inout Evaluator
     ) {
-        // Blocks of visits whose look-ups do not depend on each other, so that their cache misses overlap.
-        let block = 16
+        // Blocks of visits whose look-ups do not depend on each other, so that their cache misses overlap: first the buckets, then the
+        // states, then the rings' newest and next-to-leave entries.
         var warm: UInt64 = 0
         var start = 0
-        while start < visits.count {
-            let end = min(start + block, visits.count)
-            for i in start..<end {
-                let visit = visits[i]
-                let ref = tables[program.touches[Int(visit.touch)].table].find(visit.key)
-                warm &+= arena.pointer(ref).load(as: UInt64.self)
+        withUnsafeTemporaryAllocation(of: UInt32.self, capacity: WindowSlot.block) { refs in
+            while start < visits.count {
+                let count = min(WindowSlot.block, visits.count - start)
+                for i in 0..<count {
+                    let visit = visits[start + i]
+                    refs[i] = tables[program.touches[Int(visit.touch)].table].find(visit.key)
+                }
+                for i in 0..<count where refs[i] != 0 { warm &+= arena.pointer(refs[i]).load(as: UInt64.self) }
+                for i in 0..<count where refs[i] != 0 {
+                    let touch = program.touches[Int(visits[start + i].touch)]
+                    guard program.tables[touch.table].streamCount == 1 else { continue }
+                    let stream = program.streams[touch.visits[0].stream]
+                    let state = arena.pointer(refs[i])
+                    let at = WindowStream(stream, state: state, arena: arena)
+                    warm &+= at.entry(at.tail &- 1).load(as: UInt64.self)
+                    warm &+= at.entry(at.word(stream.windows[stream.windowCount &- 1].head)).load(as: UInt64.self)
+                }
+                for i in 0..<count {
+                    let visit = visits[start + i]
+                    // A key that was new when the block began may have come meanwhile.
+                    if refs[i] == 0 { refs[i] = tables[program.touches[Int(visit.touch)].table].find(visit.key) }
+                    self.visit(
+                        program.touches[Int(visit.touch)], key: visit.key, record: refs[i], event: events[Int(visit.event)],
+                        row: rows + Int(visit.event) &* rowWidth, signals: signals, watermark: watermark, evaluator: &evaluator)
+                }
+                start += count
             }
-            for i in start..<end {
-                let visit = visits[i]
-                let event = events[Int(visit.event)]
-                self.visit(
-                    program.touches[Int(visit.touch)], key: visit.key, event: event,
-                    row: rows + Int(visit.event) &* rowWidth,
-                    signals: signals, watermark: watermark, evaluator: &evaluator)
-            }
-            start = end
         }
         warmth = warm
         unswept += visits.count
     }
+    /// Visits looked up together.
+    private static let block = 16
     /// Keeps the early loads of ``apply(_:events:rows:rowWidth:signals:watermark:evaluator:)`` from being optimised away.
     private var warmth: UInt64 = 0
 
     private mutating func visit(
-        _ touch: WindowProgram.Touch, key: UInt64, event: Event, row: UnsafeMutablePointer<Slot>,
+        _ touch: WindowProgram.Touch, key: UInt64, record found: UInt32, event: Event, row: UnsafeMutablePointer<Slot>,
         signals: UnsafePointer<Slot>,
         watermark: Int64, evaluator: inout Evaluator
     ) {
         let table = program.tables[touch.table]
-        var record = tables[touch.table].find(key)
+        var record = found
         let isDirect = table.streamCount == 1
         for v in 0..<touch.visitCount {
             let visit = touch.visits[v]
@@ -555,7 +568,7 @@ struct WindowSlot: ~Copyable {
         unswept = 0
         guard visits > 0, watermark > .min else { return }
         for t in 0..<program.tableCount {
-            var left = min(visits + 4, tables[t].mask + 1)
+            var left = min(visits / program.tableCount + 1, tables[t].mask + 1)
             var at = sweepAt[t] & tables[t].mask
             while left > 0 {
                 left -= 1

@@ -71,6 +71,7 @@ struct AggregateChecker {
             table.features[index].readers[reading] = readers(
                 syntax, keys, counted: schema, scope: readingScope(reading), isOptional: readingEvents == nil)
         }
+        guard sink.errorCount == errors else { return nil }
         if readingEvents == nil {
             table.features[index].isDeclared = true
             table.features[index].name = name.text
@@ -110,7 +111,7 @@ struct AggregateChecker {
         }
         guard let type = value.type.valueType, allowed.contains(type) else {
             sink.error(
-                scope.source, expression.span, "\(name)() does not take a \(value.type.name)",
+                scope.source, expression.span, "\(name)() does not take \(value.type.withArticle)",
                 suggestion: "it takes \(allowed.map { StaticType($0).name }.joined(separator: ", "))")
             return nil
         }
@@ -175,7 +176,8 @@ struct AggregateChecker {
                     let value = generator.generate(expression)
                     if !value.isFailed, value.type != wanted {
                         generator.error(
-                            expression.span, "'\(key.path.text)' is a \(wanted.name), and this is a \(value.type.name)")
+                            expression.span,
+                            "'\(key.path.text)' is \(wanted.withArticle), and this is \(value.type.withArticle)")
                         return
                     }
                     found = generator.finish(value, at: expression.span)

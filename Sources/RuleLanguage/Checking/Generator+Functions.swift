@@ -37,7 +37,9 @@ extension Generator {
                 nameSpan,
                 ["uint", "bytes", "type", "dyn"].contains(name)
                     ? "'\(name)' is not supported in rules yet" : "no function '\(name)'",
-                suggestion: hints[name] ?? (asMember ? "write \(text(arguments[0])).\(name)(…)" : nearest))
+                suggestion: hints[name] ?? Diagnostic.nearest(to: name, among: hints.keys.sorted()).flatMap {
+                    hints[$0]
+                } ?? (asMember ? "write \(text(arguments[0])).\(name)(…)" : nearest))
             return .failed
         }
         let wanted = name == "ratio" ? 2 : 1
@@ -92,7 +94,7 @@ extension Generator {
         default: found = nil
         }
         guard let (opcode, type) = found else {
-            error(argument.span, "\(name)() does not take a \(value.type.name)")
+            error(argument.span, "\(name)() does not take \(value.type.withArticle)")
             return .failed
         }
         return simple(opcode, type, value, mark, into, keepsPersonal: name != "size")
@@ -105,7 +107,7 @@ extension Generator {
         if a.isFailed || b.isFailed { return .failed }
         for (value, argument) in [(a, arguments[0]), (b, arguments[1])] where value.type != .int {
             error(
-                argument.span, "ratio() takes two ints, and this is a \(value.type.name)",
+                argument.span, "ratio() takes two ints, and this is \(value.type.withArticle)",
                 suggestion: value.type == .double ? "write a / b for doubles" : nil)
             return .failed
         }
@@ -180,7 +182,8 @@ extension Generator {
             if case .list = value.type, name == "contains" {
                 suggestion = "write \(text(arguments[0])) in \(text(target))"
             }
-            error(nameSpan, "\(name)() works on a string, and this is a \(value.type.name)", suggestion: suggestion)
+            error(
+                nameSpan, "\(name)() works on a string, and this is \(value.type.withArticle)", suggestion: suggestion)
             return .failed
         }
         if name == "lowerAscii" { return simple(.lowerAscii, .string, value, mark, into, keepsPersonal: true) }
@@ -189,7 +192,7 @@ extension Generator {
         let argument = generate(arguments[0])
         if argument.isFailed { return .failed }
         guard argument.type == .string else {
-            error(arguments[0].span, "\(name)() looks for a string, and this is a \(argument.type.name)")
+            error(arguments[0].span, "\(name)() looks for a string, and this is \(argument.type.withArticle)")
             return .failed
         }
         release(mark)
@@ -206,7 +209,7 @@ extension Generator {
         let value = generate(target)
         if value.isFailed { return .failed }
         guard value.type == .string else {
-            error(target.span, "matches() works on a string, and this is a \(value.type.name)")
+            error(target.span, "matches() works on a string, and this is \(value.type.withArticle)")
             return .failed
         }
         guard arguments.count == 1, case .string(let pattern) = arguments[0].kind else {
@@ -252,7 +255,7 @@ extension Generator {
             return simple(.durationPart, .int, value, mark, into, extra: Int(part.rawValue))
         }
         guard value.type == .timestamp, arguments.count <= 1 else {
-            error(nameSpan, "\(name)() works on a timestamp, and this is a \(value.type.name)")
+            error(nameSpan, "\(name)() works on a timestamp, and this is \(value.type.withArticle)")
             return .failed
         }
         var minutes = 0

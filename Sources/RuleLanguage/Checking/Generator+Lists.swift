@@ -16,7 +16,7 @@ extension Generator {
                     ? "write all of them as doubles: \(asDouble(items[value.type == .int ? index : 0]))" : nil
                 error(
                     items[index].span,
-                    "a list holds values of one type; this is a \(value.type.name) among \(element.name)s",
+                    "a list holds values of one type; this is \(value.type.withArticle) among \(element.name)s",
                     suggestion: suggestion)
                 release(outer)
                 return .failed
@@ -42,11 +42,11 @@ extension Generator {
         release(mark)
         if source.isFailed || position.isFailed { return .failed }
         guard case .list(let element) = source.type else {
-            error(list.span, "a \(source.type.name) has no elements")
+            error(list.span, "\(source.type.withArticle) has no elements")
             return .failed
         }
         guard position.type == .int else {
-            error(index.span, "an index is an int, and this is a \(position.type.name)")
+            error(index.span, "an index is an int, and this is \(position.type.withArticle)")
             return .failed
         }
         guard element != .nothing else {
@@ -71,7 +71,7 @@ extension Generator {
             return .failed
         }
         guard case .list(let element) = list.type else {
-            error(target.span, "'\(macro.rawValue)' works on a list, and this is a \(list.type.name)")
+            error(target.span, "'\(macro.rawValue)' works on a list, and this is \(list.type.withArticle)")
             release(outer)
             return .failed
         }
@@ -96,11 +96,8 @@ extension Generator {
         let element = variables[variables.count - 1].value
         var leaving: [Int] = []
         // The list itself may be missing: then the result is that failure.
-        let isReady = allocate()
-        emit(.isPresent, result: isReady, source)
         emit(.move, result: result, source)
-        leaving.append(emit(.jumpIfFalse, isReady))
-        release(inner)
+        leaving.append(emit(.jumpIfMissing, source))
         switch macro {
         case .all, .exists: emit(.move, result: result, constant(Slot(macro == .all)))
         case .existsOne: emit(.move, result: result, constant(Slot(Int64(0))))
@@ -115,7 +112,7 @@ extension Generator {
         case .all, .exists:
             let test = condition(arguments[0])
             failed = test.isFailed
-            leaving.append(emit(macro == .all ? .andJump : .orJump, result: result, result, test.operand))
+            leaving.append(join(test, to: result, isAnd: macro == .all))
         case .existsOne:
             let test = condition(arguments[0])
             failed = test.isFailed

@@ -12,7 +12,7 @@ extension Generator {
         case (.negate, .int): opcode = .negateInt
         case (.negate, .double): opcode = .negateDouble
         default:
-            error(expression.span, "a \(value.type.name) cannot be negated")
+            error(expression.span, "\(value.type.withArticle) cannot be negated")
             return .failed
         }
         let result = into ?? allocate()
@@ -28,7 +28,6 @@ extension Generator {
         var failed = false
         for (index, item) in items.enumerated() {
             release(inner)
-            let isLast = index == items.count - 1
             let value = condition(item, into: index == 0 ? result : nil)
             if value.isFailed {
                 failed = true
@@ -37,10 +36,8 @@ extension Generator {
             if index == 0 {
                 if value.operand != result { emit(.move, result: result, value.operand) }
                 jumps.append(emit(isAnd ? .jumpIfFalse : .jumpIfTrue, result))
-            } else if isLast {
-                emit(isAnd ? .and : .or, result: result, result, value.operand)
             } else {
-                jumps.append(emit(isAnd ? .andJump : .orJump, result: result, result, value.operand))
+                jumps.append(join(value, to: result, isAnd: isAnd))
             }
         }
         release(inner)
@@ -211,13 +208,14 @@ extension Generator {
         if operation == .isIn {
             guard case .list(let element) = b else {
                 error(
-                    right.span, "'in' looks into a list, and this is a \(b.name)",
-                    suggestion: b == .string ? "write \(text(right)).contains(\(text(left)))" : "write [\(text(right))]"
+                    right.span, "'in' looks into a list, and this is \(b.withArticle)",
+                    suggestion: b == .string && !right.isLiteral
+                        ? "write \(text(right)).contains(\(text(left)))" : "write [\(text(right))]"
                 )
                 return
             }
             error(
-                expression.span, "a \(a.name) is never in a \(StaticType.list(element).name)",
+                expression.span, "\(a.withArticle) is never in a \(StaticType.list(element).name)",
                 suggestion: conversion(left, a, to: element))
             return
         }

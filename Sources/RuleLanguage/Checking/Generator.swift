@@ -27,6 +27,8 @@ struct Generator {
     private var nextRegister = 1
     private(set) var registersUsed = 1
     private var isTooLarge = false
+    /// Last place a jump leads to.
+    private var landing = 0
     /// Variables of macros, innermost last.
     var variables: [(name: String, value: Value)] = []
     /// Values of lets computed already in this program.
@@ -100,10 +102,32 @@ struct Generator {
         return code.count - 1
     }
 
+    /// Joins a condition to the result so far of `&&` or `||`; returns the jump taken when that decides.
+    ///
+    /// A comparison written just before becomes one step with the joining, if no jump leads behind it and no let keeps its outcome.
+    mutating func join(_ value: Value, to result: UInt16, isAnd: Bool) -> Int {
+        if let last = code.last, last.result == UInt16(Bank.index(of: value.operand)),
+            Bank.bank(of: value.operand) == Bank.registers, value.operand != result, landing < code.count,
+            !letValues.values.contains(where: { $0.operand == value.operand }),
+            let fused = last.opcode.joined(isAnd: isAnd)
+        {
+            code[code.count - 1].opcode = fused
+            code[code.count - 1].result = UInt16(Bank.index(of: result))
+            return code.count - 1
+        }
+        return emit(isAnd ? .andJump : .orJump, result: result, result, value.operand)
+    }
+
     var position: Int { code.count }
     /// Lets a jump written earlier lead here.
-    mutating func land(_ jump: Int) { code[jump].target = Int32(code.count) }
-    mutating func landExtra(_ jump: Int) { code[jump].extra = Int32(code.count) }
+    mutating func land(_ jump: Int) {
+        code[jump].target = Int32(code.count)
+        landing = code.count
+    }
+    mutating func landExtra(_ jump: Int) {
+        code[jump].extra = Int32(code.count)
+        landing = code.count
+    }
 
     /// Ends the program with its value.
     ///
@@ -150,7 +174,7 @@ struct Generator {
         case .identifier: return .failed
         case .select(let operand, let member):
             let value = generate(operand)
-            if !value.isFailed { error(expression.span, "a \(value.type.name) has no field '\(member)'") }
+            if !value.isFailed { error(expression.span, "\(value.type.withArticle) has no field '\(member)'") }
             return .failed
         case .has(let operand): return presence(operand, into)
         case .index(let list, let index): return element(list, index, into)
@@ -183,7 +207,7 @@ struct Generator {
             case .list: "write size(\(text(expression))) > 0, or \(text(expression)).exists(x, x == \"…\")"
             default: nil
             }
-        error(expression.span, "this is a \(value.type.name) where a condition is needed", suggestion: suggestion)
+        error(expression.span, "this is \(value.type.withArticle) where a condition is needed", suggestion: suggestion)
         return .failed
     }
 
@@ -192,7 +216,9 @@ struct Generator {
     private mutating func name(_ chain: [String], _ expression: Expression) -> Value {
         if let variable = variables.last(where: { $0.name == chain[0] }) {
             guard chain.count == 1 else {
-                error(expression.span, "'\(chain[0])' is a \(variable.value.type.name) and has no field '\(chain[1])'")
+                error(
+                    expression.span,
+                    "'\(chain[0])' is \(variable.value.type.withArticle) and has no field '\(chain[1])'")
                 return .failed
             }
             return variable.value
@@ -207,7 +233,7 @@ struct Generator {
             if known.isFailed { return .failed }
             let nearest = Diagnostic.nearest(to: whole, among: scope.names)
             error(
-                expression.span, "'\(prefix)' is a \(known.type.name) and has no field '\(chain[length])'",
+                expression.span, "'\(prefix)' is \(known.type.withArticle) and has no field '\(chain[length])'",
                 suggestion: nearest.map { "did you mean '\($0)'?" })
             return .failed
         }

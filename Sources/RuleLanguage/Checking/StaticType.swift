@@ -59,6 +59,9 @@ indirect enum StaticType: Sendable, Equatable {
         }
     }
 
+    /// The name in a sentence: `an int`, `a string`.
+    var withArticle: String { (self == .int ? "an " : "a ") + name }
+
     var isNumber: Bool { self == .int || self == .double }
 
     /// Compared by the slot's bits alone.

@@ -41,9 +41,12 @@ enum Opcode: UInt16 {
     case equalDouble, notEqualDouble, lessDouble, lessOrEqualDouble
     case equalIntDouble, notEqualIntDouble, lessIntDouble, lessOrEqualIntDouble, lessDoubleInt, lessOrEqualDoubleInt
     case lessText, lessOrEqualText, equalList, notEqualList
-    // Logic. `and` and `or` join the result so far (`a`) with the next operand; the jumping forms stop early.
-    case not, and, or, andJump, orJump
-    case jump, jumpIfFalse, jumpIfTrue, branch
+    // The frequent ones as an operand of `&&` or `||`.
+    case equalBitsAnd, notEqualBitsAnd, lessIntAnd, lessOrEqualIntAnd, lessDoubleAnd, lessOrEqualDoubleAnd
+    case equalBitsOr, notEqualBitsOr, lessIntOr, lessOrEqualIntOr, lessDoubleOr, lessOrEqualDoubleOr
+    // Logic. `andJump` and `orJump` join the result so far with operand `b` and leave for `target` when that decides.
+    case not, andJump, orJump
+    case jump, jumpIfFalse, jumpIfTrue, jumpIfMissing, branch
     case isPresent
     // Arithmetic.
     case addInt, subtractInt, multiplyInt, divideInt, remainderInt, negateInt
@@ -58,7 +61,20 @@ enum Opcode: UInt16 {
     case inBits, inDouble, inIntDouble, inDoubleInt, inList
     case element, newList, append, loopNext, countTrue, countIsOne
     // Ends of programs.
-    case result, quiet, fired, excepted, undetermined
+    case result, quiet, fired, excepted
+
+    /// The form that joins its outcome to `&&` (or `||`) in the same step.
+    func joined(isAnd: Bool) -> Opcode? {
+        switch self {
+        case .equalBits: isAnd ? .equalBitsAnd : .equalBitsOr
+        case .notEqualBits: isAnd ? .notEqualBitsAnd : .notEqualBitsOr
+        case .lessInt: isAnd ? .lessIntAnd : .lessIntOr
+        case .lessOrEqualInt: isAnd ? .lessOrEqualIntAnd : .lessOrEqualIntOr
+        case .lessDouble: isAnd ? .lessDoubleAnd : .lessDoubleOr
+        case .lessOrEqualDouble: isAnd ? .lessOrEqualDoubleAnd : .lessOrEqualDoubleOr
+        default: nil
+        }
+    }
 }
 
 /// Why a value could not be computed, in the `bits` of its slot: kind above, operand below.

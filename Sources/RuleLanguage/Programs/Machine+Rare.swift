@@ -82,7 +82,11 @@ extension Machine {
         case .negateDouble: return Slot(-x.double)
         case .addTime: return time(x.int.addingReportingOverflow(y.int))
         case .subtractTime: return time(x.int.subtractingReportingOverflow(y.int))
-        case .differenceOfTimes, .subtractDuration: return duration(x.int.subtractingReportingOverflow(y.int))
+        case .differenceOfTimes:
+            // CEL's durations are 64-bit nanoseconds where two times make one.
+            let span = duration(x.int.subtractingReportingOverflow(y.int))
+            return span.isMissing || span.int.magnitude > 9_223_372_036_854 ? Failure.slot(Failure.overflow) : span
+        case .subtractDuration: return duration(x.int.subtractingReportingOverflow(y.int))
         case .addDuration: return duration(x.int.addingReportingOverflow(y.int))
         case .ratio: return Slot(y.int == 0 ? 0.0 : Double(x.int) / Double(y.int))
         case .intToDouble: return Slot(Double(x.int))

@@ -68,6 +68,11 @@ struct Machine {
     }
 
     @inline(__always)
+    static func load(_ banks: UnsafePointer<UnsafePointer<Slot>>, _ operand: UInt16) -> Slot {
+        banks[Int(operand &>> 13)][Int(operand & 0x1FFF)]
+    }
+
+    @inline(__always)
     func load(_ operand: UInt16) -> Slot { banks[Int(operand &>> 13)][Int(operand & 0x1FFF)] }
 
     /// The failure an operand stands for: what a register says, or that the field, feature or signal is missing.
@@ -90,139 +95,308 @@ struct Machine {
         UnsafeBufferPointer(start: lists[Int(slot.bits & 3)] + slot.listOffset, count: slot.listCount)
     }
 
-    /// Runs from `start` to the program's end.
+    /// Runs from `code` to the program's end.
     ///
-    /// For a value the slot is the value; for a rule see ``RuleOutcome``.
+    /// For a value the slot is the value; for a rule see ``RuleOutcome``. The cases repeat themselves so that each is one jump away and
+    /// keeps its operands in processor registers: a shared body with a second switch was twice as slow.
     mutating func run(
         _ code: UnsafePointer<Instruction>, constants: UnsafePointer<Slot>, _ header: CodeUnit.Header
     ) -> Slot {
         banks[3] = constants
         lists[1] = constants
         let registers = registers
-        var at = 0
+        let banks = UnsafePointer(banks)
+        var at = code
         while true {
-            let i = code[at]
-            at &+= 1
-            let x = load(i.a)
+            let i = at.pointee
+            at += 1
             switch i.opcode {
             case .move:
+                let x = Machine.load(banks, i.a)
                 registers[Int(i.result)] = x.isMissing ? failure(i.a) : x
 
-            case .equalBits, .notEqualBits, .lessInt, .lessOrEqualInt, .equalDouble, .notEqualDouble, .lessDouble,
-                .lessOrEqualDouble:
-                let y = load(i.b)
-                guard !x.isMissing, !y.isMissing else {
+            case .equalBits:
+                let x = Machine.load(banks, i.a)
+                let y = Machine.load(banks, i.b)
+                registers[Int(i.result)] = !x.isMissing && !y.isMissing ? Slot(x.bits == y.bits) : failure(i.a, i.b)
+            case .notEqualBits:
+                let x = Machine.load(banks, i.a)
+                let y = Machine.load(banks, i.b)
+                registers[Int(i.result)] = !x.isMissing && !y.isMissing ? Slot(x.bits != y.bits) : failure(i.a, i.b)
+            case .lessInt:
+                let x = Machine.load(banks, i.a)
+                let y = Machine.load(banks, i.b)
+                registers[Int(i.result)] = !x.isMissing && !y.isMissing ? Slot(x.int < y.int) : failure(i.a, i.b)
+            case .lessOrEqualInt:
+                let x = Machine.load(banks, i.a)
+                let y = Machine.load(banks, i.b)
+                registers[Int(i.result)] = !x.isMissing && !y.isMissing ? Slot(x.int <= y.int) : failure(i.a, i.b)
+            case .lessDouble:
+                let x = Machine.load(banks, i.a)
+                let y = Machine.load(banks, i.b)
+                registers[Int(i.result)] = !x.isMissing && !y.isMissing ? Slot(x.double < y.double) : failure(i.a, i.b)
+            case .lessOrEqualDouble:
+                let x = Machine.load(banks, i.a)
+                let y = Machine.load(banks, i.b)
+                registers[Int(i.result)] = !x.isMissing && !y.isMissing ? Slot(x.double <= y.double) : failure(i.a, i.b)
+            case .equalDouble:
+                let x = Machine.load(banks, i.a)
+                let y = Machine.load(banks, i.b)
+                registers[Int(i.result)] = !x.isMissing && !y.isMissing ? Slot(x.double == y.double) : failure(i.a, i.b)
+            case .notEqualDouble:
+                let x = Machine.load(banks, i.a)
+                let y = Machine.load(banks, i.b)
+                registers[Int(i.result)] = !x.isMissing && !y.isMissing ? Slot(x.double != y.double) : failure(i.a, i.b)
+
+            // A comparison as one operand of `&&`: the result so far is true or a failure, and false ends it. `||` is its mirror.
+            case .equalBitsAnd:
+                let x = Machine.load(banks, i.a)
+                let y = Machine.load(banks, i.b)
+                if !x.isMissing, !y.isMissing {
+                    if !(x.bits == y.bits) {
+                        registers[Int(i.result)] = Slot(false)
+                        at = code + Int(i.target)
+                    }
+                } else if !registers[Int(i.result)].isMissing {
                     registers[Int(i.result)] = failure(i.a, i.b)
-                    continue
                 }
-                let holds: Bool
-                switch i.opcode {
-                case .equalBits: holds = x.bits == y.bits
-                case .notEqualBits: holds = x.bits != y.bits
-                case .lessInt: holds = x.int < y.int
-                case .lessOrEqualInt: holds = x.int <= y.int
-                case .equalDouble: holds = x.double == y.double
-                case .notEqualDouble: holds = x.double != y.double
-                case .lessDouble: holds = x.double < y.double
-                default: holds = x.double <= y.double
+            case .notEqualBitsAnd:
+                let x = Machine.load(banks, i.a)
+                let y = Machine.load(banks, i.b)
+                if !x.isMissing, !y.isMissing {
+                    if !(x.bits != y.bits) {
+                        registers[Int(i.result)] = Slot(false)
+                        at = code + Int(i.target)
+                    }
+                } else if !registers[Int(i.result)].isMissing {
+                    registers[Int(i.result)] = failure(i.a, i.b)
                 }
-                registers[Int(i.result)] = Slot(holds)
+            case .lessIntAnd:
+                let x = Machine.load(banks, i.a)
+                let y = Machine.load(banks, i.b)
+                if !x.isMissing, !y.isMissing {
+                    if !(x.int < y.int) {
+                        registers[Int(i.result)] = Slot(false)
+                        at = code + Int(i.target)
+                    }
+                } else if !registers[Int(i.result)].isMissing {
+                    registers[Int(i.result)] = failure(i.a, i.b)
+                }
+            case .lessOrEqualIntAnd:
+                let x = Machine.load(banks, i.a)
+                let y = Machine.load(banks, i.b)
+                if !x.isMissing, !y.isMissing {
+                    if !(x.int <= y.int) {
+                        registers[Int(i.result)] = Slot(false)
+                        at = code + Int(i.target)
+                    }
+                } else if !registers[Int(i.result)].isMissing {
+                    registers[Int(i.result)] = failure(i.a, i.b)
+                }
+            case .lessDoubleAnd:
+                let x = Machine.load(banks, i.a)
+                let y = Machine.load(banks, i.b)
+                if !x.isMissing, !y.isMissing {
+                    if !(x.double < y.double) {
+                        registers[Int(i.result)] = Slot(false)
+                        at = code + Int(i.target)
+                    }
+                } else if !registers[Int(i.result)].isMissing {
+                    registers[Int(i.result)] = failure(i.a, i.b)
+                }
+            case .lessOrEqualDoubleAnd:
+                let x = Machine.load(banks, i.a)
+                let y = Machine.load(banks, i.b)
+                if !x.isMissing, !y.isMissing {
+                    if !(x.double <= y.double) {
+                        registers[Int(i.result)] = Slot(false)
+                        at = code + Int(i.target)
+                    }
+                } else if !registers[Int(i.result)].isMissing {
+                    registers[Int(i.result)] = failure(i.a, i.b)
+                }
+            case .equalBitsOr:
+                let x = Machine.load(banks, i.a)
+                let y = Machine.load(banks, i.b)
+                if !x.isMissing, !y.isMissing {
+                    if (x.bits == y.bits) {
+                        registers[Int(i.result)] = Slot(true)
+                        at = code + Int(i.target)
+                    }
+                } else if !registers[Int(i.result)].isMissing {
+                    registers[Int(i.result)] = failure(i.a, i.b)
+                }
+            case .notEqualBitsOr:
+                let x = Machine.load(banks, i.a)
+                let y = Machine.load(banks, i.b)
+                if !x.isMissing, !y.isMissing {
+                    if (x.bits != y.bits) {
+                        registers[Int(i.result)] = Slot(true)
+                        at = code + Int(i.target)
+                    }
+                } else if !registers[Int(i.result)].isMissing {
+                    registers[Int(i.result)] = failure(i.a, i.b)
+                }
+            case .lessIntOr:
+                let x = Machine.load(banks, i.a)
+                let y = Machine.load(banks, i.b)
+                if !x.isMissing, !y.isMissing {
+                    if (x.int < y.int) {
+                        registers[Int(i.result)] = Slot(true)
+                        at = code + Int(i.target)
+                    }
+                } else if !registers[Int(i.result)].isMissing {
+                    registers[Int(i.result)] = failure(i.a, i.b)
+                }
+            case .lessOrEqualIntOr:
+                let x = Machine.load(banks, i.a)
+                let y = Machine.load(banks, i.b)
+                if !x.isMissing, !y.isMissing {
+                    if (x.int <= y.int) {
+                        registers[Int(i.result)] = Slot(true)
+                        at = code + Int(i.target)
+                    }
+                } else if !registers[Int(i.result)].isMissing {
+                    registers[Int(i.result)] = failure(i.a, i.b)
+                }
+            case .lessDoubleOr:
+                let x = Machine.load(banks, i.a)
+                let y = Machine.load(banks, i.b)
+                if !x.isMissing, !y.isMissing {
+                    if (x.double < y.double) {
+                        registers[Int(i.result)] = Slot(true)
+                        at = code + Int(i.target)
+                    }
+                } else if !registers[Int(i.result)].isMissing {
+                    registers[Int(i.result)] = failure(i.a, i.b)
+                }
+            case .lessOrEqualDoubleOr:
+                let x = Machine.load(banks, i.a)
+                let y = Machine.load(banks, i.b)
+                if !x.isMissing, !y.isMissing {
+                    if (x.double <= y.double) {
+                        registers[Int(i.result)] = Slot(true)
+                        at = code + Int(i.target)
+                    }
+                } else if !registers[Int(i.result)].isMissing {
+                    registers[Int(i.result)] = failure(i.a, i.b)
+                }
 
             case .not:
+                let x = Machine.load(banks, i.a)
                 registers[Int(i.result)] = x.isMissing ? failure(i.a) : Slot(!x.bool)
 
-            case .and, .andJump:
-                // `a` is the result so far, true or failed; false decides, then failure, then true.
-                let y = load(i.b)
-                let joined: Slot
+            case .andJump:
+                let y = Machine.load(banks, i.b)
                 if y.isMissing {
-                    joined = x.isMissing ? failure(i.a) : failure(i.b)
+                    if !registers[Int(i.result)].isMissing { registers[Int(i.result)] = failure(i.b) }
                 } else if !y.bool {
-                    joined = y
-                } else {
-                    joined = x.isMissing ? failure(i.a) : y
+                    registers[Int(i.result)] = Slot(false)
+                    at = code + Int(i.target)
                 }
-                let isFalse = !joined.isMissing && !joined.bool
-                registers[Int(i.result)] = joined
-                if i.opcode == .andJump, isFalse { at = Int(i.target) }
 
-            case .or, .orJump:
-                let y = load(i.b)
-                let joined: Slot
+            case .orJump:
+                let y = Machine.load(banks, i.b)
                 if y.isMissing {
-                    joined = x.isMissing ? failure(i.a) : failure(i.b)
+                    if !registers[Int(i.result)].isMissing { registers[Int(i.result)] = failure(i.b) }
                 } else if y.bool {
-                    joined = y
-                } else {
-                    joined = x.isMissing ? failure(i.a) : y
+                    registers[Int(i.result)] = Slot(true)
+                    at = code + Int(i.target)
                 }
-                let isTrue = !joined.isMissing && joined.bool
-                registers[Int(i.result)] = joined
-                if i.opcode == .orJump, isTrue { at = Int(i.target) }
 
-            case .jump: at = Int(i.target)
-            case .jumpIfFalse: if !x.isMissing, !x.bool { at = Int(i.target) }
-            case .jumpIfTrue: if !x.isMissing, x.bool { at = Int(i.target) }
+            case .jump: at = code + Int(i.target)
+            case .jumpIfFalse:
+                let x = Machine.load(banks, i.a)
+                if !x.isMissing, !x.bool { at = code + Int(i.target) }
+            case .jumpIfTrue:
+                let x = Machine.load(banks, i.a)
+                if !x.isMissing, x.bool { at = code + Int(i.target) }
+            case .jumpIfMissing:
+                if Machine.load(banks, i.a).isMissing { at = code + Int(i.target) }
             case .branch:
                 // `a ? … : …`: to `target` when false, to `extra` with the failure as result.
+                let x = Machine.load(banks, i.a)
                 if x.isMissing {
                     registers[Int(i.result)] = failure(i.a)
-                    at = Int(i.extra)
+                    at = code + Int(i.extra)
                 } else if !x.bool {
-                    at = Int(i.target)
+                    at = code + Int(i.target)
                 }
-            case .isPresent: registers[Int(i.result)] = Slot(!x.isMissing)
+            case .isPresent: registers[Int(i.result)] = Slot(!Machine.load(banks, i.a).isMissing)
 
-            case .addInt, .subtractInt, .multiplyInt:
-                let y = load(i.b)
+            case .addInt:
+                let x = Machine.load(banks, i.a)
+                let y = Machine.load(banks, i.b)
                 guard !x.isMissing, !y.isMissing else {
                     registers[Int(i.result)] = failure(i.a, i.b)
                     continue
                 }
-                let (value, overflow) =
-                    i.opcode == .addInt
-                    ? x.int.addingReportingOverflow(y.int)
-                    : i.opcode == .subtractInt
-                        ? x.int.subtractingReportingOverflow(y.int) : x.int.multipliedReportingOverflow(by: y.int)
-                registers[Int(i.result)] = overflow ? Failure.slot(Failure.overflow) : Slot(value)
-
-            case .addDouble, .subtractDouble, .multiplyDouble, .divideDouble:
-                let y = load(i.b)
+                let sum = x.int.addingReportingOverflow(y.int)
+                registers[Int(i.result)] = sum.overflow ? Failure.slot(Failure.overflow) : Slot(sum.partialValue)
+            case .subtractInt:
+                let x = Machine.load(banks, i.a)
+                let y = Machine.load(banks, i.b)
                 guard !x.isMissing, !y.isMissing else {
                     registers[Int(i.result)] = failure(i.a, i.b)
                     continue
                 }
-                let value: Double
-                switch i.opcode {
-                case .addDouble: value = x.double + y.double
-                case .subtractDouble: value = x.double - y.double
-                case .multiplyDouble: value = x.double * y.double
-                default: value = x.double / y.double
+                let sum = x.int.subtractingReportingOverflow(y.int)
+                registers[Int(i.result)] = sum.overflow ? Failure.slot(Failure.overflow) : Slot(sum.partialValue)
+            case .multiplyInt:
+                let x = Machine.load(banks, i.a)
+                let y = Machine.load(banks, i.b)
+                guard !x.isMissing, !y.isMissing else {
+                    registers[Int(i.result)] = failure(i.a, i.b)
+                    continue
                 }
-                registers[Int(i.result)] = Slot(value)
+                let sum = x.int.multipliedReportingOverflow(by: y.int)
+                registers[Int(i.result)] = sum.overflow ? Failure.slot(Failure.overflow) : Slot(sum.partialValue)
+            case .addDouble:
+                let x = Machine.load(banks, i.a)
+                let y = Machine.load(banks, i.b)
+                registers[Int(i.result)] = !x.isMissing && !y.isMissing ? Slot(x.double + y.double) : failure(i.a, i.b)
+            case .subtractDouble:
+                let x = Machine.load(banks, i.a)
+                let y = Machine.load(banks, i.b)
+                registers[Int(i.result)] = !x.isMissing && !y.isMissing ? Slot(x.double - y.double) : failure(i.a, i.b)
+            case .multiplyDouble:
+                let x = Machine.load(banks, i.a)
+                let y = Machine.load(banks, i.b)
+                registers[Int(i.result)] = !x.isMissing && !y.isMissing ? Slot(x.double * y.double) : failure(i.a, i.b)
+            case .divideDouble:
+                let x = Machine.load(banks, i.a)
+                let y = Machine.load(banks, i.b)
+                registers[Int(i.result)] = !x.isMissing && !y.isMissing ? Slot(x.double / y.double) : failure(i.a, i.b)
 
             case .loopNext:
                 // Next element of list `a` into the result; `b` counts, `target` when there is none left.
-                let index = Int(registers[Bank.index(of: i.b)].bits)
+                let x = Machine.load(banks, i.a)
+                let counter = Bank.index(of: i.b)
+                let index = Int(truncatingIfNeeded: registers[counter].bits)
                 guard !x.isMissing, index < x.listCount else {
-                    at = Int(i.target)
+                    at = code + Int(i.target)
                     continue
                 }
                 steps &+= 1
-                registers[Bank.index(of: i.b)].bits = UInt64(index &+ 1)
-                registers[Int(i.result)] = list(x)[index]
+                registers[counter].bits = UInt64(truncatingIfNeeded: index &+ 1)
+                registers[Int(i.result)] = lists[Int(x.bits & 3)][x.listOffset + index]
                 if steps > Machine.stepLimit {
                     registers[Int(i.extra)] = Failure.slot(Failure.limit)
-                    at = Int(i.target)
+                    at = code + Int(i.target)
                 }
 
-            case .result: return x.isMissing ? failure(i.a) : x
+            case .result:
+                let x = Machine.load(banks, i.a)
+                return x.isMissing ? failure(i.a) : x
             case .quiet: return Slot(bits: 0, aux: 0)
-            case .fired: return Slot(bits: 1, aux: 0)
-            case .excepted: return Slot(bits: 2, aux: UInt64(UInt32(i.target)))
-            case .undetermined: return Slot(bits: 3, aux: failure(i.a).bits)
+            case .fired:
+                // What is left of the conditions (`a`) and of the exceptions (`b`) is certain or a failure.
+                if Machine.load(banks, i.a).isMissing { return Slot(bits: 3, aux: failure(i.a).bits) }
+                if Machine.load(banks, i.b).isMissing { return Slot(bits: 3, aux: failure(i.b).bits) }
+                return Slot(bits: 1, aux: 0)
+            case .excepted: return Slot(bits: 2, aux: UInt64(UInt32(truncatingIfNeeded: i.target)))
 
-            default: rare(i, x, header)
+            default: rare(i, Machine.load(banks, i.a), header)
             }
         }
     }

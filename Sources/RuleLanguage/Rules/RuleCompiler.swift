@@ -235,7 +235,7 @@ struct RuleCompiler {
                 used.formUnion(generator.usedLets)
                 for read in generator.reads where !reads.contains(read) { reads.append(read) }
                 if case .list = value.type, value.type.valueType == nil {
-                    sink.error(rule.source, expression.span, "a \(value.type.name) cannot be shown in a text")
+                    sink.error(rule.source, expression.span, "\(value.type.withArticle) cannot be shown in a text")
                 }
                 guard let program = generator.finish(value, at: expression.span) else { continue }
                 reason.append(.value(program, isPersonal: value.isPersonal))
@@ -264,13 +264,13 @@ struct RuleCompiler {
             let value = generator.condition(clause, into: index == 0 ? outcome : nil)
             generator.release(mark)
             if index > 0 {
-                quiet.append(generator.emit(.andJump, result: outcome, outcome, value.operand))
+                quiet.append(generator.join(value, to: outcome, isAnd: true))
             } else {
                 if value.operand != outcome { generator.emit(.move, result: outcome, value.operand) }
                 quiet.append(generator.emit(.jumpIfFalse, outcome))
             }
         }
-        let exception = generator.allocate()
+        let exception = rule.unlesses.isEmpty ? outcome : generator.allocate()
         var excepted: [Int] = []
         for (index, clause) in rule.unlesses.enumerated() {
             prepare(clause)
@@ -278,25 +278,14 @@ struct RuleCompiler {
             let value = generator.condition(clause)
             generator.release(mark)
             excepted.append(generator.emit(.jumpIfTrue, value.operand))
-            let opcode: Opcode = index == 0 ? .move : .or
-            generator.emit(opcode, result: exception, index == 0 ? value.operand : exception, value.operand)
+            // False or a failure is left; the first failure stays.
+            if index == 0 {
+                generator.emit(.move, result: exception, value.operand)
+            } else {
+                generator.land(generator.emit(.orJump, result: exception, exception, value.operand))
+            }
         }
-        // What is left is true or a failure.
-        let certain = generator.allocate()
-        generator.emit(.isPresent, result: certain, outcome)
-        let first = generator.emit(.jumpIfFalse, certain)
-        var second: Int?
-        if !rule.unlesses.isEmpty {
-            generator.emit(.isPresent, result: certain, exception)
-            second = generator.emit(.jumpIfFalse, certain)
-        }
-        generator.emit(.fired)
-        generator.land(first)
-        generator.emit(.undetermined, outcome)
-        if let second {
-            generator.land(second)
-            generator.emit(.undetermined, exception)
-        }
+        generator.emit(.fired, outcome, exception)
         for (index, jump) in excepted.enumerated() {
             generator.land(jump)
             generator.emit(.excepted, target: index)

@@ -60,6 +60,13 @@ final class Expression: Sendable {
         }
     }
 
+    var isLiteral: Bool {
+        switch kind {
+        case .int, .uint, .double, .bool, .string, .bytes, .null: true
+        default: false
+        }
+    }
+
     /// `a.b.c` as its parts, or nil when it is not a plain chain of names.
     var nameChain: [String]? {
         switch kind {

@@ -1,6 +1,6 @@
 extension Parser {
     private static let blockWords = ["feature", "rule", "hotfix", "policy", "test", "list"]
-    private static let clauseWords = [
+    static let clauseWords = [
         "owner", "ticket", "severity", "tags", "on", "let", "sequence", "when", "unless", "then", "because", "alert",
         "missing", "mode", "expires",
     ]
@@ -235,6 +235,8 @@ extension Parser {
     /// Moves to the next word that begins a clause, or to the end of the block.
     private mutating func skipToClause() {
         var depth = 0
+        // An expression that lacks its end stops at the next clause's word itself.
+        if current.kind == .identifier, swallowsClause(text(current), before: ahead(1)) { return }
         while current.kind != .end {
             switch current.kind {
             case .leftBrace: depth += 1
@@ -266,18 +268,19 @@ extension Parser {
 
     private mutating func clause(of rule: inout RuleSyntax) throws(SyntaxFailure) {
         guard current.kind == .identifier else {
-            throw unexpectedInRule()
+            throw unexpectedInRule(&rule)
         }
         let word = current
         let name = text(word)
-        guard Parser.clauseWords.contains(name) else { throw unexpectedInRule() }
+        guard Parser.clauseWords.contains(name) else { throw unexpectedInRule(&rule) }
         let repeatable = ["let", "when", "unless"].contains(name)
+        _ = advance()
         if !repeatable, rule.seen[name] != nil {
             throw fail(
                 "this rule has a second '\(name)'",
-                suggestion: name == "then" ? "list all actions after one then, with commas" : "keep one of them")
+                suggestion: name == "then" ? "list all actions after one then, with commas" : "keep one of them",
+                at: word.span)
         }
-        _ = advance()
         rule.seen[name] = word.span
         switch name {
         case "owner": rule.owner = try string("the owner in quotes").text
@@ -292,8 +295,11 @@ extension Parser {
             if current.kind == .identifier { rule.letNames.insert(text(current)) }
             rule.lets.append(try letClause())
         case "sequence": throw fail("'sequence' is not supported yet", at: word.span)
-        case "when": rule.whens.append(try expression())
-        case "unless": rule.unlesses.append(try expression())
+        case "when", "unless":
+            // Kept only when the clause ends well: a condition cut short would be judged for what it is not.
+            let condition = try expression()
+            try endOfClause(&rule)
+            if name == "when" { rule.whens.append(condition) } else { rule.unlesses.append(condition) }
         case "then":
             repeat { rule.actions.append(try action()) } while accept(.comma)
         case "because": rule.because = try because()
@@ -302,17 +308,18 @@ extension Parser {
         case "mode": rule.mode = try mode()
         default: rule.expiresMilliseconds = try duration("how long the rule lives")
         }
-        try endOfClause()
+        try endOfClause(&rule)
     }
 
     /// After a clause stands another clause or `}`; everything else is a mistake with a likely meaning.
-    private func endOfClause() throws(SyntaxFailure) {
+    private func endOfClause(_ rule: inout RuleSyntax) throws(SyntaxFailure) {
         if current.kind == .rightBrace || current.kind == .end || startsBlock() { return }
         if current.kind == .identifier, Parser.clauseWords.contains(text(current)) { return }
-        throw unexpectedInRule()
+        throw unexpectedInRule(&rule)
     }
 
-    private func unexpectedInRule() -> SyntaxFailure {
+    /// Clauses that were meant are marked as seen, so that they are not also reported as absent.
+    private func unexpectedInRule(_ rule: inout RuleSyntax) -> SyntaxFailure {
         switch current.kind {
         case .assign: return fail("'=' does not compare", suggestion: "write ==")
         case .ampersand: return fail("'&' is not an operator", suggestion: "write &&")
@@ -329,10 +336,12 @@ extension Parser {
             }
             let known = ["block", "review", "challenge", "tag", "score", "queue"]
             if known.contains(text(current)) {
+                rule.seen["then"] = current.span
                 return fail(
                     "'\(text(current))' is an action and stands after 'then'", suggestion: "then \(text(current)) …")
             }
             let nearest = Diagnostic.nearest(to: text(current), among: Parser.clauseWords)
+            if let nearest { rule.seen[nearest] = current.span }
             return fail(
                 "unknown clause '\(text(current))'",
                 suggestion: nearest.map { "did you mean '\($0)'?" }

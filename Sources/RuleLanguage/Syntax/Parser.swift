@@ -297,6 +297,16 @@ struct Parser {
         }
     }
 
+    /// Whether a clause's word stands where a name should: a name is never followed by another word or a text.
+    func swallowsClause(_ word: String, before next: Token) -> Bool {
+        guard Parser.clauseWords.contains(word) else { return false }
+        switch next.kind {
+        case .string, .int, .duration: return true
+        case .identifier: return text(next) != "in" && !Parser.clauseWords.contains(text(next))
+        default: return false
+        }
+    }
+
     private mutating func name(_ token: Token) throws(SyntaxFailure) -> Expression {
         let word = text(token)
         switch word {
@@ -307,6 +317,10 @@ struct Parser {
         }
         guard !Parser.reserved.contains(word) else {
             throw fail("expected an expression, found the word '\(word)'", at: token.span)
+        }
+        if swallowsClause(word, before: current) {
+            at -= 1
+            throw fail("expected an expression, found the clause '\(word)'")
         }
         guard current.kind == .leftParenthesis else { return Expression(.identifier(word), token.span) }
         let arguments = try self.arguments()

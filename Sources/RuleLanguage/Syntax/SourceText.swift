@@ -58,17 +58,17 @@ final class DiagnosticSink {
     /// While above zero nothing is recorded, only counted in ``mutedErrors``: for trying whether something type-checks.
     private var muted = 0
     private var mutedErrors = 0
-    /// Every error reported so far, recorded or not.
+    /// Every error reported so far, those beyond the limit included.
     private(set) var errorCount = 0
 
     var isFull: Bool { errors.count >= DiagnosticSink.errorLimit }
 
     func error(_ source: SourceText, _ span: Span, _ message: String, suggestion: String? = nil) {
-        errorCount += 1
         guard muted == 0 else {
             mutedErrors += 1
             return
         }
+        errorCount += 1
         let diagnostic = source.diagnostic(.error, at: span, message, suggestion: suggestion)
         guard !isFull, !errors.contains(diagnostic) else { return }
         errors.append(diagnostic)

@@ -227,7 +227,7 @@ extension CommandTable {
                         "weir simulate --scenario honest --events 600000 --seed 7 --kafka kafka.properties --rate 10000",
                     effect: "a minute of steady load on a broker"),
             ],
-            exitCodes: logCodes + stopCodes)
+            exitCodes: [.invalid] + logCodes + stopCodes)
     }
 
     private static var check: CommandDefinition {
@@ -243,7 +243,7 @@ extension CommandTable {
             examples: [
                 .init(
                     line: "weir check topologies/marketplace",
-                    effect: "silence and exit 0 in a commit hook, or the mistakes and exit 3")
+                    effect: "in a commit hook: exit 0 and what each rule costs, or the mistakes and exit 3")
             ],
             exitCodes: [.invalid])
     }
@@ -291,7 +291,7 @@ extension CommandTable {
                     effect: "what woke me up?"),
                 .init(line: "weir tail --log demo.db --since 7d --json | jq .subject", effect: "as data"),
             ],
-            exitCodes: logCodes + stopCodes)
+            exitCodes: [.invalid] + logCodes + stopCodes)
     }
 
     private static var doctor: CommandDefinition {

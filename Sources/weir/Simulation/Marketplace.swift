@@ -123,6 +123,7 @@ struct Marketplace: Sendable {
 
     func system(of device: UInt32) -> Int {
         if device & 0xF000_0000 == 0x8000_0000 { return 5 }
+        if device & 0xF000_0000 == 0x9000_0000 { return 2 }
         let h = hash(device, 5) % 100
         return h < 42 ? 0 : h < 70 ? 1 : h < 90 ? 2 : h < 98 ? 3 : 4
     }

@@ -130,7 +130,7 @@ extension TrafficSimulator {
     private mutating func bringFamily(_ first: Pending) {
         var at = first.time
         let coupon = random.chance(0.5) ? Int32(market.coupons.sample(&random)) : nil
-        if let coupon { redeem(coupon, after: first) }
+        if let coupon { redeem(coupon, after: first, at: first.account) }
         for _ in 0..<(random.chance(0.7) ? 1 : 2) {
             at += Int64(random.between(4, 40)) * TrafficSimulator.minute
             var visit = first
@@ -140,17 +140,18 @@ extension TrafficSimulator {
             visit.item = UInt32(market.items.sample(&random))
             visit.value = Int32(clicksOfVisit())
             queue.push(visit)
-            if let coupon { redeem(coupon, after: visit) }
+            if let coupon { redeem(coupon, after: visit, at: first.account) }
         }
     }
 
-    /// A redemption some minutes after a sign-up, and its order.
-    private mutating func redeem(_ coupon: Int32, after signup: Pending) {
+    /// A redemption some minutes after a sign-up, and its order, sent to the home of `host`.
+    private mutating func redeem(_ coupon: Int32, after signup: Pending, at host: UInt32) {
         var redemption = signup
         redemption.time += pause(500)
         redemption.kind = .coupon
         redemption.value = coupon
-        redemption.extra = market.priceOfItem[Int(signup.item)]
+        redemption.flags.insert(.addressGiven)
+        redemption.extra = Int32(bitPattern: host)
         queue.push(redemption)
     }
 
@@ -197,9 +198,8 @@ extension TrafficSimulator {
         case .coupon:
             next.time += pause(5)
             next.kind = .order
-            next.value = done.extra
-            next.extra = 0
-            next.flags.remove(.addressGiven)
+            next.value = 0
+            if !done.flags.contains(.addressGiven) { swap(&next.value, &next.extra) }
             queue.push(next)
         case .order:
             if !done.flags.contains(.failed) {

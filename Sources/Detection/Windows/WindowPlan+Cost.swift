@@ -1,0 +1,25 @@
+public import RuleLanguage
+
+extension WindowPlan {
+    /// What a feature keeps in memory; features over the same stream share all of it.
+    public struct Cost: Sendable, Hashable {
+        /// Identifies the stream: features with the same number share the bytes.
+        public var stream: Int
+        /// Fixed part of each key with events in the window; ring, map and text blocks come on top.
+        public var bytesPerKey: Int
+        /// Each event inside the longest window of the stream.
+        public var bytesPerEvent: Int
+    }
+
+    /// The cost of a feature of this plan; nil when nothing reads it, and so nothing is kept for it.
+    public func cost(of feature: Feature) -> Cost? {
+        for touch in touches.joined() {
+            for visit in touch.visits
+            where (visit.excluding + visit.including).contains(where: { $0.column == feature.column }) {
+                let stream = streams[visit.stream]
+                return Cost(stream: visit.stream, bytesPerKey: stream.stateBytes, bytesPerEvent: stream.entryBytes)
+            }
+        }
+        return nil
+    }
+}

@@ -1,0 +1,116 @@
+import Detection
+import Pipeline
+import RuleLanguage
+
+/// `weir check`: everything that can be said about a topology without running it.
+enum CheckCommand {
+    /// The command's body.
+    static func run(_ arguments: ParsedArguments, _ terminal: Terminal) -> ExitCode {
+        let folder = arguments.required("DIR")
+        let isJSON = arguments.isSet("json")
+        do {
+            let deployment = try Deployment(folder: folder)
+            for warning in deployment.rules.warnings { show(warning, isJSON, terminal) }
+            let summary = CheckSummary(deployment)
+            terminal.write(isJSON ? summary.json + "\n" : summary.table)
+            return .ok
+        } catch {
+            for diagnostic in error.diagnostics { show(diagnostic, isJSON, terminal) }
+            let errors = error.diagnostics.count { $0.severity == .error }
+            if isJSON {
+                terminal.line("{\"summary\":{\"valid\":false,\"errors\":\(errors)}}")
+            } else {
+                let text =
+                    "\(errors) \(errors == 1 ? "error" : "errors") in \(Terminal.escaped(folder)); weir runs no topology with errors"
+                terminal.note(terminal.styled(text, .red, on: .errors))
+            }
+            return .invalid
+        }
+    }
+
+    private static func show(_ diagnostic: Diagnostic, _ isJSON: Bool, _ terminal: Terminal) {
+        guard isJSON else { return terminal.show(diagnostic) }
+        terminal.line(
+            "{\"severity\":\"\(diagnostic.severity.rawValue)\",\"path\":\(JSONText.quoted(diagnostic.path)),"
+                + "\"line\":\(diagnostic.line),\"column\":\(diagnostic.column),\"message\":\(JSONText.quoted(diagnostic.message)),"
+                + "\"suggestion\":\(JSONText.quoted(diagnostic.suggestion))}")
+    }
+}
+
+/// What `weir check` says about a topology without mistakes.
+private struct CheckSummary {
+    struct RuleLine {
+        var rule: Rule
+        var events: [String]
+        var windows: [String]
+        /// Fixed bytes per key and bytes per event in the windows, shared ones counted once.
+        var bytesPerKey = 0
+        var bytesPerEvent = 0
+    }
+
+    let deployment: Deployment
+    var rules: [RuleLine] = []
+    var bytesPerKey = 0
+    var bytesPerEvent = 0
+
+    init(_ deployment: Deployment) {
+        self.deployment = deployment
+        let set = deployment.rules
+        let description = deployment.description
+        let plan = WindowPlan(
+            features: set.features, events: description.events, rowWidth: max(1, set.featureRowWidth),
+            hash: TextHash(seed: description.seed))
+        (_, bytesPerKey, bytesPerEvent) = CheckSummary.sum(set.features, plan)
+        for rule in set.rules {
+            let features = rule.features.map { set.features[$0] }
+            var line = RuleLine(
+                rule: rule, events: rule.events.map { description.events[$0].name }, windows: features.map(\.canonical))
+            (_, line.bytesPerKey, line.bytesPerEvent) = CheckSummary.sum(features, plan)
+            rules.append(line)
+        }
+    }
+
+    private static func sum(_ features: [Feature], _ plan: WindowPlan) -> (streams: Int, perKey: Int, perEvent: Int) {
+        let costs = Set(features.compactMap { plan.cost(of: $0) })
+        return (costs.count, costs.reduce(0) { $0 + $1.bytesPerKey }, costs.reduce(0) { $0 + $1.bytesPerEvent })
+    }
+
+    var table: String {
+        let description = deployment.description
+        var text = "\(description.name) version \(description.version): "
+        text += "\(description.events.count) event types on \(description.topics.count) topics, "
+        text += "\(deployment.rules.rules.count) rules, \(deployment.rules.features.count) windows, no mistakes\n"
+        let width = rules.map(\.rule.id.count).max() ?? 0
+        for line in rules {
+            let name = line.rule.id + String(repeating: " ", count: width - line.rule.id.count)
+            text +=
+                "  \(name)  \(line.rule.mode.rawValue), \(line.rule.severity.rawValue), on \(line.events.joined(separator: ", "))"
+            text += ": \(line.windows.count) \(line.windows.count == 1 ? "window" : "windows")"
+            if line.bytesPerEvent > 0 { text += ", \(line.bytesPerKey) bytes a key and \(line.bytesPerEvent) an event" }
+            text += "\n"
+        }
+        text += "state   at most \(ProgressReport.grouped(description.limits.keys)) keys; "
+        text +=
+            "\(bytesPerKey) bytes a key and \(bytesPerEvent) bytes an event inside the windows, all rules together\n"
+        text +=
+            "digest  topology \(deployment.topologyDigest.prefix(16)), rules \(deployment.ruleSetDigest.prefix(16))\n"
+        return Terminal.escaped(text, keepingLines: true)
+    }
+
+    var json: String {
+        let description = deployment.description
+        let each = rules.map { line in
+            "{\"rule\":\(JSONText.quoted(line.rule.id)),\"version\":\(JSONText.quoted(line.rule.version)),"
+                + "\"mode\":\"\(line.rule.mode.rawValue)\",\"severity\":\"\(line.rule.severity.rawValue)\","
+                + "\"events\":\(JSONText.array(line.events)),\"windows\":\(JSONText.array(line.windows)),"
+                + "\"bytes_per_key\":\(line.bytesPerKey),\"bytes_per_event\":\(line.bytesPerEvent)}"
+        }
+        return
+            "{\"summary\":{\"valid\":true,\"topology\":\(JSONText.quoted(description.name)),\"version\":\(description.version),"
+            + "\"events\":\(JSONText.array(description.events.map(\.name))),\"topics\":\(JSONText.array(description.topics)),"
+            + "\"windows\":\(deployment.rules.features.count),\"warnings\":\(deployment.rules.warnings.count),"
+            + "\"keys_max\":\(description.limits.keys),\"bytes_per_key\":\(bytesPerKey),\"bytes_per_event\":\(bytesPerEvent),"
+            + "\"topology_digest\":\"\(deployment.topologyDigest)\",\"ruleset_digest\":\"\(deployment.ruleSetDigest)\","
+            + "\"rules\":[\(each.joined(separator: ","))]}}"
+    }
+}

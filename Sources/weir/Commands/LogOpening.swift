@@ -1,0 +1,144 @@
+import KafkaClient
+import Pipeline
+import RuleLanguage
+import Telemetry
+
+/// A log that a command has opened, and how to become its one writer.
+struct OpenedLog {
+    /// The log itself.
+    let log: any EventLog
+    /// Fences a former self; only a pipeline calls it.
+    let takeOwnership: () throws(LogError) -> Void
+    /// Appends records without a transaction of a pipeline, for traffic generators.
+    let append: (borrowing OutputBatch) throws(LogError) -> Void
+    /// The same log where it is the embedded one.
+    let embedded: EmbeddedLog?
+    /// The same log where it is Kafka.
+    let kafka: KafkaLog?
+    /// What was read from the properties file, for further clients; nil on the embedded log.
+    let configuration: KafkaConfiguration?
+    /// How people call it: the file, or the brokers.
+    let name: String
+
+    /// Ends reading and writing.
+    func close() { log.close() }
+}
+
+/// Opens what `--kafka` or `--log` names.
+enum LogOpening {
+    /// What a command wants with the log.
+    enum Role {
+        /// Judges and commits: makes the file where it is missing.
+        case pipeline
+        /// Only looks: owns nothing, writes nothing, makes no file.
+        case reader
+        /// Appends input records: makes the file where it is missing.
+        case producer
+    }
+
+    /// Our own settings in the properties file; everything else there belongs to librdkafka.
+    static let connectSetting = "weir.connect.ms"
+    static let settings = [connectSetting]
+
+    /// The name that commits and positions of a topology go by.
+    static func application(_ topology: String) -> String { "weir-\(topology)" }
+
+    /// Opens the log; nil when the command was given none.
+    ///
+    /// Kafka is connected to with the first question, not here.
+    ///
+    /// - Parameters:
+    ///   - application: the name that owns commits and positions; readers without a topology take `weir-reader`.
+    ///   - telemetry: hears librdkafka's own warnings.
+    static func open(
+        _ arguments: ParsedArguments, _ role: Role, application: String, _ terminal: Terminal, telemetry: Log = .silent
+    ) throws -> OpenedLog? {
+        if let path = arguments.string("kafka") {
+            return try openKafka(path, role, application: application, terminal, telemetry)
+        }
+        guard let path = arguments.string("log") else { return nil }
+        let log = try EmbeddedLog(path: path, opening: role == .reader ? .existing : .createIfMissing)
+        return OpenedLog(
+            log: log, takeOwnership: { () throws(LogError) in try log.takeOwnership(application: application) },
+            append: { (batch: borrowing OutputBatch) throws(LogError) in try log.append(batch) }, embedded: log,
+            kafka: nil,
+            configuration: nil, name: path)
+    }
+
+    /// The same for commands whose table says that a log is required.
+    static func require(
+        _ arguments: ParsedArguments, _ role: Role, application: String, _ terminal: Terminal, telemetry: Log = .silent
+    ) throws -> OpenedLog {
+        guard let opened = try open(arguments, role, application: application, terminal, telemetry: telemetry) else {
+            throw CommandFailure.usage("no log given", hint: "--kafka FILE or --log FILE.db names it")
+        }
+        return opened
+    }
+
+    private static func openKafka(
+        _ path: String, _ role: Role, application: String, _ terminal: Terminal, _ telemetry: Log
+    ) throws -> OpenedLog {
+        let configuration = try properties(path)
+        var options = KafkaLog.Options(application: application)
+        options.connectMilliseconds = try connectMilliseconds(configuration, path)
+        if role == .reader { options.prefetchBytes = 64 << 20 }
+        options.observer = KafkaObserver(log: { line in
+            guard line.level <= 4 else { return }
+            telemetry.warn(
+                "librdkafka", ["facility": .string(line.facility), "text": .string(line.text)])
+        })
+        let log = try KafkaLog(configuration: configuration, options: options)
+        if let warning = libraryWarning(role) { terminal.warn(warning) }
+        return OpenedLog(
+            log: log, takeOwnership: { () throws(LogError) in try log.takeOwnership() },
+            append: { (batch: borrowing OutputBatch) throws(LogError) in try log.append(batch) }, embedded: nil,
+            kafka: log,
+            configuration: configuration, name: configuration.bootstrapServers)
+    }
+
+    /// Reads the properties file; what is wrong with it ends with exit 3.
+    static func properties(_ path: String) throws(CommandFailure) -> KafkaConfiguration {
+        do {
+            let configuration = try KafkaConfiguration(contentsOf: path)
+            try configuration.validate()
+            for (name, _) in configuration.properties where name.hasPrefix("weir.") && !settings.contains(name) {
+                let near = Diagnostic.nearest(to: name, among: settings)
+                throw CommandFailure(
+                    .invalid, "\(path): unknown setting '\(name)'",
+                    hint: near.map { "did you mean \($0)?" } ?? "there are: \(settings.joined(separator: ", "))")
+            }
+            return configuration
+        } catch let failure as CommandFailure {
+            throw failure
+        } catch {
+            let text = (error as? KafkaError)?.text ?? String(describing: error)
+            throw CommandFailure(
+                .invalid, "\(path): \(text)",
+                hint:
+                    "--kafka takes a file of librdkafka properties, one name=value a line; bootstrap.servers=host:port is the least"
+            )
+        }
+    }
+
+    private static func connectMilliseconds(_ configuration: KafkaConfiguration, _ path: String) throws(CommandFailure)
+        -> Int
+    {
+        guard let text = configuration[connectSetting] else { return 30_000 }
+        guard let value = Int(text), (100...600_000).contains(value) else {
+            throw CommandFailure(
+                .invalid, "\(path): \(connectSetting)=\(text) is not a time",
+                hint: "how long to wait for a broker, in milliseconds, 100 to 600000")
+        }
+        return value
+    }
+
+    /// What a person should know about this librdkafka, in one line; nil when nothing.
+    ///
+    /// All faults are named where they count, at the start of a pipeline; elsewhere a pointer is enough.
+    static func libraryWarning(_ role: Role) -> String? {
+        let all = KafkaLibrary.warnings()
+        guard !all.isEmpty else { return nil }
+        if role == .pipeline { return all.joined(separator: " ") }
+        return "librdkafka \(KafkaLibrary.version) has known faults; weir doctor names them"
+    }
+}

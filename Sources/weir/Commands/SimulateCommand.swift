@@ -1,0 +1,205 @@
+import Pipeline
+
+/// `weir simulate`: synthetic traffic into a file, stdout or a log, with the truth beside it.
+enum SimulateCommand {
+    /// The command's body.
+    static func run(_ arguments: ParsedArguments, _ terminal: Terminal) throws -> ExitCode {
+        guard let scenario = SimulationScenario(rawValue: arguments.required("scenario")) else {
+            throw CommandFailure.usage("unknown scenario '\(arguments.required("scenario"))'")
+        }
+        let events = arguments.int("events") ?? 0
+        let rate = arguments.int("rate")
+        let seed = UInt64(arguments.int("seed") ?? 1)
+        StopSignal.install()
+        // Everything that can be refused is opened before the first event.
+        let truth = try arguments.string("truth").map { path throws(LogError) in try LineWriter(path: path) }
+        let target: Target
+        if let opened = try LogOpening.open(arguments, .producer, application: "weir-simulate", terminal) {
+            target = try .log(LogTarget(opened))
+        } else {
+            let path = arguments.string("output") ?? "-"
+            if path == arguments.string("truth") {
+                throw CommandFailure.usage(
+                    "--output and --truth name the same file", hint: "give the truth a file of its own")
+            }
+            target = .lines(try LineWriter(path: path))
+        }
+        var run = SimulationRun(
+            simulator: TrafficSimulator(.init(scenario: scenario, events: events, seed: seed)), target: target,
+            truth: truth,
+            rate: rate, progress: ProgressReport(terminal, unit: "events", total: events))
+        do {
+            try run.go()
+            try target.close()
+            try truth?.close()
+        } catch {
+            target.abandon()
+            truth?.abandon()
+            throw error
+        }
+        let seconds = Double(ProgressReport.monotonicNanoseconds() - run.start) / 1e9
+        terminal.note(
+            "\(ProgressReport.grouped(run.count)) events in \(seconds.rounded(to: 2)) s, "
+                + "\(ProgressReport.grouped(Int(Double(run.count) / max(seconds, 1e-9))))/s")
+        return StopSignal.received ?? .ok
+    }
+
+    /// Where the events go.
+    enum Target {
+        case lines(LineWriter)
+        case log(LogTarget)
+
+        /// What was added so far is with its reader.
+        func flush() throws(LogError) {
+            switch self {
+            case .lines(let writer): try writer.flush()
+            case .log(let target): try target.flush()
+            }
+        }
+
+        func close() throws(LogError) {
+            switch self {
+            case .lines(let writer): try writer.close()
+            case .log(let target):
+                try target.flush()
+                target.opened.close()
+            }
+        }
+
+        func abandon() {
+            switch self {
+            case .lines(let writer): writer.abandon()
+            case .log(let target): target.opened.close()
+            }
+        }
+
+        var readerIsGone: Bool {
+            if case .lines(let writer) = self { return writer.readerIsGone }
+            return false
+        }
+    }
+
+    /// A log's input topics, written to in batches.
+    final class LogTarget {
+        let opened: OpenedLog
+        private var batch: OutputBatch
+        private let indices: [String: Int]
+
+        /// Makes the topics that are missing.
+        init(_ opened: OpenedLog) throws(LogError) {
+            self.opened = opened
+            let topics = TrafficSimulator.topics
+            // The embedded log gains nothing from partitions; on Kafka four let a few threads share the reading.
+            let partitions = opened.kafka == nil ? 1 : 4
+            try opened.log.create(
+                topics.map {
+                    TopicRequirement(
+                        name: $0, partitions: partitions, settings: ["message.timestamp.type": "LogAppendTime"])
+                })
+            batch = OutputBatch(topics: topics)
+            indices = Dictionary(uniqueKeysWithValues: topics.enumerated().map { ($1, $0) })
+        }
+
+        func add(_ event: SimulatedEvent, _ line: [UInt8]) {
+            guard let topic = indices[event.topic] else { preconditionFailure("the simulator names its topics") }
+            var key = event.key
+            key.withUTF8 { key in
+                line.withUnsafeBytes { line in
+                    batch.append(
+                        topic: topic, key: UnsafeRawBufferPointer(key), value: line, constantHeaders: [],
+                        constantCount: 0
+                    ) { _ in }
+                }
+            }
+        }
+
+        func flush() throws(LogError) {
+            guard !batch.isEmpty else { return }
+            try opened.append(batch)
+            batch.removeAll()
+        }
+    }
+}
+
+/// One run of the simulator: batches, pace, stop.
+private struct SimulationRun {
+    /// Events per batch when nobody asks for a pace.
+    static let batch = 20_000
+    /// Between two batches of a paced run.
+    static let beat = 4_000_000.0
+
+    var simulator: TrafficSimulator
+    let target: SimulateCommand.Target
+    let truth: LineWriter?
+    let rate: Int?
+    var progress: ProgressReport
+    var count = 0
+    let start = ProgressReport.monotonicNanoseconds()
+
+    init(
+        simulator: TrafficSimulator, target: SimulateCommand.Target, truth: LineWriter?, rate: Int?,
+        progress: ProgressReport
+    ) {
+        self.simulator = simulator
+        self.target = target
+        self.truth = truth
+        self.rate = rate
+        self.progress = progress
+    }
+
+    mutating func go() throws(LogError) {
+        var line: [UInt8] = []
+        var truthLine: [UInt8] = []
+        var isOver = false
+        while !isOver, StopSignal.received == nil, !target.readerIsGone {
+            let wanted = due()
+            if wanted == 0 {
+                let nanoseconds = Double(count + 1) * 1e9 / Double(rate ?? 1) - elapsed()
+                _ = StopSignal.wait(milliseconds: Int32(max(1, min(500, max(nanoseconds, SimulationRun.beat) / 1e6))))
+                continue
+            }
+            for _ in 0..<wanted {
+                guard let event = simulator.next(into: &line) else {
+                    isOver = true
+                    break
+                }
+                switch target {
+                case .lines(let writer): try writer.writeLine(line)
+                case .log(let log): log.add(event, line)
+                }
+                if let truth {
+                    TruthLine.write(event, into: &truthLine)
+                    try truth.writeLine(truthLine)
+                }
+                count += 1
+            }
+            // Events first: a truth about an event that nobody can see would be the worse half.
+            let isWatched = if case .log = target { true } else { rate != nil }
+            if isWatched {
+                try target.flush()
+                try truth?.flush()
+            }
+            progress.update(count)
+        }
+    }
+
+    private func elapsed() -> Double { Double(ProgressReport.monotonicNanoseconds() - start) }
+
+    /// How many events may go out now: with a rate what the clock has earned, in even small batches.
+    private func due() -> Int {
+        guard let rate else { return SimulationRun.batch }
+        let earned = Int(elapsed() * Double(rate) / 1e9)
+        return max(0, min(earned - count, SimulationRun.batch))
+    }
+}
+
+extension LineWriter {
+    fileprivate func writeLine(_ line: [UInt8]) throws(LogError) {
+        try line.withUnsafeBufferPointer { (bytes) throws(LogError) in try writeLine(UnsafeRawBufferPointer(bytes)) }
+    }
+}
+
+extension TrafficSimulator {
+    /// Every topic that simulated events go to, in alphabetical order.
+    static let topics = ["accounts", "clicks", "coupons", "logins", "orders", "refunds", "reviews", "signups", "staff"]
+}
