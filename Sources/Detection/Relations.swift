@@ -2,7 +2,7 @@ import RuleLanguage
 
 public struct LockstepSettings: Sendable {}
 public struct AnomalySettings: Sendable {}
-public struct RingRecord: Sendable { public var key: [UInt8]; public var value: [UInt8] }
+public struct RingRecord: Sendable { public var key: [UInt8]; public var value: [UInt8]; public var isOpening: Bool }
 struct RingMembership { var identifier: String; var size: Int; var score: Double }
 
 final class Relations {

@@ -16,9 +16,11 @@ struct Weir {
         case .completion: Completion.run
         case .version: VersionCommand.run
         case .replay: ReplayCommand.run
+        case .run: RunCommand.run
+        case .demo: DemoCommand.run
         case .simulate: SimulateCommand.run
         case .check: CheckCommand.run
-        case .demo, .run, .audit, .tail, .doctor:
+        case .audit, .tail, .doctor:
             { _, _ in throw CommandFailure(.failure, "weir \(name.rawValue) is not part of this build yet") }
         }
     }

@@ -53,6 +53,15 @@ enum KafkaLogBroker {
         return (address, directory)
     }
 
+    /// A broker for one test that does harm to it.
+    static func own() throws -> (address: String, directory: String) { try start([]) }
+
+    /// Runs a command of kafka-local, such as `kill`.
+    static func control(_ command: String, _ directory: String, _ arguments: [String] = []) throws {
+        guard let program else { throw Failure(text: absence) }
+        _ = try run([program, command, "--dir", directory] + arguments)
+    }
+
     @discardableResult
     static func run(_ command: [String]) throws -> String {
         let output = FileManager.default.temporaryDirectory.appending(path: "weir-out-\(UUID().uuidString)").path

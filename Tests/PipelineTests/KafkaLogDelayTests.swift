@@ -225,4 +225,74 @@ struct KafkaLogDelayTests {
         #expect(former.recreations == 1)
         #expect(try visible().sorted() == ["1", "2"])
     }
+
+    @Test func `a broker killed under commits comes back and nothing is lost, torn or doubled`() throws {
+        let broker = try KafkaLogBroker.own()
+        let (journal, input, application) = ("journal", "input", KafkaLogBroker.unique("killed"))
+        func open() throws -> KafkaLog {
+            var options = KafkaLog.Options(application: application)
+            options.journalTopic = journal
+            options.connectMilliseconds = 5000
+            return try KafkaLog(
+                configuration: KafkaConfiguration(["bootstrap.servers": broker.address]), options: options)
+        }
+        let log = try open()
+        try log.create(
+            [TopicRequirement(name: journal, partitions: 1), TopicRequirement(name: topic, partitions: 2)]
+                + [TopicRequirement(name: input, partitions: 1)])
+        try log.takeOwnership()
+        try log.assign([SourcePosition(source: TopicPartition(input, 0), next: 0)])
+        let killer = Thread {
+            usleep(700_000)
+            try? KafkaLogBroker.control("kill", broker.directory, ["1"])
+            sleep(2)
+            try? KafkaLogBroker.control("restart", broker.directory, ["1"])
+        }
+        killer.start()
+        var transient = 0
+        var epoch: Int64 = 1
+        let began = Date()
+        // Long enough that the kill falls between; short enough not to depend on how fast it goes.
+        while Date().timeIntervalSince(began) < 12 || !killer.isFinished || epoch < 10 {
+            do {
+                try log.commit(
+                    batch(epoch, journal: journal),
+                    positions: [SourcePosition(source: TopicPartition(input, 0), next: epoch)])
+                epoch += 1
+                try log.wait(milliseconds: 1)
+            } catch {
+                transient += 1
+                if error.kind != .transient || Date().timeIntervalSince(began) > 90 { throw error }
+            }
+        }
+        let last = epoch - 1
+        #expect(log.recreations > 0 || transient > 0, "the kill was not noticed")
+        #expect(try log.lastJournalEpoch() == last)
+        #expect(try log.committedPositions(of: [TopicPartition(input, 0)]).first?.next == last)
+        for (name, count) in [(topic, 2), (journal, 1)] as [(String, Int32)] {
+            var found: [Int64] = []
+            for partition in 0..<count {
+                let source = TopicPartition(name, partition)
+                try log.read(source, from: 0, to: log.bounds(of: source).end) { record, _ in
+                    let text = record.value.map { String(decoding: $0, as: UTF8.self) } ?? ""
+                    found.append(Int64(text.filter(\.isNumber)) ?? -1)
+                    return true
+                }
+            }
+            #expect(found.sorted() == Array(1...last), "\(name)")
+        }
+        // After the outage input flows again.
+        var records = OutputBatch(topics: [input])
+        records.append(topic: 0, key: nil, value: { $0.append(7) })
+        try log.append(records)
+        var polled = 0
+        let deadline = Date().addingTimeInterval(20)
+        while polled == 0, Date() < deadline {
+            try log.wait(milliseconds: 50)
+            _ = try log.poll(source: 0, limit: 10) { _ in polled += 1 }
+        }
+        #expect(polled == 1)
+        log.close()
+        try KafkaLogBroker.control("stop", broker.directory)
+    }
 }

@@ -189,3 +189,15 @@ private func evaluated(_ expression: String, _ rows: Rows) -> String {
     evaluator.appendValues(rule: 0, event: 0, rows.input, to: &out)
     #expect(out.text == #"{"mail":"z***g","both":"a***b","seen":null,"email":"Z***g","account":"***","channel":"web"}"#)
 }
+
+@Test func `lets that read lets cost their own size, not the product`() throws {
+    var text = "rule r \"R\" { on order let a0 = items + 1\n"
+    for index in 1..<60 { text += "let a\(index) = a\(index - 1) - a\(index - 1) + a\(index - 1)\n" }
+    let set = try Shop.compile(text + "when a59 == 4 then block because \"{a59}\" }")
+    var evaluator = Evaluator(set)
+    let rows = Rows(Shop.order, ["items": .int(3)])
+    #expect(evaluator.judge(event: 0, rows.input)[0].kind == .fired)
+    var out: [UInt8] = []
+    evaluator.appendReason(rule: 0, event: 0, rows.input, to: &out)
+    #expect(out.text == "4")
+}

@@ -33,6 +33,8 @@ public final class Worker {
     private let takeOwnership: () throws(LogError) -> Void
     /// Called after each commit with the verdicts' JSON of its epochs, one a line; for `weir demo`.
     public var committed: ((UnsafeRawBufferPointer) -> Void)?
+    /// Verdicts judged and not yet committed, for ``committed``.
+    private var pendingVerdicts: [UInt8] = []
 
     private var sources: [TopicPartition] = []
     private var next: [Int64] = []
@@ -41,6 +43,7 @@ public final class Worker {
     /// Since the start of the process.
     public private(set) var counts = EpochCounts()
     public private(set) var transactions: Int64 = 0
+    public private(set) var ringsOpened = 0
     public private(set) var replayedEpochs: Int64 = 0
     public var stateBytes: Int { processor.engine.stateBytes }
 
@@ -230,9 +233,8 @@ public final class Worker {
                 verdicts: c.verdicts, topologyDigest: deployment.topologyDigest, ruleSetDigest: deployment.ruleSetDigest,
                 modelsDigest: deployment.modelsDigest), to: &batch)
         epoch += 1
-        if let committed {
-            processor.engine.forEachOutput { committed(UnsafeRawBufferPointer($0.verdicts.bytes)) }
-        }
+        if committed != nil { processor.engine.forEachOutput { pendingVerdicts.append(contentsOf: $0.verdicts.bytes) } }
+        ringsOpened += processor.engine.ringChanges.count { $0.isOpening }
         block.removeAll()
     }
 
@@ -242,6 +244,9 @@ public final class Worker {
         try log.commit(batch, positions: positions)
         transactions += 1
         batch.removeAll()
+        guard let committed else { return }
+        pendingVerdicts.withUnsafeBytes { committed($0) }
+        pendingVerdicts.removeAll(keepingCapacity: true)
     }
 }
 

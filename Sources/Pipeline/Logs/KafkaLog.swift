@@ -276,7 +276,20 @@ public final class KafkaLog: EventLog {
         }
     }
 
+    /// As ``EventLog/commit(_:positions:)`` says; records become visible to readers within milliseconds, when the
+    /// brokers have written the markers.
+    ///
+    /// - Throws: ``LogError``: `transient` when the brokers do not answer or keep failing: the same batch may be
+    ///   committed again later, and then the journal decides whether it is there already. `fenced` when another owner
+    ///   writes; `refused` for a record that is too large.
     public func commit(_ outputs: borrowing OutputBatch, positions: [SourcePosition]) throws(LogError) {
+        do throws(LogError) { try commitOrFail(outputs, positions: positions) } catch {
+            // While running, brokers that do not answer are waited for; only a start gives up on them.
+            throw error.kind == .unreachable && isOwner ? LogError(.transient, error.message) : error
+        }
+    }
+
+    private func commitOrFail(_ outputs: borrowing OutputBatch, positions: [SourcePosition]) throws(LogError) {
         if !isOwner { try takeOwnership() }
         let last = outputs.epochs?.upperBound
         if let open = unresolved {

@@ -255,6 +255,10 @@ struct Generator {
                 suggestion: "an aggregate reads fields of the counted event only")
             return
         }
+        if scope.letsBelow.contains(name) {
+            error(span, "'\(name)' is given its value further down", suggestion: "move its let above this one")
+            return
+        }
         if name.hasPrefix("lists.") {
             error(span, "lists come with a later version")
             return
@@ -318,8 +322,30 @@ struct Generator {
         if !reads.contains(read) { reads.append(read) }
     }
 
+    /// Computes the lets an expression reads, those first that others read in turn, so that each is computed once however often it is read.
+    ///
+    /// To be called where the code is sure to pass, not inside a branch.
+    mutating func prepare(_ expression: Expression) {
+        var pending = [expression]
+        while let next = pending.popLast() {
+            if case .identifier(let name) = next.kind, letValues[name] == nil,
+                case .expression(let value)? = scope.lets[name]
+            {
+                prepare(value)
+                materialise(name, value)
+            }
+            pending += next.children.reversed()
+        }
+    }
+
+    /// Writes a whole expression, the lets it reads included.
+    mutating func generateWhole(_ expression: Expression) -> Value {
+        prepare(expression)
+        return generate(expression)
+    }
+
     /// Computes a let into a register of its own, so that all its readers share it.
-    mutating func materialise(_ name: String, _ expression: Expression) {
+    private mutating func materialise(_ name: String, _ expression: Expression) {
         guard letValues[name] == nil else { return }
         let register = allocate()
         var value = generate(expression, into: register)

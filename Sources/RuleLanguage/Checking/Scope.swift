@@ -19,6 +19,8 @@ struct Scope {
     var event: Int?
     var schema: EventSchema?
     var lets: [String: LetValue] = [:]
+    /// Lets that come later in the rule, for telling so.
+    var letsBelow: Set<String> = []
     /// Inside a rule; an aggregate's own expressions see nothing but the counted event.
     var seesFeatures = false
     let table: FeatureTable

@@ -120,6 +120,12 @@ struct RuleCompiler {
         var used: Set<String> = []
         var features: Set<Int> = []
         for event in events {
+            for key in syntax.alert?.keys ?? [] where environment.events[event].field(named: key.text) == nil {
+                let names = environment.events[event].fields.map(\.name)
+                sink.error(
+                    syntax.source, key.span, "no field '\(key.text)' in event '\(environment.events[event].name)'",
+                    suggestion: Diagnostic.nearest(to: key.text, among: names).map { "did you mean '\($0)'?" })
+            }
             if let body = body(syntax, event, events, &used, &features) { compiled.append(body) }
         }
         if !events.isEmpty, sink.errors.isEmpty { warnUnused(syntax, used) }
@@ -134,7 +140,10 @@ struct RuleCompiler {
                 mode: syntax.mode ?? .live,
                 isHotfix: syntax.isHotfix, events: events, actions: syntax.actions,
                 decision: syntax.actions.compactMap(\.decision).max() ?? .allow, scoreWeight: weights.reduce(0, +),
-                missing: syntax.missing ?? .skip, alert: syntax.alert, expiresMilliseconds: syntax.expiresMilliseconds,
+                missing: syntax.missing ?? .skip,
+                alert: syntax.alert.map {
+                    RuleAlert(keys: $0.keys.map(\.text), everyMilliseconds: $0.everyMilliseconds)
+                }, expiresMilliseconds: syntax.expiresMilliseconds,
                 exceptions: syntax.unlesses.map { syntax.source.text($0.span) }, features: read,
                 canonicalText: syntax.canonical))
         bodies.append(compiled)
@@ -182,6 +191,12 @@ struct RuleCompiler {
     ) -> [String: Scope.LetValue] {
         var lets: [String: Scope.LetValue] = [:]
         for name in rule.letNames.subtracting(rule.lets.map(\.name.text)) { lets[name] = .failed }
+        if rule.lets.count > 64 {
+            sink.error(
+                rule.source, rule.lets[64].name.span, "a rule has at most 64 lets",
+                suggestion: "split the rule, or name shared windows with feature")
+            return lets
+        }
         for binding in rule.lets {
             let name = binding.name
             let bare = scope(rule.source, event)
@@ -207,8 +222,10 @@ struct RuleCompiler {
                     readingScope: { scope(rule.source, $0) })
                 lets[name.text] = index.map { .feature($0) } ?? .failed
             case .expression(let expression):
-                var generator = Generator(scope(rule.source, event, lets: lets), builder, sink)
-                let value = generator.generate(expression)
+                var here = scope(rule.source, event, lets: lets)
+                here.letsBelow = rule.letNames.subtracting(lets.keys)
+                var generator = Generator(here, builder, sink)
+                let value = generator.generateWhole(expression)
                 used.formUnion(generator.usedLets)
                 lets[name.text] = value.isFailed ? .failed : .expression(expression)
             }
@@ -231,7 +248,7 @@ struct RuleCompiler {
             case .text(let bytes): reason.append(.text(bytes))
             case .hole(let expression):
                 var generator = Generator(scope, builder, sink)
-                let value = generator.generate(expression)
+                let value = generator.generateWhole(expression)
                 used.formUnion(generator.usedLets)
                 for read in generator.reads where !reads.contains(read) { reads.append(read) }
                 if case .list = value.type, value.type.valueType == nil {
@@ -251,15 +268,10 @@ struct RuleCompiler {
 
     /// The judging program: false `when` → quiet; else a true `unless` → excepted; else a failure → undetermined; else fired.
     private func judge(_ rule: RuleSyntax, _ generator: inout Generator) {
-        func prepare(_ expression: Expression) {
-            for name in letsRead(by: expression, rule) {
-                if case .expression(let value)? = generator.scope.lets[name] { generator.materialise(name, value) }
-            }
-        }
         let outcome = generator.allocate()
         var quiet: [Int] = []
         for (index, clause) in rule.whens.enumerated() {
-            prepare(clause)
+            generator.prepare(clause)
             let mark = generator.mark
             let value = generator.condition(clause, into: index == 0 ? outcome : nil)
             generator.release(mark)
@@ -273,7 +285,7 @@ struct RuleCompiler {
         let exception = rule.unlesses.isEmpty ? outcome : generator.allocate()
         var excepted: [Int] = []
         for (index, clause) in rule.unlesses.enumerated() {
-            prepare(clause)
+            generator.prepare(clause)
             let mark = generator.mark
             let value = generator.condition(clause)
             generator.release(mark)
@@ -294,25 +306,6 @@ struct RuleCompiler {
         generator.emit(.quiet)
     }
 
-    /// Expression lets an expression reads, those first that others read in turn.
-    private func letsRead(by expression: Expression, _ rule: RuleSyntax) -> [String] {
-        var found: [String] = []
-        var pending = [expression]
-        var names: Set<String> = []
-        while let next = pending.popLast() {
-            if case .identifier(let name) = next.kind, names.insert(name).inserted,
-                let binding = rule.lets.first(where: { $0.name.text == name }),
-                case .expression(let value) = binding.value
-            {
-                found.append(name)
-                pending.append(value)
-            }
-            pending += next.children
-        }
-        let order = rule.lets.map(\.name.text)
-        return found.sorted { (order.firstIndex(of: $0) ?? 0) < (order.firstIndex(of: $1) ?? 0) }
-    }
-
     /// What `weir explain` and verdicts show: the lets in their order, then what was read besides.
     private func values(_ rule: RuleSyntax, _ scope: Scope, _ reads: [Generator.Read]) -> [RuleBody.NamedValue] {
         var values: [RuleBody.NamedValue] = []
@@ -323,7 +316,7 @@ struct RuleCompiler {
             let span = Span(start: 0, end: 0)
             var expression = Expression(.identifier(parts[0]), span)
             for part in parts.dropFirst() { expression = Expression(.select(expression, part), span) }
-            let value = generator.generate(expression)
+            let value = generator.generateWhole(expression)
             guard let program = generator.finish(value, at: span) else { return }
             values.append(RuleBody.NamedValue(name: name, program: program, isPersonal: value.isPersonal))
         }

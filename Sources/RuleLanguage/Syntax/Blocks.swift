@@ -67,7 +67,7 @@ struct RuleSyntax: Sendable {
     var unlesses: [Expression] = []
     var actions: [RuleAction] = []
     var because: [TextPart]?
-    var alert: RuleAlert?
+    var alert: (keys: [Named], everyMilliseconds: Int64)?
     var missing: MissingPolicy?
     var mode: RuleMode?
     var expiresMilliseconds: Int64?

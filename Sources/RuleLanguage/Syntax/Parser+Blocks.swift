@@ -386,13 +386,13 @@ extension Parser {
         return try choice(RuleMode.allCases, "mode")
     }
 
-    private mutating func alert() throws(SyntaxFailure) -> RuleAlert {
-        var keys: [String] = []
+    private mutating func alert() throws(SyntaxFailure) -> (keys: [Named], everyMilliseconds: Int64) {
+        var keys: [Named] = []
         if acceptWord("by") {
-            repeat { keys.append(try dottedName("a key").text) } while accept(.comma)
+            repeat { keys.append(try dottedName("a key")) } while accept(.comma)
         }
         try word("every", "alert by account every 1h")
-        return RuleAlert(keys: keys, everyMilliseconds: try duration("how often to alert"))
+        return (keys, try duration("how often to alert"))
     }
 
     private mutating func action() throws(SyntaxFailure) -> RuleAction {

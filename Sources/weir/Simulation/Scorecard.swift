@@ -1,26 +1,9 @@
+import RuleLanguage
+
 /// Compares decisions with the truth of simulated traffic, for the summary of `weir demo`.
 ///
 /// Memory: one entry per account to blame and per honest account with a decision against it.
 struct Scorecard: Sendable {
-    /// A verdict's decision, mildest first.
-    enum Decision: Int, Sendable, Comparable {
-        case allow, tag, review, challenge, block
-
-        /// From the name that stands in a verdict.
-        init?(name: String) {
-            switch name {
-            case "allow": self = .allow
-            case "tag": self = .tag
-            case "review": self = .review
-            case "challenge": self = .challenge
-            case "block": self = .block
-            default: return nil
-            }
-        }
-
-        static func < (a: Decision, b: Decision) -> Bool { a.rawValue < b.rawValue }
-    }
-
     /// What became of one kind of attack.
     struct Tally: Sendable {
         var events = 0

@@ -1,0 +1,168 @@
+import Glibc
+import Pipeline
+import RuleLanguage
+import Synchronization
+
+/// `weir demo`: simulated traffic through the flagship topology on the embedded log, verdicts as they come, and what was caught at the end.
+enum DemoCommand {
+    static func run(_ arguments: ParsedArguments, _ terminal: Terminal) throws -> ExitCode {
+        let events = arguments.int("events") ?? 100_000
+        let seed = UInt64(arguments.int("seed") ?? 1)
+        let deployment = try Deployment(folder: FlagshipTopology.folder())
+        let isKept = arguments.string("log") != nil
+        let path = try arguments.string("log") ?? temporaryLog()
+        defer { if !isKept { remove(path) } }
+        StopSignal.install()
+        let log = try EmbeddedLog(path: path)
+        defer { log.close() }
+        try log.create(deployment.description.topics.map { TopicRequirement(name: $0, partitions: 1) })
+        for topic in deployment.description.topics where try log.bounds(of: TopicPartition(topic, 0)).end > 0 {
+            throw CommandFailure(
+                .invalid, "\(path) already holds events", hint: "name a file that is not there yet, or look into this one: weir tail --log \(path) --since 7d")
+        }
+
+        let showsJSON = arguments.isSet("json")
+        terminal.note("simulating \(events) events of a marketplace, seed \(seed)\(isKept ? ", into \(path)" : "")")
+        let producer = TrafficProducer(path: path, options: .init(scenario: .marketplace, events: events, seed: seed))
+        producer.start()
+        defer { producer.stop() }
+
+        var decisions: [String: Decision] = [:]
+        let worker = Worker(deployment, log: log, threads: min(2, Cores.available), takeOwnership: { () throws(LogError) in
+            try log.takeOwnership(application: LogOpening.application(deployment.description.name))
+        })
+        var printed = 0
+        worker.committed = { lines in
+            for line in lines.split(separator: UInt8(ascii: "\n")) {
+                guard let verdict = VerdictView(json: UnsafeRawBufferPointer(rebasing: line)) else { continue }
+                if let decision = Decision(name: verdict.decision) { decisions[verdict.eventID] = decision }
+                printed += 1
+                if showsJSON {
+                    terminal.write(Array(line) + [UInt8(ascii: "\n")])
+                } else {
+                    terminal.line(verdict.line(terminal))
+                }
+            }
+        }
+        let started = ContinuousClock.now
+        try worker.run {
+            StopSignal.received != nil || terminal.outputIsClosed
+                || (producer.isDone && worker.counts.records >= Int64(producer.produced))
+        }
+        let seconds = started.duration(to: .now).seconds
+        if let failure = producer.failure { throw failure }
+
+        var scorecard = Scorecard()
+        for truth in producer.truths { scorecard.record(truth: truth, decision: decisions[truth.id] ?? .allow) }
+        for _ in 0..<worker.ringsOpened { scorecard.recordRing() }
+        terminal.flush()
+        let summary =
+            "\(worker.counts.records) events, \(printed) verdicts, \(worker.ringsOpened) rings in \(seconds.rounded(to: 1)) s (\(Int(Double(worker.counts.records) / max(seconds, 1e-9))) events/s)"
+        if showsJSON {
+            terminal.line(
+                "{\"events\":\(worker.counts.records),\"verdicts\":\(printed),\"rings\":\(worker.ringsOpened),\"seconds\":\(seconds.rounded(to: 3))}")
+        } else {
+            terminal.line("")
+            terminal.line(summary)
+            terminal.write(scorecard.rendered)
+            if isKept { terminal.line("\nkept: weir tail --log \(path) --since 7d; weir audit --topology \(deployment.description.folder) --log \(path)") }
+        }
+        return StopSignal.received ?? .ok
+    }
+
+    /// A new file name in the temporary folder.
+    private static func temporaryLog() throws(CommandFailure) -> String {
+        let folder = getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp"
+        var template = Array("\(folder)/weir-demo-XXXXXX".utf8CString)
+        guard mkdtemp(&template) != nil else {
+            throw CommandFailure(.failure, "no temporary file can be made in \(folder): \(String(cString: strerror(errno)))", hint: "name one with --log FILE.db")
+        }
+        return String(decoding: template.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self) + "/demo.db"
+    }
+
+    /// Deletes the temporary log and its folder.
+    private static func remove(_ path: String) {
+        for suffix in ["", "-wal", "-shm", "-turn"] { unlink(path + suffix) }
+        if let slash = path.lastIndex(of: "/") { rmdir(String(path[..<slash])) }
+    }
+}
+
+/// Writes simulated events into an embedded log on a thread of its own, as a shop's services would.
+///
+/// `@unchecked Sendable`: `truths` and `failure` are written by the thread before `done` is set and read by others after.
+final class TrafficProducer: @unchecked Sendable {
+    private let path: String
+    private let options: TrafficSimulator.Options
+    private let done = Atomic<Bool>(false)
+    private let wantsStop = Atomic<Bool>(false)
+    private let count = Atomic<Int>(0)
+    private var thread: pthread_t?
+    private(set) var truths: [SimulatedEvent] = []
+    private(set) var failure: LogError?
+
+    init(path: String, options: TrafficSimulator.Options) {
+        self.path = path
+        self.options = options
+    }
+
+    /// All events are in the log, or the thread has failed.
+    var isDone: Bool { done.load(ordering: .acquiring) }
+    /// Events in the log so far.
+    var produced: Int { count.load(ordering: .acquiring) }
+
+    func start() {
+        var made = pthread_t()
+        // The thread holds this reference until it ends; `stop` joins it.
+        let box = Unmanaged.passRetained(self)
+        let status = pthread_create(
+            &made, nil,
+            { raw in
+                guard let raw else { return nil }
+                Unmanaged<TrafficProducer>.fromOpaque(raw).takeRetainedValue().produce()
+                return nil
+            }, box.toOpaque())
+        if status == 0 { thread = made } else { box.release() }
+    }
+
+    func stop() {
+        wantsStop.store(true, ordering: .releasing)
+        if let thread { pthread_join(thread, nil) }
+        thread = nil
+    }
+
+    private func produce() {
+        defer { done.store(true, ordering: .releasing) }
+        do throws(LogError) {
+            let log = try EmbeddedLog(path: path)
+            defer { log.close() }
+            var simulator = TrafficSimulator(options)
+            var line: [UInt8] = []
+            var topics: [String] = []
+            var pending: [(topic: Int, key: String, value: [UInt8])] = []
+            var isOver = false
+            while !isOver, !wantsStop.load(ordering: .acquiring) {
+                // Small batches first, so that the first verdict is there at once.
+                let size = count.load(ordering: .relaxed) < 4096 ? 256 : 4096
+                pending.removeAll(keepingCapacity: true)
+                while pending.count < size {
+                    guard let event = simulator.next(into: &line) else {
+                        isOver = true
+                        break
+                    }
+                    let topic = topics.firstIndex(of: event.topic) ?? topics.count
+                    if topic == topics.count { topics.append(event.topic) }
+                    pending.append((topic, event.key, line))
+                    truths.append(event)
+                }
+                if pending.isEmpty { break }
+                var batch = OutputBatch(topics: topics)
+                for record in pending {
+                    batch.append(
+                        topic: record.topic, key: { $0.append(contentsOf: record.key.utf8) }, value: { $0.append(contentsOf: record.value) })
+                }
+                try log.append(batch)
+                count.add(pending.count, ordering: .releasing)
+            }
+        } catch { failure = error }
+    }
+}

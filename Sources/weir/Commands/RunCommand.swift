@@ -1,0 +1,26 @@
+import Pipeline
+import RuleLanguage
+import Telemetry
+
+/// `weir run`: a topology on a log, until stopped.
+enum RunCommand {
+    static func run(_ arguments: ParsedArguments, _ terminal: Terminal) throws -> ExitCode {
+        let deployment = try Deployment(folder: arguments.required("topology"))
+        for warning in deployment.rules.warnings { terminal.show(warning) }
+        let telemetry = terminal.log(level: .info, json: arguments.isSet("json"))
+        let opened = try LogOpening.require(
+            arguments, .pipeline, application: LogOpening.application(deployment.description.name), terminal, telemetry: telemetry)
+        defer { opened.close() }
+        StopSignal.install()
+        let worker = Worker(
+            deployment, log: opened.log, threads: arguments.threads, telemetry: telemetry, takeOwnership: opened.takeOwnership)
+        telemetry.info(
+            "starting",
+            [
+                "topology": .string(deployment.description.name), "log": .string(opened.name),
+                "ruleset": .string(String(deployment.ruleSetDigest.prefix(16))), "threads": .int(arguments.threads),
+            ])
+        try worker.run { StopSignal.received != nil }
+        return StopSignal.received ?? .ok
+    }
+}

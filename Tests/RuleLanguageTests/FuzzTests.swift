@@ -1,0 +1,121 @@
+import Testing
+
+@testable import RuleLanguage
+
+/// SplitMix64: the same mutants every time.
+private struct Random {
+    var state: UInt64
+    mutating func next(_ bound: Int) -> Int {
+        state &+= 0x9E37_79B9_7F4A_7C15
+        var z = state
+        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+        return Int((z ^ (z >> 31)) % UInt64(bound))
+    }
+}
+
+private let sample = """
+    feature orders_1h = count() of order where has(amount) && amount > 0 by account over 1h excluding this
+    rule farm "Farm: {\\"x\\"}" {
+      owner "o" ticket "T-1" severity high tags "a", "b"
+      on order, click
+      let n = distinct(device.id) of order by device.id over 24h
+      let late = device.id in ["a", "b"] ? n + 1 : 0
+      when n >= 4 || (n >= 2 && -late < 3 % 2) // why
+      unless device.id.matches(r"^[a-z]{2,5}$") || !has(device.id)
+      then block, score +60, queue "promo", challenge "otp", tag "t"
+      because "{n} on {device.id} {{x}} {ts.getHours("+02:00")}"
+      alert by device.id every 1h
+      missing review mode shadow expires 7d
+    }
+    policy p { score review at 40, block at 80 cap 100 }
+    test "t" for farm { send order {'device.id': 'd1', 'amount': 500} times 4 vary account every 1m expect block on 4 }
+    """
+
+private func survives(_ text: String) {
+    do {
+        let set = try RuleSet.compile([RuleSource(path: "f", text: text)], in: Shop.environment)
+        var evaluator = Evaluator(set)
+        let rows = Rows(Shop.order, ["amount": .int(5), "device.id": .text("abc"), "ts": .int(0)])
+        for outcome in evaluator.judge(event: 0, rows.input) {
+            var out: [UInt8] = []
+            evaluator.appendReason(rule: Int(outcome.rule), event: 0, rows.input, to: &out)
+            evaluator.appendValues(rule: Int(outcome.rule), event: 0, rows.input, to: &out)
+        }
+        _ = set.summary
+    } catch {
+        #expect(!error.diagnostics.isEmpty && error.diagnostics.count <= 120)
+        for diagnostic in error.diagnostics {
+            #expect(diagnostic.line >= 1 && diagnostic.column >= 1 && !diagnostic.rendered.isEmpty)
+        }
+    }
+}
+
+@Test func `a rule file cut anywhere gives complaints, never a crash`() {
+    let bytes = Array(sample.utf8)
+    for end in stride(from: 0, through: bytes.count, by: 3) { survives(String(decoding: bytes[..<end], as: UTF8.self)) }
+    for start in stride(from: 0, to: bytes.count, by: 7) { survives(String(decoding: bytes[start...], as: UTF8.self)) }
+}
+
+@Test func `a rule file with bytes and words exchanged gives complaints, never a crash`() {
+    var random = Random(state: 7091)
+    let bytes = Array(sample.utf8)
+    let words = sample.split(whereSeparator: { $0 == " " || $0 == "\n" }).map(String.init)
+    let odd = Array("{}()[]\"'\\,.:?=&|!<>+-*/%0aZ_\n\t\u{0}é".utf8)
+    for _ in 0..<400 {
+        var mutant = bytes
+        for _ in 0...random.next(4) { mutant[random.next(mutant.count)] = odd[random.next(odd.count)] }
+        survives(String(decoding: mutant, as: UTF8.self))
+        var shuffled = words
+        for _ in 0...random.next(4) {
+            let from = random.next(shuffled.count)
+            switch random.next(3) {
+            case 0: shuffled.remove(at: from)
+            case 1: shuffled.insert(shuffled[random.next(shuffled.count)], at: from)
+            default: shuffled.swapAt(from, random.next(shuffled.count))
+            }
+        }
+        survives(shuffled.joined(separator: " "))
+    }
+}
+
+@Test func `nesting beyond the limit is a complaint, however it is nested`() {
+    let deep = 50_000
+    for (open, close) in [
+        ("(", ")"), ("[", "]"), ("!", ""), ("-", ""), ("size(", ")"), ("true ? true : ", ""),
+        ("coupons.exists(c, ", ")"),
+    ] {
+        let text = String(repeating: open, count: deep) + "express" + String(repeating: close, count: deep)
+        let said = Shop.complaints("rule r \"R\" { on order when \(text) then block }")
+        #expect(said.contains("nested more than 250 levels deep") || said.contains("cannot be negated"), "\(open)")
+    }
+    let sum = Array(repeating: "amount", count: 5000).joined(separator: " + ")
+    #expect(Shop.complaints("rule r \"R\" { on order when \(sum) > 3 then block }").contains("250 levels"))
+    let wide = Array(repeating: "amount > 3", count: 5000).joined(separator: " || ")
+    #expect(Shop.complaints("rule r \"R\" { on order when \(wide) then block }") == "")
+}
+
+@Test func `complaints stop at twenty`() {
+    let text = (0..<100).map { "rule r\($0) \"R\" { on order when acount == \($0) then block }" }.joined(
+        separator: "\n")
+    do {
+        _ = try RuleSet.compile([RuleSource(path: "f", text: text)], in: Shop.environment)
+        Issue.record("it compiled")
+    } catch {
+        #expect(error.diagnostics.count == 20)
+    }
+}
+
+@Test func `a loop over loops is cut, not waited for`() throws {
+    let set = try Shop.compile(
+        """
+        rule r "R" { on order
+          when coupons.all(a, coupons.all(b, coupons.all(c, a + b != c)))
+          then block }
+        """)
+    var evaluator = Evaluator(set)
+    let rows = Rows(Shop.order, ["coupons": .texts((0..<100).map { "c\($0)" })])
+    let outcome = evaluator.judge(event: 0, rows.input)[0]
+    #expect(outcome.kind == .undetermined)
+    #expect(set.undeterminedField(outcome, event: 0) == "limit")
+}
