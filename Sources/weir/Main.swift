@@ -20,7 +20,9 @@ struct Weir {
         case .demo: DemoCommand.run
         case .simulate: SimulateCommand.run
         case .check: CheckCommand.run
-        case .audit, .tail, .doctor:
+        case .audit: AuditCommand.run
+        case .tail: TailCommand.run
+        case .doctor:
             { _, _ in throw CommandFailure(.failure, "weir \(name.rawValue) is not part of this build yet") }
         }
     }

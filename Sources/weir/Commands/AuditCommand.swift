@@ -1,0 +1,57 @@
+import Pipeline
+
+/// `weir audit`: are the committed verdicts those that journal and inputs give?
+enum AuditCommand {
+    /// The command's body.
+    static func run(_ arguments: ParsedArguments, _ terminal: Terminal) throws -> ExitCode {
+        let deployment = try Deployment(folder: arguments.required("topology"))
+        StopSignal.install()
+        let opened = try LogOpening.require(
+            arguments, .reader, application: LogOpening.application(deployment.description.name), terminal)
+        defer { opened.close() }
+        var progress = ProgressReport(terminal, unit: "epochs", total: nil)
+        let audit = JournalAudit(deployment, log: opened.log, threads: Cores.available)
+        let result = try audit.run { epochs in
+            progress.update(Int(epochs))
+            return StopSignal.received == nil
+        }
+        if let stopped = StopSignal.received, !result.isComplete {
+            terminal.note("stopped before the end; nothing can be said about the rest")
+            return stopped
+        }
+        for position in result.shortened {
+            terminal.warn(
+                "\(position.source) begins at offset \(position.next): verdicts before it were deleted by retention and count as missing"
+            )
+        }
+        terminal.line(arguments.isSet("json") ? json(result) : table(result))
+        for finding in result.findings { terminal.note("  \(finding.verdict)  \(Terminal.escaped(finding.reason))") }
+        let all = result.missing + result.repeated + result.different
+        if all > result.findings.count {
+            terminal.note("  … and \(ProgressReport.grouped(Int(all) - result.findings.count)) more")
+        }
+        if result.isClean { return .ok }
+        terminal.fail(
+            "the verdicts in the log are not those of the replay",
+            hint:
+                "keep the log as it is; find out who else writes to weir.verdicts and whether inputs were deleted or replaced"
+        )
+        return .stateCorrupt
+    }
+
+    private static func json(_ result: JournalAudit.Result) -> String {
+        "{\"epochs\":\(result.epochs),\"inputs\":\(result.inputs),\"verdicts\":\(result.verdicts),\"missing\":\(result.missing),"
+            + "\"repeated\":\(result.repeated),\"different\":\(result.different)}"
+    }
+
+    private static func table(_ result: JournalAudit.Result) -> String {
+        """
+        epochs     \(result.epochs)
+        inputs     \(result.inputs)
+        verdicts   \(result.verdicts)
+        missing    \(result.missing)
+        repeated   \(result.repeated)
+        different  \(result.different)
+        """
+    }
+}
