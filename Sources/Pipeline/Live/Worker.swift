@@ -155,6 +155,8 @@ public final class Worker {
         var from = next
         var turn = 0
         var hasBacklog = [Bool](repeating: false, count: sources.count)
+        var endAtStart: [Int64] = []
+        for source in sources { endAtStart.append(try log.bounds(of: source).end) }
         let idle = Duration.milliseconds(deployment.description.time.idleMilliseconds)
         telemetry.info("ready", ["sources": .int(sources.count), "epoch": .int(Int(epoch))])
         while true {
@@ -162,16 +164,16 @@ public final class Worker {
             // In a backlog the sources advance together in event time: who is ahead waits, so that windows across topics see each event's own
             // past. Sources without backlog are always asked; the turn rotates who comes first.
             var floor: Int64?
-            for s in sources.indices where hasBacklog[s] {
-                if let time = tracker.highest[s] { floor = min(floor ?? time, time) }
+            for s in sources.indices where hasBacklog[s] || next[s] < endAtStart[s] {
+                floor = min(floor ?? .max, tracker.highest[s] ?? .min)
             }
-            let bound = floor.map { $0 + options.alignmentMilliseconds } ?? .max
+            let bound = floor.map { $0.addingReportingOverflow(options.alignmentMilliseconds).partialValue } ?? .max
             let eligible = sources.indices.count { (tracker.highest[$0] ?? .min) <= bound }
             let share = max(64, options.epochRecords / max(1, eligible))
             var got = 0
             for k in sources.indices where block.stagedCount < options.epochRecords && block.stagedBytes < DecodedBlock.stagedBytesMax {
                 let s = (k + turn) % sources.count
-                if hasBacklog[s], let time = tracker.highest[s], time > bound { continue }
+                if let time = tracker.highest[s], time > bound, hasBacklog[s] || next[s] < endAtStart[s] { continue }
                 let before = block.stagedCount
                 next[s] = try log.poll(source: s, limit: min(share, options.epochRecords - block.stagedCount)) { record in
                     block.stage(source: s, offset: record.offset, appendTime: record.appendTime, value: record.value)

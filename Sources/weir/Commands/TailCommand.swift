@@ -1,0 +1,171 @@
+import Glibc
+import KafkaClient
+import Pipeline
+import RuleLanguage
+import Telemetry
+
+/// `weir tail`: follows the committed verdicts, one line each.
+///
+/// It assigns partitions itself and joins no group, so production never notices it.
+enum TailCommand {
+    /// Verdicts taken from one partition before the others get their turn.
+    private static let share = 500
+
+    /// The command's body.
+    static func run(_ arguments: ParsedArguments, _ terminal: Terminal) throws -> ExitCode {
+        let opened = try LogOpening.require(arguments, .reader, application: "weir-reader", terminal)
+        defer { opened.close() }
+        StopSignal.install()
+        let least = arguments.string("severity").flatMap(RuleSeverity.init(rawValue:))
+        let isJSON = arguments.isSet("json")
+        guard let partitions = try opened.log.partitions(of: OutputTopics.verdicts) else {
+            throw CommandFailure(
+                .invalid, "\(opened.name) has no topic \(OutputTopics.verdicts)",
+                hint: "weir run makes it at its first start; check that this is the log it runs on")
+        }
+        let sources = partitions.map { TopicPartition(OutputTopics.verdicts, $0) }
+        var positions = try start(opened, sources, since: arguments.durationMilliseconds("since"))
+        try opened.log.assign(positions)
+        var printer = TailPrinter(terminal, isLimited: terminal.outputIsTerminal && !isJSON)
+        let started = ProgressReport.monotonicNanoseconds()
+        var seen = 0
+        var got: [(time: Int64, value: [UInt8])] = []
+        while StopSignal.received == nil, !terminal.outputIsClosed {
+            got.removeAll(keepingCapacity: true)
+            for index in sources.indices {
+                do throws(LogError) {
+                    positions[index].next = try opened.log.poll(source: index, limit: share) { record in
+                        guard let value = record.value else { return }
+                        got.append((record.appendTime ?? 0, [UInt8](value)))
+                    }
+                } catch {
+                    guard error.kind == .outOfRange else { throw error }
+                    try skipGap(opened.log, &positions, terminal)
+                }
+            }
+            // Partitions are polled in turn; what they give is shown in the order in which it was committed.
+            if sources.count > 1 { got.sort { $0.time < $1.time } }
+            for (_, value) in got {
+                seen += 1
+                if isJSON, least == nil {
+                    terminal.write(value + [UInt8(ascii: "\n")])
+                    continue
+                }
+                let verdict = TailVerdict(value)
+                if let least, (verdict?.severity).map({ $0 < least }) ?? true { continue }
+                if isJSON {
+                    terminal.write(value + [UInt8(ascii: "\n")])
+                } else {
+                    printer.print(verdict.map { $0.line(terminal) } ?? "?  " + Terminal.escaped(value))
+                }
+            }
+            if got.isEmpty {
+                printer.settle()
+                terminal.flush()
+                try opened.log.wait(milliseconds: 100)
+            } else {
+                terminal.flush()
+            }
+        }
+        printer.settle()
+        let seconds = Double(ProgressReport.monotonicNanoseconds() - started) / 1e9
+        terminal.note("\(ProgressReport.grouped(seen)) verdicts in \(seconds.rounded(to: 1)) s")
+        return StopSignal.received ?? .ok
+    }
+
+    // MARK: Where to begin
+
+    private static func start(_ opened: OpenedLog, _ sources: [TopicPartition], since: Int64?) throws
+        -> [SourcePosition]
+    {
+        guard let since else {
+            return try sources.map { SourcePosition(source: $0, next: try opened.log.bounds(of: $0).end) }
+        }
+        let time = Log.wallClockMilliseconds() - since
+        if let embedded = opened.embedded {
+            return try sources.map { SourcePosition(source: $0, next: try firstOffset(embedded, $0, since: time)) }
+        }
+        guard let configuration = opened.configuration, let kafka = opened.kafka else { return [] }
+        do {
+            let admin = try AdminClient(configuration, milliseconds: kafka.options.connectMilliseconds)
+            defer { admin.close() }
+            let found = try admin.offsets(sources.map { KafkaPartition($0.topic, $0.partition) }, at: time)
+            return try sources.map { source in
+                let offset = found.first { $0.partition.partition == source.partition }?.offset ?? -1
+                let (start, end) = try opened.log.bounds(of: source)
+                // A later record of an open transaction may stand behind the committed end.
+                return SourcePosition(source: source, next: offset < 0 ? end : min(max(offset, start), end))
+            }
+        } catch let error as KafkaError {
+            throw CommandFailure(
+                .unreachable, "cannot find the verdicts since then: \(error)", hint: "try without --since")
+        }
+    }
+
+    /// The first offset appended at or after a time, by halving: append times grow with the offsets but for set-back clocks.
+    private static func firstOffset(_ log: EmbeddedLog, _ source: TopicPartition, since time: Int64) throws -> Int64 {
+        var (low, high) = try log.bounds(of: source)
+        while low < high {
+            let middle = low + (high - low) / 2
+            var isBefore = false
+            try log.read(source, from: middle, to: middle + 1) { record, _ in
+                isBefore = (record.appendTime ?? .max) < time
+                return false
+            }
+            if isBefore { low = middle + 1 } else { high = middle }
+        }
+        return low
+    }
+
+    /// Goes on where the log begins now, and says what was missed.
+    private static func skipGap(_ log: any EventLog, _ positions: inout [SourcePosition], _ terminal: Terminal) throws {
+        for index in positions.indices {
+            let start = try log.bounds(of: positions[index].source).start
+            guard start > positions[index].next else { continue }
+            terminal.warn(
+                "gap: \(positions[index].source) offsets \(positions[index].next) to \(start - 1) were deleted before they were read here"
+            )
+            positions[index].next = start
+        }
+        try log.assign(positions)
+    }
+}
+
+/// Prints lines, on a terminal at most so many a second: what nobody can read is counted instead.
+private struct TailPrinter {
+    static let linesPerSecond = 50
+    let terminal: Terminal
+    let isLimited: Bool
+    private var second: UInt64 = 0
+    private var shown = 0
+    private var hidden = 0
+
+    init(_ terminal: Terminal, isLimited: Bool) {
+        self.terminal = terminal
+        self.isLimited = isLimited
+    }
+
+    mutating func print(_ line: String) {
+        if isLimited {
+            settle()
+            if shown >= TailPrinter.linesPerSecond {
+                hidden += 1
+                return
+            }
+            shown += 1
+        }
+        terminal.line(line)
+    }
+
+    /// Tells of the hidden lines when their second is over.
+    mutating func settle() {
+        let now = ProgressReport.monotonicNanoseconds() / 1_000_000_000
+        guard now != second else { return }
+        second = now
+        shown = 0
+        if hidden > 0 {
+            terminal.line(terminal.styled("… \(ProgressReport.grouped(hidden)) more", .dim, on: .output))
+            hidden = 0
+        }
+    }
+}

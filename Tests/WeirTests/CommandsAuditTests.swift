@@ -1,0 +1,133 @@
+import Foundation
+import Pipeline
+import Testing
+
+@Suite(.enabled(if: WeirProgram.path != nil, Commands.absence))
+struct CommandsAuditTests {
+    private struct Answer: Decodable, Equatable {
+        var epochs: Int64
+        var inputs: Int64
+        var verdicts: Int64
+        var missing: Int64
+        var repeated: Int64
+        var different: Int64
+    }
+
+    private func audit(_ path: String, topology: String = Commands.topology("marketplace")) throws -> (
+        result: WeirProgram.Result, answer: Answer?
+    ) {
+        let result = try Commands.weir("audit", "--topology", topology, "--log", path, "--json")
+        return (result, try? JSONDecoder().decode(Answer.self, from: Data(result.output.utf8)))
+    }
+
+    @Test func `what a pipeline wrote is what the replay gives`() throws {
+        let folder = try Commands.Folder()
+        let path = try Commands.judgedLog(folder)
+        let (result, answer) = try audit(path)
+        #expect(result.code == 0, "\(result.errors)")
+        let found = try #require(answer)
+        #expect(found.epochs > 1 && found.inputs == 20_000 && found.verdicts > 50)
+        #expect(found.missing == 0 && found.repeated == 0 && found.different == 0)
+
+        // The pipeline goes on after a restart; the audit does not mind.
+        _ = try Commands.weir("simulate", "--events", "3000", "--seed", "4", "--log", path)
+        try Commands.judge(path, with: Commands.topology("marketplace"))
+        let later = try audit(path)
+        #expect(later.result.code == 0, "\(later.result.errors)")
+        #expect(later.answer?.inputs == 23_000)
+    }
+
+    @Test func `each kind of wrong verdict is counted, named and ends with 7`() throws {
+        let folder = try Commands.Folder()
+        let path = try Commands.judgedLog(folder)
+        let clean = try #require(try audit(path).answer)
+        do {
+            let log = try EmbeddedLog(path: path)
+            defer { log.close() }
+            let verdicts = try Commands.records(log, OutputTopics.verdicts)
+            let first = verdicts[0]
+            let second = verdicts.first { $0.source != first.source } ?? verdicts[1]
+            // The one at the beginning of a partition is gone.
+            try log.deleteRecords(of: first.source, before: first.offset + 1)
+            // One is there twice, one has a header changed, one is about an event that gave no verdict, one is no verdict at all.
+            try Commands.append(
+                log, OutputTopics.verdicts, key: second.key, value: second.value ?? [], headers: second.headers)
+            try Commands.append(log, OutputTopics.verdicts, key: nil, value: Array("hello".utf8))
+            var stranger = String(decoding: second.value ?? [], as: UTF8.self)
+            stranger = stranger.replacingOccurrences(
+                of: "{\"verdict_id\":\"", with: "{\"verdict_id\":\"00000000-0000-0000-0000-000000000000")
+            let id = stranger.index(stranger.startIndex, offsetBy: 51)
+            stranger.removeSubrange(id..<stranger.index(id, offsetBy: 36))
+            try Commands.append(
+                log, OutputTopics.verdicts, key: second.key, value: Array(stranger.utf8), headers: second.headers)
+            // The recorded time alone may differ.
+            var headers = first.headers
+            for i in headers.indices where headers[i].0 == "ce_recordedtime" {
+                headers[i].1 = Array("1999-01-01T00:00:00Z".utf8)
+            }
+            try Commands.append(log, OutputTopics.verdicts, key: first.key, value: first.value ?? [], headers: headers)
+        }
+        let (result, answer) = try audit(path)
+        #expect(result.code == 7)
+        #expect(
+            answer
+                == Answer(
+                    epochs: clean.epochs, inputs: clean.inputs, verdicts: clean.verdicts + 3, missing: 0, repeated: 1,
+                    different: 2))
+        #expect(result.errors.contains("00000000-0000-0000-0000-000000000000"))
+        #expect(result.errors.contains("is no verdict"))
+        #expect(result.errors.contains("deleted by retention"))
+    }
+
+    @Test func `missing and changed verdicts are told apart`() throws {
+        let folder = try Commands.Folder()
+        let path = try Commands.judgedLog(folder)
+        do {
+            let log = try EmbeddedLog(path: path)
+            defer { log.close() }
+            let verdicts = try Commands.records(log, OutputTopics.verdicts)
+            let ones = verdicts.filter { $0.source == verdicts[0].source }
+            try log.deleteRecords(of: ones[0].source, before: ones[1].offset + 1)
+            var headers = ones[1].headers
+            for i in headers.indices where headers[i].0 == "ce_subject" { headers[i].1 = Array("somebody else".utf8) }
+            try Commands.append(
+                log, OutputTopics.verdicts, key: ones[1].key, value: ones[1].value ?? [], headers: headers)
+        }
+        let (result, answer) = try audit(path)
+        #expect(
+            result.code == 7 && answer?.missing == 1 && answer?.different == 1 && answer?.repeated == 0, "\(result)")
+    }
+
+    @Test func `other rules than the journal's end with 8 and the digest that is wanted`() throws {
+        let folder = try Commands.Folder()
+        let path = try Commands.judgedLog(folder, events: 2000)
+        let copy = folder.path("changed")
+        try FileManager.default.copyItem(atPath: Commands.topology("marketplace"), toPath: copy)
+        let rule = "\(copy)/rules/account_integrity.weir"
+        let text = try String(contentsOfFile: rule, encoding: .utf8).replacingOccurrences(
+            of: "severity high", with: "severity low")
+        try Data(text.utf8).write(to: URL(fileURLWithPath: rule))
+        let (result, _) = try audit(path, topology: copy)
+        let deployment = try Deployment(folder: Commands.topology("marketplace"))
+        #expect(result.code == 8 && result.output.isEmpty)
+        #expect(result.errors.contains("rules \(deployment.ruleSetDigest.prefix(16))"), "\(result.errors)")
+    }
+
+    @Test func `a journal without its beginning, and a log without one, are named`() throws {
+        let folder = try Commands.Folder()
+        let path = try Commands.judgedLog(folder, events: 20_000)
+        do {
+            let log = try EmbeddedLog(path: path)
+            defer { log.close() }
+            try log.deleteRecords(of: TopicPartition(OutputTopics.journal, 0), before: 1)
+        }
+        let cut = try audit(path).result
+        #expect(cut.code == 7 && cut.errors.contains("begins with epoch 1"), "\(cut.errors)")
+        let fresh = folder.path("fresh.db")
+        _ = try Commands.weir("simulate", "--events", "10", "--log", fresh)
+        let empty = try audit(fresh).result
+        #expect(empty.code == 3 && empty.errors.contains("weir.journal"), "\(empty.errors)")
+        let absent = try audit(folder.path("absent.db")).result
+        #expect(absent.code == 3 && !FileManager.default.fileExists(atPath: folder.path("absent.db")))
+    }
+}
