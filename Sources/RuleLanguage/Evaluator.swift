@@ -23,7 +23,7 @@ public struct RuleOutcome: Sendable, Equatable {
 /// Runs the programs of a rule set on events: one per thread, no allocation once made.
 ///
 /// Texts computed by a program (``TextBank/scratch``) stay valid until the evaluator runs again. Sizes are fixed: 256 KiB of text, 16,384 list
-/// elements and 20,000 rounds of loops per rule; what needs more fails like a missing field.
+/// elements and 20,000 units of work per rule, 200,000 per event (a round of a loop is one unit); what needs more fails like a missing field.
 public struct Evaluator: ~Copyable {
     let ruleSet: RuleSet
     var machine: Machine
@@ -82,18 +82,22 @@ public struct Evaluator: ~Copyable {
         machine.aim(input, header.pointee)
         let start = table.starts[event]
         let count = table.starts[event + 1] - start
+        var left = Machine.eventLimit
         for index in 0..<count {
             let entry = table.entries[start + index]
             machine.reset()
+            machine.allowance = min(Machine.ruleLimit, left)
             let slot = machine.run(
                 header.pointee.instructions + Int(entry.start),
                 constants: header.pointee.constants + Int(entry.constants),
                 header.pointee)
+            left -= min(left, machine.steps)
             outcomes[index] = RuleOutcome(
                 rule: entry.rule, kind: RuleOutcome.Kind(rawValue: UInt8(truncatingIfNeeded: slot.bits)) ?? .quiet,
                 exception: slot.bits == 2 ? Int32(truncatingIfNeeded: slot.aux) : 0,
                 failure: slot.bits == 3 ? slot.aux : 0)
         }
+        machine.allowance = Machine.ruleLimit
         return UnsafeBufferPointer(start: outcomes, count: count)
     }
 }
