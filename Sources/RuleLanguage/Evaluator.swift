@@ -30,12 +30,14 @@ public struct Evaluator: ~Copyable {
     private let outcomes: UnsafeMutablePointer<RuleOutcome>
     let table: JudgeTable
     let unit: CodeUnit
+    private let stamp: UInt64
 
     /// Makes an evaluator for the programs of `ruleSet`, those of its features included.
     public init(_ ruleSet: RuleSet) {
         self.ruleSet = ruleSet
         table = ruleSet.judgeTable
         unit = ruleSet.unit
+        stamp = ruleSet.unit.stamp
         machine = Machine(registers: unit.header.pointee.registers)
         outcomes = .allocate(capacity: max(1, table.longest))
         outcomes.initialize(
@@ -48,12 +50,16 @@ public struct Evaluator: ~Copyable {
     }
 
     /// The value of a program, or its failure with ``Slot/isMissing`` set.
+    mutating func run(_ program: borrowing Program, _ input: EvaluationInput) -> Slot { run(program.handle, input) }
+
     @inline(__always)
-    mutating func run(_ program: borrowing Program, _ input: EvaluationInput) -> Slot {
-        let header = program.unit.header
+    private mutating func run(_ program: ProgramHandle, _ input: EvaluationInput) -> Slot {
+        precondition(program.stamp == stamp, "a program of the evaluator's own rule set")
+        let header = unit.header
         machine.aim(input, header.pointee)
         return machine.run(
-            header.pointee.instructions + program.start, constants: header.pointee.constants + program.constants,
+            header.pointee.instructions + Int(program.start),
+            constants: header.pointee.constants + Int(program.constants),
             header.pointee)
     }
 
@@ -61,6 +67,11 @@ public struct Evaluator: ~Copyable {
     ///
     /// The program must belong to the evaluator's rule set.
     public mutating func evaluate(_ program: borrowing Program, _ input: EvaluationInput) -> Slot {
+        evaluate(program.handle, input)
+    }
+
+    /// Evaluates a value by its handle; see ``evaluate(_:_:)-(Program,_)``.
+    public mutating func evaluate(_ program: ProgramHandle, _ input: EvaluationInput) -> Slot {
         machine.reset()
         let slot = run(program, input)
         return slot.isMissing ? .missing : slot
@@ -68,6 +79,11 @@ public struct Evaluator: ~Copyable {
 
     /// Evaluates a condition; missing counts as false.
     public mutating func isTrue(_ program: borrowing Program, _ input: EvaluationInput) -> Bool {
+        isTrue(program.handle, input)
+    }
+
+    /// Evaluates a condition by its handle; missing counts as false.
+    public mutating func isTrue(_ program: ProgramHandle, _ input: EvaluationInput) -> Bool {
         machine.reset()
         let slot = run(program, input)
         return !slot.isMissing && slot.bool
