@@ -21,7 +21,6 @@ struct Weir {
         case .simulate: SimulateCommand.run
         case .check: CheckCommand.run
         case .audit: AuditCommand.run
-        case .audit: AuditCommand.run
         case .tail, .doctor:
             { _, _ in throw CommandFailure(.failure, "weir \(name.rawValue) is not part of this build yet") }
         }
