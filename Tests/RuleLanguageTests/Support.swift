@@ -7,12 +7,13 @@ enum Shop {
     static let hash = TextHash(seed: 7091)
 
     static func field(
-        _ name: String, _ type: FieldType, entity: String? = nil, personal: Bool = false, required: Bool = false
+        _ name: String, _ type: FieldType, entity: String? = nil, personal: Bool = false, required: Bool = false,
+        allowed: [String] = []
     ) -> FieldSchema {
         FieldSchema(
             name: name, path: name.split(separator: ".").map(String.init), type: type, isRequired: required,
             entity: entity,
-            isPersonal: personal)
+            isPersonal: personal, allowedValues: allowed)
     }
 
     static let order = EventSchema(
@@ -23,6 +24,7 @@ enum Shop {
             field("device.id", .string, entity: "device"), field("amount", .money), field("weight", .double),
             field("items", .int), field("express", .bool), field("channel", .string), field("coupons", .stringList),
             field("email", .string, personal: true), field("paid_at", .timestamp),
+            field("status", .string, allowed: ["paid", "open", "cancelled"]),
         ], timeField: 1, idField: 0, subjectField: 2)
 
     static let click = EventSchema(
