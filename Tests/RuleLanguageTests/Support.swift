@@ -74,7 +74,9 @@ enum Cell {
     case texts([String])
 }
 
-/// One event's rows with their text, in memory that outlives the evaluation.
+/// One event's rows with their text.
+///
+/// The memory is never given back: an ``EvaluationInput`` lends pointers into it and a test may keep that longer than the rows.
 final class Rows {
     private let fields: UnsafeMutablePointer<Slot>
     private let features: UnsafeMutablePointer<Slot>
@@ -91,9 +93,16 @@ final class Rows {
         features.initialize(repeating: .missing, count: 128)
         signals = .allocate(capacity: 8)
         signals.initialize(repeating: .missing, count: 8)
-        text = .allocate(capacity: 1 << 20)
-        lists = .allocate(capacity: 4096)
-        lists.initialize(repeating: .missing, count: 4096)
+        var bytes = 1
+        var elements = 1
+        for cell in cells.values {
+            if case .text(let value) = cell { bytes += value.utf8.count }
+            guard case .texts(let values) = cell else { continue }
+            elements += values.count
+            bytes += values.reduce(0) { $0 + $1.utf8.count }
+        }
+        text = .allocate(capacity: bytes)
+        lists = .allocate(capacity: elements)
         for (index, slot) in values.enumerated() { features[index] = slot }
         for (index, slot) in given.enumerated() { signals[index] = slot }
         for (name, cell) in cells {
@@ -109,20 +118,12 @@ final class Rows {
             case .texts(let values):
                 let start = listUsed
                 for value in values {
-                    lists[listUsed] = slot(value)
+                    (lists + listUsed).initialize(to: slot(value))
                     listUsed += 1
                 }
                 fields[index] = Slot(bits: 0, aux: UInt64(start) << 32 | UInt64(values.count))
             }
         }
-    }
-
-    deinit {
-        fields.deallocate()
-        features.deallocate()
-        signals.deallocate()
-        text.deallocate()
-        lists.deallocate()
     }
 
     private func slot(_ value: String) -> Slot {
