@@ -72,6 +72,8 @@ final class ClientState {
     let observer: KafkaObserver
     /// The newest error of a connection, for the message when nothing answers in time.
     var connectionError: KafkaError?
+    /// The newest log line about a lost connection: newer librdkafka tells some reasons nowhere else.
+    var connectionLog: String?
     /// A wrong password or a fatal state: no use in waiting any longer.
     var refusal: KafkaError?
     var delivered = 0
@@ -92,6 +94,7 @@ final class ClientState {
     func note(level: Int, facility: String, text: String) {
         // Says that a property is meant for the other kind of client: one file of settings serves both on purpose.
         if facility == "CONFWARN" { return }
+        if facility == "FAIL" { connectionLog = text }
         observer.log(KafkaLogLine(level: level, facility: facility, text: text))
     }
 }
@@ -181,7 +184,8 @@ final class ClientHandle {
             if Clock.milliseconds() >= deadline {
                 var last = state.connectionError ?? error
                 last.operation = operation
-                last.text = "no answer within \(Double(milliseconds) / 1000) s; last heard: \(last.text)"
+                let heard = state.connectionError?.text ?? state.connectionLog ?? error.text
+                last.text = "no answer within \(Double(milliseconds) / 1000) s; last heard: \(heard)"
                 last.kind = .unreachable
                 throw last
             }
@@ -222,11 +226,10 @@ final class ClientHandle {
             if state.firstFailure == nil {
                 let topic = message.pointee.rkt.map { String(cString: rd_kafka_topic_name($0)) } ?? "?"
                 let code = message.pointee.err
+                let reason = String(cString: rd_kafka_err2str(code))
                 state.firstFailure = KafkaError(
                     code: code, "deliver to \(topic)",
-                    text:
-                        "\(String(cString: rd_kafka_err2str(code))) (topic \(topic), record of \(message.pointee.len) bytes)",
-                    requiresAbort: true)
+                    text: "\(reason) (topic \(topic), record of \(message.pointee.len) bytes)", requiresAbort: true)
             }
         }
     }

@@ -101,12 +101,11 @@ final class ProducerHandle {
                 }
             }
             let fatal = code == RD_KAFKA_RESP_ERR__FATAL ? client.fatalError("produce to \(name)") : nil
+            let reason = String(cString: rd_kafka_err2str(code))
             throw fatal
                 ?? KafkaError(
                     code: code, "produce to \(name)",
-                    text:
-                        "\(String(cString: rd_kafka_err2str(code))) (topic \(name), record of \(value?.count ?? 0) bytes)"
-                )
+                    text: "\(reason) (topic \(name), record of \(value?.count ?? 0) bytes)")
         }
     }
 

@@ -250,8 +250,9 @@ public final class KafkaLog: EventLog {
         return LogError(
             .fenced,
             """
-            Another process of the name '\(options.application)' has written epoch \(newest) to \(options.journalTopic) where we were at epoch \(newestEpoch). This one \
-            stops; make sure that only one worker of this name runs, then start it again.
+            Another process of the name '\(options.application)' has written epoch \(newest) to \
+            \(options.journalTopic) where we were at epoch \(newestEpoch). This one stops; make sure that only one worker \
+            of this name runs, then start it again.
             """)
     }
 
@@ -269,8 +270,11 @@ public final class KafkaLog: EventLog {
             if stable >= all { return }
             if MonotonicClock.milliseconds() > deadline {
                 throw KafkaError(
-                    .fenced, "take the journal over",
-                    "another transaction is open on the journal; end whoever else writes there")
+                    .other, "wait for the end of the journal",
+                    """
+                    a transaction is still open on it at offset \(stable) of \(all) after \(Int(limit) / 1000) s; end \
+                    whoever else writes there, and look with kafka-transactions.sh find-hanging
+                    """, disposition: .retry)
             }
             MonotonicClock.sleep(milliseconds: 20)
         }
@@ -463,7 +467,10 @@ public final class KafkaLog: EventLog {
             if isWrong {
                 throw LogError(
                     .corrupt,
-                    "\(journal) holds a record that is not of a journal: its value must begin with {\"epoch\":N. Is the topic used by others?"
+                    """
+                    \(journal) holds a record that is not of a journal: its value must begin with {"epoch":N. \
+                    Is the topic used by others?
+                    """
                 )
             }
             if newest != nil || from == bounds.start { return newest }
