@@ -79,6 +79,9 @@ final class ClientState {
     var delivered = 0
     var failed = 0
     var firstFailure: KafkaError?
+    /// The topic whose newest delivered offset is kept.
+    var trackedTopic: OpaquePointer?
+    var trackedOffset: Int64 = -1
 
     init(observer: KafkaObserver) { self.observer = observer }
 
@@ -117,7 +120,9 @@ final class ClientHandle {
     ) throws(KafkaError) {
         try KafkaLibrary.check(configuration, transactions: fixed.contains { $0.0 == "transactional.id" })
         let conf = try configuration.makeConf(
-            defaults: defaults, optional: optional, fixed: fixed + [("log.queue", "true")])
+            // librdkafka's own 10 s would keep a client away that long after the broker is back.
+            defaults: [("reconnect.backoff.max.ms", "2000")] + defaults, optional: optional,
+            fixed: fixed + [("log.queue", "true")])
         let state = ClientState(observer: observer)
         // Balanced in close(), after rd_kafka_destroy has returned.
         let retained = Unmanaged.passRetained(state)
@@ -219,6 +224,9 @@ final class ClientHandle {
             let state = Unmanaged<ClientState>.fromOpaque(opaque).takeUnretainedValue()
             if message.pointee.err == RD_KAFKA_RESP_ERR_NO_ERROR {
                 state.delivered += 1
+                if let tracked = state.trackedTopic, tracked == message.pointee.rkt {
+                    state.trackedOffset = max(state.trackedOffset, message.pointee.offset)
+                }
                 return
             }
             state.failed += 1

@@ -232,7 +232,7 @@ struct KafkaLogDelayTests {
         func open() throws -> KafkaLog {
             var options = KafkaLog.Options(application: application)
             options.journalTopic = journal
-            options.connectMilliseconds = 5000
+            options.connectMilliseconds = 10_000
             return try KafkaLog(
                 configuration: KafkaConfiguration(["bootstrap.servers": broker.address]), options: options)
         }
