@@ -12,6 +12,8 @@ public struct WorkerOptions: Sendable {
     /// … and longer while there is a backlog, up to this many records or bytes of output.
     public var transactionRecords = 50_000
     public var transactionBytes = 16 << 20
+    /// How far a source with a backlog may run ahead of the others in event time.
+    public var alignmentMilliseconds: Int64 = 30_000
     /// Partitions of the verdict topic when it is made.
     public var verdictPartitions = 4
 
@@ -152,19 +154,31 @@ public final class Worker {
         var lastSeen = [ContinuousClock.Instant](repeating: .now, count: sources.count)
         var from = next
         var turn = 0
+        var hasBacklog = [Bool](repeating: false, count: sources.count)
+        var endAtStart: [Int64] = []
+        for source in sources { endAtStart.append(try log.bounds(of: source).end) }
         let idle = Duration.milliseconds(deployment.description.time.idleMilliseconds)
         telemetry.info("ready", ["sources": .int(sources.count), "epoch": .int(Int(epoch))])
         while true {
             let isStopping = shouldStop()
-            // Every source gets its share, so that none runs far ahead of the others in event time; the turn rotates what is left over.
-            let share = max(64, options.epochRecords / max(1, sources.count))
+            // In a backlog the sources advance together in event time: who is ahead waits, so that windows across topics see each event's own
+            // past. Sources without backlog are always asked; the turn rotates who comes first.
+            var floor: Int64?
+            for s in sources.indices where hasBacklog[s] || next[s] < endAtStart[s] {
+                floor = min(floor ?? .max, tracker.highest[s] ?? .min)
+            }
+            let bound = floor.map { $0.addingReportingOverflow(options.alignmentMilliseconds).partialValue } ?? .max
+            let eligible = sources.indices.count { (tracker.highest[$0] ?? .min) <= bound }
+            let share = max(64, options.epochRecords / max(1, eligible))
             var got = 0
             for k in sources.indices where block.stagedCount < options.epochRecords && block.stagedBytes < DecodedBlock.stagedBytesMax {
                 let s = (k + turn) % sources.count
+                if let time = tracker.highest[s], time > bound, hasBacklog[s] || next[s] < endAtStart[s] { continue }
                 let before = block.stagedCount
                 next[s] = try log.poll(source: s, limit: min(share, options.epochRecords - block.stagedCount)) { record in
                     block.stage(source: s, offset: record.offset, appendTime: record.appendTime, value: record.value)
                 }
+                hasBacklog[s] = block.stagedCount - before >= min(share, 64)
                 if block.stagedCount > before {
                     got += block.stagedCount - before
                     lastSeen[s] = .now
