@@ -22,8 +22,7 @@ struct Weir {
         case .check: CheckCommand.run
         case .audit: AuditCommand.run
         case .tail: TailCommand.run
-        case .doctor:
-            { _, _ in throw CommandFailure(.failure, "weir \(name.rawValue) is not part of this build yet") }
+        case .doctor: DoctorCommand.run
         }
     }
 }
