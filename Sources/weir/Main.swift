@@ -22,8 +22,8 @@ struct Weir {
         case .check: CheckCommand.run
         case .audit: AuditCommand.run
         case .audit: AuditCommand.run
-        case .tail, .doctor:
-            { _, _ in throw CommandFailure(.failure, "weir \(name.rawValue) is not part of this build yet") }
+        case .tail: TailCommand.run
+        case .doctor: DoctorCommand.run
         }
     }
 }
