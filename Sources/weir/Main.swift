@@ -21,7 +21,6 @@ struct Weir {
         case .simulate: SimulateCommand.run
         case .check: CheckCommand.run
         case .audit: AuditCommand.run
-        case .audit: AuditCommand.run
         case .tail: TailCommand.run
         case .doctor: DoctorCommand.run
         }
