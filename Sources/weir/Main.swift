@@ -21,8 +21,8 @@ struct Weir {
         case .simulate: SimulateCommand.run
         case .check: CheckCommand.run
         case .audit: AuditCommand.run
-        case .tail, .doctor:
-            { _, _ in throw CommandFailure(.failure, "weir \(name.rawValue) is not part of this build yet") }
+        case .tail: TailCommand.run
+        case .doctor: DoctorCommand.run
         }
     }
 }

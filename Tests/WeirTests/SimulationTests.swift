@@ -1,4 +1,5 @@
 import FoundationEssentials
+import RuleLanguage
 import Testing
 
 @testable import weir

@@ -129,10 +129,10 @@ extension DecodePlan {
     /// bytes as `record`, or as `record_base64` when they are not valid UTF-8.
     ///
     /// Longer than `limit` bytes, the original is cut (at a character's border) and `record_truncated` and `record_bytes` say so; a tombstone
-    /// has `"record":null`. Allocates: dead letters are the exception.
+    /// has `"record":null`. `fullLength` is the record's length where `value` is only its beginning. Allocates: dead letters are the exception.
     public func appendRecord(
         of letter: DeadLetter, topic: String, partition: Int32, offset: Int64, value: UnsafeRawBufferPointer?,
-        limit: Int = 65_536,
+        fullLength: Int? = nil, limit: Int = 65_536,
         to output: inout [UInt8]
     ) {
         output.append(contentsOf: #"{"code":""#.utf8)
@@ -171,8 +171,9 @@ extension DecodePlan {
             DecodePlan.appendBase64(kept, to: &output)
             output.append(UInt8(ascii: "\""))
         }
-        if kept.count < value.count {
-            output.append(contentsOf: ",\"record_truncated\":true,\"record_bytes\":\(value.count)".utf8)
+        let length = max(value.count, fullLength ?? 0)
+        if kept.count < length {
+            output.append(contentsOf: ",\"record_truncated\":true,\"record_bytes\":\(length)".utf8)
         }
         output.append(UInt8(ascii: "}"))
     }

@@ -18,6 +18,8 @@ struct RejectedRecord {
     /// The record's bytes in the block's staging; negative length: a tombstone.
     var start: Int
     var length: Int
+    /// Of the record as it came; more than `length` when it was over the limit.
+    var fullLength: Int
 }
 
 /// Records gathered and then decoded by all lanes at once: the DECODE stage over one batch of records.
@@ -32,6 +34,7 @@ final class DecodedBlock {
         /// Negative: a tombstone.
         var length: Int32
         var source: Int32
+        var fullLength: Int
     }
 
     /// One lane's decoders and results.
@@ -107,7 +110,7 @@ final class DecodedBlock {
 
     /// Copies a record. Of one over the limit only as much is kept as a dead letter shows.
     func stage(source: Int, offset: Int64, appendTime: Int64?, value: UnsafeRawBufferPointer?, fullLength: Int? = nil) {
-        var entry = Staged(offset: offset, appendTime: appendTime ?? .min, start: used, length: -1, source: Int32(source))
+        var entry = Staged(offset: offset, appendTime: appendTime ?? .min, start: used, length: -1, source: Int32(source), fullLength: 0)
         if let value {
             // One byte over the limit is enough for the decoder to see that it is over.
             let isOver = max(value.count, fullLength ?? 0) > recordLimit
@@ -124,6 +127,7 @@ final class DecodedBlock {
             if let from = value.baseAddress { (bytes + used).copyMemory(from: from, byteCount: kept) }
             if total > kept { memset(bytes + used + kept, 0x20, total - kept) }
             entry.length = Int32(total)
+            entry.fullLength = max(value.count, fullLength ?? 0)
             used += total
         }
         staged.append(entry)
@@ -157,7 +161,8 @@ final class DecodedBlock {
                 case .rejected(let letter):
                     lane.rejected.append(
                         RejectedRecord(
-                            letter: letter, source: source, offset: record.offset, start: record.start, length: Int(record.length)))
+                            letter: letter, source: source, offset: record.offset, start: record.start, length: Int(record.length),
+                            fullLength: record.fullLength))
                 case .full: preconditionFailure("a block is closed long before its text is full")
                 }
             }

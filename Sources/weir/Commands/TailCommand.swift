@@ -51,7 +51,7 @@ enum TailCommand {
                     terminal.write(value + [UInt8(ascii: "\n")])
                     continue
                 }
-                let verdict = TailVerdict(value)
+                let verdict = value.withUnsafeBytes { VerdictView(json: $0) }
                 if let least, (verdict?.severity).map({ $0 < least }) ?? true { continue }
                 if isJSON {
                     terminal.write(value + [UInt8(ascii: "\n")])

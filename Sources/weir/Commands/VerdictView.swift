@@ -46,13 +46,13 @@ struct VerdictView {
     func line(_ terminal: Terminal) -> String {
         let severity = self.severity?.rawValue ?? "-"
         let rules = body.reasons.isEmpty ? (body.shadow ?? []).map { "(\($0.rule))" } : body.reasons.map(\.rule)
-        let time = body.event.time.split(separator: "T").last.map(String.init) ?? body.event.time
-        let day = body.event.time.prefix(10)
+        let time = LocalTime.text(body.event.time) ?? Terminal.escaped(body.event.time)
         let head =
-            "\(day) \(VerdictView.padded(String(time.prefix(8)), 8)) \(VerdictView.padded(severity, 8)) \(VerdictView.padded(body.decision.uppercased(), 9)) \(VerdictView.padded(String(body.score), 4))"
+            "\(time) \(VerdictView.padded(severity, 8)) \(VerdictView.padded(Terminal.escaped(body.decision.uppercased()), 9)) \(VerdictView.padded(String(body.score), 4))"
         let subject = "\(body.subject.type):\(VerdictView.masked(body.subject.id))"
         let why = body.reasons.first?.text ?? body.shadow?.first?.text ?? ""
-        let text = "\(head) \(Terminal.escaped(subject)) \(Terminal.escaped(rules.joined(separator: ", "))): \(Terminal.escaped(why))"
+        let text =
+            "\(head) \(Terminal.escaped(subject)) \(Terminal.escaped(rules.joined(separator: ", "))): \(Terminal.escaped(why))"
         return terminal.styled(text, Terminal.style(forSeverity: severity), on: .output)
     }
 

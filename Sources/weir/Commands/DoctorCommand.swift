@@ -1,0 +1,355 @@
+import Glibc
+import KafkaClient
+import Pipeline
+import RuleLanguage
+
+/// `weir doctor`: looks at machine, libraries, log and topology, and says what to repair. It changes nothing.
+enum DoctorCommand {
+    /// The command's body.
+    static func run(_ arguments: ParsedArguments, _ terminal: Terminal) throws -> ExitCode {
+        var examination = Examination()
+        examination.machine()
+        examination.libraries(usesKafka: arguments.isSet("kafka"))
+        let deployment = arguments.string("topology").flatMap { examination.topology($0) }
+        let application = deployment.map { LogOpening.application($0.description.name) } ?? "weir-reader"
+        do {
+            // Its own findings name the library's faults; a warning beside them would say it twice.
+            if let opened = try LogOpening.open(
+                arguments, .reader, application: application, Terminal(capturingAsTerminal: false))
+            {
+                defer { opened.close() }
+                examination.log(opened, deployment, application: application)
+            }
+        } catch let failure as CommandFailure {
+            examination.fail("log", failure.message, failure.hint, failure.code)
+        } catch let error as LogError {
+            examination.fail("log", error.message, nil, ExitCode(error.kind))
+        }
+        if arguments.isSet("json") {
+            terminal.line(examination.json)
+        } else {
+            for finding in examination.findings { terminal.write(finding.text(terminal)) }
+        }
+        return examination.worst
+    }
+}
+
+/// One thing that was looked at.
+struct DoctorFinding {
+    enum State: String { case ok, warn, fail }
+    var state: State
+    var subject: String
+    /// What is so.
+    var message: String
+    /// What to do; nil when nothing.
+    var remedy: String?
+
+    func text(_ terminal: Terminal) -> String {
+        let style: Terminal.Style = state == .ok ? .green : state == .warn ? .yellow : .red
+        let mark = state == .ok ? "ok  " : state.rawValue
+        let padding = String(repeating: " ", count: max(0, 11 - subject.count))
+        var text = "\(terminal.styled(mark, style, on: .output))  \(subject)\(padding) \(Terminal.escaped(message))\n"
+        if let remedy { text += String(repeating: " ", count: 18) + Terminal.escaped(remedy) + "\n" }
+        return text
+    }
+
+    var json: String {
+        "{\"state\":\"\(state.rawValue)\",\"subject\":\(JSONText.quoted(subject)),\"message\":\(JSONText.quoted(message)),"
+            + "\"remedy\":\(JSONText.quoted(remedy))}"
+    }
+}
+
+/// Gathers findings.
+private struct Examination {
+    private(set) var findings: [DoctorFinding] = []
+    private var failure: ExitCode?
+
+    /// The code of the first failure; warnings are no failure.
+    var worst: ExitCode { failure ?? .ok }
+
+    var json: String {
+        let state = failure != nil ? "fail" : findings.contains { $0.state == .warn } ? "warn" : "ok"
+        return "{\"state\":\"\(state)\",\"findings\":[\(findings.map(\.json).joined(separator: ","))]}"
+    }
+
+    mutating func ok(_ subject: String, _ message: String) {
+        findings.append(DoctorFinding(state: .ok, subject: subject, message: message))
+    }
+
+    mutating func warn(_ subject: String, _ message: String, _ remedy: String?) {
+        findings.append(DoctorFinding(state: .warn, subject: subject, message: message, remedy: remedy))
+    }
+
+    mutating func fail(_ subject: String, _ message: String, _ remedy: String?, _ code: ExitCode) {
+        findings.append(DoctorFinding(state: .fail, subject: subject, message: message, remedy: remedy))
+        if failure == nil { failure = code }
+    }
+
+    private mutating func fail(_ subject: String, _ error: any Error) {
+        switch error {
+        case let error as LogError: fail(subject, error.message, nil, ExitCode(error.kind))
+        case let error as KafkaError:
+            fail(
+                subject, "\(error)", nil,
+                error.kind == .unreachable ? .unreachable : error.kind == .authorisation ? .notAuthorised : .failure)
+        default: fail(subject, String(describing: error), nil, .failure)
+        }
+    }
+
+    // MARK: Machine and libraries
+
+    mutating func machine() {
+        let memory = sysconf(Int32(_SC_PHYS_PAGES)) * sysconf(Int32(_SC_PAGESIZE))
+        ok("machine", "\(Cores.available) cores for this process, \(memory >> 20) MiB of memory")
+    }
+
+    mutating func libraries(usesKafka: Bool) {
+        let faults = KafkaLibrary.warnings()
+        if KafkaLibrary.version < KafkaLibrary.oldestForTransactions {
+            let text = "librdkafka \(KafkaLibrary.version) is too old for transactions"
+            let remedy = "install \(KafkaLibrary.oldestForTransactions) or newer, best \(KafkaLibrary.recommended)"
+            if usesKafka { fail("librdkafka", text, remedy, .incompatible) } else { warn("librdkafka", text, remedy) }
+        } else if faults.isEmpty {
+            ok("librdkafka", "\(KafkaLibrary.version)")
+        }
+        for fault in faults { warn("librdkafka", fault, nil) }
+        let version = EmbeddedLog.libraryVersion
+        let parts = version.split(separator: ".").compactMap { Int($0) }
+        if parts.count >= 2, (parts[0], parts[1]) < (3, 37) {
+            fail(
+                "sqlite", "\(version) is older than 3.37, which the embedded log needs", "install a newer libsqlite3",
+                .incompatible)
+        } else {
+            ok("sqlite", version)
+        }
+    }
+
+    // MARK: Topology
+
+    mutating func topology(_ folder: String) -> Deployment? {
+        do {
+            let deployment = try Deployment(folder: folder)
+            let warnings = deployment.rules.warnings.count
+            let text = "\(deployment.description.name): \(deployment.rules.rules.count) rules compile"
+            if warnings == 0 {
+                ok("topology", text)
+            } else {
+                warn("topology", "\(text), \(warnings) warnings", "weir check \(folder) shows them")
+            }
+            return deployment
+        } catch {
+            let first = error.diagnostics.first
+            fail(
+                "topology", first.map { "\($0.path):\($0.line):\($0.column): \($0.message)" } ?? "it does not load",
+                "weir check \(folder) shows all mistakes", .invalid)
+            return nil
+        }
+    }
+
+    // MARK: Log
+
+    mutating func log(_ opened: OpenedLog, _ deployment: Deployment?, application: String) {
+        do {
+            _ = try opened.log.partitions(of: OutputTopics.journal)
+            ok("log", "\(opened.name) answers")
+        } catch {
+            return fail("log", error)
+        }
+        do {
+            try ownTopics(opened)
+            if let deployment { try inputs(opened, deployment) }
+            try journal(opened, deployment, application)
+        } catch {
+            fail("log", error)
+        }
+    }
+
+    private mutating func ownTopics(_ opened: OpenedLog) throws {
+        var missing: [String] = []
+        for wanted in OutputTopics.requirements(partitions: 4) {
+            guard let partitions = try opened.log.partitions(of: wanted.name) else {
+                missing.append(wanted.name)
+                continue
+            }
+            if wanted.name == OutputTopics.journal, partitions.count != 1 {
+                fail(
+                    "topics", "\(wanted.name) has \(partitions.count) partitions; the order of epochs needs one",
+                    "stop weir run, delete the topic and start anew", .stateCorrupt)
+            }
+            if let configuration = opened.configuration, let kafka = opened.kafka {
+                settings(of: wanted, configuration, kafka.options.connectMilliseconds)
+            }
+        }
+        if missing.isEmpty {
+            ok("topics", "all topics of weir exist")
+        } else if missing.count == OutputTopics.requirements(partitions: 4).count {
+            warn("topics", "nothing ran on this log yet", "weir run makes its topics at its first start")
+        } else {
+            warn("topics", "missing: \(missing.joined(separator: ", "))", "weir run makes them at its next start")
+        }
+    }
+
+    private mutating func settings(of topic: TopicRequirement, _ configuration: KafkaConfiguration, _ milliseconds: Int)
+    {
+        do {
+            let admin = try AdminClient(configuration, milliseconds: milliseconds)
+            defer { admin.close() }
+            let now = try admin.settings(ofTopic: topic.name)
+            for name in topic.settings.keys.sorted() {
+                let wanted = topic.settings[name] ?? ""
+                guard let value = now[name]?.value, value != wanted else { continue }
+                warn(
+                    "topics", "\(topic.name): \(name) is \(value), and should be \(wanted)",
+                    "kafka-configs --alter --entity-type topics --entity-name \(topic.name) --add-config \(name)=\(wanted)"
+                )
+            }
+            if let found = try admin.describe(topic: topic.name), found.replicationFactor == 1 {
+                warn(
+                    "topics", "\(topic.name) has one replica: it is lost with its broker", "give it three in production"
+                )
+            }
+        } catch {
+            warn(
+                "topics", "the settings of \(topic.name) cannot be read: \(error)",
+                "grant DescribeConfigs to have them checked")
+        }
+    }
+
+    private mutating func inputs(_ opened: OpenedLog, _ deployment: Deployment) throws {
+        var missing: [String] = []
+        var partitions = 0
+        for topic in deployment.description.topics {
+            if let found = try opened.log.partitions(of: topic) {
+                partitions += found.count
+            } else {
+                missing.append(topic)
+            }
+        }
+        if missing.isEmpty {
+            ok("inputs", "\(deployment.description.topics.count) topics, \(partitions) partitions")
+        } else {
+            fail(
+                "inputs", "missing: \(missing.joined(separator: ", "))",
+                "create them, or correct `topic:` in \(deployment.description.path)",
+                .invalid)
+        }
+    }
+
+    private mutating func journal(_ opened: OpenedLog, _ deployment: Deployment?, _ application: String) throws {
+        let source = TopicPartition(OutputTopics.journal, 0)
+        guard try opened.log.partitions(of: OutputTopics.journal) != nil else { return }
+        let (start, end) = try opened.log.bounds(of: source)
+        var first: JournalRecord?
+        var last: JournalRecord?
+        var from: [TopicPartition: Int64] = [:]
+        var to: [TopicPartition: Int64] = [:]
+        var damage: LogError?
+        try opened.log.read(source, from: start, to: end) { record, _ in
+            guard let value = record.value else { return true }
+            do throws(LogError) {
+                let entry = try JournalRecord(parsing: value)
+                if let last, entry.epoch != last.epoch + 1 {
+                    throw LogError(.corrupt, "epoch \(entry.epoch) follows epoch \(last.epoch)")
+                }
+                for range in entry.ranges {
+                    if let before = to[range.source], before != range.from {
+                        throw LogError(
+                            .corrupt,
+                            "epoch \(entry.epoch) takes \(range.source) from \(range.from), the one before ended at \(before)"
+                        )
+                    }
+                    if from[range.source] == nil { from[range.source] = range.from }
+                    to[range.source] = range.to
+                }
+                if first == nil { first = entry }
+                last = entry
+                return true
+            } catch {
+                damage = error
+                return false
+            }
+        }
+        if let damage {
+            return fail(
+                "journal", damage.message,
+                "two pipelines may have written to it; keep the log and start anew with an empty journal",
+                ExitCode(damage.kind))
+        }
+        guard let first, let last else { return ok("journal", "empty") }
+        if first.epoch == 0 {
+            ok("journal", "epochs 0 to \(last.epoch), without a gap")
+        } else {
+            fail(
+                "journal", "it begins with epoch \(first.epoch): its beginning was deleted",
+                "set retention.ms=-1 on \(OutputTopics.journal); state cannot be rebuilt, start anew with an empty journal",
+                .stateCorrupt)
+        }
+        try retention(opened, from, to)
+        try positions(opened, to, deployment, application)
+        if let deployment, last.ruleSetDigest != deployment.ruleSetDigest {
+            warn(
+                "rules",
+                "the last epoch was judged with rules \(last.ruleSetDigest.prefix(16)), the folder has "
+                    + "\(deployment.ruleSetDigest.prefix(16))",
+                "weir run takes the folder's; weir audit needs those of the journal")
+        }
+    }
+
+    /// Without snapshots all that the journal names must be there to rebuild the state.
+    private mutating func retention(_ opened: OpenedLog, _ from: [TopicPartition: Int64], _ to: [TopicPartition: Int64])
+        throws
+    {
+        var isWhole = true
+        for source in from.keys.sorted() {
+            guard let first = from[source], let next = to[source] else { continue }
+            guard let partitions = try opened.log.partitions(of: source.topic), partitions.contains(source.partition)
+            else {
+                isWhole = false
+                fail(
+                    "retention", "\(source) is in the journal and does not exist", "restore the topic, or start anew",
+                    .stateCorrupt)
+                continue
+            }
+            let (start, end) = try opened.log.bounds(of: source)
+            if start > first {
+                isWhole = false
+                fail(
+                    "retention", "\(source) begins at offset \(start), and the journal needs it from \(first)",
+                    "raise the topic's retention.ms and retention.bytes; restore the records, or start anew with an empty journal",
+                    .stateCorrupt)
+            } else if end < next {
+                isWhole = false
+                fail(
+                    "retention", "\(source) ends at offset \(end), and the journal took it up to \(next)",
+                    "the topic was deleted and made anew, or lost its end: restore it, or start anew with an empty journal",
+                    .stateCorrupt)
+            }
+        }
+        if isWhole { ok("retention", "the inputs reach back to the journal's first epoch") }
+    }
+
+    private mutating func positions(
+        _ opened: OpenedLog, _ to: [TopicPartition: Int64], _ deployment: Deployment?, _ application: String
+    ) throws {
+        guard deployment != nil else { return }
+        let sources = to.keys.sorted()
+        let committed =
+            try opened.embedded?.committedPositions(of: sources, application: application)
+            ?? opened.log.committedPositions(of: sources)
+        var differing: [String] = []
+        for position in committed {
+            if let next = to[position.source], next != position.next {
+                differing.append("\(position.source) at \(position.next), journal \(next)")
+            }
+        }
+        if committed.isEmpty {
+            warn("positions", "none committed by '\(application)'", "was the journal written by another topology?")
+        } else if differing.isEmpty {
+            ok("positions", "equal to the journal")
+        } else {
+            warn(
+                "positions", differing.joined(separator: "; "),
+                "the journal counts, so weir run starts right; while it runs they may differ for a moment")
+        }
+    }
+}
