@@ -236,9 +236,12 @@ public struct HalfSpaceTrees: ~Copyable {
     /// Folds all that decides later scores.
     public func digest(into digest: inout UInt64) {
         SplitMix64.fold(UnsafeRawBufferPointer(UnsafeBufferPointer(start: cuts, count: trees * leaves)), into: &digest)
-        SplitMix64.fold(UnsafeRawBufferPointer(UnsafeBufferPointer(start: heavier, count: trees * leaves)), into: &digest)
-        SplitMix64.fold(UnsafeRawBufferPointer(UnsafeBufferPointer(start: latest, count: trees * leaves)), into: &digest)
-        SplitMix64.fold(UnsafeRawBufferPointer(UnsafeBufferPointer(start: pathMass, count: trees * leaves)), into: &digest)
+        SplitMix64.fold(
+            UnsafeRawBufferPointer(UnsafeBufferPointer(start: heavier, count: trees * leaves)), into: &digest)
+        SplitMix64.fold(
+            UnsafeRawBufferPointer(UnsafeBufferPointer(start: latest, count: trees * leaves)), into: &digest)
+        SplitMix64.fold(
+            UnsafeRawBufferPointer(UnsafeBufferPointer(start: pathMass, count: trees * leaves)), into: &digest)
         digest = SplitMix64.mix(digest ^ UInt64(filled) << 1 ^ (isWarm ? 1 : 0))
     }
 

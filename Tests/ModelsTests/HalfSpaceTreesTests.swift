@@ -159,7 +159,8 @@ func gunzip(_ path: String) -> String? {
 }
 
 func adbench(_ name: String) -> ADBenchSet? {
-    guard let folder = sharedFolder().map({ $0 + "/data/anomaly/adbench" }), let text = gunzip("\(folder)/\(name).csv.gz"),
+    guard let folder = sharedFolder().map({ $0 + "/data/anomaly/adbench" }),
+        let text = gunzip("\(folder)/\(name).csv.gz"),
         let order = gunzip("\(folder)/order_seed1/\(name).txt.gz")
     else { return nil }
     let lines = text.utf8.split(separator: 10).dropFirst().map { line in
@@ -185,7 +186,9 @@ func auc(_ scores: [Double], _ labels: [Bool]) -> Double {
 }
 
 /// Prequential, as river's `MinMaxScaler | HalfSpaceTrees`: range, score, learn, row by row. The first window scores 0 and counts.
-func meanAUC(_ set: ADBenchSet, trees: Int, depth: Int, window: Int, shape: RangeScaler.Shape, seeds: Range<UInt64>) -> Double {
+func meanAUC(_ set: ADBenchSet, trees: Int, depth: Int, window: Int, shape: RangeScaler.Shape, seeds: Range<UInt64>)
+    -> Double
+{
     let features = set.rows.first?.count ?? 1
     var sum = 0.0
     for seed in seeds {

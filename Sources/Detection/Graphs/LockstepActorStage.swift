@@ -77,7 +77,9 @@ struct LockstepActorSlot: ~Copyable {
                     countB: isFirst ? UInt32(truncatingIfNeeded: other.count) : record.count))
             sequence += 1
         }
-        if sequence > 0, !name.isEmpty, actor.pointee.announcedTime == .min || actor.pointee.announcedTime < record.time - memory / 2 {
+        if sequence > 0, !name.isEmpty,
+            actor.pointee.announcedTime == .min || actor.pointee.announcedTime < record.time - memory / 2
+        {
             actor.pointee.announcedTime = record.time
             announced.append(
                 NameRecord(

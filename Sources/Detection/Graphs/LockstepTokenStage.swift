@@ -122,7 +122,9 @@ struct LockstepTokenSlot: ~Copyable {
                 token.isHot = 1
                 counters.hotTokens += 1
                 announce(record, ordinal)
-                for member in 0..<Int(token.stored) { emit(token, member: member, key, record, windowStart, ordinal, member) }
+                for member in 0..<Int(token.stored) {
+                    emit(token, member: member, key, record, windowStart, ordinal, member)
+                }
             }
         }
         // `add` may have forgotten old targets, never this one: it is the newest. Rows do not move without an insert.
@@ -193,7 +195,9 @@ struct LockstepTokenSlot: ~Copyable {
         if target.even.block != MemberBlocks.none {
             blocks.release(target.even.block, sizeClass: Int(target.even.sizeClass))
         }
-        if target.odd.block != MemberBlocks.none { blocks.release(target.odd.block, sizeClass: Int(target.odd.sizeClass)) }
+        if target.odd.block != MemberBlocks.none {
+            blocks.release(target.odd.block, sizeClass: Int(target.odd.sizeClass))
+        }
     }
 
     /// Closes the newest window into the baseline and opens a later one.
@@ -248,7 +252,8 @@ struct LockstepTokenSlot: ~Copyable {
         let length = TextLog.cut(record.targetText, count: Int(record.targetLength))
         announced.append(
             NameRecord(
-                order: UInt64(ordinal) << 32, key: record.target, textOffset: UInt32(text.count), textLength: UInt16(length),
+                order: UInt64(ordinal) << 32, key: record.target, textOffset: UInt32(text.count),
+                textLength: UInt16(length),
                 sender: number))
         text.append(contentsOf: UnsafeBufferPointer(start: record.targetText, count: length))
     }
@@ -286,7 +291,8 @@ struct LockstepTokenSlot: ~Copyable {
         let size = MemberBlocks.size(Int(token.sizeClass))
         for column in 0..<3 {
             SplitMix64.fold(
-                UnsafeRawBufferPointer(start: blocks.words + Int(token.block) + column * size, count: 8 * Int(token.stored)),
+                UnsafeRawBufferPointer(
+                    start: blocks.words + Int(token.block) + column * size, count: 8 * Int(token.stored)),
                 into: &digest)
         }
     }
