@@ -3,7 +3,9 @@ import Testing
 
 @testable import Models
 
-/// Half-space trees as the paper writes them: nodes as objects, a mass in every node, sums along the way. Shares only the cuts.
+/// Half-space trees as the paper writes them: nodes as objects, a mass in every node, sums along the way.
+///
+/// Shares only the cuts.
 private final class NaiveNode {
     var feature = 0
     var threshold: Float = 0
@@ -185,7 +187,9 @@ func auc(_ scores: [Double], _ labels: [Bool]) -> Double {
     return (rankSum - positives * (positives + 1) / 2) / (positives * (Double(labels.count) - positives))
 }
 
-/// Prequential, as river's `MinMaxScaler | HalfSpaceTrees`: range, score, learn, row by row. The first window scores 0 and counts.
+/// Prequential, as river's `MinMaxScaler | HalfSpaceTrees`: range, score, learn, row by row.
+///
+/// The first window scores 0 and counts.
 func meanAUC(_ set: ADBenchSet, trees: Int, depth: Int, window: Int, shape: RangeScaler.Shape, seeds: Range<UInt64>)
     -> Double
 {
@@ -210,7 +214,7 @@ func meanAUC(_ set: ADBenchSet, trees: Int, depth: Int, window: Int, shape: Rang
     return sum / Double(seeds.count)
 }
 
-/// (set, river 0.26.1 mean over five seeds at 10 trees of height 8, window 250; single seed where only that is known)
+/// Set and river 0.26.1's mean over five seeds at 10 trees of height 8, window 250.
 let river: [(String, Double)] = [
     ("thyroid", 0.800), ("cardio", 0.759), ("vowels", 0.551), ("mammography", 0.805), ("annthyroid", 0.598),
     ("satimage-2", 0.936), ("pendigits", 0.882),

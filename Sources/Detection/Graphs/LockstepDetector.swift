@@ -85,7 +85,9 @@ public struct LockstepDetector: ~Copyable {
     /// The versions of rings made in the last epoch, in a fixed order.
     public var changes: [RingChange] { rings.changes }
 
-    /// The ring an actor belonged to when the last *ended* epoch closed. Read-only; any thread.
+    /// The ring an actor belonged to when the last *ended* epoch closed.
+    ///
+    /// Read-only; any thread.
     public func membership(ofActor actor: UInt64) -> (ring: UInt64, score: Double, size: Int)? {
         rings.membership(ofActor: actor)
     }
@@ -135,7 +137,9 @@ public struct LockstepDetector: ~Copyable {
         rings.begin()
     }
 
-    /// Runs one stage on some slots. Distinct slots may run on distinct threads at the same time.
+    /// Runs one stage on some slots.
+    ///
+    /// Distinct slots may run on distinct threads at the same time.
     public func run(_ stage: Stage, slots: Range<Int>) {
         precondition(slots.lowerBound >= 0 && slots.upperBound <= Lockstep.slots, "there are 64 slots")
         for slot in slots {
@@ -177,7 +181,9 @@ public struct LockstepDetector: ~Copyable {
         pairs[slot].expire(watermark: watermark)
     }
 
-    /// Carries a stage's records to the next one; sequential. After `.pairs` it also runs the ring stage.
+    /// Carries a stage's records to the next one; sequential.
+    ///
+    /// After `.pairs` it also runs the ring stage.
     public mutating func exchange(after stage: Stage) {
         switch stage {
         case .tokens:

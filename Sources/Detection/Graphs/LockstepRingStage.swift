@@ -1,10 +1,9 @@
 import Models
 import RuleLanguage
 
-/// Stage D of the lockstep detector: joins the actors of accepted pairs to rings, keeps each ring as a versioned object and publishes who
-/// is in which ring. Sequential; it sees only what is already suspicious.
+/// Stage D of the lockstep detector: joins the actors of accepted pairs to versioned rings and publishes who is in which.
 ///
-/// Members are joined pair by pair to the pair's anchor. Of two rings that meet, the one whose root (smallest member hash at its birth) is
+/// Sequential; it sees only what is already suspicious. Members are joined pair by pair to the pair's anchor. Of two rings that meet, the one whose root (smallest member hash at its birth) is
 /// smaller survives, whatever the order. A member counts once it shares ``LockstepConfiguration/minimumTargets`` targets.
 struct LockstepRings: ~Copyable {
     struct Name: BitwiseCopyable {
