@@ -240,6 +240,7 @@ func `any split of the slots gives the same state and the same records`(seed: UI
     configuration.limits.targetMemberWords = 2048
     configuration.limits.nameBytes = 1024
     configuration.limits.actors = 16
+    configuration.limits.actorTokenWords = 1024
     configuration.limits.pairs = 32
     configuration.limits.pairMemberWords = 512
     configuration.limits.names = 64
