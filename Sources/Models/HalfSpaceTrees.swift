@@ -108,7 +108,9 @@ public struct HalfSpaceTrees: ~Copyable {
     /// The share of a node's range at either end where no cut falls.
     public static let padding = 0.15
 
-    /// The score of a point, 0 (ordinary) ... 1 (odd); 0 while not warm. Changes nothing.
+    /// The score of a point, from 0 for ordinary to 1 for odd.
+    ///
+    /// 0 while not warm. Changes nothing.
     ///
     /// - Parameter x: ``featureCount`` values; NaN is missing.
     @inlinable public func score(_ x: UnsafePointer<Float>) -> Double {
@@ -236,9 +238,12 @@ public struct HalfSpaceTrees: ~Copyable {
     /// Folds all that decides later scores.
     public func digest(into digest: inout UInt64) {
         SplitMix64.fold(UnsafeRawBufferPointer(UnsafeBufferPointer(start: cuts, count: trees * leaves)), into: &digest)
-        SplitMix64.fold(UnsafeRawBufferPointer(UnsafeBufferPointer(start: heavier, count: trees * leaves)), into: &digest)
-        SplitMix64.fold(UnsafeRawBufferPointer(UnsafeBufferPointer(start: latest, count: trees * leaves)), into: &digest)
-        SplitMix64.fold(UnsafeRawBufferPointer(UnsafeBufferPointer(start: pathMass, count: trees * leaves)), into: &digest)
+        SplitMix64.fold(
+            UnsafeRawBufferPointer(UnsafeBufferPointer(start: heavier, count: trees * leaves)), into: &digest)
+        SplitMix64.fold(
+            UnsafeRawBufferPointer(UnsafeBufferPointer(start: latest, count: trees * leaves)), into: &digest)
+        SplitMix64.fold(
+            UnsafeRawBufferPointer(UnsafeBufferPointer(start: pathMass, count: trees * leaves)), into: &digest)
         digest = SplitMix64.mix(digest ^ UInt64(filled) << 1 ^ (isWarm ? 1 : 0))
     }
 

@@ -17,7 +17,9 @@ struct HotRecord: BitwiseCopyable {
     var padding: UInt32 = 0
 }
 
-/// What the actor stage tells the pair stage: an actor is in both of two hot tokens. `a` is the token with the smaller key.
+/// What the actor stage tells the pair stage: an actor is in both of two hot tokens.
+///
+/// `A` is the token with the smaller key.
 struct PairRecord: BitwiseCopyable {
     var order: UInt64
     var actor: UInt64
