@@ -102,17 +102,17 @@ public final class Engine {
                 slots[slot].sweep(watermark: watermark)
             }
         }
+        scoring.beginEpoch(events: events.count)
         // RELATE reads the rings of earlier epochs and learns from this one; SCORE likewise.
         fork(used) { lane in
             for i in range(lane) {
                 let signal = signals + i * Signals.width
                 relations.read(first[i], into: signal)
-                signal[Signals.anomalyScore] = scoring.score(
-                    first[i], row: UnsafePointer(rows + i * rowWidth), scratch: &laneStates[lane].vector)
+                signal[Signals.anomalyScore] = scoring.score(first[i], row: i, features: UnsafePointer(rows + i * rowWidth))
             }
         }
         relations.learn(events, watermark: watermark, lanes: used, fork: fork)
-        scoring.learn(events, rows: UnsafePointer(rows), rowWidth: rowWidth, fork: fork, lanes: used)
+        scoring.endEpoch(lanes: used, fork: fork)
 
         // DECIDE by event ranges.
         for l in 0..<lanes { laneStates[l].output.removeAll() }
@@ -193,7 +193,7 @@ public struct EngineConfiguration: Sendable {
     /// Most keys per table, over all slots.
     public var keysPerTable: Int
     public var lockstep: [LockstepSettings]
-    public var anomaly: AnomalySettings?
+    public var anomaly: AnomalyConfiguration?
     /// The verdict's `versions` object, as JSON.
     public var versions: String
     /// Writes the 36 characters of a verdict's id; the name it is made of is `topic/partition/offset/topology`.
@@ -203,7 +203,7 @@ public struct EngineConfiguration: Sendable {
 
     public init(
         topology: String, events: [EventSchema], topics: [String], rules: RuleSet, hash: TextHash, entriesPerKey: Int,
-        keysPerTable: Int, lockstep: [LockstepSettings], anomaly: AnomalySettings?, versions: String,
+        keysPerTable: Int, lockstep: [LockstepSettings], anomaly: AnomalyConfiguration?, versions: String,
         verdictIdentifier: @escaping @Sendable (UnsafeRawBufferPointer, UnsafeMutablePointer<UInt8>) -> Void, writesFeatures: Bool
     ) {
         self.topology = topology

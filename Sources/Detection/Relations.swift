@@ -1,7 +1,6 @@
 import RuleLanguage
 
 public struct LockstepSettings: Sendable {}
-public struct AnomalySettings: Sendable {}
 public struct RingRecord: Sendable { public var key: [UInt8]; public var value: [UInt8] }
 struct RingMembership { var identifier: String; var size: Int; var score: Double }
 
@@ -13,12 +12,5 @@ final class Relations {
     func membership(of event: Event) -> RingMembership? { nil }
     func learn(_ events: UnsafeBufferPointer<Event>, watermark: Int64, lanes: Int, fork: Fork) {}
     var changes: [RingRecord] { [] }
-    var stateBytes: Int { 0 }
-}
-
-final class Scoring {
-    init(_ configuration: EngineConfiguration) {}
-    func score(_ event: Event, row: UnsafePointer<Slot>, scratch: inout [Double]) -> Slot { Slot(0.0) }
-    func learn(_ events: UnsafeBufferPointer<Event>, rows: UnsafePointer<Slot>, rowWidth: Int, fork: Fork, lanes: Int) {}
     var stateBytes: Int { 0 }
 }
