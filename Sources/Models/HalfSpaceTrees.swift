@@ -50,7 +50,8 @@ public struct HalfSpaceTrees: ~Copyable {
     ///   - seed: the same seed draws the same trees.
     public init(featureCount: Int, trees: Int = 25, depth: Int = 8, window: Int = 500, seed: UInt64) {
         precondition((1...256).contains(featureCount) && (1...1024).contains(trees), "1...256 features, 1...1024 trees")
-        precondition((1...15).contains(depth) && (10...1_000_000).contains(window), "depth 1...15, window 10...1,000,000")
+        precondition(
+            (1...15).contains(depth) && (10...1_000_000).contains(window), "depth 1...15, window 10...1,000,000")
         self.featureCount = featureCount
         self.trees = trees
         self.depth = depth
@@ -266,9 +267,12 @@ public struct HalfSpaceTrees: ~Copyable {
     /// Folds all that decides later scores.
     public func digest(into digest: inout UInt64) {
         SplitMix64.fold(UnsafeRawBufferPointer(UnsafeBufferPointer(start: cuts, count: trees * leaves)), into: &digest)
-        SplitMix64.fold(UnsafeRawBufferPointer(UnsafeBufferPointer(start: heavier, count: trees * leaves)), into: &digest)
-        SplitMix64.fold(UnsafeRawBufferPointer(UnsafeBufferPointer(start: latest, count: trees * leaves)), into: &digest)
-        SplitMix64.fold(UnsafeRawBufferPointer(UnsafeBufferPointer(start: pathMass, count: trees * leaves)), into: &digest)
+        SplitMix64.fold(
+            UnsafeRawBufferPointer(UnsafeBufferPointer(start: heavier, count: trees * leaves)), into: &digest)
+        SplitMix64.fold(
+            UnsafeRawBufferPointer(UnsafeBufferPointer(start: latest, count: trees * leaves)), into: &digest)
+        SplitMix64.fold(
+            UnsafeRawBufferPointer(UnsafeBufferPointer(start: pathMass, count: trees * leaves)), into: &digest)
         digest = SplitMix64.mix(digest ^ UInt64(filled) << 1 ^ (isWarm ? 1 : 0))
     }
 

@@ -39,7 +39,8 @@ public struct AnomalyConfiguration: Sendable, Equatable {
     public var seed: UInt64?
 
     public init(
-        features: [AnomalyFeature], events: [Int], trees: Int = 25, depth: Int = 8, window: Int = 500, seed: UInt64? = nil
+        features: [AnomalyFeature], events: [Int], trees: Int = 25, depth: Int = 8, window: Int = 500,
+        seed: UInt64? = nil
     ) {
         self.features = features
         self.events = events
