@@ -1,4 +1,5 @@
 import Detection
+import func Glibc.usleep
 
 /// Re-runs journaled epochs from the inputs: recovery does it with outputs muted, `weir audit` compares what comes out.
 ///
@@ -131,7 +132,7 @@ final class JournalReplay {
 
     private func fill(_ range: (source: Int, from: Int64, to: Int64)) throws(LogError) {
         var position = range.from
-        var idle = 0
+        var lastProgress = ContinuousClock.now
         while position < range.to {
             let before = position
             position = try log.poll(source: range.source, limit: Int(min(range.to - position, 65_536))) { record in
@@ -140,16 +141,17 @@ final class JournalReplay {
                 }
             }
             if position > before {
-                idle = 0
+                lastProgress = .now
                 continue
             }
-            idle += 1
-            if idle > 1200 {
+            if lastProgress.duration(to: .now) > .seconds(60) {
                 throw LogError(
                     .transient,
                     "\(sources[range.source]): offsets \(position) to \(range.to) are in the journal, but the log gave nothing for a minute")
             }
-            try log.wait(milliseconds: 50)
+            // Returns at once while another source has records, so a moment is added.
+            try log.wait(milliseconds: 10)
+            usleep(500)
         }
         next[range.source] = range.to
     }

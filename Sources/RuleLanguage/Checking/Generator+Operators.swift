@@ -94,6 +94,7 @@ extension Generator {
             release(mark)
             return .failed
         }
+        warnOfTraps(operation, left, a, right, b)
         // The variable of a loop over `[]` is whatever it stands beside.
         if a.type == .nothing { a.type = b.type }
         if b.type == .nothing { b.type = a.type }
