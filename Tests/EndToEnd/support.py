@@ -58,7 +58,7 @@ class Background:
         self.label = label
         self.out_path, self.err_path = folder / f"{label}.out", folder / f"{label}.err"
         with open(self.out_path, "wb") as out, open(self.err_path, "wb") as err:
-            self.process = subprocess.Popen(self.words, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
+            self.process = subprocess.Popen(self.words, stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=ROOT)
 
     @property
     def out(self):
@@ -134,7 +134,8 @@ class Test:
         try:
             done = subprocess.run(
                 [self.weir, *words], input=input, stdin=None if input is not None else subprocess.DEVNULL,
-                stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=seconds, env={**os.environ, **(environment or {})})
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=seconds, cwd=ROOT,
+                env={**os.environ, **(environment or {})})
         except subprocess.TimeoutExpired as late:
             fail(f"weir {' '.join(words)} did not end within {seconds} s: {shown(late.stderr or b'')}")
         result = Result(

@@ -18,7 +18,7 @@ def orders(count, seed=1, accounts=2000):
     t = START
     for i in range(count):
         t += r.randrange(0, 2000)
-        account = f"hot{r.randrange(5)}" if r.random() < 0.05 else f"a{min(int(r.paretovariate(0.6)), accounts)}"
+        account = f"hot{r.randrange(5)}" if r.random() < 0.05 else f"a{r.randrange(accounts)}"
         yield json.dumps({"id": f"o{i:08d}", "ts": t, "account": account, "amount": r.randrange(100, 40000) / 100},
                          separators=(",", ":")).encode()
 
