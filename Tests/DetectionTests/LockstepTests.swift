@@ -234,6 +234,40 @@ func `any split of the slots gives the same state and the same records`(seed: UI
     #expect(json[0].count > 100)
 }
 
+@Test func `four threads give the same state and the same rings as one`() {
+    var traffic = LockstepTraffic(
+        edges: LockstepTraffic.edges(actors: 500, targets: 100, count: 2500, seed: 6), days: 6, seed: 6)
+    traffic.inject(rings: 3, actors: 15, targets: 6, density: 0.6, width: 2 * LockstepTraffic.hour)
+    traffic.sort()
+    let feed = LockstepFeed(traffic.acts, seed: 6)
+    defer { feed.free() }
+    var single = LockstepDetector(configuration(seed: 6))
+    var many = LockstepDetector(configuration(seed: 6))
+    for records in feed.epochs(of: 512) {
+        let watermark = records.last?.time ?? 0
+        single.process(records, watermark: watermark)
+        single.end()
+        records.withUnsafeBufferPointer { many.begin($0, watermark: watermark) }
+        for stage in [LockstepDetector.Stage.tokens, .actors, .pairs] {
+            withUnsafePointer(to: many) { many in
+                // Each thread runs slots of its own, which is what the detector asks for.
+                nonisolated(unsafe) let many = many
+                DispatchQueue.concurrentPerform(iterations: 4) {
+                    many.pointee.run(stage, slots: (16 * $0)..<(16 * $0 + 16))
+                }
+            }
+            many.exchange(after: stage)
+        }
+        many.end()
+        let (one, four) = (single.changes, many.changes)
+        #expect(one == four)
+    }
+    let (one, four) = (digest(single), digest(many))
+    #expect(one == four)
+    let opened = single.counters.ringsOpened
+    #expect(opened > 0)
+}
+
 @Test func `state stays inside its limits under a flood and the flood is counted`() {
     var configuration = configuration(seed: 1)
     configuration.limits.targets = 32
