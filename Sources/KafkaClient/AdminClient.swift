@@ -69,20 +69,21 @@ public final class AdminClient {
         }
         defer { rd_kafka_topic_destroy(topic) }
         var found: TopicDescription?
-        var refusal: rd_kafka_resp_err_t = RD_KAFKA_RESP_ERR_NO_ERROR
-        try metadata("describe topic \(name)", topic: topic, all: false) { answer in
-            for index in 0..<Int(answer.topic_cnt) {
-                let entry = answer.topics[index]
-                if String(cString: entry.topic) != name { continue }
-                refusal = entry.err
-                if entry.err == RD_KAFKA_RESP_ERR_NO_ERROR { found = AdminClient.description(entry) }
+        let operation = "describe topic \(name)"
+        try client.insist(operation, milliseconds: milliseconds) { milliseconds throws(KafkaError) in
+            // No entry, or one without a leader, is no answer yet: a broker that has just started gives such.
+            var code = RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE
+            let failure = self.metadata(operation, topic: topic, all: false, milliseconds) { answer in
+                for index in 0..<Int(answer.topic_cnt) where String(cString: answer.topics[index].topic) == name {
+                    code = answer.topics[index].err
+                    found = code == RD_KAFKA_RESP_ERR_NO_ERROR ? AdminClient.description(answer.topics[index]) : nil
+                }
             }
+            if let failure { return failure }
+            let isAnswer = code == RD_KAFKA_RESP_ERR_NO_ERROR || code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
+            return isAnswer ? nil : KafkaError(code: code, operation)
         }
-        switch refusal {
-        case RD_KAFKA_RESP_ERR_NO_ERROR, RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE: return found
-        case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART: return nil
-        default: throw KafkaError(code: refusal, "describe topic \(name)")
-        }
+        return found
     }
 
     /// Every topic we may see, by name.
@@ -107,15 +108,22 @@ public final class AdminClient {
         _ operation: String, topic: OpaquePointer?, all: Bool, _ body: (rd_kafka_metadata) -> Void
     ) throws(KafkaError) {
         try client.insist(operation, milliseconds: milliseconds) { milliseconds throws(KafkaError) in
-            var answer: UnsafePointer<rd_kafka_metadata>?
-            let code = rd_kafka_metadata(self.client.rk, all ? 1 : 0, topic, &answer, max(milliseconds, 250))
-            guard code == RD_KAFKA_RESP_ERR_NO_ERROR, let answer else {
-                return KafkaError(code: code, operation, isRetriable: true)
-            }
-            body(answer.pointee)
-            rd_kafka_metadata_destroy(answer)
-            return nil
+            self.metadata(operation, topic: topic, all: all, milliseconds, body)
         }
+    }
+
+    private func metadata(
+        _ operation: String, topic: OpaquePointer?, all: Bool, _ milliseconds: Int32,
+        _ body: (rd_kafka_metadata) -> Void
+    ) -> KafkaError? {
+        var answer: UnsafePointer<rd_kafka_metadata>?
+        let code = rd_kafka_metadata(client.rk, all ? 1 : 0, topic, &answer, max(milliseconds, 250))
+        guard code == RD_KAFKA_RESP_ERR_NO_ERROR, let answer else {
+            return KafkaError(code: code, operation, isRetriable: true)
+        }
+        body(answer.pointee)
+        rd_kafka_metadata_destroy(answer)
+        return nil
     }
 
     /// Makes topics; those that exist are left as they are.

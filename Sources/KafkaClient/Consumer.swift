@@ -95,6 +95,8 @@ public final class Consumer {
         var batch: UnsafeMutablePointer<UnsafeMutablePointer<rd_kafka_message_t>?>
         var head = 0
         var tail = 0
+        /// Something came since the assignment; before that librdkafka's position may be one of an earlier assignment.
+        var hasBegun = false
     }
     private static let batchCapacity = 1024
 
@@ -297,6 +299,7 @@ public final class Consumer {
         if count < 0 { throw KafkaError(code: rd_kafka_last_error(), "read \(sources[index].partition)") }
         sources[index].head = 0
         sources[index].tail = count
+        if count > 0 { sources[index].hasBegun = true }
         return count > 0
     }
 
@@ -306,7 +309,7 @@ public final class Consumer {
     /// The offset behind everything lent or stepped over (transaction markers, aborted records): the one to commit.
     public func position(_ index: Int) throws(KafkaError) -> Int64 {
         // librdkafka's own position counts what was taken off its queue, so it is ours only when the batch is used up.
-        if sources[index].head == sources[index].tail {
+        if sources[index].hasBegun, sources[index].head == sources[index].tail {
             let list = try PartitionList([sources[index].partition])
             try check(rd_kafka_position(handle.rk, list.pointer), "ask for the position")
             sources[index].next = max(sources[index].next, list.pointer.pointee.elems[0].offset)

@@ -72,11 +72,16 @@ final class ClientState {
     let observer: KafkaObserver
     /// The newest error of a connection, for the message when nothing answers in time.
     var connectionError: KafkaError?
+    /// The newest log line about a lost connection: newer librdkafka tells some reasons nowhere else.
+    var connectionLog: String?
     /// A wrong password or a fatal state: no use in waiting any longer.
     var refusal: KafkaError?
     var delivered = 0
     var failed = 0
     var firstFailure: KafkaError?
+    /// The topic whose newest delivered offset is kept.
+    var trackedTopic: OpaquePointer?
+    var trackedOffset: Int64 = -1
 
     init(observer: KafkaObserver) { self.observer = observer }
 
@@ -92,6 +97,7 @@ final class ClientState {
     func note(level: Int, facility: String, text: String) {
         // Says that a property is meant for the other kind of client: one file of settings serves both on purpose.
         if facility == "CONFWARN" { return }
+        if facility == "FAIL" { connectionLog = text }
         observer.log(KafkaLogLine(level: level, facility: facility, text: text))
     }
 }
@@ -114,7 +120,9 @@ final class ClientHandle {
     ) throws(KafkaError) {
         try KafkaLibrary.check(configuration, transactions: fixed.contains { $0.0 == "transactional.id" })
         let conf = try configuration.makeConf(
-            defaults: defaults, optional: optional, fixed: fixed + [("log.queue", "true")])
+            // librdkafka's own 10 s would keep a client away that long after the broker is back.
+            defaults: [("reconnect.backoff.max.ms", "2000")] + defaults, optional: optional,
+            fixed: fixed + [("log.queue", "true")])
         let state = ClientState(observer: observer)
         // Balanced in close(), after rd_kafka_destroy has returned.
         let retained = Unmanaged.passRetained(state)
@@ -181,7 +189,8 @@ final class ClientHandle {
             if Clock.milliseconds() >= deadline {
                 var last = state.connectionError ?? error
                 last.operation = operation
-                last.text = "no answer within \(Double(milliseconds) / 1000) s; last heard: \(last.text)"
+                let heard = state.connectionError?.text ?? state.connectionLog ?? error.text
+                last.text = "no answer within \(Double(milliseconds) / 1000) s; last heard: \(heard)"
                 last.kind = .unreachable
                 throw last
             }
@@ -215,6 +224,9 @@ final class ClientHandle {
             let state = Unmanaged<ClientState>.fromOpaque(opaque).takeUnretainedValue()
             if message.pointee.err == RD_KAFKA_RESP_ERR_NO_ERROR {
                 state.delivered += 1
+                if let tracked = state.trackedTopic, tracked == message.pointee.rkt {
+                    state.trackedOffset = max(state.trackedOffset, message.pointee.offset)
+                }
                 return
             }
             state.failed += 1
@@ -222,11 +234,10 @@ final class ClientHandle {
             if state.firstFailure == nil {
                 let topic = message.pointee.rkt.map { String(cString: rd_kafka_topic_name($0)) } ?? "?"
                 let code = message.pointee.err
+                let reason = String(cString: rd_kafka_err2str(code))
                 state.firstFailure = KafkaError(
                     code: code, "deliver to \(topic)",
-                    text:
-                        "\(String(cString: rd_kafka_err2str(code))) (topic \(topic), record of \(message.pointee.len) bytes)",
-                    requiresAbort: true)
+                    text: "\(reason) (topic \(topic), record of \(message.pointee.len) bytes)", requiresAbort: true)
             }
         }
     }

@@ -58,7 +58,7 @@ public enum KafkaLibrary {
         if transactions && version < oldestForTransactions {
             throw KafkaError(
                 .incompatible, "check librdkafka",
-                "transactions need librdkafka \(oldestForTransactions) or newer and this is \(version); install a newer librdkafka"
+                "transactions need librdkafka \(oldestForTransactions) or newer; install one (this is \(version))"
             )
         }
         let mechanism = (configuration["sasl.mechanisms"] ?? configuration["sasl.mechanism"] ?? "").uppercased()
@@ -66,9 +66,9 @@ public enum KafkaLibrary {
             throw KafkaError(
                 .incompatible, "check librdkafka",
                 """
-                \(mechanism) does not work with librdkafka \(version): before 2.6.1 it sends a wrong nonce, which brokers refuse since \
-                CVE-2024-56128 as "invalid credentials" even when the password is right; use sasl.mechanisms=PLAIN over TLS, client \
-                certificates, or librdkafka 2.6.1 or newer
+                \(mechanism) does not work with librdkafka \(version): before 2.6.1 it sends a wrong nonce, which \
+                brokers refuse since CVE-2024-56128 as "invalid credentials" even when the password is right; use \
+                sasl.mechanisms=PLAIN over TLS, client certificates, or librdkafka 2.6.1 or newer
                 """)
         }
     }

@@ -37,6 +37,8 @@ final class ProducerHandle {
     /// Something to point at for an empty key or value, which a null pointer would turn into none.
     private let somewhere: UnsafeMutableRawPointer
     private var isOpen = true
+    /// The topic whose newest delivered offset is kept in the client's state.
+    var trackedName: String?
 
     init(
         _ configuration: KafkaConfiguration, defaults: [(String, String)], fixed: [(String, String)],
@@ -61,6 +63,7 @@ final class ProducerHandle {
             throw KafkaError(code: rd_kafka_last_error(), "use topic \(name)")
         }
         topics[index] = made
+        if name == trackedName { client.state.trackedTopic = made }
         return made
     }
 
@@ -101,12 +104,11 @@ final class ProducerHandle {
                 }
             }
             let fatal = code == RD_KAFKA_RESP_ERR__FATAL ? client.fatalError("produce to \(name)") : nil
+            let reason = String(cString: rd_kafka_err2str(code))
             throw fatal
                 ?? KafkaError(
                     code: code, "produce to \(name)",
-                    text:
-                        "\(String(cString: rd_kafka_err2str(code))) (topic \(name), record of \(value?.count ?? 0) bytes)"
-                )
+                    text: "\(reason) (topic \(name), record of \(value?.count ?? 0) bytes)")
         }
     }
 

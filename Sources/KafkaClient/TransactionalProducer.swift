@@ -48,6 +48,10 @@ public final class TransactionalProducer {
         /// `.infinity` switches the rule off: for the negative control of a test only.
         public var slowCallMilliseconds: Double?
 
+        /// The topic whose newest delivered offset is kept in ``TransactionalProducer/trackedOffset``; it has one
+        /// partition.
+        public var trackedTopic: String?
+
         public init(transactionalIDs: [String]) { self.transactionalIDs = transactionalIDs }
     }
 
@@ -56,6 +60,11 @@ public final class TransactionalProducer {
     public private(set) var recreations = 0
     /// How many calls succeeded and were slow.
     public private(set) var slowCalls = 0
+    /// The newest offset of ``Options/trackedTopic`` that a broker has confirmed, committed or not; -1 before the
+    /// first.
+    ///
+    /// Whoever asks for the topic's end later must be told of one behind it, or the answer is not to be believed.
+    public private(set) var trackedOffset: Int64 = -1
     /// The threshold in force.
     public let slowCallMilliseconds: Double
 
@@ -137,6 +146,7 @@ public final class TransactionalProducer {
             made.close()
             throw error
         }
+        made.trackedName = options.trackedTopic
         handles[index] = made
         suspect[index] = false
     }
@@ -220,6 +230,7 @@ public final class TransactionalProducer {
         isOpen = false
         do throws(KafkaError) {
             try flush()
+            trackedOffset = max(trackedOffset, handle.client.state.trackedOffset)
             if !offsets.isEmpty, let consumer {
                 guard let group = consumer.groupMetadata() else {
                     throw KafkaError(.configuration, "send offsets", "the consumer has no group.id")

@@ -23,19 +23,21 @@ public struct RuleOutcome: Sendable, Equatable {
 /// Runs the programs of a rule set on events: one per thread, no allocation once made.
 ///
 /// Texts computed by a program (``TextBank/scratch``) stay valid until the evaluator runs again. Sizes are fixed: 256 KiB of text, 16,384 list
-/// elements and 20,000 rounds of loops per rule; what needs more fails like a missing field.
+/// elements and 20,000 units of work per rule, 200,000 per event (a round of a loop is one unit); what needs more fails like a missing field.
 public struct Evaluator: ~Copyable {
     let ruleSet: RuleSet
     var machine: Machine
     private let outcomes: UnsafeMutablePointer<RuleOutcome>
     let table: JudgeTable
     let unit: CodeUnit
+    private let stamp: UInt64
 
     /// Makes an evaluator for the programs of `ruleSet`, those of its features included.
     public init(_ ruleSet: RuleSet) {
         self.ruleSet = ruleSet
         table = ruleSet.judgeTable
         unit = ruleSet.unit
+        stamp = ruleSet.unit.stamp
         machine = Machine(registers: unit.header.pointee.registers)
         outcomes = .allocate(capacity: max(1, table.longest))
         outcomes.initialize(
@@ -48,12 +50,16 @@ public struct Evaluator: ~Copyable {
     }
 
     /// The value of a program, or its failure with ``Slot/isMissing`` set.
+    mutating func run(_ program: borrowing Program, _ input: EvaluationInput) -> Slot { run(program.handle, input) }
+
     @inline(__always)
-    mutating func run(_ program: borrowing Program, _ input: EvaluationInput) -> Slot {
-        let header = program.unit.header
+    private mutating func run(_ program: ProgramHandle, _ input: EvaluationInput) -> Slot {
+        precondition(program.stamp == stamp, "a program of the evaluator's own rule set")
+        let header = unit.header
         machine.aim(input, header.pointee)
         return machine.run(
-            header.pointee.instructions + program.start, constants: header.pointee.constants + program.constants,
+            header.pointee.instructions + Int(program.start),
+            constants: header.pointee.constants + Int(program.constants),
             header.pointee)
     }
 
@@ -61,6 +67,11 @@ public struct Evaluator: ~Copyable {
     ///
     /// The program must belong to the evaluator's rule set.
     public mutating func evaluate(_ program: borrowing Program, _ input: EvaluationInput) -> Slot {
+        evaluate(program.handle, input)
+    }
+
+    /// Evaluates a value by its handle; see ``evaluate(_:_:)-(Program,_)``.
+    public mutating func evaluate(_ program: ProgramHandle, _ input: EvaluationInput) -> Slot {
         machine.reset()
         let slot = run(program, input)
         return slot.isMissing ? .missing : slot
@@ -68,6 +79,11 @@ public struct Evaluator: ~Copyable {
 
     /// Evaluates a condition; missing counts as false.
     public mutating func isTrue(_ program: borrowing Program, _ input: EvaluationInput) -> Bool {
+        isTrue(program.handle, input)
+    }
+
+    /// Evaluates a condition by its handle; missing counts as false.
+    public mutating func isTrue(_ program: ProgramHandle, _ input: EvaluationInput) -> Bool {
         machine.reset()
         let slot = run(program, input)
         return !slot.isMissing && slot.bool
@@ -82,23 +98,38 @@ public struct Evaluator: ~Copyable {
         machine.aim(input, header.pointee)
         let start = table.starts[event]
         let count = table.starts[event + 1] - start
+        var left = Machine.eventLimit
         for index in 0..<count {
             let entry = table.entries[start + index]
             machine.reset()
+            machine.allowance = min(Machine.ruleLimit, left)
             let slot = machine.run(
                 header.pointee.instructions + Int(entry.start),
                 constants: header.pointee.constants + Int(entry.constants),
                 header.pointee)
+            left -= min(left, machine.steps)
             outcomes[index] = RuleOutcome(
                 rule: entry.rule, kind: RuleOutcome.Kind(rawValue: UInt8(truncatingIfNeeded: slot.bits)) ?? .quiet,
                 exception: slot.bits == 2 ? Int32(truncatingIfNeeded: slot.aux) : 0,
                 failure: slot.bits == 3 ? slot.aux : 0)
         }
+        machine.allowance = Machine.ruleLimit
         return UnsafeBufferPointer(start: outcomes, count: count)
     }
 }
 
 extension RuleSet {
+    /// What an outcome contributes to the verdict; nil when nothing.
+    ///
+    /// Undetermined rules do what their `missing` clause says.
+    public func effect(of outcome: RuleOutcome) -> RuleEffect? {
+        switch outcome.kind {
+        case .quiet, .excepted: nil
+        case .fired: judgeTable.fired[Int(outcome.rule)]
+        case .undetermined: judgeTable.undetermined[Int(outcome.rule)]
+        }
+    }
+
     /// What an undetermined rule lacked: the name of a field, feature or signal, or what went wrong in a word.
     public func undeterminedField(_ outcome: RuleOutcome, event: Int) -> String {
         let operand = UInt16(truncatingIfNeeded: outcome.failure)

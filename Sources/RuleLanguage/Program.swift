@@ -10,6 +10,11 @@ public struct Program: Sendable {
     /// What it results in.
     public let type: ValueType
 
+    /// The program without its owner, for hot loops.
+    public var handle: ProgramHandle {
+        ProgramHandle(start: Int32(start), constants: Int32(constants), stamp: unit.stamp)
+    }
+
     init(unit: CodeUnit, start: Int, count: Int, constants: Int, type: ValueType) {
         self.unit = unit
         self.start = start
@@ -17,6 +22,16 @@ public struct Program: Sendable {
         self.constants = constants
         self.type = type
     }
+}
+
+/// A program's place in its rule set: a plain value, so that hot loops copy it without counting references.
+///
+/// Valid for evaluators of the same ``RuleSet`` only, which must outlive it; they check that.
+public struct ProgramHandle: Sendable, BitwiseCopyable {
+    let start: Int32
+    let constants: Int32
+    /// Tells rule sets apart within one process.
+    let stamp: UInt64
 }
 
 /// The banks a program reads; all pointers are lent for the call.

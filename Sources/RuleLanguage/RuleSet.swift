@@ -48,7 +48,7 @@ public struct RuleSet: Sendable {
                         rule: Int32(rule), start: Int32(body.judgement.start),
                         constants: Int32(body.judgement.constants))
                 }
-            })
+            }, rules)
     }
 
     /// Reads, checks and compiles rule files.

@@ -119,3 +119,24 @@ private func survives(_ text: String) {
     #expect(outcome.kind == .undetermined)
     #expect(set.undeterminedField(outcome, event: 0) == "limit")
 }
+
+@Test func `long texts in loops and many loops on one event are cut too`() throws {
+    let long = String(repeating: "a", count: 60_000)
+    let loop = "coupons.all(c, !(c + \"b\").matches(\"(a|aa)+c\"))"
+    let text = try Shop.compile("rule r \"R\" { on order when \(loop) then block }")
+    var evaluator = Evaluator(text)
+    let texts = Rows(Shop.order, ["coupons": .texts(Array(repeating: long, count: 12))])
+    let cut = evaluator.judge(event: 0, texts.input)[0]
+    #expect(cut.kind == .undetermined && text.undeterminedField(cut, event: 0) == "limit")
+
+    let rules = (0..<20).map {
+        "rule r\($0) \"R\" { on order when coupons.all(a, coupons.all(b, a + b != \"\")) then tag \"t\" }"
+    }
+    let set = try Shop.compile(rules.joined(separator: "\n"))
+    var second = Evaluator(set)
+    let many = Rows(Shop.order, ["coupons": .texts((0..<130).map { "c\($0)" })])
+    let kinds = second.judge(event: 0, many.input).map(\.kind)
+    #expect(kinds.prefix(11).allSatisfy { $0 == .fired } && kinds.suffix(8).allSatisfy { $0 == .undetermined })
+    // The next event starts afresh.
+    #expect(second.judge(event: 0, many.input)[0].kind == .fired)
+}

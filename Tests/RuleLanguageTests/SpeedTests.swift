@@ -78,6 +78,29 @@ import Testing
         }
     }
 
+    @Test func `a window's filter costs nanoseconds and no memory`() throws {
+        let set = try Shop.compile(
+            "feature f = sum(amount) of order where channel == \"web\" && amount > 0 by account over 1h")
+        var evaluator = Evaluator(set)
+        let rows = Rows(Shop.order, ["amount": .int(12_000), "channel": .text("web")])
+        let input = rows.input
+        guard let filter = set.features[0].filter?.handle else {
+            Issue.record("no filter")
+            return
+        }
+        var counted = 0
+        let before = allocations()
+        var best = Double.infinity
+        for _ in 0..<20 {
+            let start = nanoseconds()
+            for _ in 0..<SpeedTests.rounds / 20 where evaluator.isTrue(filter, input) { counted += 1 }
+            best = min(best, Double(nanoseconds() - start) / Double(SpeedTests.rounds / 20))
+        }
+        let memory = allocated(since: before)
+        #expect(counted == SpeedTests.rounds / 20 * 20)
+        print("filter of two clauses: \(best) ns per event (best of 20), \(memory)")
+    }
+
     @Test func `five hundred rules judge an event in microseconds`() throws {
         var text = ""
         for index in 0..<500 {

@@ -7,12 +7,13 @@ enum Shop {
     static let hash = TextHash(seed: 7091)
 
     static func field(
-        _ name: String, _ type: FieldType, entity: String? = nil, personal: Bool = false, required: Bool = false
+        _ name: String, _ type: FieldType, entity: String? = nil, personal: Bool = false, required: Bool = false,
+        allowed: [String] = []
     ) -> FieldSchema {
         FieldSchema(
             name: name, path: name.split(separator: ".").map(String.init), type: type, isRequired: required,
             entity: entity,
-            isPersonal: personal)
+            isPersonal: personal, allowedValues: allowed)
     }
 
     static let order = EventSchema(
@@ -23,6 +24,7 @@ enum Shop {
             field("device.id", .string, entity: "device"), field("amount", .money), field("weight", .double),
             field("items", .int), field("express", .bool), field("channel", .string), field("coupons", .stringList),
             field("email", .string, personal: true), field("paid_at", .timestamp),
+            field("status", .string, allowed: ["paid", "open", "cancelled"]),
         ], timeField: 1, idField: 0, subjectField: 2)
 
     static let click = EventSchema(
@@ -72,7 +74,9 @@ enum Cell {
     case texts([String])
 }
 
-/// One event's rows with their text, in memory that outlives the evaluation.
+/// One event's rows with their text.
+///
+/// The memory is never given back: an ``EvaluationInput`` lends pointers into it and a test may keep that longer than the rows.
 final class Rows {
     private let fields: UnsafeMutablePointer<Slot>
     private let features: UnsafeMutablePointer<Slot>
@@ -89,9 +93,16 @@ final class Rows {
         features.initialize(repeating: .missing, count: 128)
         signals = .allocate(capacity: 8)
         signals.initialize(repeating: .missing, count: 8)
-        text = .allocate(capacity: 1 << 20)
-        lists = .allocate(capacity: 4096)
-        lists.initialize(repeating: .missing, count: 4096)
+        var bytes = 1
+        var elements = 1
+        for cell in cells.values {
+            if case .text(let value) = cell { bytes += value.utf8.count }
+            guard case .texts(let values) = cell else { continue }
+            elements += values.count
+            bytes += values.reduce(0) { $0 + $1.utf8.count }
+        }
+        text = .allocate(capacity: bytes)
+        lists = .allocate(capacity: elements)
         for (index, slot) in values.enumerated() { features[index] = slot }
         for (index, slot) in given.enumerated() { signals[index] = slot }
         for (name, cell) in cells {
@@ -107,20 +118,12 @@ final class Rows {
             case .texts(let values):
                 let start = listUsed
                 for value in values {
-                    lists[listUsed] = slot(value)
+                    (lists + listUsed).initialize(to: slot(value))
                     listUsed += 1
                 }
                 fields[index] = Slot(bits: 0, aux: UInt64(start) << 32 | UInt64(values.count))
             }
         }
-    }
-
-    deinit {
-        fields.deallocate()
-        features.deallocate()
-        signals.deallocate()
-        text.deallocate()
-        lists.deallocate()
     }
 
     private func slot(_ value: String) -> Slot {

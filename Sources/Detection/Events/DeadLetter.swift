@@ -52,6 +52,9 @@ public struct DeadLetter: Sendable, Equatable {
         self.path = path
         self.byteOffset = UInt32(clamping: byteOffset)
     }
+
+    /// The letter of a record longer than `limit` bytes, for those who know its length before they hold its content.
+    public static func tooLarge(limit: Int) -> DeadLetter { DeadLetter(.recordTooLarge, byteOffset: limit) }
 }
 
 /// What became of one record.
@@ -65,6 +68,9 @@ public enum DecodeResult: Sendable, Equatable {
 }
 
 extension DecodePlan {
+    /// How many bytes of a record a dead letter shows.
+    public static let deadLetterBytes = 65_536
+
     /// The dotted path a dead letter is about, or nil when it is about the record as a whole.
     public func path(of letter: DeadLetter) -> String? {
         letter.path >= 0 && Int(letter.path) < paths.count ? paths[Int(letter.path)].text : nil
@@ -129,10 +135,10 @@ extension DecodePlan {
     /// bytes as `record`, or as `record_base64` when they are not valid UTF-8.
     ///
     /// Longer than `limit` bytes, the original is cut (at a character's border) and `record_truncated` and `record_bytes` say so; a tombstone
-    /// has `"record":null`. Allocates: dead letters are the exception.
+    /// has `"record":null`. `fullLength` is the record's length where `value` is only its beginning. Allocates: dead letters are the exception.
     public func appendRecord(
         of letter: DeadLetter, topic: String, partition: Int32, offset: Int64, value: UnsafeRawBufferPointer?,
-        limit: Int = 65_536,
+        fullLength: Int? = nil, limit: Int = DecodePlan.deadLetterBytes,
         to output: inout [UInt8]
     ) {
         output.append(contentsOf: #"{"code":""#.utf8)
@@ -152,12 +158,13 @@ extension DecodePlan {
             output.append(contentsOf: "\"record\":null}".utf8)
             return
         }
+        let length = max(value.count, fullLength ?? 0)
         var kept = UnsafeRawBufferPointer(rebasing: value.prefix(limit))
         let isText = kept.withMemoryRebound(to: UInt8.self) { bytes in
             guard let start = bytes.baseAddress else { return true }
             guard let fault = firstInvalidUTF8(start, count: bytes.count) else { return true }
             // The cut itself may have split the last character.
-            guard kept.count < value.count, bytes.count - fault < 4,
+            guard kept.count < length, bytes.count - fault < 4,
                 isCutCharacter(start + fault, count: bytes.count - fault)
             else { return false }
             kept = UnsafeRawBufferPointer(rebasing: kept.prefix(fault))
@@ -171,8 +178,8 @@ extension DecodePlan {
             DecodePlan.appendBase64(kept, to: &output)
             output.append(UInt8(ascii: "\""))
         }
-        if kept.count < value.count {
-            output.append(contentsOf: ",\"record_truncated\":true,\"record_bytes\":\(value.count)".utf8)
+        if kept.count < length {
+            output.append(contentsOf: ",\"record_truncated\":true,\"record_bytes\":\(length)".utf8)
         }
         output.append(UInt8(ascii: "}"))
     }

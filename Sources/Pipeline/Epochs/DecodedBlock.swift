@@ -18,6 +18,8 @@ struct RejectedRecord {
     /// The record's bytes in the block's staging; negative length: a tombstone.
     var start: Int
     var length: Int
+    /// Of the record as it came; more than `length` when it was over the limit.
+    var fullLength: Int
 }
 
 /// Records gathered and then decoded by all lanes at once: the DECODE stage over one batch of records.
@@ -32,6 +34,7 @@ final class DecodedBlock {
         /// Negative: a tombstone.
         var length: Int32
         var source: Int32
+        var fullLength: Int
     }
 
     /// One lane's decoders and results.
@@ -107,14 +110,12 @@ final class DecodedBlock {
 
     /// Copies a record. Of one over the limit only as much is kept as a dead letter shows.
     func stage(source: Int, offset: Int64, appendTime: Int64?, value: UnsafeRawBufferPointer?, fullLength: Int? = nil) {
-        var entry = Staged(offset: offset, appendTime: appendTime ?? .min, start: used, length: -1, source: Int32(source))
+        var entry = Staged(offset: offset, appendTime: appendTime ?? .min, start: used, length: -1, source: Int32(source), fullLength: 0)
         if let value {
-            // One byte over the limit is enough for the decoder to see that it is over.
-            let isOver = max(value.count, fullLength ?? 0) > recordLimit
-            let kept = isOver ? min(value.count, recordLimit + 1) : value.count
-            let total = isOver ? recordLimit + 1 : kept
-            if used + total > capacity {
-                let larger = max(capacity * 2, used + total)
+            entry.fullLength = max(value.count, fullLength ?? 0)
+            let kept = entry.fullLength > recordLimit ? min(value.count, DecodePlan.deadLetterBytes) : value.count
+            if used + kept > capacity {
+                let larger = max(capacity * 2, used + kept)
                 let moved = UnsafeMutableRawPointer.allocate(byteCount: larger, alignment: 16)
                 moved.copyMemory(from: bytes, byteCount: used)
                 bytes.deallocate()
@@ -122,9 +123,8 @@ final class DecodedBlock {
                 capacity = larger
             }
             if let from = value.baseAddress { (bytes + used).copyMemory(from: from, byteCount: kept) }
-            if total > kept { memset(bytes + used + kept, 0x20, total - kept) }
-            entry.length = Int32(total)
-            used += total
+            entry.length = Int32(kept)
+            used += kept
         }
         staged.append(entry)
     }
@@ -143,7 +143,10 @@ final class DecodedBlock {
                     record.length < 0 ? nil : UnsafeRawBufferPointer(start: bytes + record.start, count: Int(record.length))
                 let appendTime = record.appendTime == .min ? nil : record.appendTime
                 let result: DecodeResult
-                if csvOf[source] >= 0 {
+                if record.fullLength > recordLimit {
+                    // Only its beginning is here: a flood of such records must not fill the memory.
+                    result = .rejected(.tooLarge(limit: recordLimit))
+                } else if csvOf[source] >= 0 {
                     result = lane.csv[csvOf[source]].decode(
                         partition: sources[source].partition, offset: record.offset, value: value, appendTime: appendTime,
                         into: &lane.batch)
@@ -157,7 +160,8 @@ final class DecodedBlock {
                 case .rejected(let letter):
                     lane.rejected.append(
                         RejectedRecord(
-                            letter: letter, source: source, offset: record.offset, start: record.start, length: Int(record.length)))
+                            letter: letter, source: source, offset: record.offset, start: record.start, length: Int(record.length),
+                            fullLength: record.fullLength))
                 case .full: preconditionFailure("a block is closed long before its text is full")
                 }
             }

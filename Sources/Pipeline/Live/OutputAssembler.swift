@@ -66,7 +66,7 @@ final class OutputAssembler {
             text.removeAll(keepingCapacity: true)
             deployment.decodePlan.appendRecord(
                 of: record.letter, topic: source.topic, partition: source.partition, offset: record.offset, value: block.value(of: record),
-                to: &text)
+                fullLength: record.fullLength, to: &text)
             let value = text
             batch.append(
                 topic: OutputTopics.deadLettersIndex,

@@ -1,4 +1,5 @@
 import Detection
+import func Glibc.usleep
 public import Telemetry
 
 /// How a worker cuts epochs and transactions.
@@ -12,6 +13,8 @@ public struct WorkerOptions: Sendable {
     /// … and longer while there is a backlog, up to this many records or bytes of output.
     public var transactionRecords = 50_000
     public var transactionBytes = 16 << 20
+    /// How far a source with a backlog may run ahead of the others in event time.
+    public var alignmentMilliseconds: Int64 = 30_000
     /// Partitions of the verdict topic when it is made.
     public var verdictPartitions = 4
 
@@ -39,6 +42,7 @@ public final class Worker {
     private var sources: [TopicPartition] = []
     private var next: [Int64] = []
     private var tracker = WatermarkTracker(sources: 0, latenessMilliseconds: 0)
+    private var pace = SourcePace(sources: 0)
     private var epoch: Int64 = 0
     /// Since the start of the process.
     public private(set) var counts = EpochCounts()
@@ -80,6 +84,7 @@ public final class Worker {
         } catch { throw LogError(.refused, error.description) }
         tracker = WatermarkTracker(
             sources: sources.count, latenessMilliseconds: deployment.description.time.latenessMilliseconds)
+        pace = SourcePace(sources: sources.count)
         try recover(block)
         try live(block, shouldStop)
     }
@@ -132,13 +137,13 @@ public final class Worker {
             // A partition that is empty has nothing to wait for.
             if tracker.highest[s] == nil { tracker.isIdle[s] = try log.bounds(of: source).end <= next[s] }
         }
-        let committed = try log.committedPositions(of: sources)
-        for position in committed {
-            if let s = sources.firstIndex(of: position.source), position.next != next[s] {
-                telemetry.warn(
-                    "the committed position differs from the journal; the journal counts",
-                    ["source": .string(position.source.description), "committed": .int(Int(position.next)), "journal": .int(Int(next[s]))])
-            }
+        let different = try log.committedPositions(of: sources).filter { position in
+            sources.firstIndex(of: position.source).map { next[$0] != position.next } ?? false
+        }
+        if let first = different.first {
+            telemetry.warn(
+                "committed positions differ from the journal; the journal counts",
+                ["sources": .int(different.count), "first": .string(first.source.description), "committed": .int(Int(first.next))])
         }
     }
 
@@ -152,19 +157,33 @@ public final class Worker {
         var lastSeen = [ContinuousClock.Instant](repeating: .now, count: sources.count)
         var from = next
         var turn = 0
+        var hasBacklog = [Bool](repeating: false, count: sources.count)
+        var endAtStart: [Int64] = []
+        for source in sources { endAtStart.append(try log.bounds(of: source).end) }
         let idle = Duration.milliseconds(deployment.description.time.idleMilliseconds)
         telemetry.info("ready", ["sources": .int(sources.count), "epoch": .int(Int(epoch))])
         while true {
             let isStopping = shouldStop()
-            // Every source gets its share, so that none runs far ahead of the others in event time; the turn rotates what is left over.
-            let share = max(64, options.epochRecords / max(1, sources.count))
+            // In a backlog the sources advance together in event time: who is ahead waits, so that windows across topics see each event's own
+            // past. Sources without backlog are always asked; the turn rotates who comes first.
+            var floor: Int64?
+            for s in sources.indices where hasBacklog[s] || next[s] < endAtStart[s] {
+                floor = min(floor ?? .max, tracker.highest[s] ?? .min)
+            }
+            let bound = floor.map { $0.addingReportingOverflow(options.alignmentMilliseconds).partialValue } ?? .max
+            let eligible = sources.indices.count { (tracker.highest[$0] ?? .min) <= bound }
+            let share = max(64, options.epochRecords / max(1, eligible))
             var got = 0
             for k in sources.indices where block.stagedCount < options.epochRecords && block.stagedBytes < DecodedBlock.stagedBytesMax {
                 let s = (k + turn) % sources.count
+                if let time = tracker.highest[s], time > bound, hasBacklog[s] || next[s] < endAtStart[s] { continue }
                 let before = block.stagedCount
-                next[s] = try log.poll(source: s, limit: min(share, options.epochRecords - block.stagedCount)) { record in
+                var limit = min(share, options.epochRecords - block.stagedCount)
+                if let floor, floor > .min { limit = min(limit, pace.records(of: s, ahead: bound)) }
+                next[s] = try log.poll(source: s, limit: limit) { record in
                     block.stage(source: s, offset: record.offset, appendTime: record.appendTime, value: record.value)
                 }
+                hasBacklog[s] = block.stagedCount - before >= min(limit, 64)
                 if block.stagedCount > before {
                     got += block.stagedCount - before
                     lastSeen[s] = .now
@@ -204,7 +223,10 @@ public final class Worker {
                 batchRecords = 0
             }
             if isStopping { break }
+            let asked = ContinuousClock.now
             try log.wait(milliseconds: 20)
+            // Records of a source that waits for others end the waiting at once.
+            if asked.duration(to: .now) < .milliseconds(1) { usleep(300) }
         }
         telemetry.info(
             "stopped", ["events": .int(Int(counts.events)), "verdicts": .int(Int(counts.verdicts)), "transactions": .int(Int(transactions))])
@@ -216,6 +238,7 @@ public final class Worker {
         let watermark = tracker.advance()
         processor.process(block.events, rejected: block.rejected.count, watermark: watermark) { i in
             tracker.see(source: Int(block.eventSources[i]), time: block.events[i].time)
+            pace.see(source: Int(block.eventSources[i]), time: block.events[i].time)
         }
         counts += processor.counts
         assembler.appendVerdicts(processor.engine, recordedMilliseconds: Log.wallClockMilliseconds(), to: &batch)
@@ -247,6 +270,41 @@ public final class Worker {
         guard let committed else { return }
         pendingVerdicts.withUnsafeBytes { committed($0) }
         pendingVerdicts.removeAll(keepingCapacity: true)
+    }
+}
+
+/// How densely each source's events lie in event time: how many records to ask for to reach a time, in a backlog.
+private struct SourcePace {
+    private struct Seen {
+        var first: Int64
+        var highest: Int64
+        var events: Int64
+    }
+    private var seen: [Seen?]
+
+    init(sources: Int) { seen = [Seen?](repeating: nil, count: sources) }
+
+    mutating func see(source: Int, time: Int64) {
+        guard var known = seen[source] else {
+            seen[source] = Seen(first: time, highest: time, events: 1)
+            return
+        }
+        known.first = min(known.first, time)
+        known.highest = max(known.highest, time)
+        known.events += 1
+        // The recent past counts: traffic has a daily rhythm.
+        if known.events > 4096 {
+            known.first += (known.highest - known.first) / 2
+            known.events /= 2
+        }
+        seen[source] = known
+    }
+
+    /// Records that lie between the source's highest event time and `ahead`, at least a few.
+    func records(of source: Int, ahead: Int64) -> Int {
+        guard let known = seen[source], known.highest > known.first, ahead > known.highest else { return 32 }
+        let density = Double(known.events) / Double(known.highest - known.first)
+        return Int(min(max(density * Double(ahead - known.highest), 16), 65_536))
     }
 }
 

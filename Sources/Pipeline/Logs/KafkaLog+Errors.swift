@@ -11,12 +11,17 @@ extension LogError {
             let mechanism = configuration["sasl.mechanisms"] ?? configuration["sasl.mechanism"] ?? "none"
             self.init(
                 .notAuthorised,
-                "Kafka at \(servers) refused us: \(error.text). Check sasl.username, sasl.password and sasl.mechanisms (now \(mechanism)) in the Kafka properties."
+                """
+                Kafka at \(servers) refused us: \(error.text). Check sasl.username, sasl.password and sasl.mechanisms \
+                (now \(mechanism)) in the Kafka properties.
+                """
             )
         case .authorisation:
             self.init(
                 .notAuthorised,
-                "Kafka refused us: \(error.text) (\(error.operation)). \(LogError.missingRight(error, user, application))"
+                """
+                Kafka refused us: \(error.text) (\(error.operation)). \(LogError.missingRight(error, user, application))
+                """
             )
         case .unreachable:
             self.init(
@@ -26,8 +31,9 @@ extension LogError {
             self.init(
                 .fenced,
                 """
-                Another process took over the name '\(application)' (\(error.operation): \(error.text)), or our own transaction ran out of time. \
-                This one stops; make sure that only one worker of this name runs, then start it again.
+                Another process took over the name '\(application)' (\(error.operation): \(error.text)), or our own \
+                transaction ran out of time. This one stops; make sure that only one worker of this name runs, then \
+                start it again.
                 """)
         case .unknownTopic:
             self.init(
@@ -35,14 +41,17 @@ extension LogError {
         case .tooLarge:
             self.init(
                 .refused,
-                "\(error.operation): \(error.text). Raise message.max.bytes in the Kafka properties and max.message.bytes of the topic, or shorten the record."
+                """
+                \(error.operation): \(error.text). Raise message.max.bytes in the Kafka properties and \
+                max.message.bytes of the topic, or shorten the record.
+                """
             )
         case .outOfRange:
             self.init(
                 .outOfRange,
                 """
-                \(error.operation): \(error.text). What must be read again is gone from the topic: raise its retention (retention.ms, retention.bytes) and \
-                start from a newer state.
+                \(error.operation): \(error.text). What must be read again is gone from the topic: raise its retention \
+                (retention.ms, retention.bytes) and start from a newer state.
                 """)
         case .configuration:
             self.init(.refused, "Kafka properties: \(error.text).")
@@ -62,20 +71,27 @@ extension LogError {
             return "Does the port speak another protocol? Check security.protocol (now \(now))."
         }
         if said.contains("resolve") || error.name == "_RESOLVE" { return "Check the host name in bootstrap.servers." }
-        return "Is it running? Check bootstrap.servers and the network."
+        let now = configuration["security.protocol"] ?? "plaintext"
+        return "Is it running? Check bootstrap.servers, the network, and security.protocol (now \(now))."
     }
 
     private static func missingRight(_ error: KafkaError, _ user: String, _ application: String) -> String {
         switch error.name {
         case "TRANSACTIONAL_ID_AUTHORIZATION_FAILED":
             return
-                "Grant \(user) the operations Write and Describe on transactional ids that begin with '\(application)' (kafka-acls --add --transactional-id \(application) --resource-pattern-type prefixed)."
+                """
+                Grant \(user) the operations Write and Describe on transactional ids that begin with '\(application)' \
+                (kafka-acls --add --transactional-id \(application) --resource-pattern-type prefixed).
+                """
         case "GROUP_AUTHORIZATION_FAILED":
             return
                 "Grant \(user) the operation Read on group '\(application)' (kafka-acls --add --group \(application))."
         case "CLUSTER_AUTHORIZATION_FAILED":
             return
-                "Grant \(user) the operation Create on the cluster, or have the topics made by an administrator (kafka-acls --add --cluster)."
+                """
+                Grant \(user) the operation Create on the cluster, or have the topics made by an administrator \
+                (kafka-acls --add --cluster).
+                """
         default:
             let topic = error.operation.split(separator: " ").last.map { $0.prefix { $0 != "/" } } ?? ""
             let writes =

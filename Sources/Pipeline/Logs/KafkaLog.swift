@@ -49,6 +49,8 @@ public final class KafkaLog: EventLog {
     private var isOwner = false
     /// The newest epoch in the journal as far as we know; -1 when it is empty.
     private var newestEpoch: Int64 = -1
+    /// The journal's end as last seen; it never goes back.
+    private var knownJournalEnd: Int64 = 0
     /// A commit of the batch with this last epoch has an outcome we do not know yet.
     private var unresolved: Int64?
 
@@ -231,7 +233,6 @@ public final class KafkaLog: EventLog {
         try attempt { () throws(KafkaError) in
             let producer = try self.transactionalProducer()
             try producer.initialise()
-            try self.settleJournal(limit: KafkaLog.settleMilliseconds)
         }
         newestEpoch = try lastJournalEpoch() ?? -1
         isOwner = true
@@ -250,27 +251,45 @@ public final class KafkaLog: EventLog {
         return LogError(
             .fenced,
             """
-            Another process of the name '\(options.application)' has written epoch \(newest) to \(options.journalTopic) where we were at epoch \(newestEpoch). This one \
-            stops; make sure that only one worker of this name runs, then start it again.
+            Another process of the name '\(options.application)' has written epoch \(newest) to \
+            \(options.journalTopic) where we were at epoch \(newestEpoch). This one stops; make sure that only one \
+            worker of this name runs, then start it again.
             """)
     }
 
     /// The transaction timeout, after which the broker ends whatever is open, and two seconds for it to do so.
     private static let settleMilliseconds = 17_000.0
 
-    /// Waits until no transaction of anybody is open on the journal: its stable end has reached its end.
-    private func settleJournal(limit: Double) throws(KafkaError) {
+    /// Waits until no transaction of anybody is open on the journal, its stable end has reached its end, and answers
+    /// the end; nil when there is no journal topic yet.
+    ///
+    /// A broker that has just come back may answer with an end of long ago or with no topic at all. A commit whose
+    /// outcome we look for has been delivered to the journal before, so an end before what was delivered is not
+    /// believed but asked for again.
+    private func settledJournalEnd() throws(KafkaError) -> Int64? {
         let journal = KafkaPartition(options.journalTopic, 0)
-        guard try adminClient().describe(topic: options.journalTopic) != nil else { return }
-        let deadline = MonotonicClock.milliseconds() + limit
+        let delivered = max(knownJournalEnd, (transactions?.trackedOffset ?? -1) + 1)
+        let deadline = MonotonicClock.milliseconds() + KafkaLog.settleMilliseconds
+        var said = "the topic is not there"
         while true {
-            let all = try adminClient().watermarks(of: journal).high
-            let stable = try sideConsumer().watermarks(of: journal).high
-            if stable >= all { return }
+            if try adminClient().describe(topic: options.journalTopic) != nil {
+                let all = try adminClient().watermarks(of: journal).high
+                let stable = try sideConsumer().watermarks(of: journal).high
+                if stable >= all, stable >= delivered {
+                    knownJournalEnd = stable
+                    return stable
+                }
+                said = "a transaction is still open on it at offset \(stable) of \(max(all, delivered))"
+            } else if delivered == 0 {
+                return nil
+            }
             if MonotonicClock.milliseconds() > deadline {
                 throw KafkaError(
-                    .fenced, "take the journal over",
-                    "another transaction is open on the journal; end whoever else writes there")
+                    .other, "wait for the end of the journal",
+                    """
+                    \(said) after \(Int(KafkaLog.settleMilliseconds) / 1000) s; end whoever else writes there, and see \
+                    kafka-transactions.sh find-hanging
+                    """, disposition: .retry)
             }
             MonotonicClock.sleep(milliseconds: 20)
         }
@@ -444,17 +463,16 @@ public final class KafkaLog: EventLog {
     /// are read, and more of them until a record is found.
     public func lastJournalEpoch() throws(LogError) -> Int64? {
         let journal = TopicPartition(options.journalTopic, 0)
-        guard try partitions(of: journal.topic) != nil else { return nil }
         // A commit returns when its decision is logged; its markers, and with them the stable end, follow within
         // milliseconds.
-        try attempt { () throws(KafkaError) in try self.settleJournal(limit: KafkaLog.settleMilliseconds) }
-        let bounds = try bounds(of: journal)
+        guard let end = try attempt({ () throws(KafkaError) in try self.settledJournalEnd() }) else { return nil }
+        let start = try bounds(of: journal).start
         var span: Int64 = 16
         while true {
-            let from = max(bounds.start, bounds.end - span)
+            let from = max(start, end - span)
             var newest: Int64?
             var isWrong = false
-            try read(journal, from: from, to: bounds.end) { record, _ in
+            try read(journal, from: from, to: end) { record, _ in
                 guard let epoch = KafkaLog.epoch(in: record.value) else {
                     isWrong = true
                     return false
@@ -465,10 +483,13 @@ public final class KafkaLog: EventLog {
             if isWrong {
                 throw LogError(
                     .corrupt,
-                    "\(journal) holds a record that is not of a journal: its value must begin with {\"epoch\":N. Is the topic used by others?"
+                    """
+                    \(journal) holds a record that is not of a journal: its value must begin with {"epoch":N. \
+                    Is the topic used by others?
+                    """
                 )
             }
-            if newest != nil || from == bounds.start { return newest }
+            if newest != nil || from == start { return newest }
             span *= 8
         }
     }
@@ -537,6 +558,7 @@ public final class KafkaLog: EventLog {
         var settings = TransactionalProducer.Options(transactionalIDs: ids)
         settings.initialiseMilliseconds = options.connectMilliseconds
         settings.callMilliseconds = options.callMilliseconds
+        settings.trackedTopic = options.journalTopic
         let made = try TransactionalProducer(configuration, options: settings, observer: options.observer)
         transactions = made
         return made

@@ -226,7 +226,7 @@ public final class FileReplay {
             let file = paths[record.source]
             deployment.decodePlan.appendRecord(
                 of: record.letter, topic: file, partition: Int32(record.source), offset: record.offset, value: block.value(of: record),
-                to: &deadLetter)
+                fullLength: record.fullLength, to: &deadLetter)
             var failure: LogError?
             deadLetter.withUnsafeBytes { bytes in
                 do throws(LogError) { try writer.writeLine(bytes) } catch { failure = error }

@@ -58,7 +58,7 @@ extension Generator {
         return Value(type: element, operand: result, isPersonal: source.isPersonal)
     }
 
-    /// The macros over lists, as loops: at most ``Machine/stepLimit`` rounds per evaluation.
+    /// The macros over lists, as loops: at most ``Machine/ruleLimit`` rounds per evaluation.
     mutating func comprehension(
         _ macro: Expression.Macro, _ target: Expression, _ variable: String, _ arguments: [Expression], _ into: UInt16?
     ) -> Value {

@@ -94,6 +94,10 @@ extension Generator {
             release(mark)
             return .failed
         }
+        warnOfTraps(operation, left, a, right, b)
+        // The variable of a loop over `[]` is whatever it stands beside.
+        if a.type == .nothing { a.type = b.type }
+        if b.type == .nothing { b.type = a.type }
         // A literal beside a double is made a double once, here.
         if operation != .isIn, operation.isComparison {
             a = widened(a, beside: b)

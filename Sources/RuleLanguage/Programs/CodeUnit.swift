@@ -19,6 +19,9 @@ final class CodeUnit: @unchecked Sendable {
     /// Behind a pointer, so that a reader pays no exclusivity check; filled by ``freeze(_:)`` before anybody reads it.
     let header: UnsafeMutablePointer<Header>
 
+    /// Differs between rule sets that are alive at the same time.
+    var stamp: UInt64 { UInt64(UInt(bitPattern: header)) }
+
     init(hash: TextHash) {
         header = .allocate(capacity: 1)
         header.initialize(

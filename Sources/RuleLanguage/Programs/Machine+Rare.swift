@@ -42,7 +42,24 @@ extension Machine {
             registers[result] = failure(i.a)
             return
         }
-        registers[result] = usesSecond(i.opcode) && load(i.b).isMissing ? failure(i.b) : compute(i, x, header)
+        if usesSecond(i.opcode), load(i.b).isMissing {
+            registers[result] = failure(i.b)
+            return
+        }
+        steps &+= work(i, x)
+        registers[result] = steps > allowance ? Failure.slot(Failure.limit) : compute(i, x, header)
+    }
+
+    /// Units beyond the instruction itself, so that long texts inside loops are cut as long loops are.
+    private func work(_ i: Instruction, _ x: Slot) -> Int {
+        switch i.opcode {
+        case .matches: x.textLength >> 4
+        case .contains, .joinTexts: (x.textLength + load(i.b).textLength) >> 6
+        case .lowerAscii, .upperAscii, .textSize: x.textLength >> 6
+        case .joinLists, .equalList, .notEqualList: (x.listCount + load(i.b).listCount) >> 2
+        case .inBits, .inDouble, .inIntDouble, .inDoubleInt, .inList: load(i.b).listCount >> 2
+        default: 0
+        }
     }
 
     private func usesSecond(_ opcode: Opcode) -> Bool {

@@ -7,8 +7,9 @@ import CRE2
 struct Machine {
     static let textCapacity = 1 << 18
     static let listCapacity = 1 << 14
-    /// Rounds of loops one evaluation may take.
-    static let stepLimit = 20_000
+    /// Units of work one rule, and all rules on one event, may take: a round of a loop is one, long texts and lists cost by their size.
+    static let ruleLimit = 20_000
+    static let eventLimit = 200_000
 
     /// Base of each ``Bank``.
     let banks: UnsafeMutablePointer<UnsafePointer<Slot>>
@@ -22,6 +23,8 @@ struct Machine {
     var textUsed = 0
     var listUsed = 0
     var steps = 0
+    /// What is left for this evaluation.
+    var allowance = Machine.ruleLimit
 
     init(registers count: Int) {
         banks = .allocate(capacity: 8)
@@ -380,7 +383,7 @@ struct Machine {
                 steps &+= 1
                 registers[counter].bits = UInt64(truncatingIfNeeded: index &+ 1)
                 registers[Int(i.result)] = lists[Int(x.bits & 3)][x.listOffset + index]
-                if steps > Machine.stepLimit {
+                if steps > allowance {
                     registers[Int(i.extra)] = Failure.slot(Failure.limit)
                     at = code + Int(i.target)
                 }

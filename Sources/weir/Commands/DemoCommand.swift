@@ -18,7 +18,8 @@ enum DemoCommand {
         try log.create(deployment.description.topics.map { TopicRequirement(name: $0, partitions: 1) })
         for topic in deployment.description.topics where try log.bounds(of: TopicPartition(topic, 0)).end > 0 {
             throw CommandFailure(
-                .invalid, "\(path) already holds events", hint: "name a file that is not there yet, or look into this one: weir tail --log \(path) --since 7d")
+                .invalid, "\(path) already holds events",
+                hint: "name a file that is not there yet, or look into this one: weir tail --log \(path) --since 7d")
         }
 
         let showsJSON = arguments.isSet("json")
@@ -28,9 +29,11 @@ enum DemoCommand {
         defer { producer.stop() }
 
         var decisions: [String: Decision] = [:]
-        let worker = Worker(deployment, log: log, threads: min(2, Cores.available), takeOwnership: { () throws(LogError) in
-            try log.takeOwnership(application: LogOpening.application(deployment.description.name))
-        })
+        let worker = Worker(
+            deployment, log: log, threads: min(2, Cores.available),
+            takeOwnership: { () throws(LogError) in
+                try log.takeOwnership(application: LogOpening.application(deployment.description.name))
+            })
         var printed = 0
         worker.committed = { lines in
             for line in lines.split(separator: UInt8(ascii: "\n")) {
@@ -60,12 +63,17 @@ enum DemoCommand {
             "\(worker.counts.records) events, \(printed) verdicts, \(worker.ringsOpened) rings in \(seconds.rounded(to: 1)) s (\(Int(Double(worker.counts.records) / max(seconds, 1e-9))) events/s)"
         if showsJSON {
             terminal.line(
-                "{\"events\":\(worker.counts.records),\"verdicts\":\(printed),\"rings\":\(worker.ringsOpened),\"seconds\":\(seconds.rounded(to: 3))}")
+                "{\"events\":\(worker.counts.records),\"verdicts\":\(printed),\"rings\":\(worker.ringsOpened),\"seconds\":\(seconds.rounded(to: 3))}"
+            )
         } else {
             terminal.line("")
             terminal.line(summary)
             terminal.write(scorecard.rendered)
-            if isKept { terminal.line("\nkept: weir tail --log \(path) --since 7d; weir audit --topology \(deployment.description.folder) --log \(path)") }
+            if isKept {
+                terminal.line(
+                    "\nkept: weir tail --log \(path) --since 7d; weir audit --topology \(deployment.description.folder) --log \(path)"
+                )
+            }
         }
         return StopSignal.received ?? .ok
     }
@@ -75,7 +83,9 @@ enum DemoCommand {
         let folder = getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp"
         var template = Array("\(folder)/weir-demo-XXXXXX".utf8CString)
         guard mkdtemp(&template) != nil else {
-            throw CommandFailure(.failure, "no temporary file can be made in \(folder): \(String(cString: strerror(errno)))", hint: "name one with --log FILE.db")
+            throw CommandFailure(
+                .failure, "no temporary file can be made in \(folder): \(String(cString: strerror(errno)))",
+                hint: "name one with --log FILE.db")
         }
         return String(decoding: template.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self) + "/demo.db"
     }
@@ -158,7 +168,8 @@ final class TrafficProducer: @unchecked Sendable {
                 var batch = OutputBatch(topics: topics)
                 for record in pending {
                     batch.append(
-                        topic: record.topic, key: { $0.append(contentsOf: record.key.utf8) }, value: { $0.append(contentsOf: record.value) })
+                        topic: record.topic, key: { $0.append(contentsOf: record.key.utf8) },
+                        value: { $0.append(contentsOf: record.value) })
                 }
                 try log.append(batch)
                 count.add(pending.count, ordering: .releasing)

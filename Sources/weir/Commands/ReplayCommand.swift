@@ -7,7 +7,9 @@ enum ReplayCommand {
     static func run(_ arguments: ParsedArguments, _ terminal: Terminal) throws -> ExitCode {
         let deployment = try Deployment(folder: arguments.required("topology"))
         for warning in deployment.rules.warnings { terminal.show(warning) }
-        func writer(_ flag: String) throws -> LineWriter? { try arguments.string(flag).map { try LineWriter(path: $0) } }
+        func writer(_ flag: String) throws -> LineWriter? {
+            try arguments.string(flag).map { try LineWriter(path: $0) }
+        }
         let outputs = ReplayOutputs(
             verdicts: try writer("output"), features: try writer("features"), deadLetters: try writer("dead-letters"))
         let writers = [outputs.verdicts, outputs.features, outputs.deadLetters].compactMap { $0 }

@@ -9,11 +9,13 @@ enum RunCommand {
         for warning in deployment.rules.warnings { terminal.show(warning) }
         let telemetry = terminal.log(level: .info, json: arguments.isSet("json"))
         let opened = try LogOpening.require(
-            arguments, .pipeline, application: LogOpening.application(deployment.description.name), terminal, telemetry: telemetry)
+            arguments, .pipeline, application: LogOpening.application(deployment.description.name), terminal,
+            telemetry: telemetry)
         defer { opened.close() }
         StopSignal.install()
         let worker = Worker(
-            deployment, log: opened.log, threads: arguments.threads, telemetry: telemetry, takeOwnership: opened.takeOwnership)
+            deployment, log: opened.log, threads: arguments.threads, telemetry: telemetry,
+            takeOwnership: opened.takeOwnership)
         telemetry.info(
             "starting",
             [

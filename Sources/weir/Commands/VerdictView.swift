@@ -51,7 +51,8 @@ struct VerdictView {
             "\(time) \(VerdictView.padded(severity, 8)) \(VerdictView.padded(Terminal.escaped(body.decision.uppercased()), 9)) \(VerdictView.padded(String(body.score), 4))"
         let subject = "\(body.subject.type):\(VerdictView.masked(body.subject.id))"
         let why = body.reasons.first?.text ?? body.shadow?.first?.text ?? ""
-        let text = "\(head) \(Terminal.escaped(subject)) \(Terminal.escaped(rules.joined(separator: ", "))): \(Terminal.escaped(why))"
+        let text =
+            "\(head) \(Terminal.escaped(subject)) \(Terminal.escaped(rules.joined(separator: ", "))): \(Terminal.escaped(why))"
         return terminal.styled(text, Terminal.style(forSeverity: severity), on: .output)
     }
 

@@ -1,0 +1,151 @@
+/// Settings of one lockstep detector.
+public struct LockstepConfiguration: Sendable, Equatable {
+    /// The detector's name in the topology; part of every ring id.
+    public var name: String
+    /// Length of a window in ms; accounts that touch a target inside one window share a token.
+    public var window: Int64 = 6 * 3_600_000
+    /// Accounts needed on one target, on a pair of targets and in a ring.
+    public var minimumActors = 4
+    /// Targets an account must share with others before it counts as a member, 2...8.
+    public var minimumTargets = 2
+    /// A token turns hot below this chance of so many accounts, given the target's own 7-day rate.
+    public var hotChance = 1e-3
+    /// A pair of tokens is accepted below this chance of so many common accounts.
+    public var pairChance = 1e-6
+    /// Mean life of a target's baseline rate, ms.
+    public var baselineLife: Int64 = 7 * 86_400_000
+    /// How long hot tokens, pairs, rings and idle targets are remembered, ms of event time.
+    public var memory: Int64 = 14 * 86_400_000
+    /// Words of the evidence: "17 `actors` `verb` the same 3 `targets`".
+    public var actorsNoun = "accounts"
+    public var targetsNoun = "targets"
+    public var verb = "acted on"
+    /// Seed of the deployment: shifts each target's windows, so that nobody outside knows where they begin.
+    public var seed: UInt64
+    public var limits = Limits()
+
+    /// Bounds of the state; beyond them the oldest is forgotten and counted.
+    public struct Limits: Sendable, Equatable {
+        /// Per slot (there are 64): targets with a baseline and two windows.
+        public var targets = 16_384
+        /// Per slot: words of member lists (3 per member).
+        public var targetMemberWords = 1 << 20
+        /// Per slot: bytes of the names of recent actors, a power of two.
+        public var nameBytes = 1 << 16
+        /// Per slot: actors with a hot token.
+        public var actors = 4_096
+        /// Per slot: words of their tokens (5 per token, 4 or 16 tokens per actor).
+        public var actorTokenWords = 1 << 18
+        /// Per slot: pairs of tokens.
+        public var pairs = 8_192
+        /// Per slot: words of the pairs' member lists (1 per member).
+        public var pairMemberWords = 1 << 18
+        /// In all: names of ring candidates and hot targets.
+        public var names = 65_536
+        /// In all.
+        public var rings = 4_096
+        public var ringMembers = 65_536
+        /// In one ring.
+        public var membersPerRing = 4_096
+
+        public init() {}
+    }
+
+    public init(name: String, seed: UInt64) {
+        self.name = name
+        self.seed = seed
+    }
+}
+
+/// Fixed shapes of the lockstep detector.
+public enum Lockstep {
+    /// Partitions of each stage's state; never changes.
+    public static let slots = 64
+    /// Distinct actors a token remembers; more are only counted.
+    public static let actorsPerToken = 128
+    /// Hot tokens an actor remembers.
+    public static let tokensPerActor = 16
+    /// Distinct actors a pair remembers.
+    public static let actorsPerPair = 64
+    /// Targets and windows a ring lists.
+    public static let targetsPerRing = 64
+    public static let windowsPerRing = 16
+    /// Members and targets a ring record names.
+    public static let namesPerRecord = 200
+
+    @inline(__always) static func slot(_ key: UInt64) -> Int { Int(truncatingIfNeeded: key >> 58) }
+}
+
+/// One act of an actor on a target: what the lockstep detector reads of an event.
+///
+/// The texts must stay readable until the epoch's stages have run.
+public struct LockstepRecord {
+    /// Seeded hashes of the two texts (``TextHash``), not 0.
+    public var actor: UInt64
+    public var target: UInt64
+    /// Event time, ms since 1970.
+    public var time: Int64
+    public var actorText: UnsafePointer<UInt8>
+    public var targetText: UnsafePointer<UInt8>
+    public var actorLength: UInt32
+    public var targetLength: UInt32
+    /// The event's place in the epoch; records are given in its order.
+    public var eventIndex: UInt32
+    /// What was done: acts of different relations on one target are different tokens.
+    public var relation: UInt32
+
+    public init(
+        eventIndex: Int, relation: Int, actor: UInt64, target: UInt64, time: Int64, actorText: UnsafePointer<UInt8>,
+        actorLength: Int, targetText: UnsafePointer<UInt8>, targetLength: Int
+    ) {
+        self.actor = actor
+        self.target = target
+        self.time = time
+        self.actorText = actorText
+        self.targetText = targetText
+        self.actorLength = UInt32(truncatingIfNeeded: actorLength)
+        self.targetLength = UInt32(truncatingIfNeeded: targetLength)
+        self.eventIndex = UInt32(truncatingIfNeeded: eventIndex)
+        self.relation = UInt32(truncatingIfNeeded: relation)
+    }
+}
+
+/// What the detector has dropped or forgotten, and how far its stages have come.
+public struct LockstepCounters: Sendable, Equatable {
+    public var records: Int64 = 0
+    /// Records more than one window behind their target's newest.
+    public var late: Int64 = 0
+    public var hotTokens: Int64 = 0
+    public var tokenEmissions: Int64 = 0
+    public var pairEmissions: Int64 = 0
+    public var acceptedPairs: Int64 = 0
+    public var ringsOpened: Int64 = 0
+    public var ringsClosed: Int64 = 0
+    /// Forgotten because a table was full.
+    public var evictedTargets: Int64 = 0
+    public var evictedActors: Int64 = 0
+    public var evictedPairs: Int64 = 0
+    public var evictedRings: Int64 = 0
+    /// Members not kept because a list was full.
+    public var droppedMembers: Int64 = 0
+
+    public init() {}
+
+    static func + (a: LockstepCounters, b: LockstepCounters) -> LockstepCounters {
+        var sum = a
+        sum.records += b.records
+        sum.late += b.late
+        sum.hotTokens += b.hotTokens
+        sum.tokenEmissions += b.tokenEmissions
+        sum.pairEmissions += b.pairEmissions
+        sum.acceptedPairs += b.acceptedPairs
+        sum.ringsOpened += b.ringsOpened
+        sum.ringsClosed += b.ringsClosed
+        sum.evictedTargets += b.evictedTargets
+        sum.evictedActors += b.evictedActors
+        sum.evictedPairs += b.evictedPairs
+        sum.evictedRings += b.evictedRings
+        sum.droppedMembers += b.droppedMembers
+        return sum
+    }
+}

@@ -1,0 +1,163 @@
+import Models
+
+/// Stage C of the lockstep detector, one slot of token pairs: counts the distinct actors that two hot tokens have in common and accepts
+/// the pair when so many are a surprise.
+///
+/// With N active actors and tokens of n and m of them, chance gives about n·m/N in common; the tail is Poisson's. A pair once accepted
+/// stays so.
+struct LockstepPairSlot: ~Copyable {
+    struct Pair: BitwiseCopyable {
+        var targetA: UInt64
+        var targetB: UInt64
+        var startA: Int64
+        var startB: Int64
+        var firstTime: Int64
+        var lastTime: Int64
+        /// Largest counts told so far.
+        var countA: UInt32
+        var countB: UInt32
+        var stored: UInt32 = 0
+        var isAccepted: UInt32 = 0
+        var block: UInt32 = MemberBlocks.none
+        var sizeClass: UInt32 = 0
+    }
+
+    private var pairs: OldestFirstTable<Pair>
+    private var blocks: MemberBlocks
+    private(set) var flags: [FlagRecord] = []
+    private(set) var counters = LockstepCounters()
+
+    private let memory: Int64
+    private let minimumActors: Int
+    private let pairSurprise: Double
+
+    init(_ configuration: LockstepConfiguration) {
+        pairs = OldestFirstTable(limit: configuration.limits.pairs)
+        blocks = MemberBlocks(wordsPerMember: 1, limitWords: configuration.limits.pairMemberWords)
+        memory = configuration.memory
+        minimumActors = max(2, configuration.minimumActors)
+        pairSurprise = -Elementary.log(configuration.pairChance) / Elementary.ln10
+    }
+
+    mutating func begin() { flags.removeAll(keepingCapacity: true) }
+
+    /// - Parameter population: active actors, N.
+    mutating func take(_ record: PairRecord, population: Double) {
+        var row = pairs.find(record.pair)
+        if row == .max {
+            if pairs.isFull { forgetOldest() }
+            row = pairs.insert(
+                record.pair,
+                Pair(
+                    targetA: record.targetA, targetB: record.targetB, startA: record.startA, startB: record.startB,
+                    firstTime: record.firstTime, lastTime: record.lastTime, countA: record.countA, countB: record.countB
+                ))
+        } else {
+            pairs.touch(row)
+        }
+        var pair = pairs[row].pointee
+        pair.countA = max(pair.countA, record.countA)
+        pair.countB = max(pair.countB, record.countB)
+        pair.firstTime = min(pair.firstTime, record.firstTime)
+        pair.lastTime = max(pair.lastTime, record.lastTime)
+        if add(record.actor, to: &pair), Int(pair.stored) >= minimumActors {
+            let mean = Double(pair.countA) * Double(pair.countB) / max(population, 1)
+            let surprise = Elementary.poissonSurprise(Int(pair.stored), mean: mean)
+            if pair.isAccepted != 0 {
+                flag(pair, record, member: Int(pair.stored) - 1, sequence: 0, max(surprise, pairSurprise))
+            } else if surprise > pairSurprise {
+                pair.isAccepted = 1
+                counters.acceptedPairs += 1
+                for member in 0..<Int(pair.stored) { flag(pair, record, member: member, sequence: member, surprise) }
+            }
+        }
+        pairs[row].pointee = pair
+    }
+
+    private mutating func add(_ actor: UInt64, to pair: inout Pair) -> Bool {
+        if pair.block == MemberBlocks.none {
+            var block = blocks.allocate(sizeClass: 0)
+            var tries = 0
+            while block == nil, tries < 64, pairs.count > 1 {
+                forgetOldest()
+                tries += 1
+                block = blocks.allocate(sizeClass: 0)
+            }
+            guard let block else {
+                counters.droppedMembers += 1
+                return false
+            }
+            pair.block = block
+        }
+        let members = blocks.words + Int(pair.block)
+        for i in 0..<Int(pair.stored) where members[i] == actor { return false }
+        guard pair.stored < Lockstep.actorsPerPair else {
+            counters.droppedMembers += 1
+            return false
+        }
+        if Int(pair.stored) == MemberBlocks.size(Int(pair.sizeClass)) {
+            var larger = blocks.enlarge(pair.block, sizeClass: Int(pair.sizeClass), count: Int(pair.stored))
+            var tries = 0
+            while larger == nil, tries < 64, pairs.count > 1 {
+                forgetOldest()
+                tries += 1
+                larger = blocks.enlarge(pair.block, sizeClass: Int(pair.sizeClass), count: Int(pair.stored))
+            }
+            guard let larger else {
+                counters.droppedMembers += 1
+                return false
+            }
+            pair.block = larger
+            pair.sizeClass += 1
+        }
+        blocks.words[Int(pair.block) + Int(pair.stored)] = actor
+        pair.stored += 1
+        return true
+    }
+
+    private mutating func flag(_ pair: Pair, _ record: PairRecord, member: Int, sequence: Int, _ strength: Double) {
+        flags.append(
+            FlagRecord(
+                order: record.order << 8 | UInt64(sequence), actor: blocks.words[Int(pair.block) + member],
+                anchor: blocks.words[Int(pair.block)], targetA: pair.targetA, targetB: pair.targetB,
+                startA: pair.startA,
+                startB: pair.startB, firstTime: pair.firstTime, lastTime: pair.lastTime, strength: strength))
+    }
+
+    private mutating func forgetOldest() {
+        counters.evictedPairs += 1
+        release(pairs.removeOldest())
+    }
+
+    private mutating func release(_ row: UInt32) {
+        let pair = pairs[row].pointee
+        if pair.block != MemberBlocks.none { blocks.release(pair.block, sizeClass: Int(pair.sizeClass)) }
+    }
+
+    mutating func expire(watermark: Int64) {
+        while pairs.oldest != .max, pairs[pairs.oldest].pointee.lastTime < watermark - memory {
+            release(pairs.removeOldest())
+        }
+    }
+
+    var bytes: Int { pairs.bytes + blocks.bytes }
+
+    func digest(into digest: inout UInt64) {
+        var row = pairs.oldest
+        while row != .max {
+            let pair = pairs[row].pointee
+            for word in [
+                pairs.key(row), pair.targetA, pair.targetB, UInt64(bitPattern: pair.startA),
+                UInt64(bitPattern: pair.startB),
+                UInt64(bitPattern: pair.firstTime), UInt64(bitPattern: pair.lastTime),
+                UInt64(pair.countA) << 32 | UInt64(pair.countB), UInt64(pair.stored) << 1 | UInt64(pair.isAccepted),
+            ] { digest = SplitMix64.mix(digest ^ word) }
+            if pair.block != MemberBlocks.none {
+                SplitMix64.fold(
+                    UnsafeRawBufferPointer(start: blocks.words + Int(pair.block), count: 8 * Int(pair.stored)),
+                    into: &digest)
+            }
+            row = pairs.newer(row)
+        }
+    }
+}

@@ -1,0 +1,375 @@
+import Models
+import RuleLanguage
+
+/// Stage D of the lockstep detector: joins the actors of accepted pairs to versioned rings and publishes who is in which.
+///
+/// Sequential; it sees only what is already suspicious. Members are joined pair by pair to the pair's anchor. Of two rings that meet, the one whose root (smallest member hash at its birth) is
+/// smaller survives, whatever the order. A member counts once it shares ``LockstepConfiguration/minimumTargets`` targets.
+struct LockstepRings: ~Copyable {
+    struct Name: BitwiseCopyable {
+        var length: UInt64 = 0
+        var bytes = InlineArray<64, UInt8>(repeating: 0)
+    }
+
+    struct Member: BitwiseCopyable {
+        /// Key of its ring.
+        var ring: UInt64
+        var next: UInt32 = .max
+        var isCounted: UInt32 = 0
+        var targetCount: UInt64 = 0
+        var targets = InlineArray<8, UInt64>(repeating: 0)
+    }
+
+    struct Ring: BitwiseCopyable {
+        var root: UInt64
+        var head: UInt32
+        var tail: UInt32
+        /// All members joined, and those that count.
+        var joined: UInt32 = 1
+        var size: UInt32 = 0
+        /// 0: not opened yet.
+        var version: UInt32 = 0
+        var isDirty: UInt32 = 0
+        /// Size and targets as of the last version.
+        var toldSize: UInt32 = 0
+        var toldTargets: UInt32 = 0
+        var targetCount: UInt32 = 0
+        var windowCount: UInt32 = 0
+        var firstTime: Int64
+        var lastTime: Int64
+        var targets = InlineArray<64, UInt64>(repeating: 0)
+        /// Best strength of a pair with the target.
+        var strengths = InlineArray<64, Double>(repeating: 0)
+        var windows = InlineArray<16, Int64>(repeating: 0)
+    }
+
+    struct Published: BitwiseCopyable {
+        var ring: UInt64
+        var score: Double
+        var size: Int64
+    }
+
+    private let configuration: LockstepConfiguration
+    private let nameHash: UInt64
+    private let hash: TextHash
+    private var names: OldestFirstTable<Name>
+    private var members: OldestFirstTable<Member>
+    private var rings: OldestFirstTable<Ring>
+    private var published: OldestFirstTable<Published>
+    /// Rings touched in the running epoch, in order; empty between epochs.
+    private var dirty: [UInt64] = []
+    /// Actors whose ring closed in the running epoch.
+    private var released: [UInt64] = []
+    private var republished: [UInt64] = []
+    private(set) var changes: [RingChange] = []
+    private(set) var counters = LockstepCounters()
+
+    init(_ configuration: LockstepConfiguration) {
+        self.configuration = configuration
+        hash = TextHash(seed: configuration.seed)
+        nameHash = hash(configuration.name)
+        names = OldestFirstTable(limit: configuration.limits.names)
+        members = OldestFirstTable(limit: max(2, configuration.limits.ringMembers))
+        rings = OldestFirstTable(limit: max(2, configuration.limits.rings))
+        published = OldestFirstTable(limit: max(2, configuration.limits.ringMembers))
+    }
+
+    mutating func begin() {
+        changes.removeAll(keepingCapacity: true)
+    }
+
+    mutating func learnName(_ key: UInt64, _ text: UnsafeBufferPointer<UInt8>) {
+        var name = Name()
+        name.length = UInt64(min(text.count, TextLog.longest))
+        for i in 0..<Int(name.length) { name.bytes[i] = text[i] }
+        let row = names.find(key)
+        if row == .max {
+            if names.isFull { _ = names.removeOldest() }
+            _ = names.insert(key, name)
+        } else {
+            names[row].pointee = name
+            names.touch(row)
+        }
+    }
+
+    mutating func take(_ record: FlagRecord) {
+        // Room first, so that no row found below is evicted by the one added after it.
+        while members.count + 2 > members.limit, rings.count > 0 { evictOldestRing() }
+        while rings.count + 2 > rings.limit { evictOldestRing() }
+        let anchor = member(record.anchor, record)
+        let actor = record.actor == record.anchor ? anchor : member(record.actor, record)
+        guard join(members[anchor].pointee.ring, members[actor].pointee.ring) else { return }
+        let key = members[actor].pointee.ring
+        let row = rings.find(key)
+        guard row != .max else { return }
+        rings.touch(row)
+        let ring = rings[row]
+        count(actor, record.targetA, ring)
+        count(actor, record.targetB, ring)
+        note(record.targetA, record.strength, ring)
+        note(record.targetB, record.strength, ring)
+        noteWindow(record.startA, ring)
+        noteWindow(record.startB, ring)
+        ring.pointee.firstTime = min(ring.pointee.firstTime, record.firstTime)
+        ring.pointee.lastTime = max(ring.pointee.lastTime, record.lastTime)
+        if ring.pointee.isDirty == 0 {
+            ring.pointee.isDirty = 1
+            dirty.append(key)
+        }
+    }
+
+    /// The row of an actor; one not seen before gets a ring of its own.
+    private mutating func member(_ actor: UInt64, _ record: FlagRecord) -> UInt32 {
+        let row = members.find(actor)
+        if row != .max { return row }
+        // A ring of one is a candidate only: made on demand, so that a pair's second actor joins the first one's.
+        let key = hash.combine(nameHash, actor)
+        let new = members.insert(actor, Member(ring: key))
+        _ = rings.insert(
+            key, Ring(root: actor, head: new, tail: new, firstTime: record.firstTime, lastTime: record.lastTime))
+        return new
+    }
+
+    /// Joins two rings; false when the result would be too large.
+    private mutating func join(_ a: UInt64, _ b: UInt64) -> Bool {
+        if a == b { return true }
+        let (rowA, rowB) = (rings.find(a), rings.find(b))
+        guard rowA != .max, rowB != .max else { return false }
+        guard Int(rings[rowA].pointee.joined + rings[rowB].pointee.joined) <= configuration.limits.membersPerRing else {
+            counters.droppedMembers += 1
+            return true
+        }
+        // A ring that people have seen outlives a candidate; else the smaller root.
+        let (openA, openB) = (rings[rowA].pointee.version > 0, rings[rowB].pointee.version > 0)
+        let keepsA = openA != openB ? openA : rings[rowA].pointee.root < rings[rowB].pointee.root
+        let (winner, loser) = keepsA ? (rowA, rowB) : (rowB, rowA)
+        let (winnerKey, loserKey) = keepsA ? (a, b) : (b, a)
+        if rings[loser].pointee.version > 0 {
+            rings[loser].pointee.version += 1
+            changes.append(change(loserKey, .closed, mergedInto: winnerKey))
+            counters.ringsClosed += 1
+        }
+        let from = rings[loser].pointee
+        var at = from.head
+        while at != .max {
+            members[at].pointee.ring = winnerKey
+            at = members[at].pointee.next
+        }
+        let into = rings[winner]
+        members[into.pointee.tail].pointee.next = from.head
+        into.pointee.tail = from.tail
+        into.pointee.joined += from.joined
+        into.pointee.size += from.size
+        into.pointee.firstTime = min(into.pointee.firstTime, from.firstTime)
+        into.pointee.lastTime = max(into.pointee.lastTime, from.lastTime)
+        for i in 0..<Int(from.targetCount) { note(from.targets[i], from.strengths[i], into) }
+        for i in 0..<Int(from.windowCount) { noteWindow(from.windows[i], into) }
+        if into.pointee.isDirty == 0 {
+            into.pointee.isDirty = 1
+            dirty.append(winnerKey)
+        }
+        rings.remove(loser)
+        return true
+    }
+
+    private func count(_ actor: UInt32, _ target: UInt64, _ ring: UnsafeMutablePointer<Ring>) {
+        let member = members[actor]
+        let known = Int(member.pointee.targetCount)
+        for i in 0..<known where member.pointee.targets[i] == target { return }
+        if known < 8 {
+            member.pointee.targets[known] = target
+            member.pointee.targetCount += 1
+        }
+        if member.pointee.isCounted == 0, Int(member.pointee.targetCount) >= min(8, configuration.minimumTargets) {
+            member.pointee.isCounted = 1
+            ring.pointee.size += 1
+        }
+    }
+
+    private func note(_ target: UInt64, _ strength: Double, _ ring: UnsafeMutablePointer<Ring>) {
+        let known = Int(ring.pointee.targetCount)
+        for i in 0..<known where ring.pointee.targets[i] == target {
+            if strength > ring.pointee.strengths[i] { ring.pointee.strengths[i] = strength }
+            return
+        }
+        guard known < Lockstep.targetsPerRing else { return }
+        ring.pointee.targets[known] = target
+        ring.pointee.strengths[known] = strength
+        ring.pointee.targetCount += 1
+    }
+
+    private func noteWindow(_ start: Int64, _ ring: UnsafeMutablePointer<Ring>) {
+        let known = Int(ring.pointee.windowCount)
+        for i in 0..<known where ring.pointee.windows[i] == start { return }
+        guard known < Lockstep.windowsPerRing else { return }
+        ring.pointee.windows[known] = start
+        ring.pointee.windowCount += 1
+    }
+
+    /// Writes the epoch's versions and forgets rings that have been quiet for the memory's length.
+    mutating func finish(watermark: Int64) {
+        for key in dirty {
+            let row = rings.find(key)
+            guard row != .max else { continue }
+            let ring = rings[row]
+            ring.pointee.isDirty = 0
+            guard Int(ring.pointee.size) >= configuration.minimumActors else { continue }
+            republished.append(key)
+            let grew = ring.pointee.size > ring.pointee.toldSize || ring.pointee.targetCount > ring.pointee.toldTargets
+            guard grew else { continue }
+            ring.pointee.version += 1
+            ring.pointee.toldSize = ring.pointee.size
+            ring.pointee.toldTargets = ring.pointee.targetCount
+            if ring.pointee.version == 1 { counters.ringsOpened += 1 }
+            changes.append(change(key, ring.pointee.version == 1 ? .opened : .updated))
+        }
+        dirty.removeAll(keepingCapacity: true)
+        while rings.oldest != .max, rings[rings.oldest].pointee.lastTime < watermark - configuration.memory {
+            closeOldestRing()
+        }
+    }
+
+    /// Makes the epoch's memberships visible to ``membership(ofActor:)``.
+    mutating func publish() {
+        for actor in released {
+            let row = published.find(actor)
+            if row != .max { published.remove(row) }
+        }
+        released.removeAll(keepingCapacity: true)
+        for key in republished {
+            let row = rings.find(key)
+            guard row != .max else { continue }
+            let ring = rings[row].pointee
+            let entry = Published(ring: key, score: LockstepRings.score(strength(ring)), size: Int64(ring.size))
+            var at = ring.head
+            while at != .max {
+                if members[at].pointee.isCounted != 0 { set(members.key(at), entry) }
+                at = members[at].pointee.next
+            }
+        }
+        republished.removeAll(keepingCapacity: true)
+    }
+
+    private mutating func set(_ actor: UInt64, _ entry: Published) {
+        let row = published.find(actor)
+        if row != .max {
+            published[row].pointee = entry
+        } else {
+            // As many places as members: never full, since members that left were released.
+            if published.isFull { _ = published.removeOldest() }
+            _ = published.insert(actor, entry)
+        }
+    }
+
+    @inline(__always)
+    func membership(ofActor actor: UInt64) -> (ring: UInt64, score: Double, size: Int)? {
+        guard published.count > 0 else { return nil }
+        let row = published.find(actor)
+        guard row != .max else { return nil }
+        let entry = published[row].pointee
+        return (entry.ring, entry.score, Int(entry.size))
+    }
+
+    private mutating func evictOldestRing() {
+        counters.evictedRings += 1
+        closeOldestRing()
+    }
+
+    private mutating func closeOldestRing() {
+        let row = rings.oldest
+        guard row != .max else { return }
+        if rings[row].pointee.version > 0 {
+            rings[row].pointee.version += 1
+            changes.append(change(rings.key(row), .closed))
+            counters.ringsClosed += 1
+        }
+        var at = rings[row].pointee.head
+        while at != .max {
+            let next = members[at].pointee.next
+            if members[at].pointee.isCounted != 0 { released.append(members.key(at)) }
+            members.remove(at)
+            at = next
+        }
+        rings.remove(row)
+    }
+
+    /// Each target beyond the first adds evidence of its own; half the sum of every target's best pair counts a pair once.
+    private func strength(_ ring: Ring) -> Double {
+        var sum = 0.0
+        for i in 0..<Int(ring.targetCount) { sum += ring.strengths[i] }
+        return sum / 2
+    }
+
+    static func score(_ strength: Double) -> Double {
+        (strength / (strength + 6) * 1e6).rounded(.toNearestOrEven) / 1e6
+    }
+
+    private func name(_ key: UInt64) -> RingName {
+        let row = names.find(key)
+        guard row != .max else { return RingName(hash: key, text: []) }
+        let name = names[row].pointee
+        return RingName(hash: key, text: (0..<Int(name.length)).map { name.bytes[$0] })
+    }
+
+    private func change(_ key: UInt64, _ status: RingStatus, mergedInto: UInt64? = nil) -> RingChange {
+        let row = rings.find(key)
+        precondition(row != .max, "a version is written of a ring that is there")
+        let ring = rings[row].pointee
+        var listed: [RingName] = []
+        var at = ring.head
+        while at != .max, listed.count < Lockstep.namesPerRecord {
+            if members[at].pointee.isCounted != 0 { listed.append(name(members.key(at))) }
+            at = members[at].pointee.next
+        }
+        let strength = strength(ring)
+        return RingChange(
+            id: key, version: Int(ring.version), status: status, detector: configuration.name,
+            score: LockstepRings.score(strength), strength: strength, size: Int(ring.size), members: listed,
+            targetCount: Int(ring.targetCount), targets: (0..<Int(ring.targetCount)).map { name(ring.targets[$0]) },
+            windowStarts: (0..<Int(ring.windowCount)).map { ring.windows[$0] }.sorted(),
+            windowLength: configuration.window,
+            firstTime: ring.firstTime, lastTime: ring.lastTime, mergedInto: mergedInto,
+            evidence: LockstepRings.evidence(
+                configuration, size: Int(ring.size), targets: Int(ring.targetCount), strength: strength))
+    }
+
+    static func evidence(_ configuration: LockstepConfiguration, size: Int, targets: Int, strength: Double) -> String {
+        "\(size) \(configuration.actorsNoun) \(configuration.verb) the same \(targets) \(configuration.targetsNoun) inside the same "
+            + "\(length(configuration.window)) windows (chance \(chance(strength)))"
+    }
+
+    static func length(_ window: Int64) -> String {
+        for (unit, name) in [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1000, "s")] as [(Int64, String)]
+        where window % unit == 0 { return "\(window / unit)-" + name }
+        return "\(window)-ms"
+    }
+
+    /// 10 to the power -strength with one digit: `2e-23`.
+    static func chance(_ strength: Double) -> String {
+        var exponent = Int(strength.rounded(.up))
+        var digit = Int(Elementary.exp((Double(exponent) - strength) * Elementary.ln10).rounded(.toNearestOrEven))
+        if digit >= 10 {
+            digit = 1
+            exponent -= 1
+        }
+        return "\(digit)e-\(exponent)"
+    }
+
+    var bytes: Int { names.bytes + members.bytes + rings.bytes + published.bytes }
+    var openRings: Int {
+        var count = 0
+        var row = rings.oldest
+        while row != .max {
+            if rings[row].pointee.version > 0 { count += 1 }
+            row = rings.newer(row)
+        }
+        return count
+    }
+
+    func digest(into digest: inout UInt64) {
+        names.digest(into: &digest)
+        members.digest(into: &digest)
+        rings.digest(into: &digest)
+        published.digest(into: &digest)
+    }
+}

@@ -1,0 +1,302 @@
+import Models
+import RuleLanguage
+
+/// Stage A of the lockstep detector, one slot of targets: counts the distinct actors of each (relation, target, window) and says who is in
+/// a token that turned hot.
+///
+/// A token is hot when its count is a surprise for the target's own baseline: the 7-day decayed mean of the closed windows, the running
+/// one excluded. A hot window enters the baseline cut to the largest count that would not have been hot: an attack cannot make itself
+/// normal quickly, and what stays popular for days does become normal.
+struct LockstepTokenSlot: ~Copyable {
+    struct Token: BitwiseCopyable {
+        /// Number of the window, or `Int64.min`: unused.
+        var bucket: Int64 = .min
+        /// Distinct actors, beyond the stored ones an upper bound.
+        var count: UInt32 = 0
+        var stored: UInt32 = 0
+        /// Count from which the token is hot; 0: not computed yet.
+        var hotAt: UInt32 = 0
+        var isHot: UInt32 = 0
+        var block: UInt32 = MemberBlocks.none
+        var sizeClass: UInt32 = 0
+    }
+
+    struct Target: BitwiseCopyable {
+        /// Decayed sum of closed windows' counts and of their weights, as of window number `closed`.
+        var sum = 0.0
+        var weight = 0.0
+        var closed: Int64
+        /// The newest window seen.
+        var newest: Int64
+        var lastTime: Int64
+        /// Windows of even and odd number.
+        var even = Token()
+        var odd = Token()
+    }
+
+    private var targets: OldestFirstTable<Target>
+    private var blocks: MemberBlocks
+    private var names: TextLog
+    let registers: UnsafeMutablePointer<UInt8>
+    private(set) var registersChanged = false
+    // Outboxes of the running epoch.
+    private(set) var hot: [HotRecord] = []
+    private(set) var announced: [NameRecord] = []
+    private(set) var text: [UInt8] = []
+    private(set) var counters = LockstepCounters()
+
+    private let number: UInt16
+    private let window: Int64
+    private let memory: Int64
+    private let minimumActors: Int
+    private let hotSurprise: Double
+    private let decay: Double
+    private let hash: TextHash
+
+    init(_ configuration: LockstepConfiguration, slot: Int) {
+        targets = OldestFirstTable(limit: configuration.limits.targets)
+        blocks = MemberBlocks(wordsPerMember: 3, limitWords: configuration.limits.targetMemberWords)
+        names = TextLog(capacity: configuration.limits.nameBytes)
+        registers = .allocate(capacity: DistinctEstimate.registers)
+        registers.initialize(repeating: 0, count: DistinctEstimate.registers)
+        number = UInt16(slot)
+        window = configuration.window
+        memory = configuration.memory
+        minimumActors = max(2, configuration.minimumActors)
+        hotSurprise = -Elementary.log(configuration.hotChance) / Elementary.ln10
+        decay = Elementary.exp(-Double(configuration.window) / Double(configuration.baselineLife))
+        hash = TextHash(seed: configuration.seed)
+    }
+
+    deinit { registers.deallocate() }
+
+    mutating func begin() {
+        hot.removeAll(keepingCapacity: true)
+        announced.removeAll(keepingCapacity: true)
+        text.removeAll(keepingCapacity: true)
+        registersChanged = false
+    }
+
+    func copyRegisters(into all: UnsafeMutablePointer<UInt8>) {
+        for i in 0..<DistinctEstimate.registers where registers[i] > all[i] { all[i] = registers[i] }
+    }
+
+    func clearRegisters() { registers.update(repeating: 0, count: DistinctEstimate.registers) }
+
+    /// Takes one record of a target in this slot; `ordinal` is its number in the epoch.
+    mutating func take(_ record: LockstepRecord, key: UInt64, ordinal: UInt32) {
+        counters.records += 1
+        if DistinctEstimate.add(record.actor, to: registers) { registersChanged = true }
+        // The window grid of each target is shifted by a secret of the deployment.
+        let shift = Int64(bitPattern: SplitMix64.mix(key ^ hash.seed) & (.max >> 1)) % window
+        let shifted = record.time + shift
+        let bucket = shifted >= 0 ? shifted / window : -((window - 1 - shifted) / window)
+
+        var row = targets.find(key)
+        if row == .max {
+            if targets.isFull { forgetOldest() }
+            row = targets.insert(key, Target(closed: bucket, newest: bucket, lastTime: record.time))
+        }
+        let target = targets[row]
+        if bucket > target.pointee.newest {
+            turn(target, to: bucket)
+            // Age in whole windows is enough for forgetting, and spares three cache misses an event.
+            targets.touch(row)
+        }
+        guard bucket >= target.pointee.newest - 1 else {
+            counters.late += 1
+            return
+        }
+        if record.time > target.pointee.lastTime { target.pointee.lastTime = record.time }
+        let isEven = bucket & 1 == 0
+        var token = isEven ? target.pointee.even : target.pointee.odd
+        if token.bucket != bucket {
+            if token.block != MemberBlocks.none { blocks.release(token.block, sizeClass: Int(token.sizeClass)) }
+            token = Token(bucket: bucket)
+        }
+        let isNew = add(record, to: &token, row: row)
+        if isNew, Int(token.count) >= minimumActors {
+            if token.hotAt == 0 { token.hotAt = threshold(target.pointee, bucket: bucket) }
+            let windowStart = bucket * window - shift
+            if token.isHot != 0 {
+                emit(token, member: Int(token.stored) - 1, key, record, windowStart, ordinal, 0)
+            } else if token.count >= token.hotAt {
+                token.isHot = 1
+                counters.hotTokens += 1
+                announce(record, ordinal)
+                for member in 0..<Int(token.stored) {
+                    emit(token, member: member, key, record, windowStart, ordinal, member)
+                }
+            }
+        }
+        // `add` may have forgotten old targets, never this one. Rows do not move without an insert.
+        if isEven { targets[row].pointee.even = token } else { targets[row].pointee.odd = token }
+    }
+
+    /// Counts the actor in; true when it is new to the token.
+    private mutating func add(_ record: LockstepRecord, to token: inout Token, row: UInt32) -> Bool {
+        if token.stored >= Lockstep.actorsPerToken {
+            token.count &+= 1
+            counters.droppedMembers += 1
+            return false
+        }
+        if token.block == MemberBlocks.none {
+            guard let block = room(0, keeping: row) else {
+                counters.droppedMembers += 1
+                return false
+            }
+            token.block = block
+            token.sizeClass = 0
+        }
+        let members = blocks.words + Int(token.block)
+        for i in 0..<Int(token.stored) where members[i] == record.actor { return false }
+        if Int(token.stored) == MemberBlocks.size(Int(token.sizeClass)) {
+            var larger = blocks.enlarge(token.block, sizeClass: Int(token.sizeClass), count: Int(token.stored))
+            var tries = 0
+            while larger == nil, tries < 64, targets.count > 1 {
+                forgetOldest(but: row)
+                tries += 1
+                larger = blocks.enlarge(token.block, sizeClass: Int(token.sizeClass), count: Int(token.stored))
+            }
+            guard let larger else {
+                counters.droppedMembers += 1
+                token.count &+= 1
+                return false
+            }
+            token.block = larger
+            token.sizeClass += 1
+        }
+        let size = MemberBlocks.size(Int(token.sizeClass))
+        let at = Int(token.block) + Int(token.stored)
+        blocks.words[at] = record.actor
+        blocks.words[at + size] = UInt64(bitPattern: record.time)
+        blocks.words[at + 2 * size] = names.append(record.actorText, count: Int(record.actorLength))
+        token.stored += 1
+        token.count &+= 1
+        return true
+    }
+
+    private mutating func room(_ sizeClass: Int, keeping row: UInt32) -> UInt32? {
+        var block = blocks.allocate(sizeClass: sizeClass)
+        var tries = 0
+        while block == nil, tries < 64, targets.count > 1 {
+            forgetOldest(but: row)
+            tries += 1
+            block = blocks.allocate(sizeClass: sizeClass)
+        }
+        return block
+    }
+
+    private mutating func forgetOldest(but row: UInt32 = .max) {
+        if targets.oldest == row { targets.touch(row) }
+        counters.evictedTargets += 1
+        release(targets.removeOldest())
+    }
+
+    private mutating func release(_ row: UInt32) {
+        let target = targets[row].pointee
+        if target.even.block != MemberBlocks.none {
+            blocks.release(target.even.block, sizeClass: Int(target.even.sizeClass))
+        }
+        if target.odd.block != MemberBlocks.none {
+            blocks.release(target.odd.block, sizeClass: Int(target.odd.sizeClass))
+        }
+    }
+
+    /// Closes the newest window into the baseline and opens a later one.
+    private func turn(_ target: UnsafeMutablePointer<Target>, to bucket: Int64) {
+        let newest = target.pointee.newest
+        let token = newest & 1 == 0 ? target.pointee.even : target.pointee.odd
+        let (sum, weight) = baseline(target.pointee, asOf: newest)
+        let count = token.bucket != newest ? 0 : token.isHot != 0 ? token.hotAt - 1 : token.count
+        target.pointee.sum = sum * decay + Double(count)
+        target.pointee.weight = weight * decay + 1
+        target.pointee.closed = newest + 1
+        target.pointee.newest = bucket
+    }
+
+    /// The baseline with the empty windows up to a bucket counted in.
+    private func baseline(_ target: Target, asOf bucket: Int64) -> (sum: Double, weight: Double) {
+        let empty = bucket - target.closed
+        guard empty > 0 else { return (target.sum, target.weight) }
+        let faded = Elementary.power(decay, Int(min(empty, 100_000)))
+        return (target.sum * faded, target.weight * faded + (1 - faded) / (1 - decay))
+    }
+
+    /// The smallest count that is a surprise for the target's baseline.
+    private func threshold(_ target: Target, bucket: Int64) -> UInt32 {
+        let (sum, weight) = baseline(target, asOf: bucket)
+        let mean = weight > 0 ? sum / weight : 0
+        var n = max(minimumActors, Int(min(mean, 1e6)))
+        while Elementary.poissonSurprise(n, mean: mean) < hotSurprise, n < 10_000_000 {
+            n += max(1, Int(mean.squareRoot() / 8))
+        }
+        return UInt32(n)
+    }
+
+    private mutating func emit(
+        _ token: Token, member: Int, _ key: UInt64, _ record: LockstepRecord, _ windowStart: Int64, _ ordinal: UInt32,
+        _ sequence: Int
+    ) {
+        let size = MemberBlocks.size(Int(token.sizeClass))
+        let at = Int(token.block) + member
+        let name = names.read(blocks.words[at + 2 * size])
+        counters.tokenEmissions += 1
+        hot.append(
+            HotRecord(
+                order: UInt64(ordinal) << 32 | UInt64(sequence), actor: blocks.words[at],
+                token: hash.combine(key, UInt64(bitPattern: token.bucket)), target: record.target,
+                time: Int64(bitPattern: blocks.words[at + size]), windowStart: windowStart, count: token.count,
+                textOffset: UInt32(text.count), textLength: UInt16(name.count), sender: number))
+        text.append(contentsOf: name)
+    }
+
+    private mutating func announce(_ record: LockstepRecord, _ ordinal: UInt32) {
+        let length = TextLog.cut(record.targetText, count: Int(record.targetLength))
+        announced.append(
+            NameRecord(
+                order: UInt64(ordinal) << 32, key: record.target, textOffset: UInt32(text.count),
+                textLength: UInt16(length),
+                sender: number))
+        text.append(contentsOf: UnsafeBufferPointer(start: record.targetText, count: length))
+    }
+
+    /// Forgets targets that have been idle for the memory's length.
+    mutating func expire(watermark: Int64) {
+        while targets.oldest != .max, targets[targets.oldest].pointee.lastTime < watermark - memory {
+            release(targets.removeOldest())
+        }
+    }
+
+    var bytes: Int { targets.bytes + blocks.bytes }
+
+    func digest(into digest: inout UInt64) {
+        var row = targets.oldest
+        while row != .max {
+            let target = targets[row].pointee
+            digest = SplitMix64.mix(digest ^ targets.key(row))
+            for word in [
+                target.sum.bitPattern, target.weight.bitPattern, UInt64(bitPattern: target.closed),
+                UInt64(bitPattern: target.newest), UInt64(bitPattern: target.lastTime),
+            ] { digest = SplitMix64.mix(digest ^ word) }
+            self.digest(target.even, into: &digest)
+            self.digest(target.odd, into: &digest)
+            row = targets.newer(row)
+        }
+        names.digest(into: &digest)
+        SplitMix64.fold(UnsafeRawBufferPointer(start: registers, count: DistinctEstimate.registers), into: &digest)
+    }
+
+    private func digest(_ token: Token, into digest: inout UInt64) {
+        digest = SplitMix64.mix(digest ^ UInt64(bitPattern: token.bucket))
+        digest = SplitMix64.mix(digest ^ UInt64(token.count) << 32 ^ UInt64(token.hotAt) << 1 ^ UInt64(token.isHot))
+        guard token.block != MemberBlocks.none else { return }
+        let size = MemberBlocks.size(Int(token.sizeClass))
+        for column in 0..<3 {
+            SplitMix64.fold(
+                UnsafeRawBufferPointer(
+                    start: blocks.words + Int(token.block) + column * size, count: 8 * Int(token.stored)),
+                into: &digest)
+        }
+    }
+}

@@ -1,0 +1,94 @@
+/// An arena of word blocks in four sizes, for sets of members that mostly stay small: 4, 16, 64 or 128 members.
+///
+/// Offsets, not pointers. Freed blocks are used again by their size; the arena doubles until its limit, then ``allocate(sizeClass:)`` says
+/// no and the caller forgets something old.
+struct MemberBlocks: ~Copyable {
+    static let none: UInt32 = .max
+
+    let wordsPerMember: Int
+    private let limit: Int
+    private var capacity: Int
+    private var top = 0
+    private(set) var words: UnsafeMutablePointer<UInt64>
+    private var free: (UInt32, UInt32, UInt32, UInt32) = (.max, .max, .max, .max)
+
+    init(wordsPerMember: Int, limitWords: Int) {
+        self.wordsPerMember = wordsPerMember
+        limit = max(limitWords, 128 * wordsPerMember)
+        capacity = min(1024, limit)
+        words = .allocate(capacity: capacity)
+    }
+
+    deinit { words.deallocate() }
+
+    var bytes: Int { capacity * 8 }
+
+    /// Members a block of the class holds.
+    @inline(__always) static func size(_ sizeClass: Int) -> Int {
+        switch sizeClass {
+        case 0: 4
+        case 1: 16
+        case 2: 64
+        default: 128
+        }
+    }
+
+    /// Offset in words of a block, its contents undefined; nil when the limit is reached.
+    mutating func allocate(sizeClass: Int) -> UInt32? {
+        let head = freeHead(sizeClass)
+        if head != .max {
+            setFreeHead(sizeClass, UInt32(truncatingIfNeeded: words[Int(head)]))
+            return head
+        }
+        let length = MemberBlocks.size(sizeClass) * wordsPerMember
+        if top + length > capacity {
+            var larger = capacity
+            while larger < top + length { larger *= 2 }
+            larger = min(larger, limit)
+            guard top + length <= larger else { return nil }
+            let new = UnsafeMutablePointer<UInt64>.allocate(capacity: larger)
+            new.initialize(from: words, count: top)
+            words.deallocate()
+            words = new
+            capacity = larger
+        }
+        let offset = UInt32(top)
+        top += length
+        return offset
+    }
+
+    mutating func release(_ offset: UInt32, sizeClass: Int) {
+        words[Int(offset)] = UInt64(freeHead(sizeClass))
+        setFreeHead(sizeClass, offset)
+    }
+
+    /// Moves a full block's members to the next size; nil when there is no larger one or no room.
+    mutating func enlarge(_ offset: UInt32, sizeClass: Int, count: Int) -> UInt32? {
+        guard sizeClass < 3, let new = allocate(sizeClass: sizeClass + 1) else { return nil }
+        let (old, next) = (MemberBlocks.size(sizeClass), MemberBlocks.size(sizeClass + 1))
+        // One column per word of a member, each `size` long.
+        for column in 0..<wordsPerMember {
+            (words + Int(new) + column * next).update(from: words + Int(offset) + column * old, count: count)
+        }
+        release(offset, sizeClass: sizeClass)
+        return new
+    }
+
+    private func freeHead(_ sizeClass: Int) -> UInt32 {
+        switch sizeClass {
+        case 0: free.0
+        case 1: free.1
+        case 2: free.2
+        default: free.3
+        }
+    }
+
+    private mutating func setFreeHead(_ sizeClass: Int, _ offset: UInt32) {
+        switch sizeClass {
+        case 0: free.0 = offset
+        case 1: free.1 = offset
+        case 2: free.2 = offset
+        default: free.3 = offset
+        }
+    }
+}

@@ -1,0 +1,185 @@
+import Models
+
+/// A bounded hash table of plain rows that remembers the order in which they were last touched, so that the oldest can be forgotten.
+///
+/// Keys are seeded 64-bit hashes, never 0. Rows keep their number for life; numbers and offsets are all it stores (position independent).
+/// Open addressing with backward-shift deletion over 8-byte cells (row number and 32 bits of the key): a look-up reads one cell line and
+/// one row. Doubles until `limit` rows; then the caller makes room with ``removeOldest()``. Rows must have no padding: their bytes are
+/// what a digest folds.
+struct OldestFirstTable<Row: BitwiseCopyable>: ~Copyable {
+    static var none: UInt32 { .max }
+
+    private struct Link {
+        var older: UInt32
+        var newer: UInt32
+    }
+
+    let limit: Int
+    private(set) var count = 0
+    private(set) var oldest: UInt32 = .max
+    private(set) var newest: UInt32 = .max
+    private var capacity: Int
+    /// Rows ever used; beyond the free ones and the live ones lies untouched memory.
+    private var used = 0
+    /// Head of the list of free rows, linked by `newer`.
+    private var free: UInt32 = .max
+    private var keys: UnsafeMutablePointer<UInt64>
+    private var links: UnsafeMutablePointer<Link>
+    private var cells: UnsafeMutablePointer<UInt64>
+    private var mask: Int
+    /// The rows; the pointer changes when the table grows, which only ``insert(_:_:)`` does.
+    private(set) var rows: UnsafeMutablePointer<Row>
+
+    init(limit: Int, capacity: Int = 16) {
+        self.limit = max(1, limit)
+        self.capacity = max(1, min(capacity, self.limit))
+        var cellCount = 4
+        while cellCount < 2 * self.capacity { cellCount *= 2 }
+        mask = cellCount - 1
+        keys = .allocate(capacity: self.capacity)
+        links = .allocate(capacity: self.capacity)
+        rows = .allocate(capacity: self.capacity)
+        cells = .allocate(capacity: cellCount)
+        cells.initialize(repeating: 0, count: cellCount)
+    }
+
+    deinit {
+        keys.deallocate()
+        links.deallocate()
+        rows.deallocate()
+        cells.deallocate()
+    }
+
+    var isFull: Bool { count >= limit }
+    var bytes: Int { capacity * (16 + MemoryLayout<Row>.stride) + (mask + 1) * 8 }
+
+    @inline(__always) func key(_ row: UInt32) -> UInt64 { keys[Int(row)] }
+    @inline(__always) func newer(_ row: UInt32) -> UInt32 { links[Int(row)].newer }
+    @inline(__always) subscript(_ row: UInt32) -> UnsafeMutablePointer<Row> { rows + Int(row) }
+
+    /// The row of a key, or ``none``.
+    @inline(__always)
+    func find(_ key: UInt64) -> UInt32 {
+        var at = Int(truncatingIfNeeded: key) & mask
+        let tag = key & 0xFFFF_FFFF_0000_0000
+        while true {
+            let cell = cells[at]
+            if cell == 0 { return .max }
+            if cell & 0xFFFF_FFFF_0000_0000 == tag {
+                let row = UInt32(truncatingIfNeeded: cell) &- 1
+                if keys[Int(row)] == key { return row }
+            }
+            at = (at &+ 1) & mask
+        }
+    }
+
+    /// Adds a row for a key that is absent, as the newest; the table must not be full.
+    mutating func insert(_ key: UInt64, _ row: Row) -> UInt32 {
+        precondition(count < limit && key != 0, "room is made before a row is added, and no key is 0")
+        if free == .max, used == capacity { grow() }
+        let number: UInt32
+        if free != .max {
+            number = free
+            free = links[Int(number)].newer
+        } else {
+            number = UInt32(used)
+            used += 1
+        }
+        keys[Int(number)] = key
+        rows[Int(number)] = row
+        count += 1
+        place(number)
+        append(number)
+        return number
+    }
+
+    /// Makes a row the newest.
+    @inline(__always)
+    mutating func touch(_ row: UInt32) {
+        guard row != newest else { return }
+        unlink(row)
+        append(row)
+    }
+
+    /// Removes the row that was touched longest ago and gives its number, whose contents stay readable until the next insert.
+    mutating func removeOldest() -> UInt32 {
+        let row = oldest
+        if row != .max { remove(row) }
+        return row
+    }
+
+    mutating func remove(_ row: UInt32) {
+        var hole = Int(truncatingIfNeeded: keys[Int(row)]) & mask
+        while UInt32(truncatingIfNeeded: cells[hole]) != row &+ 1 { hole = (hole &+ 1) & mask }
+        var at = (hole &+ 1) & mask
+        while cells[at] != 0 {
+            let home = Int(truncatingIfNeeded: keys[Int(UInt32(truncatingIfNeeded: cells[at]) &- 1)]) & mask
+            // The cell may move into the hole unless its home lies strictly after the hole.
+            if (at &- home) & mask >= (at &- hole) & mask {
+                cells[hole] = cells[at]
+                hole = at
+            }
+            at = (at &+ 1) & mask
+        }
+        cells[hole] = 0
+        unlink(row)
+        links[Int(row)].newer = free
+        free = row
+        count -= 1
+    }
+
+    private mutating func append(_ row: UInt32) {
+        links[Int(row)] = Link(older: newest, newer: .max)
+        if newest != .max { links[Int(newest)].newer = row } else { oldest = row }
+        newest = row
+    }
+
+    private mutating func unlink(_ row: UInt32) {
+        let link = links[Int(row)]
+        if link.older != .max { links[Int(link.older)].newer = link.newer } else { oldest = link.newer }
+        if link.newer != .max { links[Int(link.newer)].older = link.older } else { newest = link.older }
+    }
+
+    private func place(_ row: UInt32) {
+        let key = keys[Int(row)]
+        var at = Int(truncatingIfNeeded: key) & mask
+        while cells[at] != 0 { at = (at &+ 1) & mask }
+        cells[at] = key & 0xFFFF_FFFF_0000_0000 | UInt64(row &+ 1)
+    }
+
+    private mutating func grow() {
+        let larger = min(2 * capacity, limit)
+        func moved<T: BitwiseCopyable>(_ old: UnsafeMutablePointer<T>) -> UnsafeMutablePointer<T> {
+            let new = UnsafeMutablePointer<T>.allocate(capacity: larger)
+            new.initialize(from: old, count: used)
+            old.deallocate()
+            return new
+        }
+        keys = moved(keys)
+        links = moved(links)
+        rows = moved(rows)
+        capacity = larger
+        if mask + 1 < 2 * capacity {
+            cells.deallocate()
+            var cellCount = mask + 1
+            while cellCount < 2 * capacity { cellCount *= 2 }
+            mask = cellCount - 1
+            cells = .allocate(capacity: cellCount)
+            cells.initialize(repeating: 0, count: cellCount)
+            // Only called with no free row: all used rows are live.
+            for row in 0..<used { place(UInt32(row)) }
+        }
+    }
+
+    /// Folds keys and rows, oldest first.
+    func digest(into digest: inout UInt64) {
+        var row = oldest
+        digest = SplitMix64.mix(digest ^ UInt64(count))
+        while row != .max {
+            digest = SplitMix64.mix(digest ^ keys[Int(row)])
+            SplitMix64.fold(
+                UnsafeRawBufferPointer(start: rows + Int(row), count: MemoryLayout<Row>.size), into: &digest)
+            row = links[Int(row)].newer
+        }
+    }
+}

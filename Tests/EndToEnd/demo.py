@@ -1,0 +1,39 @@
+#!/usr/bin/env python3
+"""`weir demo` needs nothing and shows the product: verdicts soon, a summary that lists each attack, exit 0."""
+import json
+import time
+
+from support import Embedded, check_audit, fail, main, wait_for, TOPOLOGIES
+
+ATTACKS = ["coupon", "click", "brushing", "take"]
+
+
+def test(t):
+    demo = t.start("demo", "--events", 20_000)
+    start = time.monotonic()
+    wait_for("the first verdict", lambda: "\n" in demo.out, 30, every=0.05, process=demo)
+    t.note(f"first line after {time.monotonic() - start:.1f} s (5 s are promised)")
+    if demo.wait(300) != 0:
+        fail(f"weir demo ended with {demo.process.returncode}: {demo.err}")
+    text = demo.out + demo.err
+    missing = [a for a in ATTACKS if a not in text.lower()]
+    t.check(not missing, "the summary names every attack", f"without {missing}: {text}")
+    for word, others in (("caught", []), ("missed", []), ("false", ["in error", "wrongly"])):
+        t.check(any(w in text.lower() for w in [word, *others]), f"the summary says what was {word}", text)
+    t.check("\x1b" not in text, "no colour where no terminal is")
+
+    again = t.run("demo", "--events", 20_000, "--seed", 1)
+    t.check(len(again.out.splitlines()) == len(demo.out.splitlines()), "seed 1 is what runs without a seed: as many lines")
+
+    path = t.folder / "kept.db"
+    kept = t.run("demo", "--events", 20_000, "--seed", 7, "--log", path, "--json")
+    for line in kept.out.splitlines():
+        json.loads(line)
+    t.ok(f"--json: {len(kept.out.splitlines())} lines, each JSON")
+    log = Embedded(path)
+    verdicts = log.read("weir.verdicts")
+    t.check(len(verdicts) > 50, f"{len(verdicts)} verdicts stand in the log that was kept")
+    check_audit(t, log, TOPOLOGIES / "marketplace", len(verdicts))
+
+
+main(test)

@@ -1,0 +1,72 @@
+#!/usr/bin/env python3
+"""The whole way on the embedded log: simulate, run, tail, audit; killed three times, exactly once all the same."""
+import json
+import random
+import time
+
+from support import (
+    Embedded, TOPOLOGIES, check_audit, check_audit_after_tampering, check_counts, check_journal, check_verdicts, is_drained, main, wait_for)
+
+MARKETPLACE = TOPOLOGIES / "marketplace"
+
+
+def produced(log, topics):
+    return sum(end - start for start, end in log.ends(topics).values())
+
+
+def test(t):
+    from support import INPUT_TOPICS
+
+    events = 200_000 if t.is_long else 60_000
+    log = Embedded(t.folder / "shop.db")
+    run = ["run", "--topology", MARKETPLACE, *log.kind(), "--threads", 2]
+
+    # Everything there before the start.
+    t.run("simulate", "--events", events, "--seed", 11, *log.kind())
+    t.equal(produced(log, INPUT_TOPICS), events, f"{events} events stand in the input topics")
+    worker = t.start(*run, label="run")
+    wait_for("run drains the log", lambda: is_drained(log), 120, process=worker)
+    t.equal(worker.terminate(), 143, "SIGTERM ends run with 143")
+    t.check("Fatal" not in worker.err, "and cleanly")
+    records = check_journal(t, log)
+    found = check_counts(t, log, records, events)
+    check_verdicts(t, found["weir.verdicts"], "marketplace", "weir/marketplace")
+    tail = t.start("tail", *log.kind(), "--since", "1h", "--json", label="tail")
+    wait_for("tail --since shows verdicts", lambda: tail.out.count("\n") >= len(found["weir.verdicts"]), 60, process=tail)
+    tail.terminate()
+    shown = [json.loads(line) for line in tail.out.splitlines()]
+    t.equal(len(shown), len(found["weir.verdicts"]), "tail --since 1h --json shows every verdict, each line JSON")
+    high = t.start("tail", *log.kind(), "--since", "1h", "--severity", "high", label="tail")
+    wait_for("tail --severity shows verdicts", lambda: high.out, 60, process=high)
+    time.sleep(1)
+    high.terminate()
+    t.check(0 < high.out.count("\n") < len(shown), f"tail --severity high shows {high.out.count(chr(10))} of them")
+    check_audit(t, log, MARKETPLACE, len(found["weir.verdicts"]))
+
+    # And again with SIGKILL at random moments while events come in.
+    log = Embedded(t.folder / "crashed.db")
+    run[4] = log.path
+    rate = 6000
+    simulate = t.start("simulate", "--events", events, "--seed", 12, "--rate", rate, *log.kind(), label="simulate")
+    wait_for("simulate makes its topics", lambda: log.path.exists() and len(log.ends(INPUT_TOPICS)) == len(INPUT_TOPICS), 30, process=simulate)
+    chance = random.Random(5)
+    kills = 20 if t.is_long else 3
+    for n in range(kills):
+        worker = t.start(*run, label="run")
+        time.sleep(0.2 + chance.random() * (events / rate / kills))
+        worker.must_run()
+        worker.kill()
+    t.ok(f"run was killed {kills} times")
+    worker = t.start(*run, label="run")
+    t.equal(simulate.wait(events / rate * 3 + 60), 0, "simulate filled the log beside it")
+    wait_for("run drains the log after the last kill", lambda: is_drained(log), 120, process=worker)
+    t.equal(worker.terminate(), 143, "SIGTERM ends run with 143")
+    t.equal(produced(log, INPUT_TOPICS), events, f"{events} events stand in the input topics")
+    records = check_journal(t, log)
+    found = check_counts(t, log, records, events)
+    check_verdicts(t, found["weir.verdicts"], "marketplace", "weir/marketplace")
+    check_audit(t, log, MARKETPLACE, len(found["weir.verdicts"]))
+    check_audit_after_tampering(t, log, MARKETPLACE)
+
+
+main(test)

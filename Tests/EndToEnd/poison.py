@@ -1,0 +1,126 @@
+#!/usr/bin/env python3
+"""Poison among good traffic: good verdicts stay as they are, each bad record is once in the dead letters, memory stays flat."""
+import collections
+import json
+
+from support import lines, main, objects, recorded_bytes
+from traffic import CODES, orders, poison
+
+
+def write(path, good, kinds):
+    """Good orders with so many of each kind dealt in evenly; answers offset -> kind of the bad ones."""
+    bad = []
+    for kind, count in kinds.items():
+        bad += [(kind, n) for n in range(count)]
+    # Every kind everywhere: sorted by place in its own kind, then dealt out evenly.
+    bad.sort(key=lambda b: (b[1] / kinds[b[0]], b[0]))
+    step = max(1, len(good) // max(1, len(bad)))
+    placed, offset, waiting = {}, 0, iter(bad)
+    with open(path, "wb") as file:
+        for n, line in enumerate(good):
+            if n % step == 0 and (kind := next(waiting, None)):
+                file.write(poison(*kind) + b"\n")
+                placed[offset] = kind
+                offset += 1
+            file.write(line + b"\n")
+            offset += 1
+        for kind in waiting:
+            file.write(poison(*kind) + b"\n")
+            placed[offset] = kind
+            offset += 1
+    return placed
+
+
+def verdicts(path):
+    """By event id, without what the offset gives."""
+    found = collections.defaultdict(list)
+    for v in objects(path):
+        del v["verdict_id"], v["event"]["offset"]
+        found[v["event"]["id"]].append(json.dumps(v, sort_keys=False))
+    return found
+
+
+def test(t):
+    good = list(orders(60_000, seed=5))
+    topology = t.topology("watched", replacing=[("subject: account", "subject: account\n    emit: all")])
+    clean = t.folder / "clean.jsonl"
+    write(clean, good, {})
+    kinds = {kind: 1000 for kind in CODES if kind != "tombstone"}
+    if not t.is_long:
+        kinds |= {"huge": 20}
+    dirty = t.folder / "dirty.jsonl"
+    placed = write(dirty, good, kinds)
+
+    outputs = {}
+    peaks = {}
+    for name, source in (("clean", clean), ("dirty", dirty)):
+        outputs[name] = t.folder / f"{name}.verdicts", t.folder / f"{name}.dead"
+        done, peaks[name] = t.run_measured(
+            "replay", "--topology", topology, "--input", source, "--output", outputs[name][0], "--dead-letters", outputs[name][1],
+            "--threads", 2, "--json")
+        summary = json.loads(done.out)
+        t.equal((summary["verdicts"], summary["dead_letters"], summary["silent"], summary["late"]),
+                (len(good), 0 if name == "clean" else len(placed), 0, 0), f"{name}: a verdict about every good order, the rest dead letters")
+    before, after = verdicts(outputs["clean"][0]), verdicts(outputs["dirty"][0])
+    t.equal(len(before), len(good), "each good order has one verdict")
+    different = [k for k in before if before[k] != after.get(k)]
+    t.check(not different and len(after) == len(before), "good verdicts are the same to the byte but for offset and id",
+            [(before[k], after.get(k)) for k in different[:2]])
+    flagged = sum('"reasons": []' not in v[0] for v in before.values())
+    t.check(flagged > 100, f"{flagged} of them give reasons")
+
+    letters = objects(outputs["dirty"][1])
+    t.equal(sorted(l["offset"] for l in letters), sorted(placed), f"each of {len(placed)} bad records is once in the dead letters")
+    wrong = [(placed[l["offset"]], l["code"]) for l in letters if l["code"] != CODES[placed[l["offset"]][0]]]
+    t.check(not wrong, f"each with the code of its kind: {', '.join(f'{k} {CODES[k]}' for k in kinds)}", wrong[:5])
+    for l in letters:
+        wanted = poison(*placed[l["offset"]])
+        kept = recorded_bytes(l)
+        if l.get("record_truncated"):
+            if not wanted.startswith(kept) or not kept or l["record_bytes"] != len(wanted):
+                t.equal(l["record_bytes"], len(wanted), f"a cut {placed[l['offset']][0]} keeps its beginning and its length")
+        elif kept != wanted:
+            t.equal(kept, wanted, f"a {placed[l['offset']][0]} keeps its bytes")
+        if not l["message"] or not 0 <= l["byte_offset"] <= len(wanted):
+            t.check(False, "every dead letter has a message and a place", l)
+    t.ok("each keeps its bytes, the long ones their beginning and length, and says where and why")
+    # An epoch may hold 64 MiB of records as they came, whatever they are; the clean run needs far less.
+    limit = peaks["clean"] * 1.1 + (72 << 20)
+    t.note(f"peak memory: clean {peaks['clean'] >> 20} MiB, with poison {peaks['dirty'] >> 20} MiB")
+    t.check(peaks["dirty"] <= limit, "memory is flat: within 10 % and what an epoch may hold of the clean run",
+            f"clean {peaks['clean'] >> 20} MiB, with poison {peaks['dirty'] >> 20} MiB")
+
+    # The same in a row: a flood of records over the limit of 1 MiB must not be held all at once.
+    flood = t.folder / "flood.jsonl"
+    with open(flood, "wb") as file:
+        for n, line in enumerate(good):
+            file.write(line + b"\n")
+            if n == 30_000:
+                for _ in range(400):
+                    file.write(b'{"id":"' + b"f" * (1_100_000) + b'"}\n')
+    done, peak = t.run_measured("replay", "--topology", topology, "--input", flood, "--output", t.folder / "flood.verdicts", "--threads", 2, "--json")
+    t.equal(json.loads(done.out)["dead_letters"], 400, "a flood of 400 records over the limit: all refused")
+    t.note(f"peak memory with the flood: {peak >> 20} MiB")
+    t.check(peak <= limit, "and memory stays flat", f"clean {peaks['clean'] >> 20} MiB, with the flood {peak >> 20} MiB")
+
+    # Awkward but good: these must not be refused.
+    fine = t.folder / "fine.jsonl"
+    longest = "s" * 65_536
+    start = json.loads(good[0])["ts"]
+    records = [
+        {"id": "e1", "ts": start, "account": "ünï \U0001f4a5 \"q\" \\ \t", "amount": 1},
+        {"id": "e2", "ts": start, "account": longest, "amount": "12.34"},
+        {"amount": 5e0, "note": {"deep": [[[{"x": [None, True, 1e308]}]]]}, "account": "last", "ts": start, "id": "e3"},
+    ]
+    fine.write_bytes(b"\r\n".join(json.dumps(r).encode() for r in records))
+    out = t.folder / "fine.verdicts"
+    t.run("replay", "--topology", topology, "--input", fine, "--output", out)
+    t.equal([(v["event"]["id"], v["subject"]["id"]) for v in objects(out)], [(r["id"], r["account"]) for r in records],
+            "escapes, a subject of 65,536 bytes, CR LF, a last line without an end and unknown fields are no poison")
+    empty = t.folder / "empty.jsonl"
+    empty.write_bytes(b"")
+    t.run("replay", "--topology", topology, "--input", empty, "--output", out)
+    t.equal(lines(out), [], "an empty file is no error")
+
+
+main(test)

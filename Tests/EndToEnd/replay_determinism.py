@@ -1,0 +1,92 @@
+#!/usr/bin/env python3
+"""The same input gives the same bytes: with 1, 2 and 4 threads, in five fresh processes, from plain and compressed files."""
+import gzip
+import json
+
+from support import TOPOLOGIES, digest, lines, main
+from traffic import orders
+
+
+def replay(t, topology, inputs, threads, name):
+    outputs = [t.folder / f"{name}.{kind}" for kind in ("verdicts", "features", "dead")]
+    done = t.run("replay", "--topology", topology, "--input", *inputs, "--output", outputs[0], "--features", outputs[1],
+                 "--dead-letters", outputs[2], "--threads", threads, "--json", seconds=900)
+    return [digest(p) for p in outputs], json.loads(done.out), outputs
+
+
+def same_bytes(t, topology, source, label):
+    first, summary, outputs = replay(t, topology, [source], 1, f"{label}-1")
+    t.check(summary["verdicts"] > 0 and summary["dead_letters"] > 0, f"{label}: {summary['events']} events, {summary['verdicts']} verdicts, "
+            f"{summary['dead_letters']} dead letters", summary)
+    t.equal(summary["events"], summary["verdicts"] + summary["silent"] + summary["dead_letters"] + summary["late"],
+            f"{label}: events = verdicts + silent + dead letters + late")
+    t.equal((len(lines(outputs[0])), len(lines(outputs[2]))), (summary["verdicts"], summary["dead_letters"]),
+            f"{label}: as many lines as the summary says")
+    for threads in (2, 4):
+        again, others, _ = replay(t, topology, [source], threads, f"{label}-{threads}")
+        t.equal(again, first, f"{label}: {threads} threads give the bytes of one: verdicts, features, dead letters")
+        counts = [k for k in summary if k not in ("seconds", "events_per_second", "state_bytes")]
+        t.equal([others[k] for k in counts], [summary[k] for k in counts], f"{label}: {threads} threads give the counts of one")
+    for n in range(5):
+        again, _, _ = replay(t, topology, [source], 1 + n % 4, f"{label}-again")
+        if again != first:
+            t.equal(again, first, f"{label}: fresh process {n + 1}")
+    t.ok(f"{label}: five fresh processes give the same bytes")
+    compressed = t.folder / f"{source.name}.gz"
+    compressed.write_bytes(gzip.compress(source.read_bytes(), 1, mtime=0))
+    again, _, _ = replay(t, topology, [compressed], 2, f"{label}-gz")
+    t.equal(again[:2], first[:2], f"{label}: .gz input gives the same verdicts and features")
+    return summary, outputs[0]
+
+
+def with_poison(path, every=997):
+    """Some records that are no events among the rest."""
+    out = path.with_name("mixed-" + path.name)
+    with open(path, "rb") as source, open(out, "wb") as target:
+        for n, line in enumerate(source):
+            if n % every == 0:
+                target.write(b'{"id":"broken' + str(n).encode() + b"\n")
+            target.write(line)
+    return out
+
+
+def merged(t, topology, source, summary, verdicts, label):
+    """The input dealt out to three files is merged by time again."""
+    parts = [t.folder / f"{label}-part{i}.jsonl" for i in range(3)]
+    files = [open(p, "wb") for p in parts]
+    for n, line in enumerate(lines(source)):
+        # Uneven on purpose: runs of different lengths.
+        files[(n // 7 + n // 1000) % 3].write(line + b"\n")
+    for file in files:
+        file.close()
+    first, again, outputs = replay(t, topology, parts, 1, f"{label}-merged")
+    counts = ("events", "verdicts", "silent", "dead_letters", "late")
+    t.equal([again[k] for k in counts], [summary[k] for k in counts], f"{label}: three files merged by time give the counts of one")
+
+    def core(path):
+        found = {}
+        for line in lines(path):
+            v = json.loads(line)
+            found[v["event"]["id"]] = (v["decision"], v["score"], [r["rule"] for r in v["reasons"]])
+        return found
+
+    t.equal(core(outputs[0]), core(verdicts), f"{label}: and the same decisions by event id")
+    second, _, _ = replay(t, topology, parts, 4, f"{label}-merged-4")
+    t.equal(second, first, f"{label}: merged with 4 threads, the bytes of one")
+
+
+def test(t):
+    source = t.folder / "orders.jsonl"
+    source.write_bytes(b"\n".join(orders(60_000)) + b"\n")
+    mixed = with_poison(source)
+    topology = TOPOLOGIES / "quickstart"
+    summary, verdicts = same_bytes(t, topology, mixed, "quickstart")
+    # Dead letters name their file, so the merge is compared on clean input.
+    _, summary, outputs = replay(t, topology, [source], 1, "clean")
+    merged(t, topology, source, summary, outputs[0], "quickstart")
+
+    source, _ = t.simulate(1_000_000 if t.is_long else 60_000, seed=3)
+    same_bytes(t, TOPOLOGIES / "marketplace", with_poison(source), "marketplace")
+
+
+main(test)
