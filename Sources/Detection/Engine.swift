@@ -68,10 +68,10 @@ public final class Engine {
     ///   - watermark: the one in force; `Int64.min` before there is one.
     ///   - fork: runs lanes; see ``Fork``.
     public func process(_ events: UnsafeBufferPointer<Event>, watermark: Int64, fork: Fork) {
-        relations.beginEpoch()
         guard let first = events.baseAddress, events.count > 0 else {
             for l in 0..<lanes { laneStates[l].output.removeAll() }
-            relations.endEpoch(watermark: watermark)
+            relations.learn(events, watermark: watermark, lanes: 1, fork: fork)
+            relations.endEpoch()
             return
         }
         makeRoom(events.count)
@@ -102,17 +102,17 @@ public final class Engine {
                 slots[slot].sweep(watermark: watermark)
             }
         }
+        scoring.beginEpoch(events: events.count)
         // RELATE reads the rings of earlier epochs and learns from this one; SCORE likewise.
         fork(used) { lane in
             for i in range(lane) {
                 let signal = signals + i * Signals.width
                 relations.read(first[i], into: signal)
-                signal[Signals.anomalyScore] = scoring.score(
-                    first[i], row: UnsafePointer(rows + i * rowWidth), scratch: &laneStates[lane].vector)
+                signal[Signals.anomalyScore] = scoring.score(first[i], row: i, features: UnsafePointer(rows + i * rowWidth))
             }
         }
         relations.learn(events, watermark: watermark, lanes: used, fork: fork)
-        scoring.learn(events, rows: UnsafePointer(rows), rowWidth: rowWidth, fork: fork, lanes: used)
+        scoring.endEpoch(lanes: used, fork: fork)
 
         // DECIDE by event ranges.
         for l in 0..<lanes { laneStates[l].output.removeAll() }
@@ -123,7 +123,7 @@ public final class Engine {
                     relations: relations)
             }
         }
-        relations.endEpoch(watermark: watermark)
+        relations.endEpoch()
     }
 
     /// The verdicts, feature rows and counts of the last epoch, lane by lane: the lanes follow each other in the epoch's order.
@@ -192,8 +192,8 @@ public struct EngineConfiguration: Sendable {
     public var entriesPerKey: Int
     /// Most keys per table, over all slots.
     public var keysPerTable: Int
-    public var lockstep: [LockstepSettings]
-    public var anomaly: AnomalySettings?
+    public var lockstep: [LockstepWatch]
+    public var anomaly: AnomalyConfiguration?
     /// The verdict's `versions` object, as JSON.
     public var versions: String
     /// Writes the 36 characters of a verdict's id; the name it is made of is `topic/partition/offset/topology`.
@@ -203,7 +203,7 @@ public struct EngineConfiguration: Sendable {
 
     public init(
         topology: String, events: [EventSchema], topics: [String], rules: RuleSet, hash: TextHash, entriesPerKey: Int,
-        keysPerTable: Int, lockstep: [LockstepSettings], anomaly: AnomalySettings?, versions: String,
+        keysPerTable: Int, lockstep: [LockstepWatch], anomaly: AnomalyConfiguration?, versions: String,
         verdictIdentifier: @escaping @Sendable (UnsafeRawBufferPointer, UnsafeMutablePointer<UInt8>) -> Void, writesFeatures: Bool
     ) {
         self.topology = topology

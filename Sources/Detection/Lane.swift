@@ -4,8 +4,6 @@ import RuleLanguage
 struct Lane: ~Copyable {
     var evaluator: Evaluator
     var output: EpochOutput
-    /// One event's feature vector for the scorer.
-    var vector: [Double]
     private let hash: TextHash
     private let ruleSet: RuleSet
     private let rules: [RuleWeight]
@@ -22,7 +20,6 @@ struct Lane: ~Copyable {
     init(_ configuration: EngineConfiguration) {
         evaluator = Evaluator(configuration.rules)
         output = EpochOutput(configuration)
-        vector = []
         hash = configuration.hash
         ruleSet = configuration.rules
         emitsAll = configuration.events.map { $0.emission == .all }

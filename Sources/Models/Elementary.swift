@@ -1,3 +1,6 @@
+// In debug builds rounding calls the C library; a scoped import links it.
+import func Glibc.rint
+
 /// Logarithm, exponential and the Poisson tail from the four IEEE operations alone.
 ///
 /// The C library's `log` and `exp` may change in the last bit from one release to the next; scores that decide must be the same bits in a

@@ -46,6 +46,13 @@ public struct Slot: Equatable, Sendable {
     @inlinable public var listCount: Int { Int(truncatingIfNeeded: aux & 0xFFFF_FFFF) }
 }
 
+extension Slot: Hashable {
+    @inlinable public func hash(into hasher: inout Hasher) {
+        hasher.combine(bits)
+        hasher.combine(aux)
+    }
+}
+
 /// Where a string slot's bytes lie.
 @frozen
 public enum TextBank: UInt8, Sendable {

@@ -82,11 +82,13 @@ private struct Oracle {
             case .subtract: return .double(x - y)
             case .multiply: return .double(x * y)
             case .divide: return .double(x / y)
-            default: return compared(operation, x < y, x == y)
+            default: return compared(operation, x < y, x == y, unordered: x.isNaN || y.isNaN)
             }
         // The numbers here are small, so that a double holds every int.
-        case (.int(let x), .double(let y)): return compared(operation, Double(x) < y, Double(x) == y)
-        case (.double(let x), .int(let y)): return compared(operation, x < Double(y), x == Double(y))
+        case (.int(let x), .double(let y)):
+            return compared(operation, Double(x) < y, Double(x) == y, unordered: y.isNaN)
+        case (.double(let x), .int(let y)):
+            return compared(operation, x < Double(y), x == Double(y), unordered: x.isNaN)
         case (.text(let x), .text(let y)):
             if operation == .add { return .text(x + y) }
             return compared(operation, Array(x.utf8).lexicographicallyPrecedes(Array(y.utf8)), x == y)
@@ -95,14 +97,17 @@ private struct Oracle {
         }
     }
 
-    private func compared(_ operation: ParsedExpression.Binary, _ less: Bool, _ equal: Bool) -> Answer {
+    private func compared(
+        _ operation: ParsedExpression.Binary, _ less: Bool, _ equal: Bool, unordered: Bool = false
+    ) -> Answer {
+        if unordered { return .bool(operation == .notEqual) }
         switch operation {
-        case .less: .bool(less)
-        case .lessOrEqual: .bool(less || equal)
-        case .greater: .bool(!less && !equal)
-        case .greaterOrEqual: .bool(!less)
-        case .equal: .bool(equal)
-        default: .bool(!equal)
+        case .less: return .bool(less)
+        case .lessOrEqual: return .bool(less || equal)
+        case .greater: return .bool(!less && !equal)
+        case .greaterOrEqual: return .bool(!less)
+        case .equal: return .bool(equal)
+        default: return .bool(!equal)
         }
     }
 }

@@ -3,24 +3,20 @@ import RuleLanguage
 
 /// Stage B of the lockstep detector, one slot of actors: remembers each actor's last hot tokens and pairs a new one with each of them.
 struct LockstepActorSlot: ~Copyable {
-    struct HotToken: BitwiseCopyable {
-        var token: UInt64 = 0
-        var target: UInt64 = 0
-        var windowStart: Int64 = 0
-        var time: Int64 = 0
-        var count: UInt64 = 0
-    }
-
     struct Actor: BitwiseCopyable {
         var lastTime: Int64
         /// When its name was last told to the ring stage.
         var announcedTime: Int64 = .min
         var filled: UInt32 = 0
+        /// Place of the next token, once all places are taken.
         var next: UInt32 = 0
-        var tokens = InlineArray<16, HotToken>(repeating: HotToken())
+        var block: UInt32 = .max
+        var sizeClass: UInt32 = 0
     }
 
     private var actors: OldestFirstTable<Actor>
+    /// Hot tokens by column: key, target, start of the window, time of the act, count.
+    private var blocks: MemberBlocks
     private(set) var pairs: [PairRecord] = []
     private(set) var announced: [NameRecord] = []
     private(set) var text: [UInt8] = []
@@ -32,6 +28,7 @@ struct LockstepActorSlot: ~Copyable {
 
     init(_ configuration: LockstepConfiguration, slot: Int) {
         actors = OldestFirstTable(limit: configuration.limits.actors)
+        blocks = MemberBlocks(wordsPerMember: 5, limitWords: configuration.limits.actorTokenWords)
         number = UInt16(slot)
         memory = configuration.memory
         hash = TextHash(seed: configuration.seed)
@@ -47,10 +44,7 @@ struct LockstepActorSlot: ~Copyable {
     mutating func take(_ record: HotRecord, name: UnsafeBufferPointer<UInt8>) {
         var row = actors.find(record.actor)
         if row == .max {
-            if actors.isFull {
-                counters.evictedActors += 1
-                _ = actors.removeOldest()
-            }
+            if actors.isFull { forgetOldest() }
             row = actors.insert(record.actor, Actor(lastTime: record.time))
         } else {
             actors.touch(row)
@@ -58,10 +52,15 @@ struct LockstepActorSlot: ~Copyable {
         let actor = actors[row]
         actor.pointee.lastTime = max(actor.pointee.lastTime, record.time)
         let filled = Int(actor.pointee.filled)
-        for i in 0..<filled where actor.pointee.tokens[i].token == record.token { return }
+        let size = MemberBlocks.size(Int(actor.pointee.sizeClass))
+        let held = blocks.words + (filled > 0 ? Int(actor.pointee.block) : 0)
+        for i in 0..<filled where held[i] == record.token { return }
         var sequence: UInt64 = 0
         for i in 0..<filled {
-            let other = actor.pointee.tokens[i]
+            let other = (
+                token: held[i], target: held[size + i], windowStart: Int64(bitPattern: held[2 * size + i]),
+                time: Int64(bitPattern: held[3 * size + i]), count: UInt32(truncatingIfNeeded: held[4 * size + i])
+            )
             guard other.target != record.target, other.time >= record.time - memory else { continue }
             counters.pairEmissions += 1
             let isFirst = record.token < other.token
@@ -73,11 +72,13 @@ struct LockstepActorSlot: ~Copyable {
                     startA: isFirst ? record.windowStart : other.windowStart,
                     startB: isFirst ? other.windowStart : record.windowStart, firstTime: min(record.time, other.time),
                     lastTime: max(record.time, other.time),
-                    countA: isFirst ? record.count : UInt32(truncatingIfNeeded: other.count),
-                    countB: isFirst ? UInt32(truncatingIfNeeded: other.count) : record.count))
+                    countA: isFirst ? record.count : other.count,
+                    countB: isFirst ? other.count : record.count))
             sequence += 1
         }
-        if sequence > 0, !name.isEmpty, actor.pointee.announcedTime == .min || actor.pointee.announcedTime < record.time - memory / 2 {
+        if sequence > 0, !name.isEmpty,
+            actor.pointee.announcedTime == .min || actor.pointee.announcedTime < record.time - memory / 2
+        {
             actor.pointee.announcedTime = record.time
             announced.append(
                 NameRecord(
@@ -85,21 +86,84 @@ struct LockstepActorSlot: ~Copyable {
                     textLength: UInt16(name.count), sender: number + UInt16(Lockstep.slots)))
             text.append(contentsOf: name)
         }
-        let at = Int(actor.pointee.next)
-        actor.pointee.tokens[at] = HotToken(
-            token: record.token, target: record.target, windowStart: record.windowStart, time: record.time,
-            count: UInt64(record.count))
-        actor.pointee.next = UInt32((at + 1) % Lockstep.tokensPerActor)
-        actor.pointee.filled = UInt32(min(filled + 1, Lockstep.tokensPerActor))
+        keep(record, actor)
+    }
+
+    /// Stores the token, over the oldest when all places are taken.
+    private mutating func keep(_ record: HotRecord, _ actor: UnsafeMutablePointer<Actor>) {
+        let filled = Int(actor.pointee.filled)
+        var at = filled
+        if filled == Lockstep.tokensPerActor {
+            at = Int(actor.pointee.next)
+            actor.pointee.next = UInt32((at + 1) % Lockstep.tokensPerActor)
+        } else {
+            if filled == 0 || filled == MemberBlocks.size(Int(actor.pointee.sizeClass)) {
+                guard let block = room(actor.pointee) else {
+                    counters.droppedMembers += 1
+                    return
+                }
+                actor.pointee.block = block
+                if filled > 0 { actor.pointee.sizeClass += 1 }
+            }
+            actor.pointee.filled += 1
+        }
+        let size = MemberBlocks.size(Int(actor.pointee.sizeClass))
+        let words = blocks.words + Int(actor.pointee.block) + at
+        words[0] = record.token
+        words[size] = record.target
+        words[2 * size] = UInt64(bitPattern: record.windowStart)
+        words[3 * size] = UInt64(bitPattern: record.time)
+        words[4 * size] = UInt64(record.count)
+    }
+
+    /// A first or a larger block; forgets the oldest actors for it, never this one, which is the newest.
+    private mutating func room(_ actor: Actor) -> UInt32? {
+        var tries = 0
+        while true {
+            let block =
+                actor.filled == 0
+                ? blocks.allocate(sizeClass: 0)
+                : blocks.enlarge(actor.block, sizeClass: Int(actor.sizeClass), count: Int(actor.filled))
+            if block != nil || tries == 64 || actors.count <= 1 { return block }
+            forgetOldest()
+            tries += 1
+        }
+    }
+
+    private mutating func forgetOldest() {
+        counters.evictedActors += 1
+        release(actors.removeOldest())
+    }
+
+    private mutating func release(_ row: UInt32) {
+        let actor = actors[row].pointee
+        if actor.filled > 0 { blocks.release(actor.block, sizeClass: Int(actor.sizeClass)) }
     }
 
     mutating func expire(watermark: Int64) {
         while actors.oldest != .max, actors[actors.oldest].pointee.lastTime < watermark - memory {
-            _ = actors.removeOldest()
+            release(actors.removeOldest())
         }
     }
 
-    var bytes: Int { actors.bytes }
+    var bytes: Int { actors.bytes + blocks.bytes }
 
-    func digest(into digest: inout UInt64) { actors.digest(into: &digest) }
+    func digest(into digest: inout UInt64) {
+        var row = actors.oldest
+        while row != .max {
+            let actor = actors[row].pointee
+            for word in [
+                actors.key(row), UInt64(bitPattern: actor.lastTime), UInt64(bitPattern: actor.announcedTime),
+                UInt64(actor.filled) << 32 | UInt64(actor.next),
+            ] { digest = SplitMix64.mix(digest ^ word) }
+            let size = MemberBlocks.size(Int(actor.sizeClass))
+            for column in 0..<5 where actor.filled > 0 {
+                SplitMix64.fold(
+                    UnsafeRawBufferPointer(
+                        start: blocks.words + Int(actor.block) + column * size, count: 8 * Int(actor.filled)),
+                    into: &digest)
+            }
+            row = actors.newer(row)
+        }
+    }
 }

@@ -32,8 +32,10 @@ public struct LockstepConfiguration: Sendable, Equatable {
         public var targetMemberWords = 1 << 20
         /// Per slot: bytes of the names of recent actors, a power of two.
         public var nameBytes = 1 << 16
-        /// Per slot: actors with a hot token, 720 bytes each.
-        public var actors = 2_048
+        /// Per slot: actors with a hot token.
+        public var actors = 4_096
+        /// Per slot: words of their tokens (5 per token, 4 or 16 tokens per actor).
+        public var actorTokenWords = 1 << 18
         /// Per slot: pairs of tokens.
         public var pairs = 8_192
         /// Per slot: words of the pairs' member lists (1 per member).

@@ -54,7 +54,8 @@ public struct LockstepDetector: ~Copyable {
     private var starts = [Int](repeating: 0, count: Lockstep.slots + 1)
 
     public init(_ configuration: LockstepConfiguration) {
-        precondition(configuration.window > 0 && configuration.memory >= configuration.window, "window > 0, memory >= window")
+        precondition(
+            configuration.window > 0 && configuration.memory >= configuration.window, "window > 0, memory >= window")
         precondition((2...8).contains(configuration.minimumTargets), "2...8 targets")
         self.configuration = configuration
         hash = TextHash(seed: configuration.seed)
@@ -84,7 +85,9 @@ public struct LockstepDetector: ~Copyable {
     /// The versions of rings made in the last epoch, in a fixed order.
     public var changes: [RingChange] { rings.changes }
 
-    /// The ring an actor belonged to when the last *ended* epoch closed. Read-only; any thread.
+    /// The ring an actor belonged to when the last *ended* epoch closed.
+    ///
+    /// Read-only; any thread.
     public func membership(ofActor actor: UInt64) -> (ring: UInt64, score: Double, size: Int)? {
         rings.membership(ofActor: actor)
     }
@@ -134,7 +137,9 @@ public struct LockstepDetector: ~Copyable {
         rings.begin()
     }
 
-    /// Runs one stage on some slots. Distinct slots may run on distinct threads at the same time.
+    /// Runs one stage on some slots.
+    ///
+    /// Distinct slots may run on distinct threads at the same time.
     public func run(_ stage: Stage, slots: Range<Int>) {
         precondition(slots.lowerBound >= 0 && slots.upperBound <= Lockstep.slots, "there are 64 slots")
         for slot in slots {
@@ -161,7 +166,8 @@ public struct LockstepDetector: ~Copyable {
             let record = hot.delivered[i]
             tokens[Int(record.sender)].text.withUnsafeBufferPointer { text in
                 let start = Int(record.textOffset)
-                actors[slot].take(record, name: UnsafeBufferPointer(rebasing: text[start..<(start + Int(record.textLength))]))
+                actors[slot].take(
+                    record, name: UnsafeBufferPointer(rebasing: text[start..<(start + Int(record.textLength))]))
             }
         }
         actors[slot].expire(watermark: watermark)
@@ -169,11 +175,15 @@ public struct LockstepDetector: ~Copyable {
 
     private func runPairs(_ slot: Int) {
         pairs[slot].begin()
-        for i in paired.starts[slot]..<paired.starts[slot + 1] { pairs[slot].take(paired.delivered[i], population: population) }
+        for i in paired.starts[slot]..<paired.starts[slot + 1] {
+            pairs[slot].take(paired.delivered[i], population: population)
+        }
         pairs[slot].expire(watermark: watermark)
     }
 
-    /// Carries a stage's records to the next one; sequential. After `.pairs` it also runs the ring stage.
+    /// Carries a stage's records to the next one; sequential.
+    ///
+    /// After `.pairs` it also runs the ring stage.
     public mutating func exchange(after stage: Stage) {
         switch stage {
         case .tokens:
@@ -206,7 +216,9 @@ public struct LockstepDetector: ~Copyable {
             let sender = Int(record.sender)
             let range = Int(record.textOffset)..<(Int(record.textOffset) + Int(record.textLength))
             if sender < Lockstep.slots {
-                tokens[sender].text.withUnsafeBufferPointer { rings.learnName(record.key, UnsafeBufferPointer(rebasing: $0[range])) }
+                tokens[sender].text.withUnsafeBufferPointer {
+                    rings.learnName(record.key, UnsafeBufferPointer(rebasing: $0[range]))
+                }
             } else {
                 actors[sender - Lockstep.slots].text.withUnsafeBufferPointer {
                     rings.learnName(record.key, UnsafeBufferPointer(rebasing: $0[range]))
@@ -248,7 +260,9 @@ public struct LockstepDetector: ~Copyable {
     /// Sums over all slots and stages since the start.
     public var counters: LockstepCounters {
         var sum = rings.counters
-        for slot in 0..<Lockstep.slots { sum = sum + tokens[slot].counters + actors[slot].counters + pairs[slot].counters }
+        for slot in 0..<Lockstep.slots {
+            sum = sum + tokens[slot].counters + actors[slot].counters + pairs[slot].counters
+        }
         return sum
     }
 

@@ -17,7 +17,9 @@ struct HotRecord: BitwiseCopyable {
     var padding: UInt32 = 0
 }
 
-/// What the actor stage tells the pair stage: an actor is in both of two hot tokens. `a` is the token with the smaller key.
+/// What the actor stage tells the pair stage: an actor is in both of two hot tokens.
+///
+/// `A` is the token with the smaller key.
 struct PairRecord: BitwiseCopyable {
     var order: UInt64
     var actor: UInt64
@@ -85,6 +87,7 @@ extension NameRecord: ExchangeRecord {
 /// which thread ran which sender.
 struct Exchange<Record: ExchangeRecord>: ~Copyable {
     private var gathered: [Record] = []
+    private var ranks: [(order: UInt64, index: UInt32)] = []
     private(set) var delivered: [Record] = []
     /// Records of receiver s: `starts[s]..<starts[s + 1]`.
     private(set) var starts = [Int](repeating: 0, count: Lockstep.slots + 1)
@@ -94,29 +97,34 @@ struct Exchange<Record: ExchangeRecord>: ~Copyable {
         delivered.removeAll(keepingCapacity: true)
     }
 
-    mutating func gather(_ outbox: [Record]) { gathered.append(contentsOf: outbox) }
+    mutating func gather(_ outbox: [Record]) {
+        if !outbox.isEmpty { gathered.append(contentsOf: outbox) }
+    }
 
     /// Sorts what was gathered, gives each record its rank as the new order key, and files it by receiver.
     mutating func deliver() {
-        var sorted = true
-        for i in 1..<max(1, gathered.count) where gathered[i].order < gathered[i - 1].order {
-            sorted = false
-            break
-        }
-        if !sorted { gathered.sort { $0.order < $1.order } }
+        delivered.removeAll(keepingCapacity: true)
         for s in 0...Lockstep.slots { starts[s] = 0 }
+        guard !gathered.isEmpty else { return }
+        // Small keys are sorted instead of the records; each sender's are in order already, which the merge sort sees as runs.
+        ranks.removeAll(keepingCapacity: true)
         for i in gathered.indices {
-            gathered[i].order = UInt64(i)
+            ranks.append((gathered[i].order, UInt32(i)))
             starts[gathered[i].destination + 1] += 1
         }
+        ranks.sort { $0.order < $1.order }
         for s in 0..<Lockstep.slots { starts[s + 1] += starts[s] }
-        delivered.removeAll(keepingCapacity: true)
-        guard let first = gathered.first else { return }
-        for _ in gathered.indices { delivered.append(first) }
-        var at = starts
-        for record in gathered {
-            delivered[at[record.destination]] = record
-            at[record.destination] += 1
+        // Same length as what was gathered; every place is overwritten below.
+        delivered.append(contentsOf: gathered)
+        withUnsafeTemporaryAllocation(of: Int.self, capacity: Lockstep.slots) { at in
+            for s in 0..<Lockstep.slots { at[s] = starts[s] }
+            for (rank, entry) in ranks.enumerated() {
+                let from = Int(entry.index)
+                let receiver = gathered[from].destination
+                delivered[at[receiver]] = gathered[from]
+                delivered[at[receiver]].order = UInt64(rank)
+                at[receiver] += 1
+            }
         }
     }
 }

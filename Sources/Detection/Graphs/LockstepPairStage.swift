@@ -50,7 +50,8 @@ struct LockstepPairSlot: ~Copyable {
                 record.pair,
                 Pair(
                     targetA: record.targetA, targetB: record.targetB, startA: record.startA, startB: record.startB,
-                    firstTime: record.firstTime, lastTime: record.lastTime, countA: record.countA, countB: record.countB))
+                    firstTime: record.firstTime, lastTime: record.lastTime, countA: record.countA, countB: record.countB
+                ))
         } else {
             pairs.touch(row)
         }
@@ -118,7 +119,8 @@ struct LockstepPairSlot: ~Copyable {
         flags.append(
             FlagRecord(
                 order: record.order << 8 | UInt64(sequence), actor: blocks.words[Int(pair.block) + member],
-                anchor: blocks.words[Int(pair.block)], targetA: pair.targetA, targetB: pair.targetB, startA: pair.startA,
+                anchor: blocks.words[Int(pair.block)], targetA: pair.targetA, targetB: pair.targetB,
+                startA: pair.startA,
                 startB: pair.startB, firstTime: pair.firstTime, lastTime: pair.lastTime, strength: strength))
     }
 
@@ -145,13 +147,15 @@ struct LockstepPairSlot: ~Copyable {
         while row != .max {
             let pair = pairs[row].pointee
             for word in [
-                pairs.key(row), pair.targetA, pair.targetB, UInt64(bitPattern: pair.startA), UInt64(bitPattern: pair.startB),
+                pairs.key(row), pair.targetA, pair.targetB, UInt64(bitPattern: pair.startA),
+                UInt64(bitPattern: pair.startB),
                 UInt64(bitPattern: pair.firstTime), UInt64(bitPattern: pair.lastTime),
                 UInt64(pair.countA) << 32 | UInt64(pair.countB), UInt64(pair.stored) << 1 | UInt64(pair.isAccepted),
             ] { digest = SplitMix64.mix(digest ^ word) }
             if pair.block != MemberBlocks.none {
                 SplitMix64.fold(
-                    UnsafeRawBufferPointer(start: blocks.words + Int(pair.block), count: 8 * Int(pair.stored)), into: &digest)
+                    UnsafeRawBufferPointer(start: blocks.words + Int(pair.block), count: 8 * Int(pair.stored)),
+                    into: &digest)
             }
             row = pairs.newer(row)
         }

@@ -1,10 +1,9 @@
 import Models
 import RuleLanguage
 
-/// Stage D of the lockstep detector: joins the actors of accepted pairs to rings, keeps each ring as a versioned object and publishes who
-/// is in which ring. Sequential; it sees only what is already suspicious.
+/// Stage D of the lockstep detector: joins the actors of accepted pairs to versioned rings and publishes who is in which.
 ///
-/// Members are joined pair by pair to the pair's anchor. Of two rings that meet, the one whose root (smallest member hash at its birth) is
+/// Sequential; it sees only what is already suspicious. Members are joined pair by pair to the pair's anchor. Of two rings that meet, the one whose root (smallest member hash at its birth) is
 /// smaller survives, whatever the order. A member counts once it shares ``LockstepConfiguration/minimumTargets`` targets.
 struct LockstepRings: ~Copyable {
     struct Name: BitwiseCopyable {
@@ -126,7 +125,8 @@ struct LockstepRings: ~Copyable {
         // A ring of one is a candidate only: made on demand, so that a pair's second actor joins the first one's.
         let key = hash.combine(nameHash, actor)
         let new = members.insert(actor, Member(ring: key))
-        _ = rings.insert(key, Ring(root: actor, head: new, tail: new, firstTime: record.firstTime, lastTime: record.lastTime))
+        _ = rings.insert(
+            key, Ring(root: actor, head: new, tail: new, firstTime: record.firstTime, lastTime: record.lastTime))
         return new
     }
 
@@ -224,7 +224,9 @@ struct LockstepRings: ~Copyable {
             changes.append(change(key, ring.pointee.version == 1 ? .opened : .updated))
         }
         dirty.removeAll(keepingCapacity: true)
-        while rings.oldest != .max, rings[rings.oldest].pointee.lastTime < watermark - configuration.memory { closeOldestRing() }
+        while rings.oldest != .max, rings[rings.oldest].pointee.lastTime < watermark - configuration.memory {
+            closeOldestRing()
+        }
     }
 
     /// Makes the epoch's memberships visible to ``membership(ofActor:)``.
@@ -324,7 +326,8 @@ struct LockstepRings: ~Copyable {
             id: key, version: Int(ring.version), status: status, detector: configuration.name,
             score: LockstepRings.score(strength), strength: strength, size: Int(ring.size), members: listed,
             targetCount: Int(ring.targetCount), targets: (0..<Int(ring.targetCount)).map { name(ring.targets[$0]) },
-            windowStarts: (0..<Int(ring.windowCount)).map { ring.windows[$0] }.sorted(), windowLength: configuration.window,
+            windowStarts: (0..<Int(ring.windowCount)).map { ring.windows[$0] }.sorted(),
+            windowLength: configuration.window,
             firstTime: ring.firstTime, lastTime: ring.lastTime, mergedInto: mergedInto,
             evidence: LockstepRings.evidence(
                 configuration, size: Int(ring.size), targets: Int(ring.targetCount), strength: strength))

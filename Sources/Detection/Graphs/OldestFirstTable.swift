@@ -177,7 +177,8 @@ struct OldestFirstTable<Row: BitwiseCopyable>: ~Copyable {
         digest = SplitMix64.mix(digest ^ UInt64(count))
         while row != .max {
             digest = SplitMix64.mix(digest ^ keys[Int(row)])
-            SplitMix64.fold(UnsafeRawBufferPointer(start: rows + Int(row), count: MemoryLayout<Row>.size), into: &digest)
+            SplitMix64.fold(
+                UnsafeRawBufferPointer(start: rows + Int(row), count: MemoryLayout<Row>.size), into: &digest)
             row = links[Int(row)].newer
         }
     }

@@ -60,7 +60,9 @@ public struct RingChange: Sendable, Equatable {
             }
             out.append(0x5D)
         }
-        raw("{\"id\":\"" + RingChange.text(ofID: id) + "\",\"version\":\(version),\"status\":\"" + status.rawValue + "\",\"detector\":")
+        raw(
+            "{\"id\":\"" + RingChange.text(ofID: id) + "\",\"version\":\(version),\"status\":\"" + status.rawValue
+                + "\",\"detector\":")
         RingChange.appendString(Array(detector.utf8), to: &out)
         raw(",\"score\":" + RingChange.decimal(score) + ",\"size\":\(size),\"members\":")
         names(members)

@@ -39,7 +39,9 @@ struct TextLog: ~Copyable {
 
     /// The text at a position; empty when it has been overwritten.
     func read(_ position: UInt64) -> UnsafeBufferPointer<UInt8> {
-        guard position < end, end - position <= UInt64(capacity) else { return UnsafeBufferPointer(start: nil, count: 0) }
+        guard position < end, end - position <= UInt64(capacity) else {
+            return UnsafeBufferPointer(start: nil, count: 0)
+        }
         let start = bytes + (Int(truncatingIfNeeded: position) & (capacity - 1))
         return UnsafeBufferPointer(start: start + 1, count: Int(start.pointee))
     }

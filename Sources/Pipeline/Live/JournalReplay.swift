@@ -1,10 +1,12 @@
 import Detection
-import func Glibc.usleep
 
 /// Re-runs journaled epochs from the inputs: recovery does it with outputs muted, `weir audit` compares what comes out.
 ///
 /// Input is read per partition in one sweep; each epoch takes exactly its ranges, in its order, under its watermark.
 final class JournalReplay {
+    /// How long a range that the journal names may take to come.
+    private static let patienceMilliseconds = 60_000.0
+
     private let log: any EventLog
     private let deployment: Deployment
     let sources: [TopicPartition]
@@ -132,7 +134,7 @@ final class JournalReplay {
 
     private func fill(_ range: (source: Int, from: Int64, to: Int64)) throws(LogError) {
         var position = range.from
-        var lastProgress = ContinuousClock.now
+        var progress = MonotonicClock.milliseconds()
         while position < range.to {
             let before = position
             position = try log.poll(source: range.source, limit: Int(min(range.to - position, 65_536))) { record in
@@ -140,18 +142,19 @@ final class JournalReplay {
                     block.stage(source: range.source, offset: record.offset, appendTime: record.appendTime, value: record.value)
                 }
             }
+            let now = MonotonicClock.milliseconds()
             if position > before {
-                lastProgress = .now
+                progress = now
                 continue
             }
-            if lastProgress.duration(to: .now) > .seconds(60) {
+            if now - progress > JournalReplay.patienceMilliseconds {
                 throw LogError(
                     .transient,
                     "\(sources[range.source]): offsets \(position) to \(range.to) are in the journal, but the log gave nothing for a minute")
             }
-            // Returns at once while another source has records, so a moment is added.
-            try log.wait(milliseconds: 10)
-            usleep(500)
+            try log.wait(milliseconds: 50)
+            // Records of other sources end the wait at once, whatever this one does.
+            if MonotonicClock.milliseconds() - now < 1 { MonotonicClock.sleep(milliseconds: 1) }
         }
         next[range.source] = range.to
     }

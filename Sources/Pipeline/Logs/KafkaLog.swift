@@ -407,7 +407,9 @@ public final class KafkaLog: EventLog {
 
     /// Appends records without a transaction and without positions, for traffic generators; returns when all are
     /// delivered.
-    public func append(_ outputs: borrowing OutputBatch) throws(LogError) {
+    ///
+    /// Without `flushing` it returns once they are queued: a later call tells of what could not be delivered.
+    public func append(_ outputs: borrowing OutputBatch, flushing: Bool = true) throws(LogError) {
         var failure: KafkaError?
         do throws(KafkaError) {
             if plain == nil {
@@ -436,7 +438,7 @@ public final class KafkaLog: EventLog {
                 }
             }
             if let failure { throw failure }
-            try plain.flush()
+            if flushing { try plain.flush() }
         } catch {
             plain?.close()
             plain = nil

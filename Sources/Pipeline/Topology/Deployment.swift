@@ -23,6 +23,8 @@ public struct Deployment: Sendable {
             events: description.events, signals: Signals.declarations,
             maximumWindowMilliseconds: description.limits.windowMilliseconds, hash: hash)
         rules = try RuleSet.compile(description.rules, in: environment)
+        let problems = description.featureDiagnostics(compiled: rules.features)
+        if !problems.isEmpty { throw DiagnosticError(problems) }
         var limits = DecodeLimits()
         limits.recordBytes = description.limits.recordBytes
         limits.textBytes = description.limits.textBytes
@@ -50,7 +52,7 @@ public struct Deployment: Sendable {
         return EngineConfiguration(
             topology: description.name, events: description.events, topics: description.topics, rules: rules,
             hash: TextHash(seed: description.seed), entriesPerKey: description.limits.entriesPerKey,
-            keysPerTable: description.limits.keys, lockstep: [], anomaly: nil, versions: versions,
+            keysPerTable: description.limits.keys, lockstep: lockstepWatches, anomaly: anomalyConfiguration, versions: versions,
             verdictIdentifier: { name, into in
                 uuid.write(name: name, to: UnsafeMutableRawBufferPointer(start: into, count: UUIDv5.textLength))
             }, writesFeatures: writesFeatures)
@@ -58,6 +60,44 @@ public struct Deployment: Sendable {
 }
 
 extension Deployment {
+    /// The lockstep detectors with their names resolved; the loader has seen to it that they are string fields.
+    private var lockstepWatches: [LockstepWatch] {
+        description.lockstep.map { settings in
+            var configuration = LockstepConfiguration(name: settings.name, seed: description.seed)
+            configuration.window = settings.windowMilliseconds
+            configuration.memory = max(configuration.memory, settings.windowMilliseconds)
+            configuration.minimumActors = settings.minimumActors
+            configuration.minimumTargets = max(2, min(8, settings.minimumTargets))
+            configuration.targetsNoun = settings.target + "s"
+            configuration.actorsNoun = settings.actor + "s"
+            let sources = settings.events.compactMap { event -> LockstepWatch.Source? in
+                let schema = description.events[event]
+                guard let actor = schema.field(named: settings.actor), let target = schema.field(named: settings.target) else { return nil }
+                return LockstepWatch.Source(event: event, actorField: actor, targetField: target)
+            }
+            return LockstepWatch(configuration: configuration, sources: sources)
+        }
+    }
+
+    /// The anomaly model with its names resolved: the scored event's own field, else the declared feature.
+    ///
+    /// ``init(folder:)`` has checked that every name means a number in every event.
+    private var anomalyConfiguration: AnomalyConfiguration? {
+        guard let settings = description.anomaly.first else { return nil }
+        let features = settings.features.map { name in
+            AnomalyFeature(
+                name: name,
+                sources: settings.events.compactMap { event -> AnomalyFeature.Source? in
+                    let schema = description.events[event]
+                    if let index = schema.field(named: name) { return .field(index: index, type: schema.fields[index].type) }
+                    return rules.features.first { $0.isDeclared && $0.name == name }
+                        .map { .feature(column: $0.column, type: $0.resultType) }
+                })
+        }
+        return AnomalyConfiguration(
+            features: features, events: settings.events, trees: settings.trees, depth: settings.depth, window: settings.window)
+    }
+
     /// The keyed hash of identifiers, when a field asks for it.
     private static func pseudonymiser(_ description: TopologyDescription) throws(DiagnosticError) -> Pseudonymiser? {
         guard let file = description.identifierKeyFile else { return nil }

@@ -366,13 +366,6 @@ struct Generator {
     }
 }
 
-extension Slot: Hashable {
-    @inlinable public func hash(into hasher: inout Hasher) {
-        hasher.combine(bits)
-        hasher.combine(aux)
-    }
-}
-
 extension String {
     /// "null are" reads badly.
     fileprivate var replacingNull: String { hasPrefix("null are") ? "null is" + dropFirst(8) : self }

@@ -9,8 +9,9 @@ struct OpenedLog {
     let log: any EventLog
     /// Fences a former self; only a pipeline calls it.
     let takeOwnership: () throws(LogError) -> Void
-    /// Appends records without a transaction of a pipeline, for traffic generators.
-    let append: (borrowing OutputBatch) throws(LogError) -> Void
+    /// Appends records without a transaction of a pipeline, for traffic generators; returns when they are safe, or on Kafka without
+    /// `flushing` when they are queued.
+    let append: (_ batch: borrowing OutputBatch, _ flushing: Bool) throws(LogError) -> Void
     /// The same log where it is the embedded one.
     let embedded: EmbeddedLog?
     /// The same log where it is Kafka.
@@ -60,7 +61,7 @@ enum LogOpening {
         let log = try EmbeddedLog(path: path, opening: role == .reader ? .existing : .createIfMissing)
         return OpenedLog(
             log: log, takeOwnership: { () throws(LogError) in try log.takeOwnership(application: application) },
-            append: { (batch: borrowing OutputBatch) throws(LogError) in try log.append(batch) }, embedded: log,
+            append: { (batch: borrowing OutputBatch, _) throws(LogError) in try log.append(batch) }, embedded: log,
             kafka: nil,
             configuration: nil, name: path)
     }
@@ -91,7 +92,9 @@ enum LogOpening {
         if let warning = libraryWarning(role) { terminal.warn(warning) }
         return OpenedLog(
             log: log, takeOwnership: { () throws(LogError) in try log.takeOwnership() },
-            append: { (batch: borrowing OutputBatch) throws(LogError) in try log.append(batch) }, embedded: nil,
+            append: { (batch: borrowing OutputBatch, flushing) throws(LogError) in
+                try log.append(batch, flushing: flushing)
+            }, embedded: nil,
             kafka: log,
             configuration: configuration, name: configuration.bootstrapServers)
     }

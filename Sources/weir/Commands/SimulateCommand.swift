@@ -49,11 +49,13 @@ enum SimulateCommand {
         case lines(LineWriter)
         case log(LogTarget)
 
-        /// What was added so far is with its reader.
-        func flush() throws(LogError) {
+        /// Sends what was added so far on its way; when it answers true, all of it is safe with its reader.
+        func flush(isWanted: Bool) throws(LogError) -> Bool {
             switch self {
-            case .lines(let writer): try writer.flush()
-            case .log(let target): try target.flush()
+            case .lines(let writer):
+                try writer.flush()
+                return true
+            case .log(let target): return try target.flush(isWanted: isWanted)
             }
         }
 
@@ -61,7 +63,7 @@ enum SimulateCommand {
             switch self {
             case .lines(let writer): try writer.close()
             case .log(let target):
-                try target.flush()
+                _ = try target.flush(isWanted: true)
                 target.opened.close()
             }
         }
@@ -113,10 +115,12 @@ enum SimulateCommand {
             }
         }
 
-        func flush() throws(LogError) {
-            guard !batch.isEmpty else { return }
-            try opened.append(batch)
+        func flush(isWanted: Bool) throws(LogError) -> Bool {
+            // Kafka delivers while the next batch is made.
+            let isSafe = isWanted || opened.kafka == nil
+            if !batch.isEmpty || isWanted { try opened.append(batch, isSafe) }
             batch.removeAll()
+            return isSafe
         }
     }
 }
@@ -128,6 +132,9 @@ private struct SimulationRun {
     /// Between two batches of a paced run.
     static let beat = 4_000_000.0
 
+    /// Between two waits for all deliveries, so that the truth can follow.
+    static let truthBeat: UInt64 = 500_000_000
+
     var simulator: TrafficSimulator
     let target: SimulateCommand.Target
     let truth: LineWriter?
@@ -135,6 +142,7 @@ private struct SimulationRun {
     var progress: ProgressReport
     var count = 0
     let start = ProgressReport.monotonicNanoseconds()
+    private var flushed: UInt64 = 0
 
     init(
         simulator: TrafficSimulator, target: SimulateCommand.Target, truth: LineWriter?, rate: Int?,
@@ -176,8 +184,12 @@ private struct SimulationRun {
             // Events first: a truth about an event that nobody can see would be the worse half.
             let isWatched = if case .log = target { true } else { rate != nil }
             if isWatched {
-                try target.flush()
-                try truth?.flush()
+                let now = ProgressReport.monotonicNanoseconds()
+                let isWanted = truth != nil && now - flushed > SimulationRun.truthBeat
+                if try target.flush(isWanted: isWanted) {
+                    try truth?.flush()
+                    flushed = now
+                }
             }
             progress.update(count)
         }

@@ -18,17 +18,24 @@ enum TailCommand {
         StopSignal.install()
         let least = arguments.string("severity").flatMap(RuleSeverity.init(rawValue:))
         let isJSON = arguments.isSet("json")
-        guard let partitions = try opened.log.partitions(of: OutputTopics.verdicts) else {
-            throw CommandFailure(
-                .invalid, "\(opened.name) has no topic \(OutputTopics.verdicts)",
-                hint: "weir run makes it at its first start; check that this is the log it runs on")
+        var found = try opened.log.partitions(of: OutputTopics.verdicts)
+        // A topic that is made while we wait is new: all of it is.
+        var since = arguments.durationMilliseconds("since")
+        if found == nil {
+            terminal.note("no topic \(OutputTopics.verdicts) yet; waiting until weir run makes it")
+            since = .max
         }
-        let sources = partitions.map { TopicPartition(OutputTopics.verdicts, $0) }
-        var positions = try start(opened, sources, since: arguments.durationMilliseconds("since"))
+        while found == nil {
+            if let stopped = StopSignal.wait(milliseconds: 500) { return stopped }
+            found = try opened.log.partitions(of: OutputTopics.verdicts)
+        }
+        let sources = (found ?? []).map { TopicPartition(OutputTopics.verdicts, $0) }
+        var positions = try start(opened, sources, since: since)
         try opened.log.assign(positions)
         var printer = TailPrinter(terminal, isLimited: terminal.outputIsTerminal && !isJSON)
         let started = ProgressReport.monotonicNanoseconds()
         var seen = 0
+        var shown = 0
         var got: [(time: Int64, value: [UInt8])] = []
         while StopSignal.received == nil, !terminal.outputIsClosed {
             got.removeAll(keepingCapacity: true)
@@ -48,13 +55,15 @@ enum TailCommand {
             for (_, value) in got {
                 seen += 1
                 if isJSON, least == nil {
-                    terminal.write(value + [UInt8(ascii: "\n")])
+                    shown += 1
+                    terminal.write(dataLine(value))
                     continue
                 }
                 let verdict = value.withUnsafeBytes { VerdictView(json: $0) }
                 if let least, (verdict?.severity).map({ $0 < least }) ?? true { continue }
+                shown += 1
                 if isJSON {
-                    terminal.write(value + [UInt8(ascii: "\n")])
+                    terminal.write(dataLine(value))
                 } else {
                     printer.print(verdict.map { $0.line(terminal) } ?? "?  " + Terminal.escaped(value))
                 }
@@ -69,8 +78,16 @@ enum TailCommand {
         }
         printer.settle()
         let seconds = Double(ProgressReport.monotonicNanoseconds() - started) / 1e9
-        terminal.note("\(ProgressReport.grouped(seen)) verdicts in \(seconds.rounded(to: 1)) s")
+        terminal.note(
+            "\(ProgressReport.grouped(shown)) of \(ProgressReport.grouped(seen)) verdicts shown in \(seconds.rounded(to: 1)) s"
+        )
         return StopSignal.received ?? .ok
+    }
+
+    /// A record as one line of data: a verdict unchanged; what is none may hold control characters, and shows them escaped.
+    private static func dataLine(_ value: [UInt8]) -> [UInt8] {
+        let isOneLine = value.allSatisfy { $0 >= 0x20 && $0 != 0x7F }
+        return (isOneLine ? value : Array(Terminal.escaped(value).utf8)) + [UInt8(ascii: "\n")]
     }
 
     // MARK: Where to begin
@@ -80,6 +97,9 @@ enum TailCommand {
     {
         guard let since else {
             return try sources.map { SourcePosition(source: $0, next: try opened.log.bounds(of: $0).end) }
+        }
+        if since == .max {
+            return try sources.map { SourcePosition(source: $0, next: try opened.log.bounds(of: $0).start) }
         }
         let time = Log.wallClockMilliseconds() - since
         if let embedded = opened.embedded {

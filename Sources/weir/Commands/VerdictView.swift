@@ -42,7 +42,7 @@ struct VerdictView {
         (body.reasons + (body.shadow ?? [])).compactMap { RuleSeverity(rawValue: $0.severity) }.max()
     }
 
-    /// `time severity decision score subject rules: reason`, coloured by severity on a terminal; the subject masked.
+    /// Local `time severity decision score subject rules: reason`, coloured by severity on a terminal; the subject masked.
     func line(_ terminal: Terminal) -> String {
         let severity = self.severity?.rawValue ?? "-"
         let rules = body.reasons.isEmpty ? (body.shadow ?? []).map { "(\($0.rule))" } : body.reasons.map(\.rule)

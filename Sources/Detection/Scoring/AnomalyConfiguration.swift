@@ -1,0 +1,52 @@
+public import Models
+public import RuleLanguage
+
+/// One input of the anomaly score.
+public struct AnomalyFeature: Sendable, Equatable {
+    /// Where an event has the number.
+    public enum Source: Sendable, Equatable {
+        /// A column of the feature row; `int`, `double` or `bool`.
+        case feature(column: Int, type: ValueType)
+        /// A field of the event; `int`, `double`, `money` or `bool`.
+        case field(index: Int, type: FieldType)
+    }
+
+    public var name: String
+    /// One per event of ``AnomalyConfiguration/events``.
+    public var sources: [Source]
+    public var shape: RangeScaler.Shape
+
+    public init(name: String, sources: [Source], shape: RangeScaler.Shape = .logarithmic) {
+        self.name = name
+        self.sources = sources
+        self.shape = shape
+    }
+}
+
+/// What the engine is told of the anomaly model.
+public struct AnomalyConfiguration: Sendable, Equatable {
+    /// 1...256 of them.
+    public var features: [AnomalyFeature]
+    /// Types of the scored events, by index; the others score 0 and teach nothing.
+    public var events: [Int]
+    /// 1...1024.
+    public var trees: Int
+    /// 1...15.
+    public var depth: Int
+    /// Events per window, 10...1,000,000: the score stays 0 for the first two (one for the ranges, one for the reference).
+    public var window: Int
+    /// Nil: the deployment's hash seed.
+    public var seed: UInt64?
+
+    public init(
+        features: [AnomalyFeature], events: [Int], trees: Int = 25, depth: Int = 8, window: Int = 500,
+        seed: UInt64? = nil
+    ) {
+        self.features = features
+        self.events = events
+        self.trees = trees
+        self.depth = depth
+        self.window = window
+        self.seed = seed
+    }
+}

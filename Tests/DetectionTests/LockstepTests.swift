@@ -1,0 +1,432 @@
+import Foundation
+import Models
+import RuleLanguage
+import Testing
+
+@testable import Detection
+
+private func configuration(seed: UInt64) -> LockstepConfiguration {
+    var configuration = LockstepConfiguration(name: "coupon_ring", seed: seed)
+    configuration.targetsNoun = "coupons"
+    configuration.verb = "redeemed"
+    return configuration
+}
+
+private func digest(_ detector: borrowing LockstepDetector) -> UInt64 {
+    var digest: UInt64 = 0
+    detector.digest(into: &digest)
+    return digest
+}
+
+/// Everybody who was ever named a member, and all changes.
+private func run(_ detector: inout LockstepDetector, _ feed: LockstepFeed, epoch: Int) -> (
+    members: Set<UInt64>, changes: [RingChange]
+) {
+    var members: Set<UInt64> = []
+    var changes: [RingChange] = []
+    for records in feed.epochs(of: epoch) {
+        detector.process(records, watermark: records.last?.time ?? 0)
+        detector.end()
+        changes += detector.changes
+        for change in detector.changes where change.status != .closed { members.formUnion(change.members.map(\.hash)) }
+    }
+    return (members, changes)
+}
+
+// MARK: - Oracle
+
+/// The detector's definition over plain sets and unlimited memory, record by record, with every baseline recomputed from all closed windows.
+private final class Oracle {
+    struct Token: Hashable {
+        var target: UInt64
+        var bucket: Int64
+    }
+
+    struct Hot {
+        var token: Token
+        var count: Int
+        var time: Int64
+    }
+
+    let configuration: LockstepConfiguration
+    let hash: TextHash
+    var actors: [Token: [(actor: UInt64, time: Int64)]] = [:]
+    var isHot: [Token: Int] = [:]
+    var buckets: [UInt64: [Int64]] = [:]
+    var hotTokens: [UInt64: [Hot]] = [:]
+    var pairActors: [Set<Token>: [UInt64]] = [:]
+    var pairCounts: [Set<Token>: [Token: Int]] = [:]
+    var accepted: Set<Set<Token>> = []
+    var targetsOf: [UInt64: Set<UInt64>] = [:]
+    var groups: [Set<UInt64>] = []
+
+    init(_ configuration: LockstepConfiguration) {
+        self.configuration = configuration
+        hash = TextHash(seed: configuration.seed)
+    }
+
+    func tail(_ n: Int, _ mean: Double) -> Double {
+        guard mean > 0 else { return 0 }
+        guard Double(n) > mean else { return 1 }
+        return (n..<(n + 1000)).reversed().reduce(0) {
+            $0 + exp(Double($1) * log(mean) - mean - lgamma(Double($1) + 1))
+        }
+    }
+
+    func take(_ record: LockstepRecord, population: Double) {
+        let key = hash.combine(record.target, UInt64(record.relation) + 1)
+        let window = configuration.window
+        let shift = Int64(bitPattern: SplitMix64.mix(key ^ hash.seed) & (.max >> 1)) % window
+        let token = Token(target: key, bucket: Int64((Double(record.time + shift) / Double(window)).rounded(.down)))
+        if actors[token] == nil { buckets[key, default: []].append(token.bucket) }
+        if actors[token, default: []].contains(where: { $0.actor == record.actor }) { return }
+        actors[token, default: []].append((record.actor, record.time))
+        let members = actors[token] ?? []
+        guard members.count >= configuration.minimumActors else { return }
+        if isHot[token] != nil {
+            emit(members[members.count - 1], token, record.target, members.count, population)
+        } else {
+            let limit = threshold(token)
+            if members.count >= limit {
+                isHot[token] = limit
+                for member in members { emit(member, token, record.target, members.count, population) }
+            }
+        }
+    }
+
+    func threshold(_ token: Token) -> Int {
+        let decay = exp(-Double(configuration.window) / Double(configuration.baselineLife))
+        let all = buckets[token.target] ?? []
+        var (sum, weight) = (0.0, 0.0)
+        for bucket in (all.first ?? token.bucket)..<token.bucket {
+            let closed = Token(target: token.target, bucket: bucket)
+            let count = isHot[closed].map { $0 - 1 } ?? actors[closed]?.count ?? 0
+            let faded = pow(decay, Double(token.bucket - 1 - bucket))
+            sum += faded * Double(count)
+            weight += faded
+        }
+        var n = configuration.minimumActors
+        while weight > 0, tail(n, sum / weight) > configuration.hotChance { n += 1 }
+        return n
+    }
+
+    func emit(
+        _ member: (actor: UInt64, time: Int64), _ token: Token, _ target: UInt64, _ count: Int, _ population: Double
+    ) {
+        let held = hotTokens[member.actor] ?? []
+        for other in held.suffix(16) where other.token.target != token.target {
+            let pair: Set<Token> = [token, other.token]
+            pairCounts[pair, default: [:]][token] = max(pairCounts[pair]?[token] ?? 0, count)
+            pairCounts[pair, default: [:]][other.token] = max(pairCounts[pair]?[other.token] ?? 0, other.count)
+            guard !(pairActors[pair] ?? []).contains(member.actor) else { continue }
+            pairActors[pair, default: []].append(member.actor)
+            let common = pairActors[pair] ?? []
+            guard common.count >= configuration.minimumActors else { continue }
+            let mean = (pairCounts[pair] ?? [:]).values.reduce(1.0) { $0 * Double($1) } / population
+            if accepted.contains(pair) {
+                join([common[0], member.actor], pair)
+            } else if tail(common.count, mean) < configuration.pairChance {
+                accepted.insert(pair)
+                join(common, pair)
+            }
+        }
+        hotTokens[member.actor, default: []].append(Hot(token: token, count: count, time: member.time))
+    }
+
+    func join(_ actors: [UInt64], _ pair: Set<Token>) {
+        var union = Set(actors)
+        groups.removeAll { group in
+            guard !group.isDisjoint(with: union) else { return false }
+            union.formUnion(group)
+            return true
+        }
+        groups.append(union)
+        for actor in actors { targetsOf[actor, default: []].formUnion(pair.map(\.target)) }
+    }
+
+    /// Rings as sets of members.
+    var rings: Set<Set<UInt64>> {
+        Set(
+            groups.map { $0.filter { (targetsOf[$0]?.count ?? 0) >= configuration.minimumTargets } }
+                .filter { $0.count >= configuration.minimumActors })
+    }
+}
+
+@Test(arguments: [1, 2, 3, 4, 5] as [UInt64])
+func `rings equal those of a recomputation with plain sets`(seed: UInt64) {
+    var traffic = LockstepTraffic(
+        edges: LockstepTraffic.edges(actors: 400, targets: 60, count: 3000, seed: seed), days: 9, seed: seed)
+    traffic.inject(rings: 3, actors: 12, targets: 5, density: 0.7, width: 2 * LockstepTraffic.hour)
+    traffic.sort()
+    let feed = LockstepFeed(traffic.acts, seed: seed)
+    defer { feed.free() }
+    var configuration = configuration(seed: seed)
+    configuration.minimumTargets = seed.isMultiple(of: 2) ? 3 : 2
+    var detector = LockstepDetector(configuration)
+    let oracle = Oracle(configuration)
+    for records in feed.epochs(of: 97) {
+        detector.process(records, watermark: records.last?.time ?? 0)
+        let population = detector.population
+        for record in records { oracle.take(record, population: population) }
+        detector.end()
+        var found: [UInt64: Set<UInt64>] = [:]
+        for actor in Set(records.map(\.actor)).union(oracle.targetsOf.keys) {
+            if let ring = detector.membership(ofActor: actor)?.ring { found[ring, default: []].insert(actor) }
+        }
+        #expect(Set(found.values) == oracle.rings)
+    }
+    #expect(!oracle.rings.isEmpty)
+}
+
+@Test func `small fast rings are found and no honest account is named`() {
+    var traffic = LockstepTraffic(
+        edges: LockstepTraffic.edges(actors: 6000, targets: 3000, count: 16_000, seed: 3), days: 20, seed: 3)
+    var clean = traffic
+    traffic.inject(rings: 6, actors: 50, targets: 20, density: 0.3, width: 3 * LockstepTraffic.hour)
+    traffic.sort()
+    clean.sort()
+    let feed = LockstepFeed(traffic.acts, seed: 5)
+    var detector = LockstepDetector(configuration(seed: 5))
+    let found = run(&detector, feed, epoch: 1024).members
+    feed.free()
+    let injected = Set(traffic.rings.flatMap { $0 }.map { feed.actor($0) })
+    let hits = Double(found.intersection(injected).count)
+    let f1 = 2 * hits / Double(found.count + injected.count)
+    #expect(f1 >= 0.9, "F1 \(f1): \(found.count) found, \(injected.count) injected, \(hits) right")
+
+    let cleanFeed = LockstepFeed(clean.acts, seed: 5)
+    var cleanDetector = LockstepDetector(configuration(seed: 5))
+    let falsePositives = run(&cleanDetector, cleanFeed, epoch: 1024).members
+    cleanFeed.free()
+    #expect(falsePositives.isEmpty, "\(falsePositives.count) honest accounts named")
+}
+
+@Test(arguments: [1, 2, 3, 4, 5] as [UInt64])
+func `any split of the slots gives the same state and the same records`(seed: UInt64) {
+    var traffic = LockstepTraffic(
+        edges: LockstepTraffic.edges(actors: 500, targets: 100, count: 2500, seed: seed), days: 6, seed: seed)
+    traffic.inject(rings: 3, actors: 15, targets: 6, density: 0.6, width: 2 * LockstepTraffic.hour)
+    traffic.sort()
+    let feed = LockstepFeed(traffic.acts, seed: seed)
+    defer { feed.free() }
+    var outcomes: [[UInt64]] = []
+    var json: [[UInt8]] = []
+    for split in [[0..<64], [0..<32, 32..<64], [40..<64, 7..<40, 0..<7], (0..<64).reversed().map { $0..<($0 + 1) }] {
+        var detector = LockstepDetector(configuration(seed: seed))
+        var digests: [UInt64] = []
+        var out: [UInt8] = []
+        for records in feed.epochs(of: 256) {
+            records.withUnsafeBufferPointer { records in
+                detector.begin(records, watermark: records.last?.time ?? 0)
+                for stage in [LockstepDetector.Stage.tokens, .actors, .pairs] {
+                    for part in split { detector.run(stage, slots: part) }
+                    detector.exchange(after: stage)
+                }
+            }
+            detector.end()
+            for change in detector.changes { change.appendJSON(to: &out) }
+            digests.append(digest(detector))
+        }
+        outcomes.append(digests)
+        json.append(out)
+    }
+    #expect(Set(outcomes).count == 1 && Set(json).count == 1)
+    #expect(json[0].count > 100)
+}
+
+@Test func `four threads give the same state and the same rings as one`() {
+    var traffic = LockstepTraffic(
+        edges: LockstepTraffic.edges(actors: 500, targets: 100, count: 2500, seed: 6), days: 6, seed: 6)
+    traffic.inject(rings: 3, actors: 15, targets: 6, density: 0.6, width: 2 * LockstepTraffic.hour)
+    traffic.sort()
+    let feed = LockstepFeed(traffic.acts, seed: 6)
+    defer { feed.free() }
+    var single = LockstepDetector(configuration(seed: 6))
+    var many = LockstepDetector(configuration(seed: 6))
+    for records in feed.epochs(of: 512) {
+        let watermark = records.last?.time ?? 0
+        single.process(records, watermark: watermark)
+        single.end()
+        records.withUnsafeBufferPointer { many.begin($0, watermark: watermark) }
+        for stage in [LockstepDetector.Stage.tokens, .actors, .pairs] {
+            withUnsafePointer(to: many) { many in
+                // Each thread runs slots of its own, which is what the detector asks for.
+                nonisolated(unsafe) let many = many
+                DispatchQueue.concurrentPerform(iterations: 4) {
+                    many.pointee.run(stage, slots: (16 * $0)..<(16 * $0 + 16))
+                }
+            }
+            many.exchange(after: stage)
+        }
+        many.end()
+        let (one, four) = (single.changes, many.changes)
+        #expect(one == four)
+    }
+    let (one, four) = (digest(single), digest(many))
+    #expect(one == four)
+    let opened = single.counters.ringsOpened
+    #expect(opened > 0)
+}
+
+@Test func `state stays inside its limits under a flood and the flood is counted`() {
+    var configuration = configuration(seed: 1)
+    configuration.limits.targets = 32
+    configuration.limits.targetMemberWords = 2048
+    configuration.limits.nameBytes = 1024
+    configuration.limits.actors = 16
+    configuration.limits.actorTokenWords = 1024
+    configuration.limits.pairs = 32
+    configuration.limits.pairMemberWords = 512
+    configuration.limits.names = 64
+    configuration.limits.rings = 8
+    configuration.limits.ringMembers = 64
+    configuration.limits.membersPerRing = 16
+    var random = SplitMix64(seed: 4)
+    var acts: [Act] = []
+    for i in 0..<20_000 {
+        // Groups of ten thousand accounts on many targets, in bursts.
+        let group = i / 200
+        acts.append(
+            Act(
+                time: Int64(i) * 1000, actor: group * 40 + Int(random.next() % 40),
+                target: group * 8 + Int(random.next() % 8)))
+    }
+    for i in 0..<10_000 {
+        acts.append(
+            Act(
+                time: 20_000_000 + Int64(i), actor: 1_000_000 + Int(random.next() % 9000),
+                target: Int(random.next() % 5000)))
+    }
+    let feed = LockstepFeed(acts, seed: 1)
+    defer { feed.free() }
+    var detector = LockstepDetector(configuration)
+    var peak = 0
+    var half = 0
+    for (i, records) in feed.epochs(of: 500).enumerated() {
+        detector.process(records, watermark: records.last?.time ?? 0)
+        detector.end()
+        peak = max(peak, detector.stateBytes)
+        if i == 19 { half = peak }
+    }
+    let counters = detector.counters
+    #expect(
+        counters.evictedTargets > 0 && counters.evictedActors > 0 && counters.evictedPairs > 0
+            && counters.evictedRings > 0)
+    #expect(counters.droppedMembers > 0 && counters.records == 30_000)
+    #expect(peak < 8 << 20)
+    #expect(peak - half < 1 << 20)
+}
+
+@Test func `a ring opens, grows, is visible from the next epoch and closes when it falls silent`() throws {
+    let hour = LockstepTraffic.hour
+    var acts: [Act] = []
+    // Honest actors first, so that the population is not only the ring.
+    for i in 0..<500 { acts.append(Act(time: Int64(i) * 60_000, actor: i, target: 1000 + i)) }
+    for actor in 0..<6 {
+        acts.append(Act(time: 40_000_000 + Int64(actor) * 1000, actor: 9000 + actor, target: 1))
+        acts.append(Act(time: 40_100_000 + Int64(actor) * 1000, actor: 9000 + actor, target: 2))
+    }
+    acts.sort { $0.time < $1.time }
+    let grown = [Act(time: 40_200_000, actor: 9007, target: 1), Act(time: 40_200_001, actor: 9007, target: 2)]
+    let silent = [Act(time: 40_200_000 + 15 * 24 * hour, actor: 1, target: 77)]
+    let all = LockstepFeed(acts + grown + silent, seed: 2)
+    defer { all.free() }
+    let records = all.epochs(of: acts.count + 3)[0]
+    var detector = LockstepDetector(configuration(seed: 2))
+
+    detector.process(Array(records[0..<acts.count]), watermark: 40_110_000)
+    let opened = detector.changes
+    #expect(opened.map(\.status) == [.opened] && opened.map(\.version) == [1])
+    let ring = try #require(opened.first)
+    #expect(ring.size == 6 && ring.targetCount == 2)
+    #expect(Set(ring.members.map { String(decoding: $0.text, as: UTF8.self) }) == Set((0..<6).map { "u\(9000 + $0)" }))
+    #expect(Set(ring.targets.map { String(decoding: $0.text, as: UTF8.self) }) == ["i1", "i2"])
+    #expect(ring.evidence.hasPrefix("6 accounts redeemed the same 2 coupons inside the same 6-h windows (chance "))
+    let before = detector.membership(ofActor: all.actor(9001))
+    #expect(before == nil)
+    detector.end()
+    let visible = detector.membership(ofActor: all.actor(9001))
+    let after = try #require(visible)
+    #expect(after.ring == ring.id && after.size == 6 && after.score == ring.score && ring.score > 0.5 && ring.score < 1)
+
+    detector.process(Array(records[acts.count..<(acts.count + 2)]), watermark: 40_200_001)
+    detector.end()
+    let updated = detector.changes
+    #expect(updated.map(\.status) == [.updated] && updated.first?.id == ring.id)
+    #expect(updated.first?.version == 2 && updated.first?.size == 7)
+    let joined = detector.membership(ofActor: all.actor(9007))
+    #expect(joined?.ring == ring.id)
+
+    detector.process(Array(records[(acts.count + 2)...]), watermark: 40_200_000 + 15 * 24 * hour)
+    detector.end()
+    let closed = detector.changes
+    #expect(closed.map(\.status) == [.closed] && closed.first?.version == 3)
+    let gone = detector.membership(ofActor: all.actor(9001))
+    #expect(gone == nil)
+}
+
+@Test func `a ring record is one JSON object with its keys in fixed order`() {
+    let change = RingChange(
+        id: 0xAB, version: 2, status: .closed, detector: "coupon \"ring\"", score: 0.793103, strength: 22.7, size: 17,
+        members: [RingName(hash: 1, text: Array("a\n1".utf8)), RingName(hash: 0x1F, text: [])], targetCount: 3,
+        targets: [RingName(hash: 2, text: Array("SAVE10".utf8))], windowStarts: [1000], windowLength: 500,
+        firstTime: 1100,
+        lastTime: 1400, mergedInto: 0xCD,
+        evidence: LockstepRings.evidence(configuration(seed: 0), size: 17, targets: 3, strength: 22.7))
+    var out: [UInt8] = []
+    change.appendJSON(to: &out)
+    let expected = #"""
+        {"id":"00000000000000ab","version":2,"status":"closed","detector":"coupon \"ring\"","score":0.793103,"size":17,"members":["a\u000a1","#000000000000001f"],"target_count":3,"targets":["SAVE10"],"windows":[{"from":1000,"to":1500}],"first_time":1100,"last_time":1400,"merged_into":"00000000000000cd","evidence":"17 accounts redeemed the same 3 coupons inside the same 6-h windows (chance 2e-23)"}
+        """#
+    #expect(String(decoding: out, as: UTF8.self) == expected)
+}
+
+@Test func `a table gives back what was put in while the oldest leave`() {
+    var table = OldestFirstTable<UInt64>(limit: 100)
+    var random = SplitMix64(seed: 2)
+    var model: [UInt64: UInt64] = [:]
+    var order: [UInt64] = []
+    for _ in 0..<20_000 {
+        // Few distinct low bits, so that probe chains are long and wrap.
+        let key = (random.next() % 300) << 40 | random.next() % 4 + 1
+        let row = table.find(key)
+        #expect((row == .max) == (model[key] == nil))
+        switch random.next() % 4 {
+        case 0 where row != .max:
+            table.remove(row)
+            model[key] = nil
+            order.removeAll { $0 == key }
+        case 1 where row != .max:
+            table.touch(row)
+            order.removeAll { $0 == key }
+            order.append(key)
+        default:
+            guard row == .max else { continue }
+            if table.isFull {
+                let oldest = table.removeOldest()
+                let key = table.key(oldest)
+                #expect(key == order.first)
+                model[order.removeFirst()] = nil
+            }
+            _ = table.insert(key, key &* 3)
+            model[key] = key &* 3
+            order.append(key)
+        }
+    }
+    for (key, value) in model {
+        let row = table.find(key)
+        let found = row == .max ? nil : Optional(table[row].pointee)
+        #expect(found == value)
+    }
+    let count = table.count
+    #expect(count == model.count && count == order.count)
+}
+
+@Test func `the estimate of distinct actors is within five per cent`() {
+    for count in [10, 500, 3000, 40_000] {
+        var registers = [UInt8](repeating: 0, count: DistinctEstimate.registers)
+        for i in 0..<count { _ = DistinctEstimate.add(UInt64(i), to: &registers) }
+        let estimate = DistinctEstimate.estimate(registers)
+        #expect(abs(estimate - Double(count)) < 0.05 * Double(count) + 1)
+    }
+}

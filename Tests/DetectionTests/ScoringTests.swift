@@ -1,0 +1,235 @@
+import Glibc
+import Models
+import RuleLanguage
+import Testing
+
+@testable import Detection
+
+/// Runs lanes one after the other, the last first: whoever depended on their order would show.
+private func backwards(_ lanes: Int, _ body: (Int) -> Void) {
+    for lane in (0..<lanes).reversed() { body(lane) }
+}
+
+/// Two event types: an order with one field of every numeric type, and a click that is never scored.
+private let schemas: [EventSchema] = [
+    EventSchema(
+        name: "click", topic: "t", fields: [FieldSchema(name: "n", path: ["n"], type: .int)], timeField: 0,
+        idField: nil,
+        subjectField: 0),
+    EventSchema(
+        name: "order", topic: "t",
+        fields: [
+            FieldSchema(name: "amount", path: ["amount"], type: .money),
+            FieldSchema(name: "items", path: ["items"], type: .int),
+            FieldSchema(name: "ratio", path: ["ratio"], type: .double),
+            FieldSchema(name: "first", path: ["first"], type: .bool),
+        ], timeField: 0, idField: nil, subjectField: 0),
+]
+
+private func configuration(_ anomaly: AnomalyConfiguration?) throws -> EngineConfiguration {
+    let hash = TextHash(seed: 7)
+    let environment = RuleEnvironment(
+        events: schemas, signals: Signals.declarations, maximumWindowMilliseconds: 86_400_000, hash: hash)
+    return EngineConfiguration(
+        topology: "test", events: schemas, topics: ["t"], rules: try RuleSet.compile([], in: environment), hash: hash,
+        entriesPerKey: 1024, keysPerTable: 1024, lockstep: [], anomaly: anomaly, versions: "{}",
+        verdictIdentifier: { _, _ in }, writesFeatures: false)
+}
+
+private func anomaly(trees: Int = 9, window: Int = 100) -> AnomalyConfiguration {
+    AnomalyConfiguration(
+        features: [
+            AnomalyFeature(name: "amount", sources: [.field(index: 0, type: .money)]),
+            AnomalyFeature(name: "items", sources: [.field(index: 1, type: .int)]),
+            AnomalyFeature(name: "ratio", sources: [.field(index: 2, type: .double)]),
+            AnomalyFeature(name: "first", sources: [.field(index: 3, type: .bool)]),
+            AnomalyFeature(name: "count", sources: [.feature(column: 1, type: .int)]),
+            AnomalyFeature(name: "average", sources: [.feature(column: 2, type: .double)]),
+        ], events: [1], trees: trees, depth: 6, window: window)
+}
+
+private struct Sample {
+    var type: UInt16
+    /// Four fields, then a feature row of three columns (the first belongs to nobody).
+    var slots: [Slot]
+}
+
+private func samples(_ count: Int, seed: UInt64) -> [Sample] {
+    var random = SplitMix64(seed: seed)
+    return (0..<count).map { i in
+        let isFar = i > 0 && i % 97 == 0
+        var slots = [
+            Slot(Int64((isFar ? 1e6 : 2000) * (1 + random.unit()))), Slot(Int64(1 + random.unit() * (isFar ? 300 : 4))),
+            Slot(random.unit() * 0.2 + (isFar ? 0.8 : 0)), Slot(random.unit() < 0.1), Slot(0.0),
+            Slot(Int64(random.unit() * 5)), Slot(random.unit() * 50),
+        ]
+        for s in slots.indices where random.unit() < 0.05 { slots[s] = .missing }
+        return Sample(type: i % 5 == 4 ? 0 : 1, slots: slots)
+    }
+}
+
+/// Scores and learns in epochs of the given sizes; returns the scores and the digest of the state after each epoch.
+private func run(
+    _ scoring: Scoring, _ samples: [Sample], epochs: [Int], lanes: Int, fork: Fork = backwards
+) -> (scores: [Double], digests: [UInt64]) {
+    var scores = [Double](repeating: -1, count: samples.count)
+    var digests: [UInt64] = []
+    var start = 0
+    var turn = 0
+    while start < samples.count {
+        let range = start..<min(start + epochs[turn % epochs.count], samples.count)
+        scoring.beginEpoch(events: range.count)
+        fork(lanes) { lane in
+            for i in range where (i - start) % lanes == lane {
+                samples[i].slots.withUnsafeBufferPointer { slots in
+                    guard let base = slots.baseAddress else { return }
+                    let event = Event(
+                        fields: base, text: UnsafeRawPointer(base).assumingMemoryBound(to: UInt8.self), lists: base,
+                        time: 0, offset: 0,
+                        partition: 0, topic: 0, type: samples[i].type, recordOffset: 0, recordLength: 0)
+                    scores[i] = scoring.score(event, row: i - start, features: base + 4).double
+                }
+            }
+        }
+        scoring.endEpoch(lanes: lanes, fork: fork)
+        var digest: UInt64 = 0
+        scoring.digest(into: &digest)
+        digests.append(digest)
+        start = range.upperBound
+        turn += 1
+    }
+    return (scores, digests)
+}
+
+@Suite struct ScoringTests {
+    @Test func `the number of lanes changes neither a score nor a bit of state`() throws {
+        let input = samples(3000, seed: 1)
+        // Epochs of one event, odd ones, and one of several windows.
+        let epochs = [1, 37, 700, 64]
+        let reference = run(try Scoring(configuration(anomaly())), input, epochs: epochs, lanes: 1)
+        #expect(reference.scores.contains { $0 > 0 })
+        for lanes in [2, 3, 8, 64] {
+            let other = run(try Scoring(configuration(anomaly())), input, epochs: epochs, lanes: lanes)
+            #expect(other.scores == reference.scores)
+            #expect(other.digests == reference.digests)
+        }
+    }
+
+    @Test func `scores are those of the models fed by hand`() throws {
+        let input = samples(1500, seed: 2)
+        let result = run(try Scoring(configuration(anomaly())), input, epochs: [50], lanes: 2)
+        var trees = HalfSpaceTrees(featureCount: 6, trees: 9, depth: 6, window: 100, seed: TextHash(seed: 7).seed)
+        var scaler = RangeScaler(shapes: [RangeScaler.Shape](repeating: .logarithmic, count: 6))
+        var learnt = 0
+        for start in stride(from: 0, to: input.count, by: 50) {
+            let orders = (start..<start + 50).filter { input[$0].type == 1 }
+            let rows = orders.map { i in
+                zip([0, 1, 2, 3, 5, 6], [false, false, true, false, false, true]).map { column, isDouble in
+                    let slot = input[i].slots[column]
+                    return slot.isMissing ? Double.nan : isDouble ? slot.double : Double(slot.int)
+                }
+            }
+            let scaled = rows.map { row in row.indices.map { scaler.scale(row[$0], feature: $0) } }
+            var places = [[UInt16]](repeating: [UInt16](repeating: 0, count: 9), count: rows.count)
+            for (n, i) in orders.enumerated() {
+                let score = learnt < 100 ? 0 : trees.score(scaled[n], places: &places[n])
+                #expect(result.scores[i] == (score * 1e6).rounded() / 1e6)
+            }
+            for n in rows.indices {
+                if learnt >= 100 { trees.learn(places: places[n]) }
+            }
+            for row in rows { for f in 0..<6 { scaler.learn(row[f], feature: f) } }
+            learnt += rows.count
+        }
+    }
+
+    @Test func `nothing is scored before a window of ranges and a window of reference are full`() throws {
+        // Four of five events are orders: windows of 100 orders are 125 events, learnt at the end of epochs of 25.
+        let input = samples(1000, seed: 3)
+        let scores = run(try Scoring(configuration(anomaly())), input, epochs: [25], lanes: 1).scores
+        #expect(scores[..<250].allSatisfy { $0 == 0 })
+        #expect(scores[250...].indices.allSatisfy { scores[$0] > 0 || input[$0].type == 0 })
+    }
+
+    @Test func `events of other types score 0 and teach nothing`() throws {
+        let mixed = samples(2000, seed: 4)
+        let result = run(try Scoring(configuration(anomaly())), mixed, epochs: [100], lanes: 2)
+        for i in mixed.indices where mixed[i].type == 0 { #expect(result.scores[i] == 0) }
+        let orders = mixed.filter { $0.type == 1 }
+        let alone = run(try Scoring(configuration(anomaly())), orders, epochs: [80], lanes: 2)
+        #expect(alone.digests == result.digests)
+        #expect(alone.scores == mixed.indices.filter { mixed[$0].type == 1 }.map { result.scores[$0] })
+    }
+
+    @Test func `scores are whole millionths, and odd orders stand out`() throws {
+        let input = samples(4000, seed: 5)
+        let scores = run(try Scoring(configuration(anomaly(trees: 25, window: 250))), input, epochs: [128], lanes: 1)
+            .scores
+        for score in scores { #expect(score == (score * 1e6).rounded() / 1e6 && (0...1).contains(score)) }
+        let late = (2000..<4000).filter { input[$0].type == 1 }
+        let odd = late.filter { $0 % 97 == 0 }.map { scores[$0] }
+        let ordinary = late.filter { $0 % 97 != 0 }.map { scores[$0] }
+        let means = [odd, ordinary].map { $0.reduce(0.0, +) / Double($0.count) }
+        #expect(means[0] > means[1])
+        // The middle one of the odd orders is odder than nineteen of twenty ordinary ones.
+        #expect(odd.sorted()[odd.count / 2] > ordinary.sorted()[ordinary.count * 19 / 20])
+    }
+
+    @Test func `an order without any number is scored and learnt`() throws {
+        var input = samples(1000, seed: 6)
+        for i in input.indices where i % 3 == 0 { input[i].slots = [Slot](repeating: .missing, count: 7) }
+        let scores = run(try Scoring(configuration(anomaly())), input, epochs: [50], lanes: 2).scores
+        #expect(scores.allSatisfy { (0...1).contains($0) })
+    }
+
+    @Test func `without a model every score is 0`() throws {
+        let scoring = try Scoring(configuration(nil))
+        #expect(run(scoring, samples(100, seed: 7), epochs: [10], lanes: 2).scores.allSatisfy { $0 == 0 })
+        #expect(scoring.stateBytes == 0)
+    }
+
+    @Test(.enabled(if: getenv("WEIR_MEASURE") != nil, "a measurement: WEIR_MEASURE=1 with a release build"))
+    func `events scored and learnt per second`() throws {
+        let count = 200_000
+        for (trees, window) in [(10, 250), (25, 500)] {
+            let features = (0..<10).map {
+                AnomalyFeature(name: "f\($0)", sources: [.feature(column: $0, type: .double)])
+            }
+            let scoring = try Scoring(
+                configuration(
+                    AnomalyConfiguration(features: features, events: [1], trees: trees, depth: 8, window: window)))
+            var random = SplitMix64(seed: 9)
+            let rows = (0..<count * 10).map { _ in Slot(random.unit() * random.unit() * 1000) }
+            var best = Double.infinity
+            var sum = 0.0
+            rows.withUnsafeBufferPointer { rows in
+                guard let base = rows.baseAddress else { return }
+                let text = UnsafeRawPointer(base).assumingMemoryBound(to: UInt8.self)
+                for _ in 0..<5 {
+                    var from = timespec()
+                    var to = timespec()
+                    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &from)
+                    for start in stride(from: 0, to: count, by: 4000) {
+                        scoring.beginEpoch(events: 4000)
+                        for i in 0..<4000 {
+                            let row = base + (start + i) * 10
+                            let event = Event(
+                                fields: row, text: text, lists: row, time: 0, offset: 0, partition: 0, topic: 0,
+                                type: 1, recordOffset: 0,
+                                recordLength: 0)
+                            sum += scoring.score(event, row: i, features: row).double
+                        }
+                        scoring.endEpoch(lanes: 1) { _, body in body(0) }
+                    }
+                    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &to)
+                    let nanoseconds = Double(to.tv_sec - from.tv_sec) * 1e9 + Double(to.tv_nsec - from.tv_nsec)
+                    best = min(best, nanoseconds / Double(count))
+                }
+            }
+            #expect(sum > 0)
+            print(
+                "\(trees) trees x 8, 10 features: \(best) ns per event scored and learnt, \(1e3 / best) M/s, \(scoring.stateBytes) bytes"
+            )
+        }
+    }
+}

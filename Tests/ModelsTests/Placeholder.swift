@@ -1,5 +1,0 @@
-import Testing
-
-@testable import Models
-
-@Test func `the target builds`() {}

@@ -1,0 +1,98 @@
+import Foundation
+import Glibc
+import Testing
+
+/// The commands together on a real broker; few, because each takes seconds.
+@Suite(.enabled(if: CommandsBroker.program != nil, CommandsBroker.absence), .serialized)
+struct CommandsKafkaTests {
+    @Test func `simulate, run, tail, audit and doctor work together, through a kill`() throws {
+        let folder = try Commands.Folder()
+        let file = try folder.write(
+            "k.properties", "bootstrap.servers=\(try CommandsBroker.plain.get())\nweir.connect.ms=20000\n")
+        let weir = try #require(WeirProgram.path)
+        let marketplace = Commands.topology("marketplace")
+        let first = try Commands.weir("simulate", "--events", "20000", "--seed", "3", "--kafka", file)
+        #expect(first.code == 0, "\(first.errors)")
+        let tail = try RunningProgram(weir, ["tail", "--kafka", file, "--json"])
+        let run = ["run", "--topology", marketplace, "--kafka", file]
+        let killed = try RunningProgram(weir, run)
+        #expect(killed.wait(seconds: 60) { _ in tail.output.split(separator: "\n").count > 20 }, "\(killed.errors)")
+        killed.send(SIGKILL)
+        _ = try killed.wait(seconds: 20)
+
+        let again = try RunningProgram(weir, run)
+        #expect(again.wait(seconds: 60) { $0.errors.contains("msg=ready") }, "\(again.errors)")
+        let paced = try Commands.weir(
+            "simulate", "--events", "3000", "--seed", "4", "--rate", "3000", "--kafka", file, "--truth",
+            folder.path("t.jsonl"))
+        #expect(paced.code == 0)
+        #expect(try folder.text("t.jsonl").split(separator: "\n").count == 3000)
+        // The audit may run beside the pipeline.
+        let beside = try Commands.weir("audit", "--topology", marketplace, "--kafka", file, "--json")
+        #expect(beside.code == 0, "\(beside.output) \(beside.errors)")
+        Thread.sleep(forTimeInterval: 2)
+        again.send(SIGTERM)
+        #expect(try again.wait(seconds: 30).code == 143)
+
+        struct Answer: Decodable {
+            var inputs: Int
+            var verdicts: Int
+            var missing: Int
+        }
+        let audit = try Commands.weir("audit", "--topology", marketplace, "--kafka", file, "--json")
+        #expect(audit.code == 0, "\(audit.output) \(audit.errors)")
+        let answer = try JSONDecoder().decode(Answer.self, from: Data(audit.output.utf8))
+        #expect(answer.inputs == 23_000 && answer.verdicts > 100)
+        #expect(tail.wait(seconds: 20) { $0.output.split(separator: "\n").count >= answer.verdicts })
+        tail.send(SIGINT)
+        let seen = try tail.wait(seconds: 20)
+        #expect(seen.code == 130 && Set(seen.output.split(separator: "\n")).count == answer.verdicts)
+
+        let late = try RunningProgram(weir, ["tail", "--kafka", file, "--since", "1h", "--json"])
+        #expect(late.wait(seconds: 20) { $0.output.split(separator: "\n").count >= answer.verdicts })
+        late.send(SIGINT)
+        #expect(try late.wait(seconds: 20).output.split(separator: "\n").count == answer.verdicts)
+
+        let doctor = try Commands.weir("doctor", "--topology", marketplace, "--kafka", file)
+        #expect(doctor.code == 0 && !doctor.output.contains("\nfail"), "\(doctor.output)")
+        #expect(doctor.output.contains("positions") && doctor.output.contains("without a gap"))
+    }
+
+    @Test func `a wrong password ends with 6 and says where to look`() throws {
+        let folder = try Commands.Folder()
+        let file = try folder.write(
+            "k.properties",
+            """
+            bootstrap.servers=\(try CommandsBroker.guarded.get())
+            security.protocol=SASL_PLAINTEXT
+            sasl.mechanisms=PLAIN
+            sasl.username=weir
+            sasl.password=hunter2
+            weir.connect.ms=8000
+
+            """)
+        let marketplace = Commands.topology("marketplace")
+        for command in [
+            ["run", "--topology", marketplace], ["audit", "--topology", marketplace], ["tail"],
+            ["simulate", "--events", "10"], ["doctor"],
+        ] {
+            let result = try WeirProgram.run(try #require(WeirProgram.path), command + ["--kafka", file], seconds: 30)
+            #expect(result.code == 6, "\(command) \(result.output) \(result.errors)")
+            #expect(
+                (result.errors + result.output).contains("sasl.password"),
+                "\(command) \(result.output) \(result.errors)")
+            #expect(!(result.errors + result.output).contains("hunter2"))
+        }
+    }
+
+    @Test func `SCRAM with an old librdkafka is named as such`() throws {
+        let folder = try Commands.Folder()
+        let file = try folder.write(
+            "k.properties",
+            "bootstrap.servers=127.0.0.1:1\nsecurity.protocol=SASL_SSL\nsasl.mechanisms=SCRAM-SHA-256\nweir.connect.ms=300\n"
+                + "sasl.username=weir\nsasl.password=x\n")
+        let result = try Commands.weir("tail", "--kafka", file)
+        // From 2.6.1 on the mechanism works, and it is the broker that is not there.
+        #expect(result.code == 8 && result.errors.contains("SCRAM") || result.code == 5, "\(result.errors)")
+    }
+}
