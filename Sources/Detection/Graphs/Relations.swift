@@ -61,7 +61,8 @@ final class Relations {
         for (d, watch) in configuration.lockstep.enumerated() {
             (detectors + d).initialize(to: LockstepDetector(watch.configuration))
             for source in watch.sources {
-                actors[source.event].append(Actor(detector: d, field: source.actorField, targetField: source.targetField))
+                actors[source.event].append(
+                    Actor(detector: d, field: source.actorField, targetField: source.targetField))
             }
         }
         self.actors = actors
@@ -85,7 +86,9 @@ final class Relations {
 
     /// The strongest ring of an event's actor, for its verdict.
     func membership(of event: Event) -> RingMembership? {
-        strongest(event).map { RingMembership(identifier: RingChange.text(ofID: $0.ring), size: $0.size, score: $0.score) }
+        strongest(event).map {
+            RingMembership(identifier: RingChange.text(ofID: $0.ring), size: $0.size, score: $0.score)
+        }
     }
 
     private func strongest(_ event: Event) -> (ring: UInt64, score: Double, size: Int)? {
@@ -113,8 +116,10 @@ final class Relations {
                 if who.isMissing || what.isMissing { continue }
                 records[actor.detector].append(
                     LockstepRecord(
-                        eventIndex: index, relation: Int(event.type), actor: who.bits, target: what.bits, time: event.time,
-                        actorText: event.text + who.textOffset, actorLength: who.textLength, targetText: event.text + what.textOffset,
+                        eventIndex: index, relation: Int(event.type), actor: who.bits, target: what.bits,
+                        time: event.time,
+                        actorText: event.text + who.textOffset, actorLength: who.textLength,
+                        targetText: event.text + what.textOffset,
                         targetLength: what.textLength))
             }
         }
@@ -126,7 +131,8 @@ final class Relations {
                     let used = records.count < 512 ? 1 : lanes
                     fork(used) { lane in
                         let share = (Lockstep.slots + used - 1) / used
-                        detector.pointee.run(stage, slots: min(lane * share, Lockstep.slots)..<min((lane + 1) * share, Lockstep.slots))
+                        detector.pointee.run(
+                            stage, slots: min(lane * share, Lockstep.slots)..<min((lane + 1) * share, Lockstep.slots))
                     }
                     detector.pointee.exchange(after: stage)
                 }
@@ -142,7 +148,9 @@ final class Relations {
                 var value: [UInt8] = []
                 change.appendJSON(to: &value)
                 changes.append(
-                    RingRecord(key: Array(RingChange.text(ofID: change.id).utf8), value: value, isOpening: change.status == .opened))
+                    RingRecord(
+                        key: Array(RingChange.text(ofID: change.id).utf8), value: value,
+                        isOpening: change.status == .opened))
             }
             detectors[d].end()
         }
