@@ -34,7 +34,8 @@ public final class Engine {
         self.lanes = max(1, min(lanes, Engine.slotCount))
         rowWidth = max(1, configuration.rules.featureRowWidth)
         let plan = WindowPlan(
-            features: configuration.rules.features, events: configuration.events, rowWidth: rowWidth, hash: configuration.hash)
+            features: configuration.rules.features, events: configuration.events, rowWidth: rowWidth,
+            hash: configuration.hash)
         let program = WindowProgram(plan)
         self.program = program
         slots = .allocate(capacity: Engine.slotCount)
@@ -84,7 +85,9 @@ public final class Engine {
         // A small epoch is done sooner by one thread than by waking the others.
         let used = events.count < 64 * lanes ? 1 : lanes
         let share = (events.count + used - 1) / used
-        func range(_ lane: Int) -> Range<Int> { min(lane * share, events.count)..<min((lane + 1) * share, events.count) }
+        func range(_ lane: Int) -> Range<Int> {
+            min(lane * share, events.count)..<min((lane + 1) * share, events.count)
+        }
 
         // AGGREGATE: keys to slots by event ranges, then windows by slots.
         fork(used) { lane in
@@ -120,7 +123,8 @@ public final class Engine {
         fork(used) { lane in
             for i in range(lane) {
                 laneStates[lane].decide(
-                    first[i], row: UnsafePointer(rows + i * rowWidth), signals: UnsafePointer(signals + i * Signals.width),
+                    first[i], row: UnsafePointer(rows + i * rowWidth),
+                    signals: UnsafePointer(signals + i * Signals.width),
                     relations: relations)
             }
         }
@@ -177,7 +181,8 @@ public enum Signals {
 
     /// As rules see them.
     public static let declarations: [RuleEnvironment.Signal] = [
-        .init(name: "ring.score", type: .double), .init(name: "ring.size", type: .int), .init(name: "anomaly.score", type: .double),
+        .init(name: "ring.score", type: .double), .init(name: "ring.size", type: .int),
+        .init(name: "anomaly.score", type: .double),
     ]
 }
 
@@ -198,14 +203,16 @@ public struct EngineConfiguration: Sendable {
     /// The verdict's `versions` object, as JSON.
     public var versions: String
     /// Writes the 36 characters of a verdict's id; the name it is made of is `topic/partition/offset/topology`.
-    public var verdictIdentifier: @Sendable (_ name: UnsafeRawBufferPointer, _ into: UnsafeMutablePointer<UInt8>) -> Void
+    public var verdictIdentifier:
+        @Sendable (_ name: UnsafeRawBufferPointer, _ into: UnsafeMutablePointer<UInt8>) -> Void
     /// Also writes every event's feature row.
     public var writesFeatures: Bool
 
     public init(
         topology: String, events: [EventSchema], topics: [String], rules: RuleSet, hash: TextHash, entriesPerKey: Int,
         keysPerTable: Int, lockstep: [LockstepConfiguration], anomaly: AnomalyConfiguration?, versions: String,
-        verdictIdentifier: @escaping @Sendable (UnsafeRawBufferPointer, UnsafeMutablePointer<UInt8>) -> Void, writesFeatures: Bool
+        verdictIdentifier: @escaping @Sendable (UnsafeRawBufferPointer, UnsafeMutablePointer<UInt8>) -> Void,
+        writesFeatures: Bool
     ) {
         self.topology = topology
         self.events = events

@@ -69,7 +69,8 @@ struct WindowBench: ~Copyable {
         let hash = TextHash(seed: 1)
         evaluator = Evaluator(
             try RuleSet.compile(
-                [], in: RuleEnvironment(
+                [],
+                in: RuleEnvironment(
                     events: [WindowBench.schema], signals: [], maximumWindowMilliseconds: 1 << 40, hash: hash)))
         program = WindowProgram(
             WindowPlan(features: features, events: [WindowBench.schema], rowWidth: column, hash: hash))
