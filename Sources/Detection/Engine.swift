@@ -108,7 +108,8 @@ public final class Engine {
             for i in range(lane) {
                 let signal = signals + i * Signals.width
                 relations.read(first[i], into: signal)
-                signal[Signals.anomalyScore] = scoring.score(first[i], row: i, features: UnsafePointer(rows + i * rowWidth))
+                signal[Signals.anomalyScore] = scoring.score(
+                    first[i], row: i, features: UnsafePointer(rows + i * rowWidth))
             }
         }
         relations.learn(events, watermark: watermark, lanes: used, fork: fork)

@@ -89,13 +89,16 @@ extension Deployment {
                 name: name,
                 sources: settings.events.compactMap { event -> AnomalyFeature.Source? in
                     let schema = description.events[event]
-                    if let index = schema.field(named: name) { return .field(index: index, type: schema.fields[index].type) }
+                    if let index = schema.field(named: name) {
+                        return .field(index: index, type: schema.fields[index].type)
+                    }
                     return rules.features.first { $0.isDeclared && $0.name == name }
                         .map { .feature(column: $0.column, type: $0.resultType) }
                 })
         }
         return AnomalyConfiguration(
-            features: features, events: settings.events, trees: settings.trees, depth: settings.depth, window: settings.window)
+            features: features, events: settings.events, trees: settings.trees, depth: settings.depth,
+            window: settings.window)
     }
 
     /// The keyed hash of identifiers, when a field asks for it.

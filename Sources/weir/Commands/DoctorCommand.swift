@@ -3,7 +3,9 @@ import KafkaClient
 import Pipeline
 import RuleLanguage
 
-/// `weir doctor`: looks at machine, libraries, log and topology, and says what to repair. It changes nothing.
+/// `weir doctor`: looks at machine, libraries, log and topology, and says what to repair.
+///
+/// It changes nothing.
 enum DoctorCommand {
     /// The command's body.
     static func run(_ arguments: ParsedArguments, _ terminal: Terminal) throws -> ExitCode {
