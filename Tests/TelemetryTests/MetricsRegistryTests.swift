@@ -1,3 +1,4 @@
+import ExpositionFormat
 import Telemetry
 import Testing
 

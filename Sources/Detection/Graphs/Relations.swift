@@ -28,8 +28,9 @@ public struct RingRecord: Sendable {
     public var key: [UInt8]
     /// JSON.
     public var value: [UInt8]
+    public var status: RingStatus
     /// Whether this is the ring's first version.
-    public var isOpening: Bool
+    public var isOpening: Bool { status == .opened }
 }
 
 /// The ring an event's actor belongs to.
@@ -142,7 +143,7 @@ final class Relations {
                 var value: [UInt8] = []
                 change.appendJSON(to: &value)
                 changes.append(
-                    RingRecord(key: Array(RingChange.text(ofID: change.id).utf8), value: value, isOpening: change.status == .opened))
+                    RingRecord(key: Array(RingChange.text(ofID: change.id).utf8), value: value, status: change.status))
             }
             detectors[d].end()
         }
