@@ -34,7 +34,8 @@ public final class Engine {
         self.lanes = max(1, min(lanes, Engine.slotCount))
         rowWidth = max(1, configuration.rules.featureRowWidth)
         let plan = WindowPlan(
-            features: configuration.rules.features, events: configuration.events, rowWidth: rowWidth, hash: configuration.hash)
+            features: configuration.rules.features, events: configuration.events, rowWidth: rowWidth,
+            hash: configuration.hash)
         let program = WindowProgram(plan)
         self.program = program
         slots = .allocate(capacity: Engine.slotCount)
@@ -68,10 +69,10 @@ public final class Engine {
     ///   - watermark: the one in force; `Int64.min` before there is one.
     ///   - fork: runs lanes; see ``Fork``.
     public func process(_ events: UnsafeBufferPointer<Event>, watermark: Int64, fork: Fork) {
+        relations.beginEpoch()
         guard let first = events.baseAddress, events.count > 0 else {
             for l in 0..<lanes { laneStates[l].output.removeAll() }
-            relations.learn(events, watermark: watermark, lanes: 1, fork: fork)
-            relations.endEpoch()
+            relations.endEpoch(watermark: watermark)
             return
         }
         makeRoom(events.count)
@@ -84,7 +85,9 @@ public final class Engine {
         // A small epoch is done sooner by one thread than by waking the others.
         let used = events.count < 64 * lanes ? 1 : lanes
         let share = (events.count + used - 1) / used
-        func range(_ lane: Int) -> Range<Int> { min(lane * share, events.count)..<min((lane + 1) * share, events.count) }
+        func range(_ lane: Int) -> Range<Int> {
+            min(lane * share, events.count)..<min((lane + 1) * share, events.count)
+        }
 
         // AGGREGATE: keys to slots by event ranges, then windows by slots.
         fork(used) { lane in
@@ -108,7 +111,8 @@ public final class Engine {
             for i in range(lane) {
                 let signal = signals + i * Signals.width
                 relations.read(first[i], into: signal)
-                signal[Signals.anomalyScore] = scoring.score(first[i], row: i, features: UnsafePointer(rows + i * rowWidth))
+                signal[Signals.anomalyScore] = scoring.score(
+                    first[i], row: i, features: UnsafePointer(rows + i * rowWidth))
             }
         }
         relations.learn(events, watermark: watermark, lanes: used, fork: fork)
@@ -119,11 +123,12 @@ public final class Engine {
         fork(used) { lane in
             for i in range(lane) {
                 laneStates[lane].decide(
-                    first[i], row: UnsafePointer(rows + i * rowWidth), signals: UnsafePointer(signals + i * Signals.width),
+                    first[i], row: UnsafePointer(rows + i * rowWidth),
+                    signals: UnsafePointer(signals + i * Signals.width),
                     relations: relations)
             }
         }
-        relations.endEpoch()
+        relations.endEpoch(watermark: watermark)
     }
 
     /// The verdicts, feature rows and counts of the last epoch, lane by lane: the lanes follow each other in the epoch's order.
@@ -176,7 +181,8 @@ public enum Signals {
 
     /// As rules see them.
     public static let declarations: [RuleEnvironment.Signal] = [
-        .init(name: "ring.score", type: .double), .init(name: "ring.size", type: .int), .init(name: "anomaly.score", type: .double),
+        .init(name: "ring.score", type: .double), .init(name: "ring.size", type: .int),
+        .init(name: "anomaly.score", type: .double),
     ]
 }
 
@@ -192,19 +198,21 @@ public struct EngineConfiguration: Sendable {
     public var entriesPerKey: Int
     /// Most keys per table, over all slots.
     public var keysPerTable: Int
-    public var lockstep: [LockstepWatch]
+    public var lockstep: [LockstepConfiguration]
     public var anomaly: AnomalyConfiguration?
     /// The verdict's `versions` object, as JSON.
     public var versions: String
     /// Writes the 36 characters of a verdict's id; the name it is made of is `topic/partition/offset/topology`.
-    public var verdictIdentifier: @Sendable (_ name: UnsafeRawBufferPointer, _ into: UnsafeMutablePointer<UInt8>) -> Void
+    public var verdictIdentifier:
+        @Sendable (_ name: UnsafeRawBufferPointer, _ into: UnsafeMutablePointer<UInt8>) -> Void
     /// Also writes every event's feature row.
     public var writesFeatures: Bool
 
     public init(
         topology: String, events: [EventSchema], topics: [String], rules: RuleSet, hash: TextHash, entriesPerKey: Int,
-        keysPerTable: Int, lockstep: [LockstepWatch], anomaly: AnomalyConfiguration?, versions: String,
-        verdictIdentifier: @escaping @Sendable (UnsafeRawBufferPointer, UnsafeMutablePointer<UInt8>) -> Void, writesFeatures: Bool
+        keysPerTable: Int, lockstep: [LockstepConfiguration], anomaly: AnomalyConfiguration?, versions: String,
+        verdictIdentifier: @escaping @Sendable (UnsafeRawBufferPointer, UnsafeMutablePointer<UInt8>) -> Void,
+        writesFeatures: Bool
     ) {
         self.topology = topology
         self.events = events

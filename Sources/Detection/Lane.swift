@@ -59,7 +59,8 @@ struct Lane: ~Copyable {
                 let key = self.key(of: program.touches[t], event, program, signals)
                 // A key with a missing part is no key: nothing is counted, and what is read has no value.
                 if key == 0 { continue }
-                routed[count] = KeyVisit(key: key, event: UInt32(truncatingIfNeeded: i), touch: UInt16(truncatingIfNeeded: t))
+                routed[count] = KeyVisit(
+                    key: key, event: UInt32(truncatingIfNeeded: i), touch: UInt16(truncatingIfNeeded: t))
                 count &+= 1
                 starts[Int(truncatingIfNeeded: key) & (Engine.slotCount &- 1) &+ 1] &+= 1
             }
@@ -116,7 +117,8 @@ struct Lane: ~Copyable {
         _ event: Event, row: UnsafePointer<Slot>, signals: UnsafePointer<Slot>, relations: Relations
     ) {
         let type = Int(event.type)
-        let input = EvaluationInput(fields: event.fields, features: row, signals: signals, text: event.text, lists: event.lists)
+        let input = EvaluationInput(
+            fields: event.fields, features: row, signals: signals, text: event.text, lists: event.lists)
         let outcomes = evaluator.judge(event: type, input)
         var decision = Decision.allow
         var isOverridden = false
@@ -151,7 +153,9 @@ struct Lane: ~Copyable {
         } else {
             output.silent += 1
         }
-        if let writer = output.featureWriter { writer.write(event, row: row, identifiers: output.verdictWriter, to: &output.features) }
+        if let writer = output.featureWriter {
+            writer.write(event, row: row, identifiers: output.verdictWriter, to: &output.features)
+        }
     }
 
     /// Counts a rule that speaks, unless it is only watched.

@@ -79,7 +79,9 @@ public struct Feature: Sendable {
     public var column: Int
     /// The text of the aggregate in a fixed form: equal texts are the same feature.
     public var canonical: String
-    /// Its filter in the same form; empty when there is none. Features that agree in filter and key share what is kept per key.
+    /// Its filter in the same form; empty when there is none.
+    ///
+    /// Features that agree in filter and key share what is kept per key.
     public var filterText: String
     /// Its argument in the same form; empty when there is none.
     public var argumentText: String

@@ -21,7 +21,9 @@ public struct ByteBuffer: ~Copyable {
         count = length
     }
 
-    /// Room for `more` bytes at the end; returns where they go. Raise ``count`` with ``advance(_:)``.
+    /// Makes room for `more` bytes at the end and returns where they go.
+    ///
+    /// Raise ``count`` with ``advance(_:)``.
     @inline(__always)
     mutating func room(_ more: Int) -> UnsafeMutablePointer<UInt8> {
         if capacity &- count < more { grow(more) }
@@ -139,9 +141,9 @@ public struct ByteBuffer: ~Copyable {
         text.withUTF8 { if let start = $0.baseAddress { appendEscaped(start, count: $0.count) } }
     }
 
-    /// `2026-01-05T08:00:00.250Z`; milliseconds only when there are any. Years 0001 to 9999.
+    /// Appends a time as `2026-01-05T08:00:00.250Z`, with milliseconds only when there are any.
     ///
-    /// Days to civil date after Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms".
+    /// Years 0001 to 9999.     /// Days to civil date after Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms".
     public mutating func appendTime(milliseconds: Int64) {
         let (days, inDay) = milliseconds.flooredDivision(by: 86_400_000)
         let shifted = days + 719_468

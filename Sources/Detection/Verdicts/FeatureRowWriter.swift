@@ -19,7 +19,8 @@ final class FeatureRowWriter {
         var names: [UInt8] = []
         for feature in features where feature.isDeclared {
             let name = Array(",\"\(feature.name)\":".utf8)
-            cells.append(Cell(nameStart: names.count, nameLength: name.count, column: feature.column, type: feature.resultType))
+            cells.append(
+                Cell(nameStart: names.count, nameLength: name.count, column: feature.column, type: feature.resultType))
             names += name
         }
         self.cells = cells
@@ -38,7 +39,8 @@ final class FeatureRowWriter {
     }
 
     private func write(
-        _ cells: UnsafeBufferPointer<Cell>, _ text: UnsafeBufferPointer<UInt8>, _ row: UnsafePointer<Slot>, _ output: inout ByteBuffer
+        _ cells: UnsafeBufferPointer<Cell>, _ text: UnsafeBufferPointer<UInt8>, _ row: UnsafePointer<Slot>,
+        _ output: inout ByteBuffer
     ) {
         guard let text = text.baseAddress else { return }
         for cell in cells {

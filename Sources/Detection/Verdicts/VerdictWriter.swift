@@ -46,7 +46,8 @@ final class VerdictWriter {
         tail = Array(",\"versions\":\(configuration.versions)}".utf8)
         types = configuration.events.map { schema in
             TypeText(
-                idField: schema.idField ?? -1, idIsText: schema.idField.map { schema.fields[$0].type == .string } ?? false,
+                idField: schema.idField ?? -1,
+                idIsText: schema.idField.map { schema.fields[$0].type == .string } ?? false,
                 subjectField: schema.subjectField,
                 subject: Array(
                     ",\"subject\":{\"type\":\"\(schema.fields[schema.subjectField].entity ?? schema.fields[schema.subjectField].name)\",\"id\":\""
@@ -57,9 +58,11 @@ final class VerdictWriter {
         modes = ruleSet.rules.map(\.mode)
         texts = configuration.rules.rules.map { rule in
             var head = "{\"rule\":\"\(rule.id)\",\"version\":\"\(rule.version)\",\"mode\":\"\(rule.mode.rawValue)\""
-            head += ",\"decision\":\"\(rule.decision.name)\",\"weight\":\(rule.scoreWeight),\"severity\":\"\(rule.severity.rawValue)\""
+            head +=
+                ",\"decision\":\"\(rule.decision.name)\",\"weight\":\(rule.scoreWeight),\"severity\":\"\(rule.severity.rawValue)\""
             if !rule.tags.isEmpty {
-                head += ",\"tags\":[" + rule.tags.map { "\"\(VerdictWriter.escaped($0))\"" }.joined(separator: ",") + "]"
+                head +=
+                    ",\"tags\":[" + rule.tags.map { "\"\(VerdictWriter.escaped($0))\"" }.joined(separator: ",") + "]"
             }
             head += ",\"text\":\""
             let actions = rule.actions.compactMap { action -> String? in
@@ -91,7 +94,8 @@ final class VerdictWriter {
     ///   - outcomes: what the event type's rules said; lies in the evaluator.
     ///   - evaluator: has just judged the event.
     func write(
-        _ event: Event, decision: Decision, score: Int, severity: RuleSeverity?, outcomes: UnsafeBufferPointer<RuleOutcome>,
+        _ event: Event, decision: Decision, score: Int, severity: RuleSeverity?,
+        outcomes: UnsafeBufferPointer<RuleOutcome>,
         input: EvaluationInput, ring: RingMembership?, evaluator: inout Evaluator, to output: inout EpochOutput
     ) {
         let start = output.verdicts.count
@@ -181,9 +185,10 @@ final class VerdictWriter {
         output.advance(36)
     }
 
-    /// Writes the rules of a mode that fired; answers whether there were any. `opening` comes before the first.
+    /// Writes the rules of a mode that fired, `opening` before the first, and answers whether there were any.
     private func writeReasons(
-        _ outcomes: UnsafeBufferPointer<RuleOutcome>, _ type: UInt16, mode: RuleMode, opening: StaticString?, _ input: EvaluationInput, _ evaluator: inout Evaluator,
+        _ outcomes: UnsafeBufferPointer<RuleOutcome>, _ type: UInt16, mode: RuleMode, opening: StaticString?,
+        _ input: EvaluationInput, _ evaluator: inout Evaluator,
         _ output: inout EpochOutput
     ) -> Bool {
         var isFirst = true

@@ -31,7 +31,9 @@ public struct WindowCounters: Sendable, Equatable {
     }
 }
 
-/// The windows of all keys of one slot: an arena and one table per kind of key. One thread at a time.
+/// The windows of all keys of one slot: an arena and one table per kind of key.
+///
+/// One thread at a time.
 struct WindowSlot: ~Copyable {
     let program: WindowProgram
     private var arena = Arena()
@@ -121,8 +123,10 @@ struct WindowSlot: ~Copyable {
                     // A key that was new when the block began may have come meanwhile.
                     if refs[i] == 0 { refs[i] = tables[program.touches[Int(visit.touch)].table].find(visit.key) }
                     self.visit(
-                        program.touches[Int(visit.touch)], key: visit.key, record: refs[i], event: events[Int(visit.event)],
-                        row: rows + Int(visit.event) &* rowWidth, signals: signals, watermark: watermark, evaluator: &evaluator)
+                        program.touches[Int(visit.touch)], key: visit.key, record: refs[i],
+                        event: events[Int(visit.event)],
+                        row: rows + Int(visit.event) &* rowWidth, signals: signals, watermark: watermark,
+                        evaluator: &evaluator)
                 }
                 start += count
             }

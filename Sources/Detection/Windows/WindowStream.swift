@@ -214,7 +214,7 @@ struct WindowStream {
         }
     }
 
-    /// Undoes the newest entry: it leaves every window, chain and link. The maps are the caller's.
+    /// Undoes the newest entry, which leaves every window, chain and link; the maps are the caller's.
     func undoNewest() {
         let newest = tail &- 1
         let at = entry(newest)

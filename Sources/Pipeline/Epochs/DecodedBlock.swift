@@ -55,7 +55,8 @@ final class DecodedBlock {
             for file in files {
                 let place = csv + csvCount
                 try file.header.withUnsafeBufferPointer { (bytes) throws(CSVHeaderError) in
-                    place.initialize(to: try CSVDecoder(header: UnsafeRawBufferPointer(bytes), types: file.types, plan: plan))
+                    place.initialize(
+                        to: try CSVDecoder(header: UnsafeRawBufferPointer(bytes), types: file.types, plan: plan))
                 }
                 csvCount += 1
             }
@@ -114,9 +115,11 @@ final class DecodedBlock {
         return counts
     }
 
-    /// Copies a record. Of one over the limit only as much is kept as a dead letter shows.
+    /// Copies a record; of one over the limit only as much as a dead letter shows.
     func stage(source: Int, offset: Int64, appendTime: Int64?, value: UnsafeRawBufferPointer?, fullLength: Int? = nil) {
-        var entry = Staged(offset: offset, appendTime: appendTime ?? .min, start: used, length: -1, source: Int32(source), fullLength: 0)
+        var entry = Staged(
+            offset: offset, appendTime: appendTime ?? .min, start: used, length: -1, source: Int32(source),
+            fullLength: 0)
         if let value {
             entry.fullLength = max(value.count, fullLength ?? 0)
             let kept = entry.fullLength > recordLimit ? min(value.count, DecodePlan.deadLetterBytes) : value.count
@@ -146,7 +149,8 @@ final class DecodedBlock {
                 let record = staged[i]
                 let source = Int(record.source)
                 let value =
-                    record.length < 0 ? nil : UnsafeRawBufferPointer(start: bytes + record.start, count: Int(record.length))
+                    record.length < 0
+                    ? nil : UnsafeRawBufferPointer(start: bytes + record.start, count: Int(record.length))
                 let appendTime = record.appendTime == .min ? nil : record.appendTime
                 let result: DecodeResult
                 if record.fullLength > recordLimit {
@@ -154,11 +158,13 @@ final class DecodedBlock {
                     result = .rejected(.tooLarge(limit: recordLimit))
                 } else if csvOf[source] >= 0 {
                     result = lane.csv[csvOf[source]].decode(
-                        partition: sources[source].partition, offset: record.offset, value: value, appendTime: appendTime,
+                        partition: sources[source].partition, offset: record.offset, value: value,
+                        appendTime: appendTime,
                         into: &lane.batch)
                 } else {
                     result = lane.decoder.decode(
-                        topic: sources[source].topic, partition: sources[source].partition, offset: record.offset, value: value,
+                        topic: sources[source].topic, partition: sources[source].partition, offset: record.offset,
+                        value: value,
                         appendTime: appendTime, into: &lane.batch)
                 }
                 switch result {
@@ -166,7 +172,8 @@ final class DecodedBlock {
                 case .rejected(let letter):
                     lane.rejected.append(
                         RejectedRecord(
-                            letter: letter, source: source, offset: record.offset, start: record.start, length: Int(record.length),
+                            letter: letter, source: source, offset: record.offset, start: record.start,
+                            length: Int(record.length),
                             fullLength: record.fullLength))
                 case .full: preconditionFailure("a block is closed long before its text is full")
                 }

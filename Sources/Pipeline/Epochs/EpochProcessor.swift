@@ -21,9 +21,9 @@ public struct EpochCounts: Sendable, Equatable {
     }
 }
 
-/// Runs epochs: puts the events of an epoch in their order, sets late ones aside, judges the rest. State lives in its engine.
+/// Runs epochs: puts the events of an epoch in their order, sets late ones aside, judges the rest.
 ///
-/// Used alike by `run`, `replay`, `demo`, recovery and `audit`: that they give the same bytes is a property of this one path.
+/// State lives in its engine. /// Used alike by `run`, `replay`, `demo`, recovery and `audit`: that they give the same bytes is a property of this one path.
 final class EpochProcessor {
     let deployment: Deployment
     let engine: Engine
@@ -45,7 +45,8 @@ final class EpochProcessor {
     ///   - watermark: the one in force; nil before there is one.
     ///   - accepted: called with the index of each event, in the given order, that is not late: for the next watermark.
     func process(
-        _ events: UnsafeMutableBufferPointer<Event>, rejected: Int, watermark: Int64?, accepted: (Int) -> Void = { _ in }
+        _ events: UnsafeMutableBufferPointer<Event>, rejected: Int, watermark: Int64?,
+        accepted: (Int) -> Void = { _ in }
     ) {
         late.removeAll(keepingCapacity: true)
         var kept = 0
@@ -61,7 +62,9 @@ final class EpochProcessor {
         let inTime = UnsafeMutableBufferPointer(rebasing: events[0..<kept])
         EpochProcessor.sort(inTime)
         late.sort(by: EpochProcessor.precedes)
-        engine.process(UnsafeBufferPointer(inTime), watermark: watermark ?? .min) { lanes, body in team.run(lanes: lanes, body) }
+        engine.process(UnsafeBufferPointer(inTime), watermark: watermark ?? .min) { lanes, body in
+            team.run(lanes: lanes, body)
+        }
         counts = EpochCounts()
         engine.forEachOutput { output in
             counts.verdicts += Int64(output.records.count)
@@ -73,7 +76,7 @@ final class EpochProcessor {
         counts.records = counts.events + counts.late + counts.deadLetters
     }
 
-    /// The order of an epoch: event time, topic, partition, offset. Total, because no two records share the last three.
+    /// The order of an epoch: event time, topic, partition, offset; total, because no two records share the last three.
     static func precedes(_ a: Event, _ b: Event) -> Bool {
         if a.time != b.time { return a.time < b.time }
         if a.topic != b.topic { return a.topic < b.topic }

@@ -1,4 +1,6 @@
-/// One record of the journal topic: what one epoch was made of. Everything that is not in the inputs but changes a result is in here.
+/// One record of the journal topic: what one epoch was made of.
+///
+/// Everything that is not in the inputs but changes a result is in here.
 ///
 /// JSON, UTF-8, fixed key order, `epoch` first so that the newest number can be read off the record's beginning:
 /// ```
@@ -34,7 +36,8 @@ public struct JournalRecord: Sendable, Equatable {
     public var modelsDigest: String
 
     public init(
-        epoch: Int64, watermark: Int64?, ranges: [Range], events: Int64, deadLetters: Int64, late: Int64, verdicts: Int64,
+        epoch: Int64, watermark: Int64?, ranges: [Range], events: Int64, deadLetters: Int64, late: Int64,
+        verdicts: Int64,
         topologyDigest: String, ruleSetDigest: String, modelsDigest: String
     ) {
         self.epoch = epoch
@@ -56,7 +59,8 @@ public struct JournalRecord: Sendable, Equatable {
         text += ",\"ranges\":["
         for (i, range) in ranges.enumerated() {
             // Topic names are letters, digits, dots, dashes and underscores: nothing to escape.
-            text += "\(i == 0 ? "" : ",")[\"\(range.source.topic)\",\(range.source.partition),\(range.from),\(range.to)]"
+            text +=
+                "\(i == 0 ? "" : ",")[\"\(range.source.topic)\",\(range.source.partition),\(range.from),\(range.to)]"
         }
         text += "],\"events\":\(events),\"dead_letters\":\(deadLetters),\"late\":\(late),\"verdicts\":\(verdicts)"
         text += ",\"topology\":\"\(topologyDigest)\",\"ruleset\":\"\(ruleSetDigest)\",\"models\":\"\(modelsDigest)\""
@@ -68,7 +72,8 @@ public struct JournalRecord: Sendable, Equatable {
     public init(parsing bytes: UnsafeRawBufferPointer) throws(LogError) {
         var reader = Reader(bytes: bytes)
         self.init(
-            epoch: -1, watermark: nil, ranges: [], events: 0, deadLetters: 0, late: 0, verdicts: 0, topologyDigest: "", ruleSetDigest: "",
+            epoch: -1, watermark: nil, ranges: [], events: 0, deadLetters: 0, late: 0, verdicts: 0, topologyDigest: "",
+            ruleSetDigest: "",
             modelsDigest: "")
         try reader.expect("{")
         var version: Int64 = 0
@@ -98,7 +103,9 @@ public struct JournalRecord: Sendable, Equatable {
                     try reader.expect(",")
                     let to = try reader.integer()
                     try reader.expect("]")
-                    guard let partition = Int32(exactly: partition), from >= 0, from <= to else { throw reader.damaged("a range") }
+                    guard let partition = Int32(exactly: partition), from >= 0, from <= to else {
+                        throw reader.damaged("a range")
+                    }
                     ranges.append(Range(source: TopicPartition(topic, partition), from: from, to: to))
                     _ = reader.take(",")
                 }
@@ -109,7 +116,9 @@ public struct JournalRecord: Sendable, Equatable {
         }
         guard version == JournalRecord.version else {
             throw LogError(
-                .incompatible, "the journal is of version \(version), this program reads \(JournalRecord.version): use the release that wrote it")
+                .incompatible,
+                "the journal is of version \(version), this program reads \(JournalRecord.version): use the release that wrote it"
+            )
         }
         guard epoch >= 0 else { throw reader.damaged("no epoch number") }
     }
@@ -119,7 +128,10 @@ public struct JournalRecord: Sendable, Equatable {
         var at = 0
 
         func damaged(_ what: String) -> LogError {
-            LogError(.corrupt, "the journal holds a record that Weir did not write (\(what), byte \(at)): check which program writes to its topic")
+            LogError(
+                .corrupt,
+                "the journal holds a record that Weir did not write (\(what), byte \(at)): check which program writes to its topic"
+            )
         }
 
         mutating func take(_ character: Unicode.Scalar) -> Bool {
@@ -136,7 +148,9 @@ public struct JournalRecord: Sendable, Equatable {
             let start = at
             if at < bytes.count, bytes[at] == UInt8(ascii: "-") { at += 1 }
             while at < bytes.count, bytes[at] >= 48, bytes[at] <= 57 { at += 1 }
-            guard let value = Int64(String(decoding: bytes[start..<at], as: UTF8.self)) else { throw damaged("a number expected") }
+            guard let value = Int64(String(decoding: bytes[start..<at], as: UTF8.self)) else {
+                throw damaged("a number expected")
+            }
             return value
         }
 

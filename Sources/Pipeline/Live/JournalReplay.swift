@@ -18,7 +18,10 @@ final class JournalReplay {
     private let processor: EpochProcessor
     private var isAssigned = false
 
-    init(_ log: any EventLog, _ deployment: Deployment, sources: [TopicPartition], block: DecodedBlock, processor: EpochProcessor) {
+    init(
+        _ log: any EventLog, _ deployment: Deployment, sources: [TopicPartition], block: DecodedBlock,
+        processor: EpochProcessor
+    ) {
         self.log = log
         self.deployment = deployment
         self.sources = sources
@@ -71,11 +74,14 @@ final class JournalReplay {
             guard let source = sources.firstIndex(of: range.source) else {
                 throw LogError(
                     .refused,
-                    "the journal names \(range.source), which the topology does not read: use the topology this journal was written with")
+                    "the journal names \(range.source), which the topology does not read: use the topology this journal was written with"
+                )
             }
             if next[source] >= 0, next[source] != range.from {
                 throw LogError(
-                    .corrupt, "epoch \(record.epoch) takes \(range.source) from offset \(range.from), but the one before ended at \(next[source])")
+                    .corrupt,
+                    "epoch \(record.epoch) takes \(range.source) from offset \(range.from), but the one before ended at \(next[source])"
+                )
             }
             ranges.append((source, range.from, range.to))
         }
@@ -90,7 +96,9 @@ final class JournalReplay {
         lastRecord = record
         let counts = processor.counts
         if record.ruleSetDigest == deployment.ruleSetDigest, record.topologyDigest == deployment.topologyDigest,
-            (counts.events, counts.deadLetters, counts.late, counts.verdicts) != (record.events, record.deadLetters, record.late, record.verdicts)
+            (counts.events, counts.deadLetters, counts.late, counts.verdicts) != (
+                record.events, record.deadLetters, record.late, record.verdicts
+            )
         {
             throw LogError(
                 .corrupt,
@@ -109,7 +117,10 @@ final class JournalReplay {
                     "the journal begins with epoch \(record.epoch): its beginning was deleted, and there is no snapshot to start from. "
                         + "Keep the journal (retention.ms=-1), or start anew with an empty journal")
             }
-            throw LogError(.corrupt, "the journal goes from epoch \(expected - 1) to epoch \(record.epoch): two pipelines may have written to it")
+            throw LogError(
+                .corrupt,
+                "the journal goes from epoch \(expected - 1) to epoch \(record.epoch): two pipelines may have written to it"
+            )
         }
     }
 
@@ -123,7 +134,8 @@ final class JournalReplay {
             if let named, named < start {
                 throw LogError(
                     .outOfRange,
-                    "\(source): offset \(named) is needed to rebuild the state, but the log begins at \(start): raise the topic's retention. Start anew with an empty journal, or restore the topic")
+                    "\(source): offset \(named) is needed to rebuild the state, but the log begins at \(start): raise the topic's retention. Start anew with an empty journal, or restore the topic"
+                )
             }
             let at = named ?? start
             next[s] = at
@@ -139,7 +151,8 @@ final class JournalReplay {
             let before = position
             position = try log.poll(source: range.source, limit: Int(min(range.to - position, 65_536))) { record in
                 if record.offset < range.to {
-                    block.stage(source: range.source, offset: record.offset, appendTime: record.appendTime, value: record.value)
+                    block.stage(
+                        source: range.source, offset: record.offset, appendTime: record.appendTime, value: record.value)
                 }
             }
             let now = MonotonicClock.milliseconds()
@@ -150,7 +163,8 @@ final class JournalReplay {
             if now - progress > JournalReplay.patienceMilliseconds {
                 throw LogError(
                     .transient,
-                    "\(sources[range.source]): offsets \(position) to \(range.to) are in the journal, but the log gave nothing for a minute")
+                    "\(sources[range.source]): offsets \(position) to \(range.to) are in the journal, but the log gave nothing for a minute"
+                )
             }
             try log.wait(milliseconds: 50)
             // Records of other sources end the wait at once, whatever this one does.

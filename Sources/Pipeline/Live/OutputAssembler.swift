@@ -15,7 +15,8 @@ final class OutputAssembler {
     init(_ deployment: Deployment) {
         self.deployment = deployment
         let constant = [
-            ("ce_specversion", "1.0"), ("ce_type", "weir.verdict.v1"), ("ce_source", deployment.description.verdictSource),
+            ("ce_specversion", "1.0"), ("ce_type", "weir.verdict.v1"),
+            ("ce_source", deployment.description.verdictSource),
             ("ce_dataschema", "urn:weir:verdict:1"), ("content-type", "application/json"),
         ]
         verdictHeaders = OutputBatch.encodedHeaders(constant)
@@ -40,7 +41,9 @@ final class OutputAssembler {
                         constantCount: verdictHeaderCount
                     ) { headers in
                         headers.add(
-                            "ce_id", UnsafeRawBufferPointer(rebasing: value[VerdictRecord.idOffset..<(VerdictRecord.idOffset + 36)]))
+                            "ce_id",
+                            UnsafeRawBufferPointer(
+                                rebasing: value[VerdictRecord.idOffset..<(VerdictRecord.idOffset + 36)]))
                         headers.add("ce_subject", key)
                         headers.add("ce_partitionkey", key)
                         headers.add("ce_time", UnsafeRawBufferPointer(rebasing: bytes[recordedLength...]))
@@ -54,7 +57,8 @@ final class OutputAssembler {
         }
         for ring in engine.ringChanges {
             batch.append(
-                topic: OutputTopics.ringsIndex, key: { $0.append(contentsOf: ring.key) }, value: { $0.append(contentsOf: ring.value) },
+                topic: OutputTopics.ringsIndex, key: { $0.append(contentsOf: ring.key) },
+                value: { $0.append(contentsOf: ring.value) },
                 headers: [("content-type", Array("application/json".utf8))])
         }
     }
@@ -65,7 +69,8 @@ final class OutputAssembler {
             let source = sources[record.source]
             text.removeAll(keepingCapacity: true)
             deployment.decodePlan.appendRecord(
-                of: record.letter, topic: source.topic, partition: source.partition, offset: record.offset, value: block.value(of: record),
+                of: record.letter, topic: source.topic, partition: source.partition, offset: record.offset,
+                value: block.value(of: record),
                 fullLength: record.fullLength, to: &text)
             let value = text
             batch.append(
@@ -79,9 +84,11 @@ final class OutputAssembler {
     func appendLate(_ events: [Event], watermark: Int64?, to batch: inout OutputBatch) {
         for event in events {
             let topic = deployment.description.topics[Int(event.topic)]
-            let record = UnsafeBufferPointer(start: event.text + Int(event.recordOffset), count: Int(event.recordLength))
+            let record = UnsafeBufferPointer(
+                start: event.text + Int(event.recordOffset), count: Int(event.recordLength))
             batch.append(
-                topic: OutputTopics.lateIndex, key: { $0.append(contentsOf: "\(topic)/\(event.partition)/\(event.offset)".utf8) },
+                topic: OutputTopics.lateIndex,
+                key: { $0.append(contentsOf: "\(topic)/\(event.partition)/\(event.offset)".utf8) },
                 value: { $0.append(contentsOf: record) },
                 headers: [
                     ("weir_topic", Array(topic.utf8)), ("weir_partition", Array("\(event.partition)".utf8)),
@@ -94,7 +101,8 @@ final class OutputAssembler {
     /// Appends the epoch's journal record.
     func appendJournal(_ record: JournalRecord, to batch: inout OutputBatch) {
         batch.append(
-            topic: OutputTopics.journalIndex, key: { $0.append(contentsOf: "\(record.epoch)".utf8) }, value: { record.write(to: &$0) })
+            topic: OutputTopics.journalIndex, key: { $0.append(contentsOf: "\(record.epoch)".utf8) },
+            value: { record.write(to: &$0) })
         batch.epochs = (batch.epochs?.lowerBound ?? record.epoch)...record.epoch
     }
 

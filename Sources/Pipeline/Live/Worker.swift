@@ -4,13 +4,13 @@ public import Telemetry
 
 /// How a worker cuts epochs and transactions.
 public struct WorkerOptions: Sendable {
-    /// An epoch closes after this many records …
+    /// An epoch closes after this many records.
     public var epochRecords = 4096
-    /// … or this long after its first record.
+    /// An epoch closes this long after its first record, full or not.
     public var lingerMilliseconds = 2.0
-    /// While input keeps coming, epochs share a transaction up to this long …
+    /// While input keeps coming, epochs share a transaction up to this long.
     public var transactionMilliseconds = 20.0
-    /// … and longer while there is a backlog, up to this many records or bytes of output.
+    /// While there is a backlog a transaction lasts longer, up to this many records or bytes of output.
     public var transactionRecords = 50_000
     public var transactionBytes = 16 << 20
     /// How far a source with a backlog may run ahead of the others in event time.
@@ -56,7 +56,8 @@ public final class Worker {
     /// - Parameters:
     ///   - takeOwnership: fences a former self on the log; called before the journal is read.
     public init(
-        _ deployment: Deployment, log: any EventLog, threads: Int, options: WorkerOptions = WorkerOptions(), telemetry: Log = .silent,
+        _ deployment: Deployment, log: any EventLog, threads: Int, options: WorkerOptions = WorkerOptions(),
+        telemetry: Log = .silent,
         takeOwnership: @escaping () throws(LogError) -> Void
     ) {
         self.deployment = deployment
@@ -81,7 +82,9 @@ public final class Worker {
             block = try DecodedBlock(
                 plan: deployment.decodePlan,
                 sources: sources.map {
-                    SourceDecoding(topic: deployment.description.topics.firstIndex(of: $0.topic), partition: $0.partition, csv: nil)
+                    SourceDecoding(
+                        topic: deployment.description.topics.firstIndex(of: $0.topic), partition: $0.partition, csv: nil
+                    )
                 }, lanes: team.lanes)
         } catch { throw LogError(.refused, error.description) }
         tracker = WatermarkTracker(
@@ -96,7 +99,9 @@ public final class Worker {
         var sources: [TopicPartition] = []
         for topic in deployment.description.topics {
             guard let partitions = try log.partitions(of: topic) else {
-                throw LogError(.refused, "input topic '\(topic)' does not exist in the log: create it, or correct `topic:` in the topology")
+                throw LogError(
+                    .refused,
+                    "input topic '\(topic)' does not exist in the log: create it, or correct `topic:` in the topology")
             }
             for partition in partitions { sources.append(TopicPartition(topic, partition)) }
         }
@@ -128,7 +133,8 @@ public final class Worker {
                 telemetry.warn("rules changed since the last epoch; their windows were rebuilt from the log", [:])
             }
             telemetry.info(
-                "recovered from the journal", ["epochs": .int(Int(replay.epochs)), "seconds": .double(started.duration(to: .now).inSeconds)])
+                "recovered from the journal",
+                ["epochs": .int(Int(replay.epochs)), "seconds": .double(started.duration(to: .now).inSeconds)])
         } else {
             var positions: [SourcePosition] = []
             for (s, source) in sources.enumerated() {
@@ -147,7 +153,10 @@ public final class Worker {
         if let first = different.first {
             telemetry.warn(
                 "committed positions differ from the journal; the journal counts",
-                ["sources": .int(different.count), "first": .string(first.source.description), "committed": .int(Int(first.next))])
+                [
+                    "sources": .int(different.count), "first": .string(first.source.description),
+                    "committed": .int(Int(first.next)),
+                ])
         }
     }
 
@@ -178,7 +187,8 @@ public final class Worker {
             let eligible = sources.indices.count { (tracker.highest[$0] ?? .min) <= bound }
             let share = max(64, options.epochRecords / max(1, eligible))
             var got = 0
-            for k in sources.indices where block.stagedCount < options.epochRecords && block.stagedBytes < DecodedBlock.stagedBytesMax {
+            for k in sources.indices
+            where block.stagedCount < options.epochRecords && block.stagedBytes < DecodedBlock.stagedBytesMax {
                 let s = (k + turn) % sources.count
                 if let time = tracker.highest[s], time > bound, hasBacklog[s] || next[s] < endAtStart[s] { continue }
                 let before = block.stagedCount
@@ -233,7 +243,11 @@ public final class Worker {
             if asked.duration(to: .now) < .milliseconds(1) { usleep(300) }
         }
         telemetry.info(
-            "stopped", ["events": .int(Int(counts.events)), "verdicts": .int(Int(counts.verdicts)), "transactions": .int(Int(transactions))])
+            "stopped",
+            [
+                "events": .int(Int(counts.events)), "verdicts": .int(Int(counts.verdicts)),
+                "transactions": .int(Int(transactions)),
+            ])
     }
 
     /// Judges what was staged as one epoch and gathers its outputs.
@@ -257,8 +271,10 @@ public final class Worker {
         let c = processor.counts
         assembler.appendJournal(
             JournalRecord(
-                epoch: epoch, watermark: watermark, ranges: ranges, events: c.events, deadLetters: c.deadLetters, late: c.late,
-                verdicts: c.verdicts, topologyDigest: deployment.topologyDigest, ruleSetDigest: deployment.ruleSetDigest,
+                epoch: epoch, watermark: watermark, ranges: ranges, events: c.events, deadLetters: c.deadLetters,
+                late: c.late,
+                verdicts: c.verdicts, topologyDigest: deployment.topologyDigest,
+                ruleSetDigest: deployment.ruleSetDigest,
                 modelsDigest: deployment.modelsDigest), to: &batch)
         epoch += 1
         if committed != nil { processor.engine.forEachOutput { pendingVerdicts.append(contentsOf: $0.verdicts.bytes) } }

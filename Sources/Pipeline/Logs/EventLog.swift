@@ -8,7 +8,9 @@ public struct TopicPartition: Hashable, Sendable, Comparable, CustomStringConver
         self.partition = partition
     }
 
-    public static func < (a: TopicPartition, b: TopicPartition) -> Bool { (a.topic, a.partition) < (b.topic, b.partition) }
+    public static func < (a: TopicPartition, b: TopicPartition) -> Bool {
+        (a.topic, a.partition) < (b.topic, b.partition)
+    }
     public var description: String { "\(topic)/\(partition)" }
 }
 
@@ -20,10 +22,12 @@ public struct LogRecord {
     /// When the log took the record (or its producer made it), milliseconds since 1970; nil when the log does not know.
     public var appendTime: Int64?
     public var key: UnsafeRawBufferPointer?
-    /// nil: a tombstone. An empty value is a buffer of length 0.
+    /// The payload: nil is a tombstone, a buffer of length 0 an empty value.
     public var value: UnsafeRawBufferPointer?
 
-    public init(source: Int, offset: Int64, appendTime: Int64?, key: UnsafeRawBufferPointer?, value: UnsafeRawBufferPointer?) {
+    public init(
+        source: Int, offset: Int64, appendTime: Int64?, key: UnsafeRawBufferPointer?, value: UnsafeRawBufferPointer?
+    ) {
         self.source = source
         self.offset = offset
         self.appendTime = appendTime
@@ -109,7 +113,9 @@ public protocol EventLog: AnyObject {
     func wait(milliseconds: Int) throws(LogError)
 
     /// Reads a committed range `[from, to)` of any partition on the side, until it is read or the body answers false.
-    func read(_ source: TopicPartition, from: Int64, to: Int64, _ body: (LogRecord, [(String, UnsafeRawBufferPointer)]) -> Bool) throws(LogError)
+    func read(
+        _ source: TopicPartition, from: Int64, to: Int64,
+        _ body: (LogRecord, [(String, UnsafeRawBufferPointer)]) -> Bool) throws(LogError)
 
     /// Appends the outputs and moves the input positions in one atomic step.
     ///

@@ -1,6 +1,8 @@
 /// Output records of one or more epochs, gathered for one atomic commit: one growing buffer and a table of ranges.
 public struct OutputBatch: ~Copyable {
-    /// Ranges into ``bytes``. Headers lie as `count` pairs of (UInt16 length, bytes) name and (UInt16 length, bytes) value.
+    /// One record as ranges into ``bytes``.
+    ///
+    /// Headers lie as `count` pairs of (UInt16 length, bytes) name and (UInt16 length, bytes) value.
     public struct Record: Sendable {
         /// Index into ``topics``.
         public var topic: Int
@@ -27,7 +29,8 @@ public struct OutputBatch: ~Copyable {
 
     /// Adds a record; the closures append their part to the buffer.
     public mutating func append(
-        topic: Int, key: ((inout [UInt8]) -> Void)?, value: ((inout [UInt8]) -> Void)?, headers: [(String, [UInt8])] = []
+        topic: Int, key: ((inout [UInt8]) -> Void)?, value: ((inout [UInt8]) -> Void)?,
+        headers: [(String, [UInt8])] = []
     ) {
         let keyOffset = bytes.count
         key?(&bytes)
@@ -42,7 +45,8 @@ public struct OutputBatch: ~Copyable {
         }
         records.append(
             Record(
-                topic: topic, keyOffset: keyOffset, keyLength: keyLength, valueOffset: valueOffset, valueLength: valueLength,
+                topic: topic, keyOffset: keyOffset, keyLength: keyLength, valueOffset: valueOffset,
+                valueLength: valueLength,
                 headersOffset: headersOffset, headerCount: headers.count))
     }
 
@@ -52,7 +56,8 @@ public struct OutputBatch: ~Copyable {
     ///   - constantHeaders: encoded by ``encodedHeaders(_:)``.
     ///   - constantCount: how many headers it holds.
     public mutating func append(
-        topic: Int, key: UnsafeRawBufferPointer?, value: UnsafeRawBufferPointer?, constantHeaders: [UInt8], constantCount: Int,
+        topic: Int, key: UnsafeRawBufferPointer?, value: UnsafeRawBufferPointer?, constantHeaders: [UInt8],
+        constantCount: Int,
         _ further: (inout HeaderWriter) -> Void
     ) {
         let keyOffset = bytes.count
@@ -68,7 +73,8 @@ public struct OutputBatch: ~Copyable {
         records.append(
             Record(
                 topic: topic, keyOffset: keyOffset, keyLength: key?.count ?? -1, valueOffset: valueOffset,
-                valueLength: value?.count ?? -1, headersOffset: headersOffset, headerCount: constantCount + writer.count))
+                valueLength: value?.count ?? -1, headersOffset: headersOffset, headerCount: constantCount + writer.count
+            ))
     }
 
     /// Adds headers behind a record's constant ones.
@@ -103,7 +109,9 @@ public struct OutputBatch: ~Copyable {
     }
 
     /// Calls the body with each header of a record.
-    public func forEachHeader(_ record: Record, _ body: (_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) -> Void) {
+    public func forEachHeader(
+        _ record: Record, _ body: (_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) -> Void
+    ) {
         bytes.withUnsafeBytes { all in
             var at = record.headersOffset
             func part() -> UnsafeRawBufferPointer {

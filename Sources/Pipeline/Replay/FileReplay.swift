@@ -48,7 +48,8 @@ public final class FileReplay {
     ///   - inputs: paths, `-` for stdin; `TOPIC=PATH` says which topic's records a file holds.
     ///   - shouldStop: asked between epochs.
     public init(
-        _ deployment: Deployment, inputs: [String], outputs: ReplayOutputs, threads: Int, shouldStop: @escaping () -> Bool = { false }
+        _ deployment: Deployment, inputs: [String], outputs: ReplayOutputs, threads: Int,
+        shouldStop: @escaping () -> Bool = { false }
     ) {
         self.deployment = deployment
         self.outputs = outputs
@@ -109,7 +110,9 @@ public final class FileReplay {
 
     private func runMerged(_ files: [InputFile]) throws(LogError) {
         var cursors: [Cursor] = []
-        for file in files { cursors.append(Cursor(file, try file.makeBlock(deployment, lanes: team.lanes, source: file.index))) }
+        for file in files {
+            cursors.append(Cursor(file, try file.makeBlock(deployment, lanes: team.lanes, source: file.index)))
+        }
         for cursor in cursors { try refill(cursor) }
         let epoch = UnsafeMutableBufferPointer<Event>.allocate(capacity: FileReplay.epochEvents)
         var sources = [Int](repeating: 0, count: FileReplay.epochEvents)
@@ -140,7 +143,9 @@ public final class FileReplay {
             rejected = Int(pendingRejected)
             pendingRejected = 0
             if count == 0, rejected == 0 { break }
-            try judge(UnsafeMutableBufferPointer(rebasing: epoch[0..<count]), rejected: rejected) { i in (sources[i], epoch[i].time) }
+            try judge(UnsafeMutableBufferPointer(rebasing: epoch[0..<count]), rejected: rejected) { i in
+                (sources[i], epoch[i].time)
+            }
             withExtendedLifetime(retired) {}
         }
     }
@@ -225,7 +230,8 @@ public final class FileReplay {
             deadLetter.removeAll(keepingCapacity: true)
             let file = paths[record.source]
             deployment.decodePlan.appendRecord(
-                of: record.letter, topic: file, partition: Int32(record.source), offset: record.offset, value: block.value(of: record),
+                of: record.letter, topic: file, partition: Int32(record.source), offset: record.offset,
+                value: block.value(of: record),
                 fullLength: record.fullLength, to: &deadLetter)
             var failure: LogError?
             deadLetter.withUnsafeBytes { bytes in
@@ -255,11 +261,14 @@ private final class InputFile {
         }
         let events = deployment.description.events
         if topic == nil, deployment.description.topics.count == 1 { topic = 0 }
-        let types = events.indices.filter { topic == nil || deployment.description.topics.firstIndex(of: events[$0].topic) == topic }
+        let types = events.indices.filter {
+            topic == nil || deployment.description.topics.firstIndex(of: events[$0].topic) == topic
+        }
         let isCSV = types.contains { events[$0].format == .csv }
         if isCSV, !types.allSatisfy({ events[$0].format == .csv }) {
             throw LogError(
-                .refused, "\(path): this topology reads JSON and CSV topics; say which one the file holds: --input TOPIC=\(path)")
+                .refused,
+                "\(path): this topology reads JSON and CSV topics; say which one the file holds: --input TOPIC=\(path)")
         }
         if topic == nil, let plain = types.first(where: { events[$0].discriminator == nil }) {
             throw LogError(
@@ -269,14 +278,16 @@ private final class InputFile {
         }
         records = try RecordFile(
             path: path, splitter: isCSV ? .csv : .lines, recordLimit: deployment.decodePlan.limits.recordBytes)
-        decoding = SourceDecoding(topic: topic, partition: Int32(index), csv: isCSV ? (records.header ?? [], types) : nil)
+        decoding = SourceDecoding(
+            topic: topic, partition: Int32(index), csv: isCSV ? (records.header ?? [], types) : nil)
     }
 
     /// A block that can decode this file's records, under the file's own source number.
     func makeBlock(_ deployment: Deployment, lanes: Int, source: Int) throws(LogError) -> DecodedBlock {
         do {
             return try DecodedBlock(
-                plan: deployment.decodePlan, sources: [SourceDecoding](repeating: decoding, count: source + 1), lanes: lanes)
+                plan: deployment.decodePlan, sources: [SourceDecoding](repeating: decoding, count: source + 1),
+                lanes: lanes)
         } catch { throw LogError(.refused, "\(records.path):1: \(error.description)") }
     }
 
@@ -286,7 +297,9 @@ private final class InputFile {
         var count = 0
         while count < FileReplay.epochEvents, block.stagedBytes < DecodedBlock.stagedBytesMax {
             let got = try records.nextBatch(maxRecords: min(256, FileReplay.epochEvents - count)) { record in
-                block.stage(source: source, offset: record.index, appendTime: nil, value: record.bytes, fullLength: record.length)
+                block.stage(
+                    source: source, offset: record.index, appendTime: nil, value: record.bytes,
+                    fullLength: record.length)
             }
             if got == 0 { break }
             count += got

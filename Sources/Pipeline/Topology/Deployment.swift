@@ -34,13 +34,15 @@ public struct Deployment: Sendable {
         let pseudonymise = try Deployment.pseudonymiser(description)
         do throws(DecodePlanError) {
             decodePlan = try DecodePlan(
-                schemas: description.events, topics: description.topics, limits: limits, hash: hash, pseudonymise: pseudonymise)
+                schemas: description.events, topics: description.topics, limits: limits, hash: hash,
+                pseudonymise: pseudonymise)
         } catch {
             throw DiagnosticError([Diagnostic(path: description.path, line: 1, column: 1, message: error.description)])
         }
         topologyDigest = SHA256.hex(of: Array(description.canonicalText.utf8))
         ruleSetDigest = SHA256.hex(of: Array(rules.canonicalText.utf8))
-        modelsDigest = SHA256.hex(of: Array(description.anomaly.map { "\($0.features)|\($0.trees)|\($0.depth)|\($0.window)" }.joined().utf8))
+        modelsDigest = SHA256.hex(
+            of: Array(description.anomaly.map { "\($0.features)|\($0.trees)|\($0.depth)|\($0.window)" }.joined().utf8))
     }
 
     /// What the engine is told.
@@ -52,7 +54,8 @@ public struct Deployment: Sendable {
         return EngineConfiguration(
             topology: description.name, events: description.events, topics: description.topics, rules: rules,
             hash: TextHash(seed: description.seed), entriesPerKey: description.limits.entriesPerKey,
-            keysPerTable: description.limits.keys, lockstep: lockstepWatches, anomaly: anomalyConfiguration, versions: versions,
+            keysPerTable: description.limits.keys, lockstep: lockstep, anomaly: anomalyConfiguration,
+            versions: versions,
             verdictIdentifier: { name, into in
                 uuid.write(name: name, to: UnsafeMutableRawBufferPointer(start: into, count: UUIDv5.textLength))
             }, writesFeatures: writesFeatures)
@@ -61,21 +64,13 @@ public struct Deployment: Sendable {
 
 extension Deployment {
     /// The lockstep detectors with their names resolved; the loader has seen to it that they are string fields.
-    private var lockstepWatches: [LockstepWatch] {
-        description.lockstep.map { settings in
-            var configuration = LockstepConfiguration(name: settings.name, seed: description.seed)
-            configuration.window = settings.windowMilliseconds
-            configuration.memory = max(configuration.memory, settings.windowMilliseconds)
-            configuration.minimumActors = settings.minimumActors
-            configuration.minimumTargets = max(2, min(8, settings.minimumTargets))
-            configuration.targetsNoun = settings.target + "s"
-            configuration.actorsNoun = settings.actor + "s"
-            let sources = settings.events.compactMap { event -> LockstepWatch.Source? in
-                let schema = description.events[event]
-                guard let actor = schema.field(named: settings.actor), let target = schema.field(named: settings.target) else { return nil }
-                return LockstepWatch.Source(event: event, actorField: actor, targetField: target)
-            }
-            return LockstepWatch(configuration: configuration, sources: sources)
+    private var lockstep: [LockstepConfiguration] {
+        description.lockstep.map {
+            LockstepConfiguration(
+                name: $0.name, events: $0.events, actor: $0.actor, target: $0.target,
+                windowMilliseconds: $0.windowMilliseconds,
+                minimumActors: $0.minimumActors, minimumTargets: $0.minimumTargets, schemas: description.events,
+                seed: description.seed)
         }
     }
 
@@ -89,13 +84,16 @@ extension Deployment {
                 name: name,
                 sources: settings.events.compactMap { event -> AnomalyFeature.Source? in
                     let schema = description.events[event]
-                    if let index = schema.field(named: name) { return .field(index: index, type: schema.fields[index].type) }
+                    if let index = schema.field(named: name) {
+                        return .field(index: index, type: schema.fields[index].type)
+                    }
                     return rules.features.first { $0.isDeclared && $0.name == name }
                         .map { .feature(column: $0.column, type: $0.resultType) }
                 })
         }
         return AnomalyConfiguration(
-            features: features, events: settings.events, trees: settings.trees, depth: settings.depth, window: settings.window)
+            features: features, events: settings.events, trees: settings.trees, depth: settings.depth,
+            window: settings.window)
     }
 
     /// The keyed hash of identifiers, when a field asks for it.
@@ -105,16 +103,21 @@ extension Deployment {
         func refused(_ message: String, _ suggestion: String) -> DiagnosticError {
             DiagnosticError([
                 description.diagnostic(
-                    at: description.identifierKeyFileMark ?? SourceMark(line: 1, column: 1), message: message, suggestion: suggestion)
+                    at: description.identifierKeyFileMark ?? SourceMark(line: 1, column: 1), message: message,
+                    suggestion: suggestion)
             ])
         }
         switch FileText.read(path, limit: 4096) {
         case .failure(let problem):
-            throw refused("the key of the pseudonyms cannot be read: \(path): \(problem.reason)", "openssl rand -hex 32 > \(path) makes one")
+            throw refused(
+                "the key of the pseudonyms cannot be read: \(path): \(problem.reason)",
+                "openssl rand -hex 32 > \(path) makes one")
         case .success(var key):
             while let last = key.last, last == 0x0A || last == 0x0D || last == 0x20 { key.removeLast() }
             guard key.count >= 16 else {
-                throw refused("the key of the pseudonyms has fewer than 16 bytes: \(path)", "openssl rand -hex 32 > \(path) makes one")
+                throw refused(
+                    "the key of the pseudonyms has fewer than 16 bytes: \(path)",
+                    "openssl rand -hex 32 > \(path) makes one")
             }
             let hmac = HMACSHA256(key: key)
             return { identifier, hex in hmac.write(identifier, to: hex) }
