@@ -55,16 +55,19 @@ let package = Package(
             name: "weir", dependencies: ["Pipeline", "Detection", "RuleLanguage", "KafkaClient", "Telemetry"],
             swiftSettings: base),
 
-        .testTarget(name: "TelemetryTests", dependencies: ["Telemetry"], swiftSettings: base),
+        .target(name: "ExpositionFormat", path: "Tests/ExpositionFormat", swiftSettings: base),
+        .testTarget(name: "TelemetryTests", dependencies: ["Telemetry", "ExpositionFormat"], swiftSettings: base),
         .testTarget(name: "KafkaClientTests", dependencies: ["KafkaClient"], swiftSettings: base),
         .testTarget(name: "RuleLanguageTests", dependencies: ["RuleLanguage"], swiftSettings: base),
         .testTarget(name: "ModelsTests", dependencies: ["Models"], swiftSettings: base),
         .testTarget(
             name: "DetectionTests", dependencies: ["Detection", "RuleLanguage", "Models"], swiftSettings: base),
         .testTarget(
-            name: "PipelineTests", dependencies: ["Pipeline", "Detection", "RuleLanguage", "KafkaClient"],
+            name: "PipelineTests",
+            dependencies: ["Pipeline", "Detection", "RuleLanguage", "KafkaClient", "Telemetry", "ExpositionFormat"],
             exclude: ["Fixtures"], swiftSettings: base),
-        .testTarget(name: "WeirTests", dependencies: ["weir", "Pipeline"], swiftSettings: base),
+        .testTarget(
+            name: "WeirTests", dependencies: ["weir", "Pipeline", "Telemetry", "ExpositionFormat"], swiftSettings: base),
         .testTarget(name: "Tidy", swiftSettings: base),
     ],
     cxxLanguageStandard: .cxx17

@@ -85,6 +85,25 @@ public final class Histogram: Sendable {
     /// The sum of all observations; floating point, so its last bits depend on the order of threads.
     public var sum: Double { total.value }
 
+    /// The size that a share of the observations does not exceed, such as 0.99; nil without observations.
+    ///
+    /// Estimated as Prometheus' `histogram_quantile` does: evenly spread inside a bucket; what lies above the last bound counts as that bound.
+    ///
+    /// - Parameter earlier: ``cumulativeCounts`` at the start of the time in question; empty: since the beginning.
+    public func quantile(_ share: Double, since earlier: [Int] = []) -> Double? {
+        precondition(earlier.isEmpty || earlier.count == buckets.count, "counts of this histogram")
+        let now = cumulativeCounts
+        let counts = earlier.isEmpty ? now : zip(now, earlier).map { $0 - $1 }
+        guard let all = counts.last, all > 0 else { return nil }
+        let rank = share * Double(all)
+        guard let bucket = counts.firstIndex(where: { Double($0) >= rank }), bucket < bounds.count else { return bounds.last }
+        let low = bucket == 0 ? 0 : bounds[bucket - 1]
+        let below = bucket == 0 ? 0 : counts[bucket - 1]
+        let inside = counts[bucket] - below
+        guard inside > 0 else { return bounds[bucket] }
+        return low + (bounds[bucket] - low) * (rank - Double(below)) / Double(inside)
+    }
+
     /// Observations at or below each bound, ascending; the last element counts all.
     public var cumulativeCounts: [Int] {
         var sum = 0

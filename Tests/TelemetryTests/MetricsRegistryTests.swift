@@ -1,3 +1,4 @@
+import ExpositionFormat
 import Telemetry
 import Testing
 
@@ -114,5 +115,21 @@ import Testing
             _ = registry.gauge("weir_a", help: "A.")
             _ = registry.histogram("weir_a", help: "A.")
         }
+    }
+
+    @Test func `a quantile lies where Prometheus would put it, also for a part of the time`() {
+        let histogram = MetricsRegistry().histogram("weir_q_seconds", help: "Q.", bounds: [1, 2, 4])
+        #expect(histogram.quantile(0.99) == nil)
+        histogram.observe(0.5, times: 10)
+        #expect(histogram.quantile(0.5) == 0.5)
+        histogram.observe(3, times: 10)
+        #expect(histogram.quantile(0.5) == 1)
+        #expect(histogram.quantile(0.75) == 3)
+        let earlier = histogram.cumulativeCounts
+        #expect(histogram.quantile(0.5, since: earlier) == nil)
+        histogram.observe(1.5, times: 4)
+        #expect(histogram.quantile(0.5, since: earlier) == 1.5)
+        histogram.observe(100, times: 400)
+        #expect(histogram.quantile(0.99, since: earlier) == 4)
     }
 }

@@ -115,15 +115,16 @@ public struct RingRecord: Sendable, Equatable {
     public var key: [UInt8]
     /// JSON.
     public var value: [UInt8]
+    public var status: RingStatus
     /// Whether the record's status is `opened`.
-    public var isOpening: Bool
+    public var isOpening: Bool { status == .opened }
 
     init(_ change: RingChange) {
         var buffer = ByteBuffer(capacity: 4096)
         change.appendJSON(to: &buffer)
         key = Array(RingChange.text(ofID: change.id).utf8)
         value = Array(buffer.bytes)
-        isOpening = change.status == .opened
+        status = change.status
     }
 }
 

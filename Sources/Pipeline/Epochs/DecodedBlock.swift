@@ -108,6 +108,12 @@ final class DecodedBlock {
 
     var stagedCount: Int { staged.count }
     var stagedBytes: Int { used }
+    /// Per source, how many records were staged; counted when asked.
+    var stagedBySource: [Int] {
+        var counts = [Int](repeating: 0, count: sources.count)
+        for record in staged { counts[Int(record.source)] += 1 }
+        return counts
+    }
 
     /// Copies a record; of one over the limit only as much as a dead letter shows.
     func stage(source: Int, offset: Int64, appendTime: Int64?, value: UnsafeRawBufferPointer?, fullLength: Int? = nil) {

@@ -36,6 +36,8 @@ public final class Worker {
     private let takeOwnership: () throws(LogError) -> Void
     /// Called after each commit with the verdicts' JSON of its epochs, one a line; for `weir demo`.
     public var committed: ((UnsafeRawBufferPointer) -> Void)?
+    /// Hears of every epoch and transaction, when there is one.
+    public var metrics: WorkerMetrics?
     /// Verdicts judged and not yet committed, for ``committed``.
     private var pendingVerdicts: [UInt8] = []
 
@@ -114,6 +116,7 @@ public final class Worker {
         var said = started
         try replay.run(seen: { source, time in tracker.see(source: source, time: time) }) { record in
             tracker.restore(watermark: record.watermark)
+            metrics?.rebuilt(processor, watermark: record.watermark)
             if said.duration(to: .now) > .seconds(10) {
                 said = .now
                 telemetry.info("recovering", ["epochs": .int(Int(replay.epochs))])
@@ -121,6 +124,7 @@ public final class Worker {
             return true
         }
         block.removeAll()
+        metrics?.measure(processor.engine)
         replayedEpochs = replay.epochs
         next = replay.next
         if let last = replay.lastRecord {
@@ -248,6 +252,7 @@ public final class Worker {
 
     /// Judges what was staged as one epoch and gathers its outputs.
     private func close(_ block: DecodedBlock, from: inout [Int64], into batch: inout OutputBatch) throws(LogError) {
+        let began = ContinuousClock.now
         block.decode(team)
         let watermark = tracker.advance()
         processor.process(block.events, rejected: block.rejected.count, watermark: watermark) { i in
@@ -274,13 +279,19 @@ public final class Worker {
         epoch += 1
         if committed != nil { processor.engine.forEachOutput { pendingVerdicts.append(contentsOf: $0.verdicts.bytes) } }
         ringsOpened += processor.engine.ringChanges.count { $0.isOpening }
+        metrics?.judged(processor, block, sources: sources, watermark: watermark, seconds: began.duration(to: .now).inSeconds)
         block.removeAll()
     }
 
     private func commit(_ batch: inout OutputBatch) throws(LogError) {
         var positions: [SourcePosition] = []
         for s in sources.indices { positions.append(SourcePosition(source: sources[s], next: next[s])) }
-        try log.commit(batch, positions: positions)
+        let began = ContinuousClock.now
+        do throws(LogError) { try log.commit(batch, positions: positions) } catch {
+            metrics?.committed(seconds: 0, succeeded: false, processor.engine, log.counters)
+            throw error
+        }
+        metrics?.committed(seconds: began.duration(to: .now).inSeconds, succeeded: true, processor.engine, log.counters)
         transactions += 1
         batch.removeAll()
         guard let committed else { return }

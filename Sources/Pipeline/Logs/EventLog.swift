@@ -126,6 +126,23 @@ public protocol EventLog: AnyObject {
     /// Input positions of the newest commit by this pipeline; empty when there was none. The journal is the truth; this is for comparison.
     func committedPositions(of sources: [TopicPartition]) throws(LogError) -> [SourcePosition]
 
+    /// What the log counts about itself.
+    var counters: LogCounters { get }
+
     /// Ends reading and writing; a second call does nothing.
     func close()
+}
+
+/// What a log counts about itself, for metrics; totals since it was opened.
+public struct LogCounters: Sendable, Equatable {
+    /// How often transactional producers were thrown away and made anew.
+    public var producerRecreations = 0
+    /// Attempts to commit that failed and were made again, or whose outcome had to be looked up.
+    public var retriedCommits = 0
+    public init() {}
+}
+
+extension EventLog {
+    /// A log that has nothing to count.
+    public var counters: LogCounters { LogCounters() }
 }

@@ -33,12 +33,17 @@ public final class KafkaLog: EventLog {
         /// Bytes prefetched over all partitions.
         public var prefetchBytes = 512 << 20
         public var observer = KafkaObserver()
+        /// How often the clients of the hot path report statistics to the observer; 0: never. A `statistics.interval.ms` of the properties goes
+        /// before it.
+        public var statisticsMilliseconds = 0
 
         public init(application: String) { self.application = application }
     }
 
     public let options: Options
     let configuration: KafkaConfiguration
+    /// The same with statistics, for the two clients that are served all the time.
+    private let reporting: KafkaConfiguration
     private var admin: AdminClient?
     private var main: Consumer?
     private var side: Consumer?
@@ -53,6 +58,9 @@ public final class KafkaLog: EventLog {
     private var knownJournalEnd: Int64 = 0
     /// A commit of the batch with this last epoch has an outcome we do not know yet.
     private var unresolved: Int64?
+    private var retriedCommits = 0
+    /// When the main consumer's errors, logs and statistics were last taken, by the monotonic clock.
+    private var served = 0.0
 
     /// Checks the configuration and this librdkafka; connects only when asked something.
     ///
@@ -64,6 +72,13 @@ public final class KafkaLog: EventLog {
         configuration["group.instance.id"] = nil
         configuration["transactional.id"] = nil
         if configuration["client.id"] == nil { configuration["client.id"] = "\(options.application)-\(options.worker)" }
+        var reporting = configuration
+        if options.statisticsMilliseconds > 0, reporting["statistics.interval.ms"] == nil {
+            reporting["statistics.interval.ms"] = String(options.statisticsMilliseconds)
+        }
+        self.reporting = reporting
+        // The others are served only while they are asked something: reports would pile up in their queues without end.
+        configuration["statistics.interval.ms"] = nil
         self.configuration = configuration
         self.options = options
         do throws(KafkaError) {
@@ -128,7 +143,7 @@ public final class KafkaLog: EventLog {
             options.expectedPartitions = sources.count
             options.prefetchBytes = self.options.prefetchBytes
             options.callMilliseconds = self.options.connectMilliseconds
-            let made = try Consumer(self.configuration, options: options, observer: self.options.observer)
+            let made = try Consumer(self.reporting, options: options, observer: self.options.observer)
             try made.assign(sources.map { KafkaOffset(KafkaPartition($0.source), $0.next) })
             self.main = made
         }
@@ -137,6 +152,12 @@ public final class KafkaLog: EventLog {
     public func poll(source: Int, limit: Int, _ body: (LogRecord) -> Void) throws(LogError) -> Int64 {
         guard let main else { throw LogError(.refused, "no partitions are assigned") }
         do throws(KafkaError) {
+            // In a backlog nobody waits, and what is said between the records must be heard all the same.
+            let now = MonotonicClock.milliseconds()
+            if now - served > KafkaLog.servingMilliseconds {
+                served = now
+                try main.wait(milliseconds: 0)
+            }
             try main.poll(source, limit: limit) { record in
                 body(
                     LogRecord(
@@ -151,8 +172,11 @@ public final class KafkaLog: EventLog {
         }
     }
 
+    private static let servingMilliseconds = 500.0
+
     public func wait(milliseconds: Int) throws(LogError) {
         guard let main else { throw LogError(.refused, "no partitions are assigned") }
+        served = MonotonicClock.milliseconds()
         transactions?.serve()
         do throws(KafkaError) { try main.wait(milliseconds: milliseconds) } catch { throw mapped(error) }
     }
@@ -329,9 +353,11 @@ public final class KafkaLog: EventLog {
                 return
             case .notCommitted(let error):
                 failure = error
+                retriedCommits += 1
                 if error.disposition == .stop || error.kind == .tooLarge { throw mapped(error) }
             case .unknown(let error):
                 failure = error
+                retriedCommits += 1
                 guard let last else {
                     throw LogError(.transient, "the outcome of a commit without an epoch is unknown: \(error)")
                 }
@@ -515,6 +541,13 @@ public final class KafkaLog: EventLog {
     /// How often a transactional producer was destroyed and made anew: a figure for metrics.
     public var recreations: Int { transactions?.recreations ?? 0 }
 
+    public var counters: LogCounters {
+        var counters = LogCounters()
+        counters.producerRecreations = recreations
+        counters.retriedCommits = retriedCommits
+        return counters
+    }
+
     public func close() {
         transactions?.close()
         transactions = nil
@@ -559,7 +592,7 @@ public final class KafkaLog: EventLog {
         settings.initialiseMilliseconds = options.connectMilliseconds
         settings.callMilliseconds = options.callMilliseconds
         settings.trackedTopic = options.journalTopic
-        let made = try TransactionalProducer(configuration, options: settings, observer: options.observer)
+        let made = try TransactionalProducer(reporting, options: settings, observer: options.observer)
         transactions = made
         return made
     }

@@ -142,7 +142,12 @@ extension CommandTable {
                 SIGTERM or Ctrl-C drains and commits, then leaves; a second one ends at once, which is safe too.
                 """,
             flags: [
-                .topology, .kafka, .embedded, .threads, .json("log lines on stderr as JSON instead of logfmt"),
+                .topology, .kafka, .embedded, .threads,
+                .option(
+                    "metrics", "FILE", .file,
+                    "write metrics in Prometheus' text format to this file every 10 s, for node_exporter's textfile collector"
+                ),
+                .json("log lines on stderr as JSON instead of logfmt"),
             ],
             alternatives: [.log(required: true, "which log to run on")],
             examples: [
@@ -152,6 +157,10 @@ extension CommandTable {
                 .init(
                     line: "weir run --topology topologies/quickstart --log shop.db --threads 1",
                     effect: "a laptop or a small shop: one file, nothing to install"),
+                .init(
+                    line:
+                        "weir run --topology topologies/marketplace --kafka kafka.properties --metrics /var/lib/node_exporter/weir.prom",
+                    effect: "with metrics for Prometheus"),
             ],
             exitCodes: [.invalid] + logCodes + stopCodes)
     }

@@ -51,11 +51,13 @@ enum LogOpening {
     /// - Parameters:
     ///   - application: the name that owns commits and positions; readers without a topology take `weir-reader`.
     ///   - telemetry: hears librdkafka's own warnings.
+    ///   - metrics: hears librdkafka's statistics; nil: there are none, unless the properties ask for them.
     static func open(
-        _ arguments: ParsedArguments, _ role: Role, application: String, _ terminal: Terminal, telemetry: Log = .silent
+        _ arguments: ParsedArguments, _ role: Role, application: String, _ terminal: Terminal, telemetry: Log = .silent,
+        metrics: KafkaMetrics? = nil
     ) throws -> OpenedLog? {
         if let path = arguments.string("kafka") {
-            return try openKafka(path, role, application: application, terminal, telemetry)
+            return try openKafka(path, role, application: application, terminal, telemetry, metrics)
         }
         guard let path = arguments.string("log") else { return nil }
         let log = try EmbeddedLog(path: path, opening: role == .reader ? .existing : .createIfMissing)
@@ -68,26 +70,33 @@ enum LogOpening {
 
     /// The same for commands whose table says that a log is required.
     static func require(
-        _ arguments: ParsedArguments, _ role: Role, application: String, _ terminal: Terminal, telemetry: Log = .silent
+        _ arguments: ParsedArguments, _ role: Role, application: String, _ terminal: Terminal, telemetry: Log = .silent,
+        metrics: KafkaMetrics? = nil
     ) throws -> OpenedLog {
-        guard let opened = try open(arguments, role, application: application, terminal, telemetry: telemetry) else {
+        guard
+            let opened = try open(
+                arguments, role, application: application, terminal, telemetry: telemetry, metrics: metrics)
+        else {
             throw CommandFailure.usage("no log given", hint: "--kafka FILE or --log FILE.db names it")
         }
         return opened
     }
 
     private static func openKafka(
-        _ path: String, _ role: Role, application: String, _ terminal: Terminal, _ telemetry: Log
+        _ path: String, _ role: Role, application: String, _ terminal: Terminal, _ telemetry: Log,
+        _ metrics: KafkaMetrics?
     ) throws -> OpenedLog {
         let configuration = try properties(path)
         var options = KafkaLog.Options(application: application)
         options.connectMilliseconds = try connectMilliseconds(configuration, path)
         if role == .reader { options.prefetchBytes = 64 << 20 }
-        options.observer = KafkaObserver(log: { line in
-            guard line.level <= 4 else { return }
-            telemetry.warn(
-                "librdkafka", ["facility": .string(line.facility), "text": .string(line.text)])
-        })
+        options.observer = KafkaObserver(
+            log: { line in
+                guard line.level <= 4 else { return }
+                telemetry.warn(
+                    "librdkafka", ["facility": .string(line.facility), "text": .string(line.text)])
+            }, statistics: { json in metrics?.observe(json) })
+        if metrics != nil { options.statisticsMilliseconds = 5000 }
         let log = try KafkaLog(configuration: configuration, options: options)
         if let warning = libraryWarning(role) { terminal.warn(warning) }
         return OpenedLog(

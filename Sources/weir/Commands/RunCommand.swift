@@ -8,20 +8,29 @@ enum RunCommand {
         let deployment = try Deployment(folder: arguments.required("topology"))
         for warning in deployment.rules.warnings { terminal.show(warning) }
         let telemetry = terminal.log(level: .info, json: arguments.isSet("json"))
+        let registry = MetricsRegistry()
+        let metrics = WorkerMetrics(registry, deployment)
+        let kafka =
+            arguments.string("kafka") == nil ? nil : KafkaMetrics(registry, inputs: deployment.description.topics)
         let opened = try LogOpening.require(
             arguments, .pipeline, application: LogOpening.application(deployment.description.name), terminal,
-            telemetry: telemetry)
+            telemetry: telemetry, metrics: kafka)
         defer { opened.close() }
         StopSignal.install()
         let worker = Worker(
             deployment, log: opened.log, threads: arguments.threads, telemetry: telemetry,
             takeOwnership: opened.takeOwnership)
+        worker.metrics = metrics
+        let reporter = MetricsReporter(
+            registry, metrics, kafka, file: arguments.string("metrics"), telemetry: telemetry)
         telemetry.info(
             "starting",
             [
                 "topology": .string(deployment.description.name), "log": .string(opened.name),
                 "ruleset": .string(String(deployment.ruleSetDigest.prefix(16))), "threads": .int(arguments.threads),
             ])
+        try reporter.start()
+        defer { reporter.stop() }
         try worker.run { StopSignal.received != nil }
         return StopSignal.received ?? .ok
     }

@@ -1,16 +1,17 @@
 /// Checks text against Prometheus' exposition format 0.0.4, as `promtool check metrics` would, written from the format's description and
 /// not from the renderer: every line has a known form, every series belongs to the family above it, no series stands twice, names fit
 /// their type, and the buckets of a histogram agree with its count.
-struct ExpositionChecker {
-    private(set) var problems: [String] = []
+public struct ExpositionChecker {
+    /// What is wrong, in the order of the lines; empty when the text is what Prometheus reads.
+    public private(set) var problems: [String] = []
     /// Values by series as written, such as `a_total{b="c"}`.
-    private(set) var samples: [String: Double] = [:]
+    public private(set) var samples: [String: Double] = [:]
     private var types: [String: String] = [:]
     private var current = ""
     /// Cumulative counts by histogram name and labels without `le`, in order.
     private var buckets: [String: [(bound: Double, count: Double)]] = [:]
 
-    init(_ bytes: [UInt8]) {
+    public init(_ bytes: [UInt8]) {
         let text = String(decoding: bytes, as: UTF8.self)
         if !Array(text.utf8).elementsEqual(bytes) { problems.append("not UTF-8") }
         if !text.isEmpty, !text.hasSuffix("\n") { problems.append("the last line has no line feed") }

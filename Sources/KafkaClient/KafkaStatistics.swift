@@ -1,0 +1,207 @@
+/// What is worth watching of librdkafka's statistics: lag, round trips, messages, the state of the transaction.
+///
+/// A reader of the JSON that a client emits every `statistics.interval.ms`, tolerant on purpose: unknown members are stepped over, known ones
+/// that are missing or of another type stay nil or 0, since the members differ between versions of librdkafka. One pass over some kilobytes,
+/// no recursion into what is unknown. Members: github.com/confluentinc/librdkafka/blob/master/STATISTICS.md.
+public struct KafkaStatistics: Sendable, Equatable {
+    /// One partition that a consumer fetches.
+    public struct Partition: Sendable, Equatable {
+        public var topic: String
+        public var partition: Int32
+        /// Records between the committed end of the partition and what the application has taken; nil when not known yet.
+        public var lag: Int64?
+    }
+
+    /// The client's name, such as `weir-shop-0#consumer-2`: another one for each client made.
+    public var name = ""
+    /// Whether it is a producer; consumers are the others.
+    public var isProducer = false
+    /// Messages sent to and received from the brokers since the client was made.
+    public var messagesSent = 0
+    public var messagesReceived = 0
+    /// The longest median round trip among the brokers asked in the last interval, seconds; nil when none was.
+    ///
+    /// A consumer's includes how long the broker holds an empty fetch back, see ``Consumer/Options/fetchWaitMilliseconds``.
+    public var roundTripSeconds: Double?
+    /// The state of the transaction as librdkafka names it, such as `Ready` or `AbortableError`; nil without transactions.
+    public var transactionState: String?
+    public var partitions: [Partition] = []
+
+    /// Reads one emission; nil when it is no JSON object.
+    public init?(json: UnsafeRawBufferPointer) {
+        var reader = StatisticsReader(json)
+        var found = KafkaStatistics()
+        let isObject = reader.members { reader, key in
+            switch key {
+            case "name": found.name = reader.string() ?? ""
+            case "type": found.isProducer = reader.string() == "producer"
+            case "txmsgs": found.messagesSent = Int(reader.number() ?? 0)
+            case "rxmsgs": found.messagesReceived = Int(reader.number() ?? 0)
+            case "brokers": _ = reader.members { reader, _ in found.readBroker(&reader) }
+            case "topics": _ = reader.members { reader, topic in found.readTopic(&reader, topic) }
+            case "eos":
+                _ = reader.members { reader, key in
+                    if key == "txn_state" { found.transactionState = reader.string() } else { reader.skip() }
+                }
+            default: reader.skip()
+            }
+        }
+        guard isObject, !reader.isBroken else { return nil }
+        // A consumer and a plain producer have the state too, for ever in its first value.
+        if found.transactionState == "Init" { found.transactionState = nil }
+        self = found
+    }
+
+    private init() {}
+
+    private mutating func readBroker(_ reader: inout StatisticsReader) {
+        var median: Double?
+        var count = 0.0
+        _ = reader.members { reader, key in
+            guard key == "rtt" else { return reader.skip() }
+            _ = reader.members { reader, key in
+                switch key {
+                case "p50": median = reader.number()
+                case "cnt": count = reader.number() ?? 0
+                default: reader.skip()
+                }
+            }
+        }
+        // Without a request in the interval the median is a 0 that says nothing.
+        guard let median, count > 0 else { return }
+        roundTripSeconds = max(roundTripSeconds ?? 0, median / 1e6)
+    }
+
+    private mutating func readTopic(_ reader: inout StatisticsReader, _ topic: String) {
+        _ = reader.members { reader, key in
+            guard key == "partitions" else { return reader.skip() }
+            _ = reader.members { reader, number in
+                let partition = readPartition(&reader, topic, number)
+                // -1 stands for records whose partition is not chosen yet.
+                if let partition, partition.partition >= 0 { partitions.append(partition) }
+            }
+        }
+    }
+
+    private func readPartition(_ reader: inout StatisticsReader, _ topic: String, _ number: String) -> Partition? {
+        var values: [String: Int64] = [:]
+        _ = reader.members { reader, key in
+            switch key {
+            case "consumer_lag", "app_offset", "next_offset", "ls_offset":
+                values[key] = reader.number().flatMap { Int64(exactly: $0.rounded()) }
+            default: reader.skip()
+            }
+        }
+        guard let partition = Int32(number) else { return nil }
+        func known(_ key: String) -> Int64? { values[key].flatMap { $0 >= 0 ? $0 : nil } }
+        // librdkafka's own lag counts from the group's commits by this client, of which there are none when positions are committed in
+        // transactions. So: from what the application took, or before its first record from where fetching stands.
+        var lag: Int64?
+        if let end = known("ls_offset"), let position = known("app_offset") ?? known("next_offset") {
+            lag = max(0, end - position)
+        }
+        return Partition(topic: topic, partition: partition, lag: lag ?? known("consumer_lag"))
+    }
+}
+
+/// A cursor over JSON that somebody else's program wrote: steps through objects, reads strings and numbers, steps over the rest.
+struct StatisticsReader {
+    private let bytes: UnsafeRawBufferPointer
+    private var at = 0
+    /// Something was not JSON; everything after reads as absent.
+    private(set) var isBroken = false
+
+    init(_ bytes: UnsafeRawBufferPointer) { self.bytes = bytes }
+
+    /// The next byte that is no white space, not taken; 0 at the end.
+    private mutating func next() -> UInt8 {
+        while at < bytes.count, [0x20, 0x09, 0x0A, 0x0D].contains(bytes[at]) { at += 1 }
+        return at < bytes.count && !isBroken ? bytes[at] : 0
+    }
+
+    private mutating func take(_ byte: UInt8) -> Bool {
+        guard next() == byte else { return false }
+        at += 1
+        return true
+    }
+
+    /// Steps through the object that comes next; `body` must take each member's value. False, and the value skipped, when it is no object.
+    mutating func members(_ body: (inout StatisticsReader, String) -> Void) -> Bool {
+        guard next() == UInt8(ascii: "{") else {
+            skip()
+            return false
+        }
+        at += 1
+        if take(UInt8(ascii: "}")) { return true }
+        while !isBroken {
+            guard let key = string(), take(UInt8(ascii: ":")) else { break }
+            let before = at
+            body(&self, key)
+            if at == before { break }
+            if take(UInt8(ascii: ",")) { continue }
+            if take(UInt8(ascii: "}")) { return true }
+            break
+        }
+        isBroken = true
+        return false
+    }
+
+    /// The string that comes next; nil, and the value skipped, when it is none.
+    mutating func string() -> String? {
+        guard next() == UInt8(ascii: "\"") else {
+            skip()
+            return nil
+        }
+        at += 1
+        var text: [UInt8] = []
+        while at < bytes.count {
+            let byte = bytes[at]
+            at += 1
+            if byte == UInt8(ascii: "\"") { return String(decoding: text, as: UTF8.self) }
+            if byte == UInt8(ascii: "\\"), at < bytes.count {
+                // Names of clients, topics and states need no more than the escaped byte itself.
+                text.append(bytes[at])
+                at += 1
+            } else {
+                text.append(byte)
+            }
+        }
+        isBroken = true
+        return nil
+    }
+
+    /// The number that comes next; nil, and the value skipped, when it is none.
+    mutating func number() -> Double? {
+        let first = next()
+        guard first == UInt8(ascii: "-") || (0x30...0x39).contains(first) else {
+            skip()
+            return nil
+        }
+        let start = at
+        skip()
+        return Double(String(decoding: bytes[start..<at], as: UTF8.self))
+    }
+
+    /// Steps over the value that comes next, whatever it is.
+    mutating func skip() {
+        var depth = 0
+        repeat {
+            switch next() {
+            case UInt8(ascii: "\""): _ = string()
+            case UInt8(ascii: "{"), UInt8(ascii: "["):
+                depth += 1
+                at += 1
+            case UInt8(ascii: "}"), UInt8(ascii: "]"):
+                depth -= 1
+                at += 1
+            case UInt8(ascii: ","), UInt8(ascii: ":"):
+                at += 1
+                if depth == 0 { isBroken = true }
+            case 0: isBroken = true
+            default:
+                while at < bytes.count, ![0x20, 0x09, 0x0A, 0x0D, 0x2C, 0x3A, 0x5D, 0x7D].contains(bytes[at]) { at += 1 }
+            }
+        } while depth > 0 && !isBroken
+        if depth < 0 { isBroken = true }
+    }
+}

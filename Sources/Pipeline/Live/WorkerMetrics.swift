@@ -1,0 +1,212 @@
+import Detection
+import Glibc
+import RuleLanguage
+import Synchronization
+public import Telemetry
+
+/// A worker's figures in a registry: how much was read and said, how long epochs and commits take, how much state there is.
+///
+/// Bumped once per epoch and transaction from counts the worker has anyway. Any thread may render the registry; ``refresh()`` first brings
+/// what depends on the moment up to date. Labels are names of topics, rules and codes; never an identifier of a person.
+public final class WorkerMetrics: Sendable {
+    private let registry: MetricsRegistry
+    /// Per input topic.
+    private let consumed: [Counter]
+    private let topics: [String]
+    /// Per ``Decision``.
+    private let verdicts: [Counter]
+    private let silent: Counter
+    /// Per ``DeadLetterCode``.
+    private let deadLetters: [Counter]
+    private let late: Counter
+    /// Per rule of the set.
+    private let fired: [Counter]
+    private let undetermined: [Counter]
+    private let epochs: Counter
+    private let committedTransactions: Counter
+    private let retriedTransactions: Counter
+    private let failedTransactions: Counter
+    private let commitSeconds: Histogram
+    private let epochSeconds: Histogram
+    private let recreations: Counter
+    private let lastProcessed: Gauge
+    private let stateBytes: Gauge
+    private let windowKeys: Gauge
+    private let evictions: Counter
+    private let truncations: Counter
+    private let ringsOpen: Gauge
+    /// Per ``RingStatus``: opened, updated, closed.
+    private let ringChanges: [Counter]
+    private let replayed: Counter
+    private let resident: Gauge
+    /// Milliseconds since 1970; `Int64.min` before there is one.
+    private let watermark = Atomic<Int64>(.min)
+
+    /// Makes the instruments; all series that are known beforehand exist from the start, at 0.
+    public init(_ registry: MetricsRegistry, _ deployment: Deployment) {
+        self.registry = registry
+        topics = deployment.description.topics
+        consumed = topics.map {
+            registry.counter("weir_events_consumed_total", help: "Records read from the inputs.", labels: ["topic": $0])
+        }
+        verdicts = Decision.allCases.map {
+            registry.counter("weir_verdicts_total", help: "Verdicts by decision.", labels: ["decision": $0.name])
+        }
+        silent = registry.counter("weir_silent_total", help: "Events judged that left no verdict.")
+        deadLetters = DeadLetterCode.allCases.map {
+            registry.counter("weir_dlq_records_total", help: "Records that could not be read, by reason.", labels: ["code": $0.name])
+        }
+        late = registry.counter("weir_late_events_total", help: "Events that came behind the watermark.")
+        fired = deployment.rules.rules.map {
+            registry.counter(
+                "weir_rule_hits_total", help: "How often a rule fired.", labels: ["rule": $0.id, "mode": $0.mode.rawValue])
+        }
+        undetermined = deployment.rules.rules.map {
+            registry.counter(
+                "weir_rule_undetermined_total", help: "How often a rule could not be decided, as a value was missing.",
+                labels: ["rule": $0.id])
+        }
+        epochs = registry.counter("weir_epochs_total", help: "Epochs judged.")
+        func transactions(_ result: String) -> Counter {
+            registry.counter(
+                "weir_transactions_total", help: "Attempts to commit: committed, retried after a fault, failed for good.",
+                labels: ["result": result])
+        }
+        committedTransactions = transactions("committed")
+        retriedTransactions = transactions("retried")
+        failedTransactions = transactions("failed")
+        commitSeconds = registry.histogram("weir_commit_seconds", help: "Time of a commit, with its retries.")
+        epochSeconds = registry.histogram("weir_epoch_seconds", help: "Time to judge an epoch, without its commit.")
+        recreations = registry.counter(
+            "weir_producer_recreated_total", help: "How often the transactional producers were thrown away and made anew.")
+        lastProcessed = registry.gauge(
+            "weir_last_record_processed_timestamp_seconds", help: "When records were last committed; 0 before that.")
+        stateBytes = registry.gauge("weir_state_bytes", help: "Memory of keys, windows, rings and models.")
+        windowKeys = registry.gauge("weir_window_keys", help: "Keys held in windows.")
+        evictions = registry.counter("weir_state_evictions_total", help: "Keys given up inside their window because of limits.keys.")
+        truncations = registry.counter(
+            "weir_window_truncations_total", help: "Entries given up inside their window because of limits.entries_per_key.")
+        ringsOpen = registry.gauge("weir_rings_open", help: "Rings open now.")
+        ringChanges = WorkerMetrics.ringStatuses.map {
+            registry.counter("weir_ring_changes_total", help: "New versions of rings.", labels: ["status": $0.rawValue])
+        }
+        replayed = registry.counter("weir_replay_events_total", help: "Events judged again to rebuild the state at start.")
+        resident = registry.gauge("process_resident_memory_bytes", help: "Memory of the process in RAM.")
+        registry.gauge(
+            "weir_build_info", help: "Always 1; the labels say what runs.",
+            labels: [
+                "version": Deployment.engineVersion, "topology": deployment.description.name,
+                "topology_digest": String(deployment.topologyDigest.prefix(16)),
+                "ruleset_digest": String(deployment.ruleSetDigest.prefix(16)),
+            ]
+        ).set(1)
+    }
+
+    private static let ringStatuses: [RingStatus] = [.opened, .updated, .closed]
+
+    // MARK: Bumped by the worker
+
+    /// An epoch was judged; its outputs and its block are still there.
+    func judged(_ processor: EpochProcessor, _ block: DecodedBlock, sources: [TopicPartition], watermark: Int64?, seconds: Double) {
+        epochs.add()
+        epochSeconds.observe(seconds)
+        var byDecision = [Int](repeating: 0, count: verdicts.count)
+        processor.engine.forEachOutput { output in
+            for record in output.records { byDecision[Int(record.decision.rawValue)] += 1 }
+            for r in fired.indices {
+                if output.fired[r] > 0 { fired[r].add(output.fired[r]) }
+                if output.undetermined[r] > 0 { undetermined[r].add(output.undetermined[r]) }
+            }
+        }
+        for (counter, count) in zip(verdicts, byDecision) where count > 0 { counter.add(count) }
+        silent.add(Int(processor.counts.silent))
+        late.add(Int(processor.counts.late))
+        for record in block.rejected { deadLetters[Int(record.letter.code.rawValue)].add() }
+        for (source, count) in zip(sources, block.stagedBySource) {
+            if count > 0, let topic = topics.firstIndex(of: source.topic) { consumed[topic].add(count) }
+        }
+        keep(processor, watermark)
+    }
+
+    /// A journaled epoch was judged again at start.
+    func rebuilt(_ processor: EpochProcessor, watermark: Int64?) {
+        replayed.add(Int(processor.counts.events))
+        keep(processor, watermark)
+    }
+
+    private func keep(_ processor: EpochProcessor, _ watermark: Int64?) {
+        for change in processor.engine.ringChanges {
+            if let status = WorkerMetrics.ringStatuses.firstIndex(of: change.status) { ringChanges[status].add() }
+            if change.status == .opened { ringsOpen.add(1) }
+            if change.status == .closed { ringsOpen.add(-1) }
+        }
+        if let watermark { self.watermark.store(watermark, ordering: .relaxed) }
+    }
+
+    /// A commit ended; `counters` are the log's own totals.
+    func committed(seconds: Double, succeeded: Bool, _ engine: Engine, _ counters: LogCounters) {
+        recreations.raise(to: counters.producerRecreations)
+        retriedTransactions.raise(to: counters.retriedCommits)
+        guard succeeded else {
+            failedTransactions.add()
+            return
+        }
+        committedTransactions.add()
+        commitSeconds.observe(seconds)
+        lastProcessed.set(Double(Log.wallClockMilliseconds()) / 1000)
+        measure(engine)
+    }
+
+    /// Takes the size of the state; a sum over its slots.
+    func measure(_ engine: Engine) {
+        stateBytes.set(engine.stateBytes)
+        let windows = engine.windowCounters
+        windowKeys.set(windows.keys)
+        evictions.raise(to: windows.evictedKeys)
+        truncations.raise(to: windows.truncatedEntries)
+    }
+
+    // MARK: Read by others
+
+    /// Brings up to date what depends on the moment: the watermark's lag and the process's memory. Call before rendering; any thread.
+    public func refresh() {
+        if let seconds = watermarkLagSeconds {
+            // The series begins with the first watermark: before it there is no lag to tell.
+            registry.gauge(
+                "weir_watermark_lag_seconds", help: "How far the watermark, in event time, lies behind the clock on the wall."
+            ).set(seconds)
+        }
+        if let bytes = WorkerMetrics.residentBytes() { resident.set(bytes) }
+    }
+
+    /// How far the watermark lies behind the wall clock; nil before there is one.
+    public var watermarkLagSeconds: Double? {
+        let time = watermark.load(ordering: .relaxed)
+        return time == .min ? nil : Double(Log.wallClockMilliseconds() - time) / 1000
+    }
+
+    /// Records read since the start of the process.
+    public var recordsConsumed: Int { consumed.reduce(0) { $0 + $1.value } }
+    /// Verdicts since the start of the process.
+    public var verdictsSaid: Int { verdicts.reduce(0) { $0 + $1.value } }
+    /// Times of the commits.
+    public var commits: Histogram { commitSeconds }
+
+    /// Resident pages by `/proc/self/statm`.
+    private static func residentBytes() -> Int? {
+        guard let file = fopen("/proc/self/statm", "r") else { return nil }
+        defer { fclose(file) }
+        var line = [CChar](repeating: 0, count: 256)
+        guard fgets(&line, Int32(line.count), file) != nil else { return nil }
+        let words = String(decoding: line.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self).split(separator: " ")
+        guard words.count > 1, let pages = Int(words[1]) else { return nil }
+        return pages * Int(sysconf(Int32(_SC_PAGESIZE)))
+    }
+}
+
+extension Counter {
+    /// Follows a total that somebody else keeps; one thread.
+    fileprivate func raise(to total: Int) {
+        if total > value { add(total - value) }
+    }
+}

@@ -1,0 +1,218 @@
+import ExpositionFormat
+import KafkaClient
+import Telemetry
+import Testing
+
+@testable import Pipeline
+
+/// A shop with orders and log-ins, two rules (one in shadow), and a store of its records.
+private final class MeteredShop {
+    let folder: TemporaryFolder
+    let store = SimulatedStore(transactionMarkers: true)
+    let deployment: Deployment
+
+    init() throws {
+        folder = try #require(TemporaryFolder())
+        folder.makeFolder("rules")
+        folder.write(
+            """
+            topology: metered
+            version: 1
+            time: { lateness: 1m }
+            events:
+              order:
+                topic: orders
+                time: ts
+                id: id
+                subject: account
+                fields:
+                  id: string
+                  ts: { type: timestamp, format: ms }
+                  account: { type: string, entity: account }
+                  amount: { type: money, scale: 2 }
+                  coupon: string
+              login:
+                topic: logins
+                time: ts
+                subject: account
+                emit: all
+                fields:
+                  ts: { type: timestamp, format: ms }
+                  account: { type: string, entity: account }
+            """, "topology.yaml")
+        folder.write(
+            """
+            rule dear "A dear order" {
+              owner "t" severity high
+              on order
+              when amount > 10000
+              then review, score +40
+              because "{amount}"
+            }
+            rule couponed "An order with the coupon" {
+              owner "t" severity low mode shadow
+              on order
+              when coupon == "FREE"
+              then block, score +10
+              because "a coupon"
+            }
+            """, "rules/a.weir")
+        deployment = try Deployment(folder: folder.path)
+        try SimulatedLog(store).create([
+            TopicRequirement(name: "orders", partitions: 2), TopicRequirement(name: "logins", partitions: 1),
+        ])
+    }
+
+    deinit { folder.remove() }
+
+    func append(_ topic: String, _ partition: Int32 = 0, _ json: String) {
+        store.append(TopicPartition(topic, partition), key: nil, value: Array(json.utf8))
+    }
+
+    /// Lets a worker judge what is there; answers it and the registry's text.
+    func judge(_ registry: MetricsRegistry, epochRecords: Int = 4096) throws -> (worker: Worker, text: ExpositionChecker) {
+        let log = SimulatedLog(store)
+        var options = WorkerOptions()
+        options.epochRecords = epochRecords
+        let metrics = WorkerMetrics(registry, deployment)
+        let worker = Worker(deployment, log: log, threads: 2, options: options) { () throws(LogError) in
+            try log.takeOwnership(application: "weir-metered")
+        }
+        worker.metrics = metrics
+        var asked = 0
+        // Stops when all is read, and is asked again until then.
+        try worker.run {
+            asked += 1
+            return asked > 200
+        }
+        metrics.refresh()
+        return (worker, ExpositionChecker(registry.render()))
+    }
+}
+
+@Suite struct WorkerMetricsTests {
+    @Test func `the registry holds what the worker counted, and Prometheus can read it`() throws {
+        let shop = try MeteredShop()
+        let start: Int64 = 1_700_000_000_000
+        for i in 0..<300 as Range<Int64> {
+            let coupon = i % 3 == 0 ? "" : ",\"coupon\":\"\(i % 3 == 1 ? "FREE" : "NONE")\""
+            shop.append(
+                "orders", Int32(i % 2),
+                "{\"id\":\"\(i)\",\"ts\":\(start + i * 1000),\"account\":\"a\(i % 7)\",\"amount\":\(i)\(coupon)}")
+        }
+        for i in 0..<20 as Range<Int64> { shop.append("logins", "{\"ts\":\(start + i * 15_000),\"account\":\"a\(i % 7)\"}") }
+        for _ in 0..<3 { shop.append("orders", 1, "no json") }
+        shop.append("orders", "{\"id\":\"x\",\"ts\":5,\"account\":\"a\",\"amount\":1}")
+        shop.append("logins", "{\"ts\":\(start)}")
+        let registry = MetricsRegistry()
+        let (worker, text) = try shop.judge(registry, epochRecords: 64)
+        let counts = worker.counts
+
+        #expect(text.problems == [])
+        #expect(counts.records == 325)
+        let samples = text.samples
+        func sum(_ name: String) -> Int64 {
+            Int64(samples.filter { $0.key == name || $0.key.hasPrefix(name + "{") }.reduce(0) { $0 + $1.value })
+        }
+        #expect(sum("weir_events_consumed_total") == counts.records)
+        #expect(samples["weir_events_consumed_total{topic=\"orders\"}"] == 304)
+        #expect(samples["weir_events_consumed_total{topic=\"logins\"}"] == 21)
+        #expect(sum("weir_verdicts_total") == counts.verdicts)
+        #expect(sum("weir_silent_total") == counts.silent)
+        #expect(sum("weir_dlq_records_total") == counts.deadLetters)
+        #expect(sum("weir_late_events_total") == counts.late)
+        #expect(
+            sum("weir_verdicts_total") + sum("weir_silent_total") + sum("weir_dlq_records_total")
+                + sum("weir_late_events_total") == counts.records)
+        #expect(samples["weir_dlq_records_total{code=\"invalid_json\"}"] == 3)
+        #expect(samples["weir_dlq_records_total{code=\"timestamp_out_of_range\"}"] == 1)
+        #expect(sum("weir_dlq_records_total") == 5 || counts.late > 0)
+
+        // What was said, from the verdicts themselves.
+        let said = (0..<4).flatMap { shop.store.records(of: TopicPartition("weir.verdicts", $0)) }
+            .map { String(decoding: $0.value ?? [], as: UTF8.self) }
+        #expect(Int64(said.count) == counts.verdicts)
+        for decision in ["allow", "tag", "review", "challenge", "block"] {
+            let expected = said.count { $0.contains("\"decision\":\"\(decision)\",\"score\"") }
+            #expect(samples["weir_verdicts_total{decision=\"\(decision)\"}"] == Double(expected), "\(decision)")
+        }
+        #expect(samples["weir_rule_hits_total{mode=\"live\",rule=\"dear\"}"] == 199 - late(counts))
+        #expect(samples["weir_rule_hits_total{mode=\"shadow\",rule=\"couponed\"}"] == 100 - late(counts))
+        #expect((samples["weir_rule_undetermined_total{rule=\"couponed\"}"] ?? 0) > 0)
+        #expect(samples["weir_rule_undetermined_total{rule=\"dear\"}"] == 0)
+
+        let journal = shop.store.records(of: TopicPartition("weir.journal", 0)).count
+        #expect(sum("weir_epochs_total") == Int64(journal))
+        #expect(samples["weir_epoch_seconds_count"] == Double(journal))
+        #expect(samples["weir_transactions_total{result=\"committed\"}"] == Double(worker.transactions))
+        #expect(samples["weir_transactions_total{result=\"failed\"}"] == 0)
+        #expect(samples["weir_commit_seconds_count"] == Double(worker.transactions))
+        #expect(samples["weir_state_bytes"] == Double(worker.stateBytes))
+        #expect(samples["weir_replay_events_total"] == 0)
+        #expect((samples["process_resident_memory_bytes"] ?? 0) > 1_000_000)
+        #expect((samples["weir_last_record_processed_timestamp_seconds"] ?? 0) > 1_700_000_000)
+        #expect((samples["weir_watermark_lag_seconds"] ?? 0) > 0)
+        #expect(samples.contains { $0.key.hasPrefix("weir_build_info{") && $0.value == 1 })
+        // Accounts appear in no label.
+        #expect(!samples.keys.contains { $0.contains("\"a1\"") })
+    }
+
+    /// Nothing is late in this traffic: the sources are read in step and lateness is a minute.
+    private func late(_ counts: EpochCounts) -> Double {
+        #expect(counts.late == 0, "the counts of rules below assume it")
+        return 0
+    }
+
+    @Test func `a restart counts what it judges again apart from what is new`() throws {
+        let shop = try MeteredShop()
+        let start: Int64 = 1_700_000_000_000
+        for i in 0..<50 as Range<Int64> {
+            shop.append("orders", "{\"id\":\"\(i)\",\"ts\":\(start + i),\"account\":\"a\",\"amount\":500}")
+        }
+        _ = try shop.judge(MetricsRegistry())
+        shop.append("orders", "{\"id\":\"new\",\"ts\":\(start + 60),\"account\":\"a\",\"amount\":500}")
+        let (worker, text) = try shop.judge(MetricsRegistry())
+        #expect(text.problems == [])
+        #expect(worker.counts.records == 1)
+        #expect(text.samples["weir_replay_events_total"] == 50)
+        #expect(text.samples["weir_events_consumed_total{topic=\"orders\"}"] == 1)
+        #expect(text.samples["weir_verdicts_total{decision=\"review\"}"] == 1)
+    }
+
+    @Test func `reports of several Kafka clients become one set of metrics`() throws {
+        func report(_ name: String, _ type: String, _ rest: String) -> KafkaStatistics? {
+            Array("{\"name\":\"\(name)\",\"type\":\"\(type)\",\(rest)}".utf8).withUnsafeBytes { KafkaStatistics(json: $0) }
+        }
+        let registry = MetricsRegistry()
+        let metrics = KafkaMetrics(registry, inputs: ["orders", "clicks"])
+        #expect(metrics.largestLag == nil)
+        let consumer =
+            #""txmsgs":1,"rxmsgs":%,"brokers":{"b":{"rtt":{"p50":20000,"cnt":4}}},"topics":{"orders":{"partitions":{"0":{"app_offset":90,"ls_offset":100},"1":{"app_offset":50,"ls_offset":57},"-1":{"app_offset":0,"ls_offset":900}}},"weir.journal":{"partitions":{"0":{"app_offset":0,"ls_offset":5000}}}}"#
+        for received in ["40", "70"] {
+            let text = consumer.split(separator: "%").joined(separator: received)
+            metrics.observe(try #require(report("w#consumer-1", "consumer", text)))
+        }
+        metrics.observe(
+            try #require(
+                report(
+                    "w#producer-2", "producer",
+                    #""txmsgs":7,"rxmsgs":0,"brokers":{"b":{"rtt":{"p50":900,"cnt":2}}},"eos":{"txn_state":"AbortableError"}"#)))
+        var text = ExpositionChecker(registry.render())
+        #expect(text.problems == [])
+        #expect(text.samples["weir_kafka_consumer_lag{topic=\"orders\"}"] == 10)
+        #expect(text.samples["weir_kafka_consumer_lag{topic=\"clicks\"}"] == nil)
+        #expect(!text.samples.keys.contains { $0.contains("journal") })
+        #expect(metrics.largestLag == 10)
+        #expect(text.samples["weir_kafka_messages_total{direction=\"received\"}"] == 70)
+        #expect(text.samples["weir_kafka_messages_total{direction=\"sent\"}"] == 8)
+        #expect(text.samples["weir_kafka_broker_rtt_seconds"] == 0.02)
+        #expect(text.samples["weir_kafka_transaction_errors"] == 1)
+        // The producer is made anew under another name: its figures begin at 0 and add to what was.
+        metrics.observe(try #require(report("w#producer-3", "producer", #""txmsgs":2,"eos":{"txn_state":"Ready"}"#)))
+        for _ in 0..<40 { metrics.observe(try #require(report("w#consumer-1", "consumer", #""rxmsgs":70"#))) }
+        text = ExpositionChecker(registry.render())
+        #expect(text.samples["weir_kafka_messages_total{direction=\"sent\"}"] == 10)
+        #expect(text.samples["weir_kafka_messages_total{direction=\"received\"}"] == 70)
+        #expect(text.samples["weir_kafka_transaction_errors"] == 0, "the closed producer no longer counts")
+    }
+}
