@@ -55,6 +55,10 @@ let package = Package(
             name: "weir", dependencies: ["Pipeline", "Detection", "RuleLanguage", "KafkaClient", "Telemetry"],
             swiftSettings: base),
 
+        // Not part of the product: the decode section of scripts/bench.
+        .executableTarget(
+            name: "DecodeBenchmark", dependencies: ["Detection", "RuleLanguage"], path: "Tests/Benchmarks/Decode",
+            swiftSettings: base),
         .testTarget(name: "TelemetryTests", dependencies: ["Telemetry"], swiftSettings: base),
         .testTarget(name: "KafkaClientTests", dependencies: ["KafkaClient"], swiftSettings: base),
         .testTarget(name: "RuleLanguageTests", dependencies: ["RuleLanguage"], swiftSettings: base),
