@@ -119,9 +119,9 @@ public struct HalfSpaceTrees: ~Copyable {
     /// The share of a node's range at either end where no cut falls.
     public static let padding = 0.15
 
-    /// The score of a point, from 0 for ordinary to 1 for odd.
+    /// The score of a point, 0 (ordinary) to 1 (odd); 0 while not warm.
     ///
-    /// 0 while not warm. Changes nothing.
+    /// Changes nothing.
     ///
     /// - Parameter x: ``featureCount`` values; NaN is missing.
     @inlinable public func score(_ x: UnsafePointer<Float>) -> Double {

@@ -135,20 +135,36 @@ private func run(
                 let score = learnt < 100 ? 0 : trees.score(scaled[n], places: &places[n])
                 #expect(result.scores[i] == (score * 1e6).rounded() / 1e6)
             }
-            for n in rows.indices {
-                if learnt >= 100 { trees.learn(places: places[n]) }
+            func learnRanges() { for row in rows { for f in 0..<6 { scaler.learn(row[f], feature: f) } } }
+            if learnt >= 100 {
+                for n in rows.indices { trees.learn(places: places[n]) }
+                learnRanges()
+            } else {
+                learnRanges()
+                // The epoch that completes the ranges is placed by them.
+                if learnt + rows.count >= 100 {
+                    for row in rows { trees.learn(row.indices.map { scaler.scale(row[$0], feature: $0) }) }
+                }
             }
-            for row in rows { for f in 0..<6 { scaler.learn(row[f], feature: f) } }
             learnt += rows.count
         }
     }
 
     @Test func `nothing is scored before a window of ranges and a window of reference are full`() throws {
-        // Four of five events are orders: windows of 100 orders are 125 events, learnt at the end of epochs of 25.
+        // Epochs of 25 events hold 20 orders: the fifth completes the ranges and is the first of five that fill the window.
         let input = samples(1000, seed: 3)
         let scores = run(try Scoring(configuration(anomaly())), input, epochs: [25], lanes: 1).scores
-        #expect(scores[..<250].allSatisfy { $0 == 0 })
-        #expect(scores[250...].indices.allSatisfy { scores[$0] > 0 || input[$0].type == 0 })
+        #expect(scores[..<225].allSatisfy { $0 == 0 })
+        #expect(scores[225...].indices.allSatisfy { scores[$0] > 0 || input[$0].type == 0 })
+    }
+
+    @Test func `one long epoch is enough to score the next`() throws {
+        let input = samples(1200, seed: 8)
+        for lanes in [1, 3] {
+            let scores = run(try Scoring(configuration(anomaly())), input, epochs: [600], lanes: lanes).scores
+            #expect(scores[..<600].allSatisfy { $0 == 0 })
+            #expect(scores[600...].indices.allSatisfy { scores[$0] > 0 || input[$0].type == 0 })
+        }
     }
 
     @Test func `events of other types score 0 and teach nothing`() throws {

@@ -27,7 +27,7 @@ def test(t):
     worker = t.start(*run, label="run")
     wait_for("run drains the log", lambda: is_drained(log), 120, process=worker)
     t.equal(worker.terminate(), 143, "SIGTERM ends run with 143")
-    t.check("Fatal" not in worker.err, "and cleanly")
+    t.check(not any(w in worker.err for w in ("Fatal", "weir: error", "level=error")), "and cleanly", worker.err)
     records = check_journal(t, log)
     found = check_counts(t, log, records, events)
     check_verdicts(t, found["weir.verdicts"], "marketplace", "weir/marketplace")

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Whatever is wrong ends with its documented exit code and a message that says what and what to do."""
+import json
 import os
 import re
 import shutil
 import socket
 import sqlite3
 
-from support import TOPOLOGIES, Broker, Skipped, Test, digest, fail, main, shown
+from support import TOPOLOGIES, Broker, Embedded, Skipped, Test, digest, fail, is_drained, journal, main, shown, wait_for
 from traffic import orders
 
 
@@ -145,13 +146,14 @@ def embedded(t):
     t.run("simulate", "--events", 2000, "--log", strange)
     worker = t.start(*run(strange))
     try:
-        from support import Embedded, is_drained, wait_for
         log = Embedded(strange)
         wait_for("weir run on the embedded log", lambda: is_drained(log), 60, process=worker)
         t.equal(worker.terminate(), 143, "SIGTERM ends weir run with 143")
     finally:
         worker.kill()
-    log.produce([("weir.journal", 0, b"7", b'{"epoch":7000,"ranges":[],"version":1}', [])])
+    last = journal(log)[-1]
+    last["epoch"] += 7
+    log.produce([("weir.journal", 0, str(last["epoch"]).encode(), json.dumps(last, separators=(",", ":")).encode(), [])])
     refused(t, "journal with a gap", 7, run(strange), "journal", "epoch")
     refused(t, "audit of a journal with a gap", 7, ["audit", "--topology", marketplace, "--log", strange], "journal", "epoch")
 

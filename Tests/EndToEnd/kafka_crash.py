@@ -23,8 +23,10 @@ def test(t):
         done = 0
         for n in range(kills):
             worker = t.start(*run, label="run")
-            # From before the first commit, while it recovers, to the middle of its work.
-            time.sleep(0.3 + chance.random() * 5)
+            # From before the first commit, while it recovers, to the middle of its work; the first one surely in its work.
+            if n == 0:
+                wait_for("the first epoch", lambda: broker.read("weir.journal"), 120, every=0.05, process=worker)
+            time.sleep(0.3 + chance.random() * (1 if n == 0 else 5))
             worker.must_run()
             worker.kill()
             reached = len(broker.read("weir.journal"))

@@ -71,9 +71,9 @@ private func streamedArea(
 }
 
 @Suite struct HalfSpaceTreesAccuracyTests {
-    /// Areas published for river 0.26.1 (10 trees, depth 8, window 250) on the same rows in the same order.
+    /// Areas published for river 0.26.1 on the same rows in the same order: one seed, and the mean of five where there is one.
     ///
-    /// One seed, and the mean of five where there is one. A seed alone is up to .1 off, so the mean over ten stands against both.
+    /// 10 trees, depth 8, window 250. A seed alone is up to .1 off, so our mean over ten stands against both.
     @Test(
         .enabled(if: shared != nil, "the shared test data is missing (../shared or WEIR_SHARED)"),
         arguments: [

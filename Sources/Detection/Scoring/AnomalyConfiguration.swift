@@ -33,7 +33,8 @@ public struct AnomalyConfiguration: Sendable, Equatable {
     public var trees: Int
     /// 1...15.
     public var depth: Int
-    /// Events per window, 10...1,000,000: the score stays 0 for the first two (one for the ranges, one for the reference).
+    /// Events per window, 10...1,000,000: the score stays 0 until one has taught the ranges and one,
+    /// which may begin in the same epoch, has filled the reference.
     public var window: Int
     /// Nil: the deployment's hash seed.
     public var seed: UInt64?

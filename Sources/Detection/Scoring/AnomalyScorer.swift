@@ -90,29 +90,57 @@ public struct AnomalyScorer: ~Copyable {
 
     /// Ends the epoch: learns its scored events in order, first into the trees (by the ranges that scored them), then into the ranges.
     ///
-    /// The trees are shared out over the lanes; each sees all events in order, so their number changes nothing.
+    /// The epoch that completes the first window of ranges is the exception: its ranges come first, and its events are then placed by
+    /// them. Otherwise a replay in long epochs would stay without a score for one more of them. The trees are shared out over the lanes;
+    /// each lane sees all events in order, so the number of lanes changes nothing.
     public mutating func end(lanes: Int, fork: Fork) {
         var count = 0
         for row in 0..<rows where used[row] != 0 {
             scored[count] = Int32(truncatingIfNeeded: row)
             count += 1
         }
-        if knowsRanges, count > 0 {
-            let lanes = max(1, min(lanes, treeCount))
-            let share = (treeCount + lanes - 1) / lanes
-            let order = UnsafeBufferPointer(start: scored, count: count)
-            fork(lanes) { lane in
-                let range = min(lane * share, treeCount)..<min((lane + 1) * share, treeCount)
-                trees.learn(places: places, rows: order, trees: range)
-            }
-            trees.advance(by: count)
+        rows = 0
+        guard count > 0 else { return }
+        let knewRanges = knowsRanges
+        if !knewRanges {
+            learnRanges(count)
+            learnt += Int64(count)
+            guard knowsRanges else { return }
+            let lanes = max(1, lanes)
+            let share = (count + lanes - 1) / lanes
+            fork(lanes) { lane in place(min(lane * share, count)..<min((lane + 1) * share, count)) }
         }
+        let lanes = max(1, min(lanes, treeCount))
+        let share = (treeCount + lanes - 1) / lanes
+        let order = UnsafeBufferPointer(start: scored, count: count)
+        fork(lanes) { lane in
+            let range = min(lane * share, treeCount)..<min((lane + 1) * share, treeCount)
+            trees.learn(places: places, rows: order, trees: range)
+        }
+        trees.advance(by: count)
+        if knewRanges {
+            learnRanges(count)
+            learnt += Int64(count)
+        }
+    }
+
+    private mutating func learnRanges(_ count: Int) {
         for i in 0..<count {
             let raw = values + Int(scored[i]) * featureCount
             for f in 0..<featureCount { scaler.learn(raw[f], feature: f) }
         }
-        learnt += Int64(count)
-        rows = 0
+    }
+
+    /// Finds the leaves of scored rows by the ranges known now.
+    private func place(_ range: Range<Int>) {
+        withUnsafeTemporaryAllocation(of: Float.self, capacity: featureCount) { scaled in
+            guard let x = scaled.baseAddress else { return }
+            for i in range {
+                let row = Int(scored[i])
+                for f in 0..<featureCount { x[f] = scaler.scale(values[row * featureCount + f], feature: f) }
+                _ = trees.score(x, places: places + row * treeCount)
+            }
+        }
     }
 
     public var stateBytes: Int { trees.stateBytes + featureCount * 32 }

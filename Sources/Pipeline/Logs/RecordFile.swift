@@ -103,7 +103,9 @@ public final class RecordFile {
     /// Returns how many, 0 at the end. Their bytes are valid during the call only.
     public func nextBatch(maxRecords: Int, _ body: (FileRecord) -> Void) throws(LogError) -> Int {
         var count = 0
-        while count < maxRecords {
+        let first = start
+        // Long records in one batch would keep all their pages of a mapped file.
+        while count < maxRecords, start - first < 1 << 24 {
             guard try handOutNext(body) else { break }
             count += 1
         }

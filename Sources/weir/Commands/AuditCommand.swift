@@ -1,6 +1,6 @@
 import Pipeline
 
-/// `weir audit`: tells whether the committed verdicts are those that journal and inputs give.
+/// `weir audit`: whether the committed verdicts are those that journal and inputs give.
 enum AuditCommand {
     /// The command's body.
     static func run(_ arguments: ParsedArguments, _ terminal: Terminal) throws -> ExitCode {
