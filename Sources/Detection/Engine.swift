@@ -69,10 +69,10 @@ public final class Engine {
     ///   - watermark: the one in force; `Int64.min` before there is one.
     ///   - fork: runs lanes; see ``Fork``.
     public func process(_ events: UnsafeBufferPointer<Event>, watermark: Int64, fork: Fork) {
+        relations.beginEpoch()
         guard let first = events.baseAddress, events.count > 0 else {
             for l in 0..<lanes { laneStates[l].output.removeAll() }
-            relations.learn(events, watermark: watermark, lanes: 1, fork: fork)
-            relations.endEpoch()
+            relations.endEpoch(watermark: watermark)
             return
         }
         makeRoom(events.count)
@@ -128,7 +128,7 @@ public final class Engine {
                     relations: relations)
             }
         }
-        relations.endEpoch()
+        relations.endEpoch(watermark: watermark)
     }
 
     /// The verdicts, feature rows and counts of the last epoch, lane by lane: the lanes follow each other in the epoch's order.
@@ -198,7 +198,7 @@ public struct EngineConfiguration: Sendable {
     public var entriesPerKey: Int
     /// Most keys per table, over all slots.
     public var keysPerTable: Int
-    public var lockstep: [LockstepWatch]
+    public var lockstep: [LockstepConfiguration]
     public var anomaly: AnomalyConfiguration?
     /// The verdict's `versions` object, as JSON.
     public var versions: String
@@ -210,7 +210,7 @@ public struct EngineConfiguration: Sendable {
 
     public init(
         topology: String, events: [EventSchema], topics: [String], rules: RuleSet, hash: TextHash, entriesPerKey: Int,
-        keysPerTable: Int, lockstep: [LockstepWatch], anomaly: AnomalyConfiguration?, versions: String,
+        keysPerTable: Int, lockstep: [LockstepConfiguration], anomaly: AnomalyConfiguration?, versions: String,
         verdictIdentifier: @escaping @Sendable (UnsafeRawBufferPointer, UnsafeMutablePointer<UInt8>) -> Void,
         writesFeatures: Bool
     ) {

@@ -224,7 +224,7 @@ func `any split of the slots gives the same state and the same records`(seed: UI
                 }
             }
             detector.end()
-            for change in detector.changes { change.appendJSON(to: &out) }
+            for change in detector.changes { out.append(contentsOf: RingRecord(change).value) }
             digests.append(digest(detector))
         }
         outcomes.append(digests)
@@ -373,12 +373,10 @@ func `any split of the slots gives the same state and the same records`(seed: UI
         firstTime: 1100,
         lastTime: 1400, mergedInto: 0xCD,
         evidence: LockstepRings.evidence(configuration(seed: 0), size: 17, targets: 3, strength: 22.7))
-    var out: [UInt8] = []
-    change.appendJSON(to: &out)
     let expected = #"""
         {"id":"00000000000000ab","version":2,"status":"closed","detector":"coupon \"ring\"","score":0.793103,"size":17,"members":["a\u000a1","#000000000000001f"],"target_count":3,"targets":["SAVE10"],"windows":[{"from":1000,"to":1500}],"first_time":1100,"last_time":1400,"merged_into":"00000000000000cd","evidence":"17 accounts redeemed the same 3 coupons inside the same 6-h windows (chance 2e-23)"}
         """#
-    #expect(String(decoding: out, as: UTF8.self) == expected)
+    #expect(String(decoding: RingRecord(change).value, as: UTF8.self) == expected)
 }
 
 @Test func `a table gives back what was put in while the oldest leave`() {

@@ -30,7 +30,7 @@ enum PackageFolder {
 }
 
 /// A folder of a test's own, below the system's temporary one.
-struct TemporaryFolder {
+struct TopologyFolder {
     let path: String
 
     init?() {

@@ -20,6 +20,15 @@ public struct LockstepConfiguration: Sendable, Equatable {
     public var actorsNoun = "accounts"
     public var targetsNoun = "targets"
     public var verb = "acted on"
+    /// Per event type of the topology, the field with the actor, by which its events are looked up among the rings, or -1.
+    public var actorFields: [Int] = []
+    /// Per event type, the field with the target where the detector learns from the type, or -1.
+    public var targetFields: [Int] = []
+    /// The pair test takes the population of actors to be no smaller.
+    ///
+    /// With the true number of a few dozen actors, four who share everything would be no surprise; a deployment that young still wants to
+    /// see them. Larger floors would take the habits of a small town for a conspiracy.
+    public var smallestPopulation = 256.0
     /// Seed of the deployment: shifts each target's windows, so that nobody outside knows where they begin.
     public var seed: UInt64
     public var limits = Limits()
@@ -72,6 +81,7 @@ public enum Lockstep {
     public static let windowsPerRing = 16
     /// Members and targets a ring record names.
     public static let namesPerRecord = 200
+    public static let targetNamesPerRecord = 50
 
     @inline(__always) static func slot(_ key: UInt64) -> Int { Int(truncatingIfNeeded: key >> 58) }
 }

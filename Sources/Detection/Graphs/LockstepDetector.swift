@@ -21,8 +21,9 @@ import RuleLanguage
 /// … decide …
 /// end()
 /// ```
-/// Any split of the slots gives the same state and the same changes. Cost: about 100–300 ns an event, no allocation once warm but for
-/// rings. Parameters and evidence: an actor needs `minimumTargets` ≥ 2 shared targets; a ring on one target only is invisible here.
+/// Any split of the slots gives the same state and the same changes. Cost: 370–500 ns an event on a million acts of 200,000
+/// actors on 50,000 targets (61 MB of state); no allocation once warm but for rings. A ring on one target only is invisible here, and an
+/// honest crowd that buys the same *new* bundle inside one window looks like a ring: name such sales in a rule's `unless`.
 public struct LockstepDetector: ~Copyable {
     public enum Stage: Sendable {
         case tokens, actors, pairs
@@ -43,7 +44,7 @@ public struct LockstepDetector: ~Copyable {
     private let current: UnsafeMutablePointer<UInt8>
     private let previous: UnsafeMutablePointer<UInt8>
     private var period: Int64 = .min
-    private(set) var population = 0.0
+    private(set) var population: Double
 
     // The running epoch.
     private var records = UnsafeBufferPointer<LockstepRecord>(start: nil, count: 0)
@@ -58,6 +59,7 @@ public struct LockstepDetector: ~Copyable {
             configuration.window > 0 && configuration.memory >= configuration.window, "window > 0, memory >= window")
         precondition((2...8).contains(configuration.minimumTargets), "2...8 targets")
         self.configuration = configuration
+        population = configuration.smallestPopulation
         hash = TextHash(seed: configuration.seed)
         tokens = .allocate(capacity: Lockstep.slots)
         actors = .allocate(capacity: Lockstep.slots)
@@ -239,7 +241,7 @@ public struct LockstepDetector: ~Copyable {
         withUnsafeTemporaryAllocation(of: UInt8.self, capacity: DistinctEstimate.registers) { both in
             guard let base = both.baseAddress else { return }
             for i in 0..<DistinctEstimate.registers { base[i] = max(current[i], previous[i]) }
-            population = DistinctEstimate.estimate(base)
+            population = max(configuration.smallestPopulation, DistinctEstimate.estimate(base))
         }
     }
 

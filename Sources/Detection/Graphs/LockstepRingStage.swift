@@ -340,8 +340,8 @@ struct LockstepRings: ~Copyable {
 
     static func length(_ window: Int64) -> String {
         for (unit, name) in [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1000, "s")] as [(Int64, String)]
-        where window % unit == 0 { return "\(window / unit)-" + name }
-        return "\(window)-ms"
+        where window % unit == 0 { return "\(window / unit) " + name }
+        return "\(window) ms"
     }
 
     /// 10 to the power -strength with one digit: `2e-23`.

@@ -45,38 +45,58 @@ public struct RingChange: Sendable, Equatable {
         return String(repeating: "0", count: 16 - digits.count) + digits
     }
 
-    /// Appends the ring's record as one JSON object with its keys in fixed order.
-    public func appendJSON(to out: inout [UInt8]) {
-        func raw(_ text: String) { out.append(contentsOf: text.utf8) }
-        func names(_ list: [RingName]) {
-            out.append(0x5B)
-            for (i, name) in list.enumerated() {
-                if i > 0 { out.append(0x2C) }
-                if name.text.isEmpty {
-                    raw("\"#" + RingChange.text(ofID: name.hash) + "\"")
-                } else {
-                    RingChange.appendString(name.text, to: &out)
+    /// Writes the record of the topic of rings, its keys in fixed order.
+    ///
+    /// ```
+    /// {"ring_id":"…","version":2,"status":"updated","detector":"coupon_ring","score":0.79,"size":17,"target_count":3,
+    ///  "members":["u1",…],"targets":["SAVE10",…],"first_time":"2026-01-05T08:00:00Z","last_time":"…","window":"6 h",
+    ///  "windows":[{"from":"…","to":"…"}],"p_value":2e-23,"text":"17 accounts redeemed …","merged_into":"…"}
+    /// ```
+    /// At most 200 members and 50 targets are named; a text no longer known is `#` and the hash. `merged_into` only where a ring closed
+    /// because another took its members in.
+    func appendJSON(to out: inout ByteBuffer) {
+        func name(_ name: RingName) {
+            out.append("\"")
+            if name.text.isEmpty {
+                out.append("#" + RingChange.text(ofID: name.hash))
+            } else {
+                name.text.withUnsafeBufferPointer {
+                    if let start = $0.baseAddress { out.appendEscaped(start, count: $0.count) }
                 }
             }
-            out.append(0x5D)
+            out.append("\"")
         }
-        raw(
-            "{\"id\":\"" + RingChange.text(ofID: id) + "\",\"version\":\(version),\"status\":\"" + status.rawValue
-                + "\",\"detector\":")
-        RingChange.appendString(Array(detector.utf8), to: &out)
-        raw(",\"score\":" + RingChange.decimal(score) + ",\"size\":\(size),\"members\":")
-        names(members)
-        raw(",\"target_count\":\(targetCount),\"targets\":")
-        names(targets)
-        raw(",\"windows\":[")
+        out.append("{\"ring_id\":\"" + RingChange.text(ofID: id))
+        out.append("\",\"version\":\(version),\"status\":\"\(status.rawValue)\",\"detector\":\"" as String)
+        out.appendEscaped(detector)
+        out.append("\",\"score\":" + RingChange.decimal(score))
+        out.append(",\"size\":\(size),\"target_count\":\(targetCount),\"members\":[" as String)
+        for i in members.indices {
+            if i > 0 { out.append(",") }
+            name(members[i])
+        }
+        out.append("],\"targets\":[")
+        for i in 0..<min(targets.count, Lockstep.targetNamesPerRecord) {
+            if i > 0 { out.append(",") }
+            name(targets[i])
+        }
+        out.append("],\"first_time\":\"")
+        out.appendTime(milliseconds: firstTime)
+        out.append("\",\"last_time\":\"")
+        out.appendTime(milliseconds: lastTime)
+        out.append("\",\"window\":\"" + LockstepRings.length(windowLength) + "\",\"windows\":[")
         for (i, start) in windowStarts.enumerated() {
-            raw((i > 0 ? "," : "") + "{\"from\":\(start),\"to\":\(start + windowLength)}")
+            out.append(i > 0 ? ",{\"from\":\"" : "{\"from\":\"")
+            out.appendTime(milliseconds: start)
+            out.append("\",\"to\":\"")
+            out.appendTime(milliseconds: start + windowLength)
+            out.append("\"}")
         }
-        raw("],\"first_time\":\(firstTime),\"last_time\":\(lastTime)")
-        if let mergedInto { raw(",\"merged_into\":\"" + RingChange.text(ofID: mergedInto) + "\"") }
-        raw(",\"evidence\":")
-        RingChange.appendString(Array(evidence.utf8), to: &out)
-        out.append(0x7D)
+        out.append("],\"p_value\":" + LockstepRings.chance(strength) + ",\"text\":\"")
+        out.appendEscaped(evidence)
+        out.append("\"")
+        if let mergedInto { out.append(",\"merged_into\":\"" + RingChange.text(ofID: mergedInto) + "\"") }
+        out.append("}")
     }
 
     /// A score of 0...1 in at most six digits, which its quantum of a millionth allows exactly.
@@ -87,19 +107,29 @@ public struct RingChange: Sendable, Equatable {
         while digits.count > 1, digits.hasSuffix("0") { digits.removeLast() }
         return "\(millionths / 1_000_000)." + digits
     }
+}
 
-    /// JSON string of bytes that are valid UTF-8 (the decoder lets no others in).
-    static func appendString(_ text: [UInt8], to out: inout [UInt8]) {
-        out.append(0x22)
-        for byte in text {
-            switch byte {
-            case 0x22, 0x5C: out.append(contentsOf: [0x5C, byte])
-            case 0x00..<0x20:
-                let hex = Array("0123456789abcdef".utf8)
-                out.append(contentsOf: Array("\\u00".utf8) + [hex[Int(byte >> 4)], hex[Int(byte & 15)]])
-            default: out.append(byte)
-            }
-        }
-        out.append(0x22)
+/// One change of a ring as a finished record of the ring topic.
+public struct RingRecord: Sendable, Equatable {
+    /// The ring's id: on a compacted topic each ring's last version stays.
+    public var key: [UInt8]
+    /// JSON.
+    public var value: [UInt8]
+    /// Whether the record's status is `opened`.
+    public var isOpening: Bool
+
+    init(_ change: RingChange) {
+        var buffer = ByteBuffer(capacity: 4096)
+        change.appendJSON(to: &buffer)
+        key = Array(RingChange.text(ofID: change.id).utf8)
+        value = Array(buffer.bytes)
+        isOpening = change.status == .opened
     }
+}
+
+/// The ring a verdict names.
+struct RingMembership {
+    var identifier: String
+    var size: Int
+    var score: Double
 }

@@ -54,7 +54,7 @@ public struct Deployment: Sendable {
         return EngineConfiguration(
             topology: description.name, events: description.events, topics: description.topics, rules: rules,
             hash: TextHash(seed: description.seed), entriesPerKey: description.limits.entriesPerKey,
-            keysPerTable: description.limits.keys, lockstep: lockstepWatches, anomaly: anomalyConfiguration,
+            keysPerTable: description.limits.keys, lockstep: lockstep, anomaly: anomalyConfiguration,
             versions: versions,
             verdictIdentifier: { name, into in
                 uuid.write(name: name, to: UnsafeMutableRawBufferPointer(start: into, count: UUIDv5.textLength))
@@ -64,22 +64,13 @@ public struct Deployment: Sendable {
 
 extension Deployment {
     /// The lockstep detectors with their names resolved; the loader has seen to it that they are string fields.
-    private var lockstepWatches: [LockstepWatch] {
-        description.lockstep.map { settings in
-            var configuration = LockstepConfiguration(name: settings.name, seed: description.seed)
-            configuration.window = settings.windowMilliseconds
-            configuration.memory = max(configuration.memory, settings.windowMilliseconds)
-            configuration.minimumActors = settings.minimumActors
-            configuration.minimumTargets = max(2, min(8, settings.minimumTargets))
-            configuration.targetsNoun = settings.target + "s"
-            configuration.actorsNoun = settings.actor + "s"
-            let sources = settings.events.compactMap { event -> LockstepWatch.Source? in
-                let schema = description.events[event]
-                guard let actor = schema.field(named: settings.actor), let target = schema.field(named: settings.target)
-                else { return nil }
-                return LockstepWatch.Source(event: event, actorField: actor, targetField: target)
-            }
-            return LockstepWatch(configuration: configuration, sources: sources)
+    private var lockstep: [LockstepConfiguration] {
+        description.lockstep.map {
+            LockstepConfiguration(
+                name: $0.name, events: $0.events, actor: $0.actor, target: $0.target,
+                windowMilliseconds: $0.windowMilliseconds,
+                minimumActors: $0.minimumActors, minimumTargets: $0.minimumTargets, schemas: description.events,
+                seed: description.seed)
         }
     }
 
