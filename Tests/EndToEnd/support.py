@@ -526,7 +526,7 @@ def check_bodies(t, log):
             body = json.loads(record.value)
             for error in validator.iter_errors(body):
                 fail(f"{topic}/{record.offset} does not fit the schema at {error.json_path}: {error.message}: {shown(record.value)}")
-            wanted = (body["id"] if name == "ring" else str(body["epoch"]) if name == "epoch" else
+            wanted = (body["ring_id"] if name == "ring" else str(body["epoch"]) if name == "epoch" else
                       f"{body['topic']}/{body['partition']}/{body['offset']}")
             if record.key.decode() != wanted:
                 fail(f"{topic}/{record.offset} has the key {record.key} instead of {wanted}")
