@@ -70,7 +70,9 @@ private final class MeteredShop {
     }
 
     /// Lets a worker judge what is there; answers it and the registry's text.
-    func judge(_ registry: MetricsRegistry, epochRecords: Int = 4096) throws -> (worker: Worker, text: ExpositionChecker) {
+    func judge(_ registry: MetricsRegistry, epochRecords: Int = 4096) throws -> (
+        worker: Worker, text: ExpositionChecker
+    ) {
         let log = SimulatedLog(store)
         var options = WorkerOptions()
         options.epochRecords = epochRecords
@@ -96,10 +98,13 @@ private final class MeteredShop {
         for i in 0..<300 as Range<Int64> {
             let coupon = i % 3 == 0 ? "" : ",\"coupon\":\"\(i % 3 == 1 ? "FREE" : "NONE")\""
             shop.append(
-                "orders", "{\"id\":\"\(i)\",\"ts\":\(start + i * 1000),\"account\":\"a\(i % 7)\",\"amount\":\(i)\(coupon)}",
+                "orders",
+                "{\"id\":\"\(i)\",\"ts\":\(start + i * 1000),\"account\":\"a\(i % 7)\",\"amount\":\(i)\(coupon)}",
                 partition: Int32(i % 2))
         }
-        for i in 0..<20 as Range<Int64> { shop.append("logins", "{\"ts\":\(start + i * 15_000),\"account\":\"a\(i % 7)\"}") }
+        for i in 0..<20 as Range<Int64> {
+            shop.append("logins", "{\"ts\":\(start + i * 15_000),\"account\":\"a\(i % 7)\"}")
+        }
         for _ in 0..<3 { shop.append("orders", "no json", partition: 1) }
         shop.append("orders", "{\"id\":\"x\",\"ts\":5,\"account\":\"a\",\"amount\":1}")
         shop.append("logins", "{\"ts\":\(start)}")
@@ -180,7 +185,9 @@ private final class MeteredShop {
 
     @Test func `reports of several Kafka clients become one set of metrics`() throws {
         func report(_ name: String, _ type: String, _ rest: String) -> KafkaStatistics? {
-            Array("{\"name\":\"\(name)\",\"type\":\"\(type)\",\(rest)}".utf8).withUnsafeBytes { KafkaStatistics(json: $0) }
+            Array("{\"name\":\"\(name)\",\"type\":\"\(type)\",\(rest)}".utf8).withUnsafeBytes {
+                KafkaStatistics(json: $0)
+            }
         }
         let registry = MetricsRegistry()
         let metrics = KafkaMetrics(registry, inputs: ["orders", "clicks"])
@@ -195,7 +202,8 @@ private final class MeteredShop {
             try #require(
                 report(
                     "w#producer-2", "producer",
-                    #""txmsgs":7,"rxmsgs":0,"brokers":{"b":{"rtt":{"p50":900,"cnt":2}}},"eos":{"txn_state":"AbortableError"}"#)))
+                    #""txmsgs":7,"rxmsgs":0,"brokers":{"b":{"rtt":{"p50":900,"cnt":2}}},"eos":{"txn_state":"AbortableError"}"#
+                )))
         var text = ExpositionChecker(registry.render())
         #expect(text.problems == [])
         #expect(text.samples["weir_kafka_consumer_lag{topic=\"orders\"}"] == 10)

@@ -40,8 +40,11 @@ private final class LogLines: Sendable {
         let log = try EmbeddedLog(path: folder.path("shop.db"))
         defer { log.close() }
         try log.create([TopicRequirement(name: "orders", partitions: 1)])
-        let samples = try String(contentsOfFile: Commands.topology("quickstart") + "/samples/orders.jsonl", encoding: .utf8)
-        for line in samples.split(separator: "\n") { try Commands.append(log, "orders", key: nil, value: Array(line.utf8)) }
+        let samples = try String(
+            contentsOfFile: Commands.topology("quickstart") + "/samples/orders.jsonl", encoding: .utf8)
+        for line in samples.split(separator: "\n") {
+            try Commands.append(log, "orders", key: nil, value: Array(line.utf8))
+        }
         let worker = Worker(deployment, log: log, threads: 1) { () throws(LogError) in
             try log.takeOwnership(application: "weir-quickstart")
         }
@@ -56,7 +59,8 @@ private final class LogLines: Sendable {
         try reporter.start()
         var text = ExpositionChecker(Array(try folder.text("weir.prom").utf8))
         #expect(text.problems == [])
-        #expect(text.samples["weir_events_consumed_total{topic=\"orders\"}"] == 0, "every series is there from the start")
+        #expect(
+            text.samples["weir_events_consumed_total{topic=\"orders\"}"] == 0, "every series is there from the start")
         let counts = try judgeSamples()
         reporter.stop()
         text = ExpositionChecker(Array(try folder.text("weir.prom").utf8))
