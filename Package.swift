@@ -56,6 +56,10 @@ let package = Package(
             swiftSettings: base),
 
         .target(name: "ExpositionFormat", path: "Tests/ExpositionFormat", swiftSettings: base),
+        // Not part of the product: the decode section of scripts/bench.
+        .executableTarget(
+            name: "DecodeBenchmark", dependencies: ["Detection", "RuleLanguage"], path: "Tests/Benchmarks/Decode",
+            swiftSettings: base),
         .testTarget(name: "TelemetryTests", dependencies: ["Telemetry", "ExpositionFormat"], swiftSettings: base),
         .testTarget(name: "KafkaClientTests", dependencies: ["KafkaClient"], swiftSettings: base),
         .testTarget(name: "RuleLanguageTests", dependencies: ["RuleLanguage"], swiftSettings: base),

@@ -5,7 +5,7 @@ import random
 import time
 
 from support import (
-    Embedded, TOPOLOGIES, check_audit, check_audit_after_tampering, check_counts, check_journal, check_verdicts, is_drained, main, wait_for)
+    Embedded, TOPOLOGIES, check_audit, check_audit_after_tampering, check_bodies, check_counts, check_journal, check_verdicts, is_drained, main, wait_for)
 
 MARKETPLACE = TOPOLOGIES / "marketplace"
 
@@ -65,6 +65,7 @@ def test(t):
     records = check_journal(t, log)
     found = check_counts(t, log, records, events)
     check_verdicts(t, found["weir.verdicts"], "marketplace", "weir/marketplace")
+    check_bodies(t, log)
     check_audit(t, log, MARKETPLACE, len(found["weir.verdicts"]))
     check_audit_after_tampering(t, log, MARKETPLACE)
 

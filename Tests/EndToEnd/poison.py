@@ -3,7 +3,7 @@
 import collections
 import json
 
-from support import lines, main, objects, recorded_bytes
+from support import Embedded, check_verdicts, is_drained, lines, main, objects, recorded_bytes, wait_for
 from traffic import CODES, orders, poison
 
 
@@ -105,7 +105,9 @@ def test(t):
 
     # Awkward but good: these must not be refused.
     fine = t.folder / "fine.jsonl"
-    longest = "s" * 65_536
+    longest = "s" * 65_535
+    roomy = t.topology("roomy", replacing=[
+        ("subject: account", "subject: account\n    emit: all"), ("entity: account", "entity: account, max_length: 65535")])
     start = json.loads(good[0])["ts"]
     records = [
         {"id": "e1", "ts": start, "account": "ünï \U0001f4a5 \"q\" \\ \t", "amount": 1},
@@ -114,9 +116,18 @@ def test(t):
     ]
     fine.write_bytes(b"\r\n".join(json.dumps(r).encode() for r in records))
     out = t.folder / "fine.verdicts"
-    t.run("replay", "--topology", topology, "--input", fine, "--output", out)
+    t.run("replay", "--topology", roomy, "--input", fine, "--output", out)
     t.equal([(v["event"]["id"], v["subject"]["id"]) for v in objects(out)], [(r["id"], r["account"]) for r in records],
-            "escapes, a subject of 65,536 bytes, CR LF, a last line without an end and unknown fields are no poison")
+            "escapes, a subject of 65,535 bytes, CR LF, a last line without an end and unknown fields are no poison")
+    # The longest subject also fits key and headers of a log's record.
+    log = Embedded(t.folder / "fine.db")
+    t.run("simulate", "--scenario", "honest", "--events", 10, *log.kind())
+    log.produce([("orders", 0, None, json.dumps(r).encode(), None) for r in records])
+    worker = t.start("run", "--topology", roomy, *log.kind())
+    wait_for("run judges the longest subject", lambda: is_drained(log, ["orders"]), 60, process=worker)
+    t.equal(worker.terminate(), 143, "SIGTERM ends run with 143")
+    t.check(longest.encode() in [v.key for v in log.read("weir.verdicts")], "the longest subject goes through a log")
+    check_verdicts(t, log.read("weir.verdicts"), "quickstart", "weir/quickstart")
     empty = t.folder / "empty.jsonl"
     empty.write_bytes(b"")
     t.run("replay", "--topology", topology, "--input", empty, "--output", out)

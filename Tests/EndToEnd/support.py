@@ -509,14 +509,49 @@ def check_counts(t, log, records, produced):
     return found
 
 
+def validator_of(name):
+    """The validator of schemas/NAME.schema.json."""
+    jsonschema = need("jsonschema")
+    schema = json.loads((TOPOLOGIES / "marketplace" / "schemas" / f"{name}.schema.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return jsonschema.Draft202012Validator(schema)
+
+
+def check_bodies(t, log):
+    """Rings, dead letters and epochs fit their schemas; late events are the input's records."""
+    for name, topic in (("ring", "weir.rings"), ("dead-letter", "weir.dead-letters"), ("epoch", "weir.journal")):
+        validator = validator_of(name)
+        records = log.read(topic)
+        for record in records:
+            body = json.loads(record.value)
+            for error in validator.iter_errors(body):
+                fail(f"{topic}/{record.offset} does not fit the schema at {error.json_path}: {error.message}: {shown(record.value)}")
+            wanted = (body["id"] if name == "ring" else str(body["epoch"]) if name == "epoch" else
+                      f"{body['topic']}/{body['partition']}/{body['offset']}")
+            if record.key.decode() != wanted:
+                fail(f"{topic}/{record.offset} has the key {record.key} instead of {wanted}")
+        t.ok(f"{len(records)} records of {topic} fit their schema and have their key")
+    late = log.read("weir.late")
+    inputs = {}
+    for record in late:
+        headers = {name: value.decode() for name, value in record.headers}
+        topic, partition, offset = headers["weir_topic"], int(headers["weir_partition"]), int(headers["weir_offset"])
+        if topic not in inputs:
+            inputs[topic] = {(r.partition, r.offset): r.value for r in log.read(topic)}
+        if inputs[topic].get((partition, offset)) != record.value or record.key.decode() != f"{topic}/{partition}/{offset}":
+            fail(f"weir.late/{record.offset} is not the record at {topic}/{partition}/{offset}")
+        if int(headers["weir_event_time_ms"]) >= int(headers["weir_watermark_ms"]):
+            fail(f"weir.late/{record.offset} is not late: {headers}")
+    if len({r.key for r in late}) != len(late):
+        fail("a late event stands twice")
+    t.ok(f"{len(late)} late events: the input's bytes, once each, behind the watermark they name")
+
+
 def check_verdicts(t, verdicts, topology, source):
     """CloudEvents headers, deterministic ids and the schema of every verdict."""
     import re
 
-    jsonschema = need("jsonschema")
-    schema = json.loads((TOPOLOGIES / "marketplace" / "schemas" / "verdict.schema.json").read_text())
-    jsonschema.Draft202012Validator.check_schema(schema)
-    validator = jsonschema.Draft202012Validator(schema)
+    validator = validator_of("verdict")
     moment = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,3})?Z")
     identifiers = set()
     for n, record in enumerate(verdicts):

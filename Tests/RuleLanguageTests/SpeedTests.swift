@@ -13,7 +13,7 @@ import Testing
         return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
     }
 
-    /// Allocations on this thread so far; nil without the interposer (`Fixtures/RuleLanguage/count-allocations.c`).
+    /// Allocations on this thread so far; nil without the interposer (`Tests/Benchmarks/count-allocations.c`).
     private func allocations() -> Int? {
         guard let symbol = dlsym(nil, "weir_allocation_count") else { return nil }
         typealias Count = @convention(c) () -> Int

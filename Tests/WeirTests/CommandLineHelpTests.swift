@@ -18,8 +18,9 @@ import Testing
             shown escaped.
 
             Flags:
-              --kafka FILE      librdkafka properties (bootstrap.servers, security.protocol ...);
-                                secrets belong in this file, never in a flag
+              --kafka FILE      librdkafka properties (bootstrap.servers, security.protocol ...),
+                                and weir.connect.ms: how long to wait for a broker (30000); secrets
+                                belong in this file, never in a flag
               --log FILE.db     embedded log: one SQLite file
               --since DURATION  begin this long ago, such as 15m (without it: now)
               --severity LEVEL  only verdicts of this severity or higher (low | medium | high |
@@ -37,6 +38,7 @@ import Testing
               0    done
               1    failed; the message says why
               2    wrong use of the command line
+              3    invalid rules, topology, input or output file
               5    Kafka or the log file cannot be reached
               6    not authorised
               7    state, journal and verdicts contradict each other

@@ -38,8 +38,8 @@ public struct LimitSettings: Sendable, Equatable {
     public var keys: Int = 2_000_000
     /// Entries that one key keeps in one window.
     public var entriesPerKey: Int = 1_048_576
-    /// Longest text of a field in bytes, whatever its `max_length` says.
-    public var textBytes: Int = 65_536
+    /// Longest text of a field in bytes, whatever its `max_length` says; a header of an output record holds at most 65,535.
+    public var textBytes: Int = 65_535
     /// Longest record in bytes; a longer one is a dead letter.
     public var recordBytes: Int = 1_048_576
     /// Longest window that a rule may ask for.

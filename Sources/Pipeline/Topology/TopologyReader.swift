@@ -146,7 +146,7 @@ extension TopologyReader {
         set("keys", 1...(1 << 31), &limits.keys, &self)
         set("entries_per_key", 1...(1 << 30), &limits.entriesPerKey, &self)
         // A string slot counts its bytes in 24 bits; the decoder's own bound is lower still.
-        set("text_bytes", 1...65_536, &limits.textBytes, &self)
+        set("text_bytes", 1...65_535, &limits.textBytes, &self)
         set("record_bytes", 64...(64 << 20), &limits.recordBytes, &self)
         if let window = keys["window"].flatMap({ duration($0, "window", 1...(3660 * 86_400_000)) }) {
             limits.windowMilliseconds = window

@@ -70,7 +70,7 @@ extension FlagDefinition {
         "topology", "DIR", .directory, required: true, "folder with topology.yaml, rules/ and samples/")
     fileprivate static let kafka = option(
         "kafka", "FILE", .file,
-        "librdkafka properties (bootstrap.servers, security.protocol ...); secrets belong in this file, never in a flag"
+        "librdkafka properties (bootstrap.servers, security.protocol ...), and weir.connect.ms: how long to wait for a broker (30000); secrets belong in this file, never in a flag"
     )
     fileprivate static let embedded = option("log", "FILE.db", .file, "embedded log: one SQLite file")
     fileprivate static let threads = option(
