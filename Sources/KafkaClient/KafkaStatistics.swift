@@ -125,7 +125,9 @@ struct StatisticsReader {
         return true
     }
 
-    /// Steps through the object that comes next; `body` must take each member's value. False, and the value skipped, when it is no object.
+    /// Steps through the object that comes next; `body` must take each member's value.
+    ///
+    /// False, and the value skipped, when it is no object.
     mutating func members(_ body: (inout StatisticsReader, String) -> Void) -> Bool {
         guard next() == UInt8(ascii: "{") else {
             skip()
@@ -199,7 +201,9 @@ struct StatisticsReader {
                 if depth == 0 { isBroken = true }
             case 0: isBroken = true
             default:
-                while at < bytes.count, ![0x20, 0x09, 0x0A, 0x0D, 0x2C, 0x3A, 0x5D, 0x7D].contains(bytes[at]) { at += 1 }
+                while at < bytes.count, ![0x20, 0x09, 0x0A, 0x0D, 0x2C, 0x3A, 0x5D, 0x7D].contains(bytes[at]) {
+                    at += 1
+                }
             }
         } while depth > 0 && !isBroken
         if depth < 0 { isBroken = true }

@@ -96,7 +96,9 @@ public final class Histogram: Sendable {
         let counts = earlier.isEmpty ? now : zip(now, earlier).map { $0 - $1 }
         guard let all = counts.last, all > 0 else { return nil }
         let rank = share * Double(all)
-        guard let bucket = counts.firstIndex(where: { Double($0) >= rank }), bucket < bounds.count else { return bounds.last }
+        guard let bucket = counts.firstIndex(where: { Double($0) >= rank }), bucket < bounds.count else {
+            return bounds.last
+        }
         let low = bucket == 0 ? 0 : bounds[bucket - 1]
         let below = bucket == 0 ? 0 : counts[bucket - 1]
         let inside = counts[bucket] - below

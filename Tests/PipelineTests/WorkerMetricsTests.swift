@@ -7,12 +7,12 @@ import Testing
 
 /// A shop with orders and log-ins, two rules (one in shadow), and a store of its records.
 private final class MeteredShop {
-    let folder: TemporaryFolder
+    let folder: TopologyFolder
     let store = SimulatedStore(transactionMarkers: true)
     let deployment: Deployment
 
     init() throws {
-        folder = try #require(TemporaryFolder())
+        folder = try #require(TopologyFolder())
         folder.makeFolder("rules")
         folder.write(
             """
@@ -65,19 +65,20 @@ private final class MeteredShop {
 
     deinit { folder.remove() }
 
-    func append(_ topic: String, _ partition: Int32 = 0, _ json: String) {
+    func append(_ topic: String, _ json: String, partition: Int32 = 0) {
         store.append(TopicPartition(topic, partition), key: nil, value: Array(json.utf8))
     }
 
     /// Lets a worker judge what is there; answers it and the registry's text.
-    func judge(_ registry: MetricsRegistry, epochRecords: Int = 4096) throws -> (worker: Worker, text: ExpositionChecker) {
+    func judge(_ registry: MetricsRegistry, epochRecords: Int = 4096) throws -> (
+        worker: Worker, text: ExpositionChecker
+    ) {
         let log = SimulatedLog(store)
         var options = WorkerOptions()
         options.epochRecords = epochRecords
         let metrics = WorkerMetrics(registry, deployment)
-        let worker = Worker(deployment, log: log, threads: 2, options: options) { () throws(LogError) in
-            try log.takeOwnership(application: "weir-metered")
-        }
+        // Whoever opens a simulated log owns it.
+        let worker = Worker(deployment, log: log, threads: 2, options: options) {}
         worker.metrics = metrics
         var asked = 0
         // Stops when all is read, and is asked again until then.
@@ -97,11 +98,14 @@ private final class MeteredShop {
         for i in 0..<300 as Range<Int64> {
             let coupon = i % 3 == 0 ? "" : ",\"coupon\":\"\(i % 3 == 1 ? "FREE" : "NONE")\""
             shop.append(
-                "orders", Int32(i % 2),
-                "{\"id\":\"\(i)\",\"ts\":\(start + i * 1000),\"account\":\"a\(i % 7)\",\"amount\":\(i)\(coupon)}")
+                "orders",
+                "{\"id\":\"\(i)\",\"ts\":\(start + i * 1000),\"account\":\"a\(i % 7)\",\"amount\":\(i)\(coupon)}",
+                partition: Int32(i % 2))
         }
-        for i in 0..<20 as Range<Int64> { shop.append("logins", "{\"ts\":\(start + i * 15_000),\"account\":\"a\(i % 7)\"}") }
-        for _ in 0..<3 { shop.append("orders", 1, "no json") }
+        for i in 0..<20 as Range<Int64> {
+            shop.append("logins", "{\"ts\":\(start + i * 15_000),\"account\":\"a\(i % 7)\"}")
+        }
+        for _ in 0..<3 { shop.append("orders", "no json", partition: 1) }
         shop.append("orders", "{\"id\":\"x\",\"ts\":5,\"account\":\"a\",\"amount\":1}")
         shop.append("logins", "{\"ts\":\(start)}")
         let registry = MetricsRegistry()
@@ -181,7 +185,9 @@ private final class MeteredShop {
 
     @Test func `reports of several Kafka clients become one set of metrics`() throws {
         func report(_ name: String, _ type: String, _ rest: String) -> KafkaStatistics? {
-            Array("{\"name\":\"\(name)\",\"type\":\"\(type)\",\(rest)}".utf8).withUnsafeBytes { KafkaStatistics(json: $0) }
+            Array("{\"name\":\"\(name)\",\"type\":\"\(type)\",\(rest)}".utf8).withUnsafeBytes {
+                KafkaStatistics(json: $0)
+            }
         }
         let registry = MetricsRegistry()
         let metrics = KafkaMetrics(registry, inputs: ["orders", "clicks"])
@@ -196,7 +202,8 @@ private final class MeteredShop {
             try #require(
                 report(
                     "w#producer-2", "producer",
-                    #""txmsgs":7,"rxmsgs":0,"brokers":{"b":{"rtt":{"p50":900,"cnt":2}}},"eos":{"txn_state":"AbortableError"}"#)))
+                    #""txmsgs":7,"rxmsgs":0,"brokers":{"b":{"rtt":{"p50":900,"cnt":2}}},"eos":{"txn_state":"AbortableError"}"#
+                )))
         var text = ExpositionChecker(registry.render())
         #expect(text.problems == [])
         #expect(text.samples["weir_kafka_consumer_lag{topic=\"orders\"}"] == 10)

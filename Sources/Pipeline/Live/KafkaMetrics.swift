@@ -84,7 +84,8 @@ public final class KafkaMetrics: Sendable {
             // The series begins with the first report: before it the lag is not known, and 0 would say that there is none.
             registry.gauge(
                 "weir_kafka_consumer_lag",
-                help: "Records not read yet: committed end minus position, in the topic's partition with the most of them.",
+                help:
+                    "Records not read yet: committed end minus position, in the topic's partition with the most of them.",
                 labels: ["topic": topic]
             ).set(lag)
         }

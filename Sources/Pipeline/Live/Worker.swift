@@ -279,7 +279,8 @@ public final class Worker {
         epoch += 1
         if committed != nil { processor.engine.forEachOutput { pendingVerdicts.append(contentsOf: $0.verdicts.bytes) } }
         ringsOpened += processor.engine.ringChanges.count { $0.isOpening }
-        metrics?.judged(processor, block, sources: sources, watermark: watermark, seconds: began.duration(to: .now).inSeconds)
+        metrics?.judged(
+            processor, block, sources: sources, watermark: watermark, seconds: began.duration(to: .now).inSeconds)
         block.removeAll()
     }
 

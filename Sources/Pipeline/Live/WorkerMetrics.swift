@@ -54,12 +54,14 @@ public final class WorkerMetrics: Sendable {
         }
         silent = registry.counter("weir_silent_total", help: "Events judged that left no verdict.")
         deadLetters = DeadLetterCode.allCases.map {
-            registry.counter("weir_dlq_records_total", help: "Records that could not be read, by reason.", labels: ["code": $0.name])
+            registry.counter(
+                "weir_dlq_records_total", help: "Records that could not be read, by reason.", labels: ["code": $0.name])
         }
         late = registry.counter("weir_late_events_total", help: "Events that came behind the watermark.")
         fired = deployment.rules.rules.map {
             registry.counter(
-                "weir_rule_hits_total", help: "How often a rule fired.", labels: ["rule": $0.id, "mode": $0.mode.rawValue])
+                "weir_rule_hits_total", help: "How often a rule fired.",
+                labels: ["rule": $0.id, "mode": $0.mode.rawValue])
         }
         undetermined = deployment.rules.rules.map {
             registry.counter(
@@ -69,7 +71,8 @@ public final class WorkerMetrics: Sendable {
         epochs = registry.counter("weir_epochs_total", help: "Epochs judged.")
         func transactions(_ result: String) -> Counter {
             registry.counter(
-                "weir_transactions_total", help: "Attempts to commit: committed, retried after a fault, failed for good.",
+                "weir_transactions_total",
+                help: "Attempts to commit: committed, retried after a fault, failed for good.",
                 labels: ["result": result])
         }
         committedTransactions = transactions("committed")
@@ -78,19 +81,23 @@ public final class WorkerMetrics: Sendable {
         commitSeconds = registry.histogram("weir_commit_seconds", help: "Time of a commit, with its retries.")
         epochSeconds = registry.histogram("weir_epoch_seconds", help: "Time to judge an epoch, without its commit.")
         recreations = registry.counter(
-            "weir_producer_recreated_total", help: "How often the transactional producers were thrown away and made anew.")
+            "weir_producer_recreated_total",
+            help: "How often the transactional producers were thrown away and made anew.")
         lastProcessed = registry.gauge(
             "weir_last_record_processed_timestamp_seconds", help: "When records were last committed; 0 before that.")
         stateBytes = registry.gauge("weir_state_bytes", help: "Memory of keys, windows, rings and models.")
         windowKeys = registry.gauge("weir_window_keys", help: "Keys held in windows.")
-        evictions = registry.counter("weir_state_evictions_total", help: "Keys given up inside their window because of limits.keys.")
+        evictions = registry.counter(
+            "weir_state_evictions_total", help: "Keys given up inside their window because of limits.keys.")
         truncations = registry.counter(
-            "weir_window_truncations_total", help: "Entries given up inside their window because of limits.entries_per_key.")
+            "weir_window_truncations_total",
+            help: "Entries given up inside their window because of limits.entries_per_key.")
         ringsOpen = registry.gauge("weir_rings_open", help: "Rings open now.")
         ringChanges = WorkerMetrics.ringStatuses.map {
             registry.counter("weir_ring_changes_total", help: "New versions of rings.", labels: ["status": $0.rawValue])
         }
-        replayed = registry.counter("weir_replay_events_total", help: "Events judged again to rebuild the state at start.")
+        replayed = registry.counter(
+            "weir_replay_events_total", help: "Events judged again to rebuild the state at start.")
         resident = registry.gauge("process_resident_memory_bytes", help: "Memory of the process in RAM.")
         registry.gauge(
             "weir_build_info", help: "Always 1; the labels say what runs.",
@@ -107,7 +114,10 @@ public final class WorkerMetrics: Sendable {
     // MARK: Bumped by the worker
 
     /// An epoch was judged; its outputs and its block are still there.
-    func judged(_ processor: EpochProcessor, _ block: DecodedBlock, sources: [TopicPartition], watermark: Int64?, seconds: Double) {
+    func judged(
+        _ processor: EpochProcessor, _ block: DecodedBlock, sources: [TopicPartition], watermark: Int64?,
+        seconds: Double
+    ) {
         epochs.add()
         epochSeconds.observe(seconds)
         var byDecision = [Int](repeating: 0, count: verdicts.count)
@@ -168,12 +178,15 @@ public final class WorkerMetrics: Sendable {
 
     // MARK: Read by others
 
-    /// Brings up to date what depends on the moment: the watermark's lag and the process's memory. Call before rendering; any thread.
+    /// Brings up to date what depends on the moment: the watermark's lag and the process's memory.
+    ///
+    /// Call before rendering; any thread.
     public func refresh() {
         if let seconds = watermarkLagSeconds {
             // The series begins with the first watermark: before it there is no lag to tell.
             registry.gauge(
-                "weir_watermark_lag_seconds", help: "How far the watermark, in event time, lies behind the clock on the wall."
+                "weir_watermark_lag_seconds",
+                help: "How far the watermark, in event time, lies behind the clock on the wall."
             ).set(seconds)
         }
         if let bytes = WorkerMetrics.residentBytes() { resident.set(bytes) }
@@ -198,7 +211,8 @@ public final class WorkerMetrics: Sendable {
         defer { fclose(file) }
         var line = [CChar](repeating: 0, count: 256)
         guard fgets(&line, Int32(line.count), file) != nil else { return nil }
-        let words = String(decoding: line.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self).split(separator: " ")
+        let words = String(decoding: line.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self).split(
+            separator: " ")
         guard words.count > 1, let pages = Int(words[1]) else { return nil }
         return pages * Int(sysconf(Int32(_SC_PAGESIZE)))
     }

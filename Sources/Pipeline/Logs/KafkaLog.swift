@@ -33,8 +33,9 @@ public final class KafkaLog: EventLog {
         /// Bytes prefetched over all partitions.
         public var prefetchBytes = 512 << 20
         public var observer = KafkaObserver()
-        /// How often the clients of the hot path report statistics to the observer; 0: never. A `statistics.interval.ms` of the properties goes
-        /// before it.
+        /// How often the clients of the hot path report statistics to the observer; 0: never.
+        ///
+        /// A `statistics.interval.ms` of the properties goes before it.
         public var statisticsMilliseconds = 0
 
         public init(application: String) { self.application = application }

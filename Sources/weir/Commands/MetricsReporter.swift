@@ -45,7 +45,8 @@ final class MetricsReporter: @unchecked Sendable {
     func start() throws(CommandFailure) {
         if let file, let reason = write(to: file) {
             throw CommandFailure(
-                .invalid, "cannot write metrics to \(file): \(reason)", hint: "name a file in a folder that we may write to")
+                .invalid, "cannot write metrics to \(file): \(reason)",
+                hint: "name a file in a folder that we may write to")
         }
         var ends: [Int32] = [-1, -1]
         guard pipe(&ends) == 0 else { return }
@@ -142,7 +143,8 @@ final class MetricsReporter: @unchecked Sendable {
         var reason: String?
         text.withUnsafeBytes { bytes in
             while at < bytes.count, reason == nil {
-                let count = Glibc.write(descriptor, UnsafeRawBufferPointer(rebasing: bytes[at...]).baseAddress, bytes.count - at)
+                let count = Glibc.write(
+                    descriptor, UnsafeRawBufferPointer(rebasing: bytes[at...]).baseAddress, bytes.count - at)
                 if count >= 0 { at += count } else if errno != EINTR { reason = String(cString: strerror(errno)) }
             }
         }

@@ -1,0 +1,123 @@
+import ExpositionFormat
+import Foundation
+import Pipeline
+import Synchronization
+import Telemetry
+import Testing
+
+@testable import weir
+
+/// Lines of a log in memory.
+private final class LogLines: Sendable {
+    private let lines = Mutex<[String]>([])
+    var all: [String] { lines.withLock { $0 } }
+    var log: Log {
+        Log(format: .logfmt, now: { 0 }) { line in
+            self.lines.withLock { $0.append(String(decoding: line, as: UTF8.self)) }
+        }
+    }
+}
+
+@Suite struct CommandsMetricsTests {
+    private let folder: Commands.Folder
+    private let deployment: Deployment
+    private let registry = MetricsRegistry()
+    private let metrics: WorkerMetrics
+    private let lines = LogLines()
+
+    init() throws {
+        folder = try Commands.Folder()
+        deployment = try Deployment(folder: Commands.topology("quickstart"))
+        metrics = WorkerMetrics(registry, deployment)
+    }
+
+    private func reporter(_ file: String?) -> MetricsReporter {
+        MetricsReporter(registry, metrics, nil, file: file, telemetry: lines.log)
+    }
+
+    /// Judges the sample orders on an embedded log.
+    private func judgeSamples() throws -> EpochCounts {
+        let log = try EmbeddedLog(path: folder.path("shop.db"))
+        defer { log.close() }
+        try log.create([TopicRequirement(name: "orders", partitions: 1)])
+        let samples = try String(
+            contentsOfFile: Commands.topology("quickstart") + "/samples/orders.jsonl", encoding: .utf8)
+        for line in samples.split(separator: "\n") {
+            try Commands.append(log, "orders", key: nil, value: Array(line.utf8))
+        }
+        let worker = Worker(deployment, log: log, threads: 1) { () throws(LogError) in
+            try log.takeOwnership(application: "weir-quickstart")
+        }
+        worker.metrics = metrics
+        try worker.run { true }
+        return worker.counts
+    }
+
+    @Test func `the metrics file appears as a whole and holds at the end what was counted`() throws {
+        let file = folder.path("weir.prom")
+        let reporter = reporter(file)
+        try reporter.start()
+        var text = ExpositionChecker(Array(try folder.text("weir.prom").utf8))
+        #expect(text.problems == [])
+        #expect(
+            text.samples["weir_events_consumed_total{topic=\"orders\"}"] == 0, "every series is there from the start")
+        let counts = try judgeSamples()
+        reporter.stop()
+        text = ExpositionChecker(Array(try folder.text("weir.prom").utf8))
+        #expect(text.problems == [])
+        #expect(counts.records > 0)
+        #expect(text.samples["weir_events_consumed_total{topic=\"orders\"}"] == Double(counts.records))
+        #expect(
+            text.samples["weir_rule_hits_total{mode=\"live\",rule=\"order_burst\"}"] == Double(counts.verdicts))
+        #expect(text.samples["weir_verdicts_total{decision=\"review\"}"] == Double(counts.verdicts))
+        let names = try FileManager.default.contentsOfDirectory(atPath: folder.url.path)
+        #expect(!names.contains { $0.hasSuffix(".tmp") })
+        #expect(lines.all == [])
+    }
+
+    @Test func `a metrics file that cannot be written ends the start with exit 3 and what to do`() {
+        let failure = #expect(throws: CommandFailure.self) { try reporter("/nowhere/weir.prom").start() }
+        #expect(failure?.code == .invalid)
+        #expect(failure?.message.contains("/nowhere/weir.prom: No such file or directory") == true)
+    }
+
+    @Test func `a metrics file that can no longer be written is said once, and the work goes on`() throws {
+        let reporter = reporter(folder.path("gone/weir.prom"))
+        try FileManager.default.createDirectory(atPath: folder.path("gone"), withIntermediateDirectories: false)
+        try reporter.start()
+        try FileManager.default.removeItem(atPath: folder.path("gone"))
+        reporter.stop()
+        reporter.stop()
+        #expect(lines.all.count == 1)
+        #expect(lines.all.first?.contains("metrics cannot be written") == true)
+    }
+
+    @Test func `the line of progress tells rates, lag and the commits of its own time`() throws {
+        let reporter = reporter(nil)
+        reporter.report(seconds: 60)
+        let counts = try judgeSamples()
+        reporter.report(seconds: 2)
+        reporter.report(seconds: 2)
+        #expect(lines.all.count == 3)
+        let first = try #require(lines.all.first)
+        #expect(first.contains("msg=progress events_per_second=0.0"))
+        #expect(first.contains("consumer_lag=none watermark_lag_seconds=unknown commit_p99_seconds=none"))
+        #expect(lines.all[1].contains("events_per_second=\(Double(counts.records) / 2)"))
+        #expect(!lines.all[1].contains("commit_p99_seconds=none"))
+        #expect(lines.all[2].contains("events_per_second=0.0"))
+        #expect(lines.all[2].contains("commit_p99_seconds=none"))
+    }
+
+    @Test func `the README names every metric of a run, and no other`() throws {
+        _ = KafkaMetrics(registry, inputs: [])
+        metrics.refresh()
+        let made = Set(
+            String(decoding: registry.render(), as: UTF8.self).split(separator: "\n").filter { $0.hasPrefix("# TYPE ") }
+                .map { String($0.split(separator: " ")[2]) }
+        ).union(["weir_watermark_lag_seconds", "weir_kafka_consumer_lag"])
+        let readme = try String(contentsOf: Commands.root.appendingPathComponent("README.md"), encoding: .utf8)
+        let rows = readme.split(separator: "\n").filter { $0.hasPrefix("| `weir_") || $0.hasPrefix("| `process_") }
+        let named = Set(rows.map { String($0.dropFirst(3).prefix { $0 != "`" && $0 != "{" }) })
+        #expect(named == made)
+    }
+}
