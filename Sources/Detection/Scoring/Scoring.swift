@@ -41,7 +41,7 @@ final class Scoring {
     /// The score of the epoch's event number `row`, 0...1; 0 for types that are not scored and until the model is warm.
     func score(_ event: Event, row index: Int, features: UnsafePointer<Slot>) -> Slot {
         let inputs = inputs[Int(event.type)]
-        guard scorer != nil, !inputs.isEmpty else { return Slot(0.0) }
+        guard !inputs.isEmpty, scorer != nil else { return Slot(0.0) }
         let fields = event.fields
         return inputs.withUnsafeBufferPointer { inputs in
             let score = scorer?.score(row: index) { into in

@@ -15,7 +15,7 @@ struct Arena: ~Copyable {
     private(set) var usedUnits: UInt32 = 1
     private var capacityUnits: UInt32
     /// First free block per class: exact classes, then one per power of two.
-    private var freeHeads: [UInt32]
+    private let freeHeads: UnsafeMutablePointer<UInt32>
     /// Bytes handed out and not freed.
     private(set) var liveBytes: Int = 0
 
@@ -24,10 +24,14 @@ struct Arena: ~Copyable {
         guard let memory = realloc(nil, Int(capacityUnits) * 16) else { preconditionFailure("out of memory") }
         base = memory
         base.initializeMemory(as: UInt8.self, repeating: 0, count: 16)
-        freeHeads = [UInt32](repeating: 0, count: Arena.exactClasses + 1 + 33)
+        freeHeads = .allocate(capacity: Arena.exactClasses + 1 + 33)
+        freeHeads.initialize(repeating: 0, count: Arena.exactClasses + 1 + 33)
     }
 
-    deinit { free(base) }
+    deinit {
+        free(base)
+        freeHeads.deallocate()
+    }
 
     /// Bytes the slot holds from the system.
     var reservedBytes: Int { Int(capacityUnits) * 16 }

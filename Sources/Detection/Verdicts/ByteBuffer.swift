@@ -63,6 +63,8 @@ public struct ByteBuffer: ~Copyable {
         bytes.withUnsafeBufferPointer { if let start = $0.baseAddress { append(start, count: $0.count) } }
     }
 
+    // Disfavoured, so that a literal is taken as a StaticString, which is a plain copy.
+    @_disfavoredOverload
     public mutating func append(_ text: String) {
         var text = text
         text.withUTF8 { if let start = $0.baseAddress { append(start, count: $0.count) } }
@@ -72,6 +74,16 @@ public struct ByteBuffer: ~Copyable {
     @inline(__always)
     public mutating func append(_ value: Int64) {
         let at = room(20)
+        count &+= ByteBuffer.write(value, at)
+    }
+
+    /// Writes the decimal digits of an integer, at most 20 bytes; answers how many.
+    @inline(__always)
+    static func write(_ value: Int64, _ at: UnsafeMutablePointer<UInt8>) -> Int {
+        if UInt64(bitPattern: value) < 10 {
+            at[0] = UInt8(truncatingIfNeeded: value) &+ 48
+            return 1
+        }
         var magnitude = value.magnitude
         var written = 0
         if value < 0 {
@@ -92,7 +104,7 @@ public struct ByteBuffer: ~Copyable {
             at[place] = UInt8(truncatingIfNeeded: rest) &+ 48
             magnitude = quotient
         } while magnitude != 0
-        count &+= written &+ digits
+        return written &+ digits
     }
 
     /// The shortest decimal text that reads back as the same double; JSON has no infinities, they are `null`.
@@ -104,8 +116,18 @@ public struct ByteBuffer: ~Copyable {
     public mutating func appendEscaped(_ text: UnsafePointer<UInt8>, count length: Int) {
         let at = room(length * 6)
         var written = 0
-        for i in 0..<length {
+        var i = 0
+        // Eight bytes at a time as long as none is to be escaped.
+        while i &+ 8 <= length {
+            let word = UnsafeRawPointer(text + i).loadUnaligned(as: UInt64.self)
+            if ByteBuffer.needsEscape(word) { break }
+            UnsafeMutableRawPointer(at + i).storeBytes(of: word, as: UInt64.self)
+            i &+= 8
+        }
+        written = i
+        while i < length {
             let byte = text[i]
+            i &+= 1
             if byte >= 0x20, byte != UInt8(ascii: "\""), byte != UInt8(ascii: "\\") {
                 at[written] = byte
                 written &+= 1
@@ -134,6 +156,16 @@ public struct ByteBuffer: ~Copyable {
             written &+= 6
         }
         count &+= written
+    }
+
+    /// Whether one of eight bytes is a quote, a backslash or a control character.
+    @inline(__always)
+    private static func needsEscape(_ word: UInt64) -> Bool {
+        let ones: UInt64 = 0x0101_0101_0101_0101
+        let quote = word ^ (ones &* 0x22)
+        let backslash = word ^ (ones &* 0x5C)
+        let found = ((quote &- ones) & ~quote) | ((backslash &- ones) & ~backslash) | ((word &- ones &* 0x20) & ~word)
+        return found & (ones &* 0x80) != 0
     }
 
     public mutating func appendEscaped(_ text: String) {

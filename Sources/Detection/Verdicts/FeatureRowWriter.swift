@@ -11,8 +11,10 @@ final class FeatureRowWriter {
         var column: Int
         var type: ValueType
     }
-    private let cells: [Cell]
-    private let names: [UInt8]
+    private let cells: UnsafeMutablePointer<Cell>
+    private let cellCount: Int
+    /// The names as they are written, each followed by bytes that may be read: they are copied sixteen bytes at a time.
+    private let names: UnsafeMutablePointer<UInt8>
 
     init(features: [Feature]) {
         var cells: [Cell] = []
@@ -23,8 +25,17 @@ final class FeatureRowWriter {
                 Cell(nameStart: names.count, nameLength: name.count, column: feature.column, type: feature.resultType))
             names += name
         }
-        self.cells = cells
-        self.names = names
+        names += [UInt8](repeating: 0, count: 16)
+        cellCount = cells.count
+        self.cells = .allocate(capacity: max(1, cells.count))
+        self.cells.initialize(from: cells, count: cells.count)
+        self.names = .allocate(capacity: names.count)
+        self.names.initialize(from: names, count: names.count)
+    }
+
+    deinit {
+        cells.deallocate()
+        names.deallocate()
     }
 
     /// Appends the object and a line feed.
@@ -34,33 +45,43 @@ final class FeatureRowWriter {
         output.append("{\"id\":\"")
         identifiers.writeEventIdentifier(event, &output)
         output.append(UInt8(ascii: "\""))
-        names.withUnsafeBufferPointer { text in cells.withUnsafeBufferPointer { write($0, text, row, &output) } }
+        for c in 0..<cellCount {
+            let cell = cells + c
+            let nameLength = cell.pointee.nameLength
+            let at = output.room(nameLength &+ 40)
+            let name = names + cell.pointee.nameStart
+            var copied = 0
+            while copied < nameLength {
+                let part = UnsafeRawPointer(name + copied).loadUnaligned(as: SIMD16<UInt8>.self)
+                UnsafeMutableRawPointer(at + copied).storeBytes(of: part, as: SIMD16<UInt8>.self)
+                copied &+= 16
+            }
+            let slot = row[cell.pointee.column]
+            switch cell.pointee.type {
+            case .int, .timestamp, .duration:
+                if !slot.isMissing {
+                    output.advance(nameLength &+ ByteBuffer.write(slot.int, at + nameLength))
+                    continue
+                }
+            default: break
+            }
+            output.advance(nameLength)
+            if slot.isMissing { output.append("null") } else { write(slot, cell.pointee.type, row, &output) }
+        }
         output.append("}\n")
     }
 
-    private func write(
-        _ cells: UnsafeBufferPointer<Cell>, _ text: UnsafeBufferPointer<UInt8>, _ row: UnsafePointer<Slot>,
-        _ output: inout ByteBuffer
-    ) {
-        guard let text = text.baseAddress else { return }
-        for cell in cells {
-            output.append(text + cell.nameStart, count: cell.nameLength)
-            let slot = row[cell.column]
-            if slot.isMissing {
-                output.append("null")
-                continue
-            }
-            switch cell.type {
-            case .int, .timestamp, .duration: output.append(slot.int)
-            case .double: output.append(slot.double)
-            case .bool: if slot.bool { output.append("true") } else { output.append("false") }
-            case .string:
-                output.append(UInt8(ascii: "\""))
-                let text = UnsafeRawPointer(row).advanced(by: slot.textOffset).assumingMemoryBound(to: UInt8.self)
-                output.appendEscaped(text, count: slot.textLength)
-                output.append(UInt8(ascii: "\""))
-            case .stringList: output.append("null")
-            }
+    private func write(_ slot: Slot, _ type: ValueType, _ row: UnsafePointer<Slot>, _ output: inout ByteBuffer) {
+        switch type {
+        case .int, .timestamp, .duration: output.append(slot.int)
+        case .double: output.append(slot.double)
+        case .bool: if slot.bool { output.append("true") } else { output.append("false") }
+        case .string:
+            output.append(UInt8(ascii: "\""))
+            let text = UnsafeRawPointer(row).advanced(by: slot.textOffset).assumingMemoryBound(to: UInt8.self)
+            output.appendEscaped(text, count: slot.textLength)
+            output.append(UInt8(ascii: "\""))
+        case .stringList: output.append("null")
         }
     }
 }

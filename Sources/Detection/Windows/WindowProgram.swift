@@ -64,17 +64,17 @@ final class WindowProgram: @unchecked Sendable {
     }
 
     let plan: WindowPlan
-    private(set) var streams: UnsafePointer<Stream>
-    private(set) var tables: UnsafePointer<Table>
+    let streams: UnsafePointer<Stream>
+    let tables: UnsafePointer<Table>
     let tableCount: Int
     /// All touches, event type by event type.
-    private(set) var touches: UnsafePointer<Touch>
+    let touches: UnsafePointer<Touch>
     /// Per event type, its part of ``touches``.
     let touchRanges: [Range<Int>]
-    private(set) var filters: [Program] = []
-    private(set) var arguments: [Program] = []
-    private(set) var keyPrograms: [Program] = []
-    private var owned: [UnsafeMutableRawPointer] = []
+    let filters: [Program]
+    let arguments: [Program]
+    let keyPrograms: [Program]
+    private let owned: [UnsafeMutableRawPointer]
 
     init(_ plan: WindowPlan) {
         self.plan = plan

@@ -101,30 +101,31 @@ struct WindowSlot: ~Copyable {
         // states, then the rings' newest and next-to-leave entries.
         var warm: UInt64 = 0
         var start = 0
+        let touches = program.touches
         withUnsafeTemporaryAllocation(of: UInt32.self, capacity: WindowSlot.block) { refs in
             while start < visits.count {
                 let count = min(WindowSlot.block, visits.count - start)
                 for i in 0..<count {
                     let visit = visits[start + i]
-                    refs[i] = tables[program.touches[Int(visit.touch)].table].find(visit.key)
+                    refs[i] = tables[touches[Int(visit.touch)].table].find(visit.key)
                 }
                 for i in 0..<count where refs[i] != 0 { warm &+= arena.pointer(refs[i]).load(as: UInt64.self) }
                 for i in 0..<count where refs[i] != 0 {
-                    let touch = program.touches[Int(visits[start + i].touch)]
-                    guard program.tables[touch.table].streamCount == 1 else { continue }
-                    let stream = program.streams[touch.visits[0].stream]
+                    let touch = touches + Int(visits[start + i].touch)
+                    guard program.tables[touch.pointee.table].streamCount == 1 else { continue }
+                    let stream = program.streams + touch.pointee.visits[0].stream
                     let state = arena.pointer(refs[i])
                     let at = WindowStream(stream, state: state, arena: arena)
                     warm &+= at.entry(at.tail &- 1).load(as: UInt64.self)
-                    warm &+= at.entry(at.word(stream.windows[stream.windowCount &- 1].head)).load(as: UInt64.self)
+                    warm &+= at.entry(at.word(stream.pointee.windows[stream.pointee.windowCount &- 1].head)).load(
+                        as: UInt64.self)
                 }
                 for i in 0..<count {
                     let visit = visits[start + i]
                     // A key that was new when the block began may have come meanwhile.
-                    if refs[i] == 0 { refs[i] = tables[program.touches[Int(visit.touch)].table].find(visit.key) }
+                    if refs[i] == 0 { refs[i] = tables[touches[Int(visit.touch)].table].find(visit.key) }
                     self.visit(
-                        program.touches[Int(visit.touch)], key: visit.key, record: refs[i],
-                        event: events[Int(visit.event)],
+                        touches + Int(visit.touch), key: visit.key, record: refs[i], event: events[Int(visit.event)],
                         row: rows + Int(visit.event) &* rowWidth, signals: signals, watermark: watermark,
                         evaluator: &evaluator)
                 }
@@ -140,59 +141,63 @@ struct WindowSlot: ~Copyable {
     private var warmth: UInt64 = 0
 
     private mutating func visit(
-        _ touch: WindowProgram.Touch, key: UInt64, record found: UInt32, event: Event, row: UnsafeMutablePointer<Slot>,
+        _ touch: UnsafePointer<WindowProgram.Touch>, key: UInt64, record found: UInt32, event: Event,
+        row: UnsafeMutablePointer<Slot>,
         signals: UnsafePointer<Slot>,
         watermark: Int64, evaluator: inout Evaluator
     ) {
-        let table = program.tables[touch.table]
+        let table = program.tables[touch.pointee.table]
         var record = found
         let isDirect = table.streamCount == 1
-        for v in 0..<touch.visitCount {
-            let visit = touch.visits[v]
-            let stream = program.streams[visit.stream]
+        for v in 0..<touch.pointee.visitCount {
+            let visit = touch.pointee.visits + v
+            let stream = program.streams + visit.pointee.stream
             var state: UInt32 = 0
             if record != 0 {
                 state =
-                    isDirect ? record : arena.pointer(record).load(fromByteOffset: visit.index &* 4, as: UInt32.self)
+                    isDirect
+                    ? record : arena.pointer(record).load(fromByteOffset: visit.pointee.index &* 4, as: UInt32.self)
             }
-            let adds = visit.adds && gather(stream, event, row, signals, &evaluator)
+            let adds = visit.pointee.adds && gather(stream, event, row, signals, &evaluator)
             if state == 0 {
                 guard adds else {
-                    empty(visit.excluding, visit.excludingCount, row)
-                    empty(visit.including, visit.includingCount, row)
+                    empty(visit.pointee.excluding, visit.pointee.excludingCount, row)
+                    empty(visit.pointee.including, visit.pointee.includingCount, row)
                     continue
                 }
                 if record == 0 {
-                    if tables[touch.table].count >= keysPerTable { evict(touch.table, watermark: watermark) }
+                    if tables[touch.pointee.table].count >= keysPerTable {
+                        evict(touch.pointee.table, watermark: watermark)
+                    }
                     if !isDirect {
                         record = arena.allocate(bytes: table.streamCount * 4)
                         (arena.pointer(record)).initializeMemory(
                             as: UInt8.self, repeating: 0, count: table.streamCount * 4)
-                        tables[touch.table].insert(key, record)
+                        tables[touch.pointee.table].insert(key, record)
                     }
                 }
-                state = arena.allocate(bytes: stream.stateBytes)
-                arena.pointer(state).initializeMemory(as: UInt8.self, repeating: 0, count: stream.stateBytes)
+                state = arena.allocate(bytes: stream.pointee.stateBytes)
+                arena.pointer(state).initializeMemory(as: UInt8.self, repeating: 0, count: stream.pointee.stateBytes)
                 arena.pointer(state).storeBytes(of: event.time, toByteOffset: 16, as: Int64.self)
                 if isDirect {
                     record = state
-                    tables[touch.table].insert(key, record)
+                    tables[touch.pointee.table].insert(key, record)
                 } else {
-                    arena.pointer(record).storeBytes(of: state, toByteOffset: visit.index &* 4, as: UInt32.self)
+                    arena.pointer(record).storeBytes(of: state, toByteOffset: visit.pointee.index &* 4, as: UInt32.self)
                 }
             }
             let stateTime = arena.pointer(state).load(fromByteOffset: 16, as: Int64.self)
             if event.time >= stateTime {
                 WindowStream(stream, state: arena.pointer(state), arena: arena).advance(to: event.time)
-                retire(stream, state, before: watermark == .min ? .min : watermark &- stream.longest)
-                if visit.excludingCount > 0 {
+                retire(stream, state, before: watermark == .min ? .min : watermark &- stream.pointee.longest)
+                if visit.pointee.excludingCount > 0 {
                     WindowStream(stream, state: arena.pointer(state), arena: arena)
-                        .read(visit.excluding, visit.excludingCount, row, arena: arena)
+                        .read(visit.pointee.excluding, visit.pointee.excludingCount, row, arena: arena)
                 }
                 if adds { push(stream, state, time: event.time, text: event.text) }
                 let moved = WindowStream(stream, state: arena.pointer(state), arena: arena)
                 moved.time = event.time
-                moved.read(visit.including, visit.includingCount, row, arena: arena)
+                moved.read(visit.pointee.including, visit.pointee.includingCount, row, arena: arena)
             } else {
                 late(stream, state, visit, adds: adds, event: event, row: row, stateTime: stateTime)
             }
@@ -202,18 +207,18 @@ struct WindowSlot: ~Copyable {
     /// Evaluates filter and columns of an event; answers whether it belongs to the stream.
     @inline(__always)
     private func gather(
-        _ stream: WindowProgram.Stream, _ event: Event, _ row: UnsafeMutablePointer<Slot>,
+        _ stream: UnsafePointer<WindowProgram.Stream>, _ event: Event, _ row: UnsafeMutablePointer<Slot>,
         _ signals: UnsafePointer<Slot>,
         _ evaluator: inout Evaluator
     ) -> Bool {
-        if stream.filter >= 0 {
+        if stream.pointee.filter >= 0 {
             let input = EvaluationInput(
                 fields: event.fields, features: UnsafePointer(row), signals: signals, text: event.text,
                 lists: event.lists)
-            guard evaluator.isTrue(program.filters[stream.filter], input) else { return false }
+            guard evaluator.isTrue(program.filters[stream.pointee.filter], input) else { return false }
         }
-        for c in 0..<stream.columnCount {
-            let column = stream.columns[c]
+        for c in 0..<stream.pointee.columnCount {
+            let column = stream.pointee.columns[c]
             let slot: Slot
             if column.field >= 0 {
                 slot = event.fields[column.field]
@@ -246,15 +251,16 @@ struct WindowSlot: ~Copyable {
 
     /// Adds the gathered values as the newest entry.
     @inline(__always)
-    private mutating func push(_ stream: WindowProgram.Stream, _ state: UInt32, time: Int64, text: UnsafePointer<UInt8>)
-    {
+    private mutating func push(
+        _ stream: UnsafePointer<WindowProgram.Stream>, _ state: UInt32, time: Int64, text: UnsafePointer<UInt8>
+    ) {
         makeRoom(stream, state)
-        if stream.hasTexts { storeTexts(stream, text) }
+        if stream.pointee.hasTexts { storeTexts(stream, text) }
         let at = WindowStream(stream, state: arena.pointer(state), arena: arena)
         let entry = at.entry(at.tail)
         entry.storeBytes(of: time, as: Int64.self)
-        for c in 0..<stream.columnCount {
-            let column = stream.columns[c]
+        for c in 0..<stream.pointee.columnCount {
+            let column = stream.pointee.columns[c]
             entry.storeBytes(of: values[c], toByteOffset: column.value, as: UInt64.self)
             if column.text >= 0 {
                 entry.storeBytes(of: UInt32(values[64 + c]), toByteOffset: column.text, as: UInt32.self)
@@ -265,16 +271,16 @@ struct WindowSlot: ~Copyable {
 
     /// Links and counts the entry whose time and values stand at the tail.
     @inline(__always)
-    private mutating func finishPush(_ stream: WindowProgram.Stream, _ state: UInt32) {
-        for d in 0..<stream.distinctCount { link(stream, state, stream.distinct[d]) }
+    private mutating func finishPush(_ stream: UnsafePointer<WindowProgram.Stream>, _ state: UInt32) {
+        for d in 0..<stream.pointee.distinctCount { link(stream, state, stream.pointee.distinct[d]) }
         let at = WindowStream(stream, state: arena.pointer(state), arena: arena)
-        if stream.extremeCount > 0 { at.chain() }
+        if stream.pointee.extremeCount > 0 { at.chain() }
         at.enter()
     }
 
     /// Copies the event's texts into blocks of their own; their references go to `values[64...]`.
-    private mutating func storeTexts(_ stream: WindowProgram.Stream, _ text: UnsafePointer<UInt8>) {
-        for c in 0..<stream.columnCount where stream.columns[c].text >= 0 {
+    private mutating func storeTexts(_ stream: UnsafePointer<WindowProgram.Stream>, _ text: UnsafePointer<UInt8>) {
+        for c in 0..<stream.pointee.columnCount where stream.pointee.columns[c].text >= 0 {
             let slot = Slot(bits: values[c], aux: values[32 + c])
             let isEvent = slot.textBank == TextBank.event.rawValue
             var length = isEvent ? min(slot.textLength, WindowStream.textBytes) : 0
@@ -289,7 +295,7 @@ struct WindowSlot: ~Copyable {
 
     /// Makes room for one entry at the tail: a larger ring, or the oldest entry's place when the key is at its limit.
     @inline(__always)
-    private mutating func makeRoom(_ stream: WindowProgram.Stream, _ state: UInt32) {
+    private mutating func makeRoom(_ stream: UnsafePointer<WindowProgram.Stream>, _ state: UInt32) {
         let header = arena.pointer(state)
         let capacity = header.load(fromByteOffset: 4, as: UInt32.self)
         let base = header.load(fromByteOffset: 8, as: UInt32.self)
@@ -299,7 +305,7 @@ struct WindowSlot: ~Copyable {
     }
 
     private mutating func grow(
-        _ stream: WindowProgram.Stream, _ state: UInt32, capacity: UInt32, base: UInt32, tail: UInt32
+        _ stream: UnsafePointer<WindowProgram.Stream>, _ state: UInt32, capacity: UInt32, base: UInt32, tail: UInt32
     ) {
         if tail &- base >= entriesPerKey {
             counters.truncatedEntries += 1
@@ -308,17 +314,18 @@ struct WindowSlot: ~Copyable {
         }
         let old = arena.pointer(state).load(as: UInt32.self)
         let room = capacity == 0 ? 2 : capacity * 2
-        let ring = arena.allocate(bytes: Int(room) * stream.entryBytes)
+        let ring = arena.allocate(bytes: Int(room) * stream.pointee.entryBytes)
         let to = arena.pointer(ring)
         if capacity > 0 {
             let from = arena.pointer(old)
             var position = base
             while position != tail {
-                (to + Int(position & (room &- 1)) * stream.entryBytes).copyMemory(
-                    from: from + Int(position & (capacity &- 1)) * stream.entryBytes, byteCount: stream.entryBytes)
+                (to + Int(position & (room &- 1)) * stream.pointee.entryBytes).copyMemory(
+                    from: from + Int(position & (capacity &- 1)) * stream.pointee.entryBytes,
+                    byteCount: stream.pointee.entryBytes)
                 position &+= 1
             }
-            arena.release(old, bytes: Int(capacity) * stream.entryBytes)
+            arena.release(old, bytes: Int(capacity) * stream.pointee.entryBytes)
         }
         arena.pointer(state).storeBytes(of: ring, as: UInt32.self)
         arena.pointer(state).storeBytes(of: room, toByteOffset: 4, as: UInt32.self)
@@ -326,7 +333,7 @@ struct WindowSlot: ~Copyable {
 
     /// Gives back entries at or before `bound`; every window has left them.
     @inline(__always)
-    private mutating func retire(_ stream: WindowProgram.Stream, _ state: UInt32, before bound: Int64) {
+    private mutating func retire(_ stream: UnsafePointer<WindowProgram.Stream>, _ state: UInt32, before bound: Int64) {
         while true {
             let at = WindowStream(stream, state: arena.pointer(state), arena: arena)
             let base = at.base
@@ -335,22 +342,22 @@ struct WindowSlot: ~Copyable {
         }
     }
 
-    private mutating func retireOldest(_ stream: WindowProgram.Stream, _ state: UInt32) {
+    private mutating func retireOldest(_ stream: UnsafePointer<WindowProgram.Stream>, _ state: UInt32) {
         let at = WindowStream(stream, state: arena.pointer(state), arena: arena)
         let base = at.base
         let entry = at.entry(base)
-        for d in 0..<stream.distinctCount {
-            let column = stream.distinct[d]
+        for d in 0..<stream.pointee.distinctCount {
+            let column = stream.pointee.distinct[d]
             if at.word(column.map) != 0,
                 entry.load(fromByteOffset: column.link, as: UInt32.self) & WindowStream.repeated == 0
             {
                 eraseFromMap(at.state, column, entry.load(fromByteOffset: column.value, as: UInt64.self))
             }
         }
-        if stream.hasTexts {
-            for c in 0..<stream.columnCount where stream.columns[c].text >= 0 {
+        if stream.pointee.hasTexts {
+            for c in 0..<stream.pointee.columnCount where stream.pointee.columns[c].text >= 0 {
                 arena.release(
-                    entry.load(fromByteOffset: stream.columns[c].text, as: UInt32.self),
+                    entry.load(fromByteOffset: stream.pointee.columns[c].text, as: UInt32.self),
                     bytes: WindowStream.textBytes + 4)
             }
         }
@@ -363,7 +370,8 @@ struct WindowSlot: ~Copyable {
     /// The newer entries are undone, the heads move back, the event is added and read, and the newer entries are added again: the same
     /// moves as in order, so the result is exact. Cost: the entries between.
     private mutating func late(
-        _ stream: WindowProgram.Stream, _ state: UInt32, _ visit: WindowProgram.Visit, adds: Bool, event: Event,
+        _ stream: UnsafePointer<WindowProgram.Stream>, _ state: UInt32, _ visit: UnsafePointer<WindowProgram.Visit>,
+        adds: Bool, event: Event,
         row: UnsafeMutablePointer<Slot>, stateTime: Int64
     ) {
         counters.outOfOrder += 1
@@ -371,29 +379,31 @@ struct WindowSlot: ~Copyable {
         while true {
             let at = WindowStream(stream, state: arena.pointer(state), arena: arena)
             if at.tail == at.base || at.timeOf(at.tail &- 1) <= event.time { break }
-            if (count + 1) * stream.entryBytes > savedCapacity {
+            if (count + 1) * stream.pointee.entryBytes > savedCapacity {
                 let larger = UnsafeMutableRawPointer.allocate(byteCount: savedCapacity * 2, alignment: 16)
                 larger.copyMemory(from: saved, byteCount: savedCapacity)
                 saved.deallocate()
                 saved = larger
                 savedCapacity *= 2
             }
-            (saved + count * stream.entryBytes).copyMemory(from: at.entry(at.tail &- 1), byteCount: stream.entryBytes)
+            (saved + count * stream.pointee.entryBytes).copyMemory(
+                from: at.entry(at.tail &- 1), byteCount: stream.pointee.entryBytes)
             unlinkNewest(stream, state)
             WindowStream(stream, state: arena.pointer(state), arena: arena).undoNewest()
             count += 1
         }
         let back = WindowStream(stream, state: arena.pointer(state), arena: arena)
         back.retreat(to: event.time)
-        back.read(visit.excluding, visit.excludingCount, row, arena: arena)
+        back.read(visit.pointee.excluding, visit.pointee.excludingCount, row, arena: arena)
         if adds { push(stream, state, time: event.time, text: event.text) }
         WindowStream(stream, state: arena.pointer(state), arena: arena).read(
-            visit.including, visit.includingCount, row, arena: arena)
+            visit.pointee.including, visit.pointee.includingCount, row, arena: arena)
         while count > 0 {
             count -= 1
             makeRoom(stream, state)
             let at = WindowStream(stream, state: arena.pointer(state), arena: arena)
-            at.entry(at.tail).copyMemory(from: saved + count * stream.entryBytes, byteCount: stream.entryBytes)
+            at.entry(at.tail).copyMemory(
+                from: saved + count * stream.pointee.entryBytes, byteCount: stream.pointee.entryBytes)
             finishPush(stream, state)
         }
         WindowStream(stream, state: arena.pointer(state), arena: arena).advance(to: stateTime)
@@ -403,7 +413,9 @@ struct WindowSlot: ~Copyable {
 
     /// Finds the previous entry with the tail entry's value, links both, and remembers the newest position.
     @inline(__always)
-    private mutating func link(_ stream: WindowProgram.Stream, _ state: UInt32, _ column: WindowPlan.DistinctColumn) {
+    private mutating func link(
+        _ stream: UnsafePointer<WindowProgram.Stream>, _ state: UInt32, _ column: WindowPlan.DistinctColumn
+    ) {
         let at = WindowStream(stream, state: arena.pointer(state), arena: arena)
         let tail = at.tail
         let entry = at.entry(tail)
@@ -444,9 +456,9 @@ struct WindowSlot: ~Copyable {
     }
 
     /// Before the newest entry is undone: its value's newest position becomes the previous one.
-    private mutating func unlinkNewest(_ stream: WindowProgram.Stream, _ state: UInt32) {
-        for d in 0..<stream.distinctCount {
-            let column = stream.distinct[d]
+    private mutating func unlinkNewest(_ stream: UnsafePointer<WindowProgram.Stream>, _ state: UInt32) {
+        for d in 0..<stream.pointee.distinctCount {
+            let column = stream.pointee.distinct[d]
             let at = WindowStream(stream, state: arena.pointer(state), arena: arena)
             guard at.word(column.map) != 0 else { continue }
             let newest = at.tail &- 1
@@ -469,8 +481,9 @@ struct WindowSlot: ~Copyable {
         return Int(truncatingIfNeeded: product.high ^ product.low) & mask
     }
 
-    private mutating func buildMap(_ stream: WindowProgram.Stream, _ state: UInt32, _ column: WindowPlan.DistinctColumn)
-    {
+    private mutating func buildMap(
+        _ stream: UnsafePointer<WindowProgram.Stream>, _ state: UInt32, _ column: WindowPlan.DistinctColumn
+    ) {
         makeMap(state, column, capacity: Int(WindowStream.scanLimit) * 4)
         let at = WindowStream(stream, state: arena.pointer(state), arena: arena)
         var position = at.base
@@ -592,7 +605,7 @@ struct WindowSlot: ~Copyable {
     private mutating func expire(_ table: Int, _ record: UInt32, watermark: Int64) -> Bool {
         let plan = program.tables[table]
         if plan.streamCount == 1 {
-            let stream = program.streams[plan.streams[0]]
+            let stream = program.streams + plan.streams[0]
             guard isExpired(stream, record, watermark: watermark) else { return false }
             release(stream, record)
             return true
@@ -601,7 +614,7 @@ struct WindowSlot: ~Copyable {
         for s in 0..<plan.streamCount {
             let state = arena.pointer(record).load(fromByteOffset: s &* 4, as: UInt32.self)
             if state == 0 { continue }
-            let stream = program.streams[plan.streams[s]]
+            let stream = program.streams + plan.streams[s]
             if isExpired(stream, state, watermark: watermark) {
                 release(stream, state)
                 arena.pointer(record).storeBytes(of: 0, toByteOffset: s &* 4, as: UInt32.self)
@@ -613,30 +626,31 @@ struct WindowSlot: ~Copyable {
         return isEmpty
     }
 
-    private func isExpired(_ stream: WindowProgram.Stream, _ state: UInt32, watermark: Int64) -> Bool {
+    private func isExpired(_ stream: UnsafePointer<WindowProgram.Stream>, _ state: UInt32, watermark: Int64) -> Bool {
         let at = WindowStream(stream, state: arena.pointer(state), arena: arena)
-        return at.tail == at.base || at.timeOf(at.tail &- 1) <= watermark &- stream.longest
+        return at.tail == at.base || at.timeOf(at.tail &- 1) <= watermark &- stream.pointee.longest
     }
 
-    private mutating func release(_ stream: WindowProgram.Stream, _ state: UInt32) {
+    private mutating func release(_ stream: UnsafePointer<WindowProgram.Stream>, _ state: UInt32) {
         let at = WindowStream(stream, state: arena.pointer(state), arena: arena)
-        if stream.hasTexts {
+        if stream.pointee.hasTexts {
             var position = at.base
             while position != at.tail {
-                for c in 0..<stream.columnCount where stream.columns[c].text >= 0 {
+                for c in 0..<stream.pointee.columnCount where stream.pointee.columns[c].text >= 0 {
                     arena.release(
-                        at.entry(position).load(fromByteOffset: stream.columns[c].text, as: UInt32.self),
+                        at.entry(position).load(fromByteOffset: stream.pointee.columns[c].text, as: UInt32.self),
                         bytes: WindowStream.textBytes + 4)
                 }
                 position &+= 1
             }
         }
-        for d in 0..<stream.distinctCount where at.word(stream.distinct[d].map) != 0 {
-            arena.release(at.word(stream.distinct[d].map), bytes: Int(at.word(stream.distinct[d].map + 4)) * 16)
+        for d in 0..<stream.pointee.distinctCount where at.word(stream.pointee.distinct[d].map) != 0 {
+            arena.release(
+                at.word(stream.pointee.distinct[d].map), bytes: Int(at.word(stream.pointee.distinct[d].map + 4)) * 16)
         }
         let capacity = at.word(4)
-        if capacity > 0 { arena.release(at.word(0), bytes: Int(capacity) * stream.entryBytes) }
-        arena.release(state, bytes: stream.stateBytes)
+        if capacity > 0 { arena.release(at.word(0), bytes: Int(capacity) * stream.pointee.entryBytes) }
+        arena.release(state, bytes: stream.pointee.stateBytes)
     }
 
     /// Makes room for one key: of the next 64 keys of the sweep, the one with the fewest entries, the longest quiet among equals.
@@ -672,7 +686,7 @@ struct WindowSlot: ~Copyable {
             let state =
                 plan.streamCount == 1 ? record : arena.pointer(record).load(fromByteOffset: s &* 4, as: UInt32.self)
             if state == 0 { continue }
-            let at = WindowStream(program.streams[plan.streams[s]], state: arena.pointer(state), arena: arena)
+            let at = WindowStream(program.streams + plan.streams[s], state: arena.pointer(state), arena: arena)
             entries &+= at.tail &- at.base
             newest = max(newest, at.time)
         }

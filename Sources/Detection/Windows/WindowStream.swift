@@ -2,10 +2,11 @@ import RuleLanguage
 
 /// The moves of one stream of one key: every change of the ring and its windows is one of these, and each can be undone.
 ///
+/// `program` is a pointer because a copy of its fourteen words at every step costs more than the step.
 /// `state` and `entries` point into the slot's arena and are good until the arena next allocates.
 /// Layouts: ``WindowPlan``. Positions are compared by their distance, so that they may wrap.
 struct WindowStream {
-    let program: WindowProgram.Stream
+    let program: UnsafePointer<WindowProgram.Stream>
     let state: UnsafeMutableRawPointer
     let entries: UnsafeMutableRawPointer
     let mask: UInt32
@@ -16,7 +17,7 @@ struct WindowStream {
     static let scanLimit: UInt32 = 16
 
     @inline(__always)
-    init(_ program: WindowProgram.Stream, state: UnsafeMutableRawPointer, arena: borrowing Arena) {
+    init(_ program: UnsafePointer<WindowProgram.Stream>, state: UnsafeMutableRawPointer, arena: borrowing Arena) {
         self.program = program
         self.state = state
         entries = arena.pointer(state.load(as: UInt32.self))
@@ -37,7 +38,7 @@ struct WindowStream {
     }
 
     @inline(__always) func entry(_ position: UInt32) -> UnsafeMutableRawPointer {
-        entries + Int(position & mask) &* program.entryBytes
+        entries + Int(position & mask) &* program.pointee.entryBytes
     }
     @inline(__always) func timeOf(_ position: UInt32) -> Int64 { entry(position).load(as: Int64.self) }
     @inline(__always) func word(_ offset: Int) -> UInt32 { state.load(fromByteOffset: offset, as: UInt32.self) }
@@ -51,8 +52,8 @@ struct WindowStream {
     @inline(__always)
     func advance(to t: Int64) {
         let tail = self.tail
-        for w in 0..<program.windowCount {
-            let window = program.windows[w]
+        for w in 0..<program.pointee.windowCount {
+            let window = program.pointee.windows[w]
             var head = word(window.head)
             if head == tail { continue }
             let bound = t &- window.milliseconds
@@ -72,7 +73,7 @@ struct WindowStream {
     @inline(__always)
     private func leave(_ window: WindowPlan.Window, _ head: UInt32, _ at: UnsafeMutableRawPointer, _ tail: UInt32) {
         for a in window.accumulators {
-            let accumulator = program.accumulators[a]
+            let accumulator = program.pointee.accumulators[a]
             switch accumulator.kind {
             case .sum:
                 let sum = state.load(fromByteOffset: accumulator.offset, as: Int64.self)
@@ -101,8 +102,8 @@ struct WindowStream {
     /// Takes the oldest entry out of the windows it is still in: only at a key's limit are there any.
     func dropOldest() {
         let base = self.base
-        for w in 0..<program.windowCount {
-            let window = program.windows[w]
+        for w in 0..<program.pointee.windowCount {
+            let window = program.pointee.windows[w]
             guard word(window.head) == base else { continue }
             leave(window, base, entry(base), tail)
             setWord(window.head, base &+ 1)
@@ -112,8 +113,8 @@ struct WindowStream {
     /// Moves the heads back to time `t`: what was in a window at that time and is still kept enters again.
     func retreat(to t: Int64) {
         let base = self.base
-        for w in 0..<program.windowCount {
-            let window = program.windows[w]
+        for w in 0..<program.pointee.windowCount {
+            let window = program.pointee.windows[w]
             var head = word(window.head)
             let bound = t &- window.milliseconds
             while head != base, timeOf(head &- 1) > bound {
@@ -121,7 +122,7 @@ struct WindowStream {
                 head &-= 1
                 let at = entry(head)
                 for a in window.accumulators {
-                    let accumulator = program.accumulators[a]
+                    let accumulator = program.pointee.accumulators[a]
                     switch accumulator.kind {
                     case .sum:
                         let sum = state.load(fromByteOffset: accumulator.offset, as: Int64.self)
@@ -134,7 +135,7 @@ struct WindowStream {
                         }
                     case .extreme:
                         // In the chain only if nothing later beats it, so only if it beats the window's extreme.
-                        let column = program.extremes[accumulator.column]
+                        let column = program.pointee.extremes[accumulator.column]
                         if isEmpty || !WindowStream.beats(column, entry(word(accumulator.offset)), at) {
                             setWord(accumulator.offset, head)
                         }
@@ -155,12 +156,12 @@ struct WindowStream {
     func enter() {
         let tail = self.tail
         let at = entry(tail)
-        for w in 0..<program.windowCount {
-            let window = program.windows[w]
+        for w in 0..<program.pointee.windowCount {
+            let window = program.pointee.windows[w]
             if window.accumulators.isEmpty { continue }
             let head = word(window.head)
             for a in window.accumulators {
-                let accumulator = program.accumulators[a]
+                let accumulator = program.pointee.accumulators[a]
                 switch accumulator.kind {
                 case .sum:
                     let sum = state.load(fromByteOffset: accumulator.offset, as: Int64.self)
@@ -172,7 +173,7 @@ struct WindowStream {
                     // The previous entry with this value was counted until now if it is inside the window.
                     if link == 0 || link > tail &- head { setWord(accumulator.offset, word(accumulator.offset) &+ 1) }
                 case .extreme:
-                    let column = program.extremes[accumulator.column]
+                    let column = program.pointee.extremes[accumulator.column]
                     if head == tail || WindowStream.beats(column, at, entry(word(accumulator.offset))) {
                         setWord(accumulator.offset, tail)
                     }
@@ -191,8 +192,8 @@ struct WindowStream {
     func chain() {
         let tail = self.tail
         let at = entry(tail)
-        for e in 0..<program.extremeCount {
-            let column = program.extremes[e]
+        for e in 0..<program.pointee.extremeCount {
+            let column = program.pointee.extremes[e]
             var older = WindowStream.noNeighbour
             if tail != base {
                 var candidate = tail &- 1
@@ -218,16 +219,16 @@ struct WindowStream {
     func undoNewest() {
         let newest = tail &- 1
         let at = entry(newest)
-        for d in 0..<program.distinctCount {
-            let column = program.distinct[d]
+        for d in 0..<program.pointee.distinctCount {
+            let column = program.pointee.distinct[d]
             let link = at.load(fromByteOffset: column.link, as: UInt32.self)
             guard link != 0, link <= newest &- base else { continue }
             let previous = entry(newest &- link)
             let previousLink = previous.load(fromByteOffset: column.link, as: UInt32.self)
             previous.storeBytes(of: previousLink & ~WindowStream.repeated, toByteOffset: column.link, as: UInt32.self)
         }
-        for e in 0..<program.extremeCount {
-            let column = program.extremes[e]
+        for e in 0..<program.pointee.extremeCount {
+            let column = program.pointee.extremes[e]
             let older = at.load(fromByteOffset: column.older, as: UInt32.self)
             guard newest != base else { continue }
             // What it had beaten stands again: the oldest of those becomes the neighbour of the entry it was behind.
@@ -252,12 +253,12 @@ struct WindowStream {
                 entry(behind).storeBytes(of: candidate &- behind, toByteOffset: column.newer, as: UInt32.self)
             }
         }
-        for w in 0..<program.windowCount {
-            let window = program.windows[w]
+        for w in 0..<program.pointee.windowCount {
+            let window = program.pointee.windows[w]
             let head = word(window.head)
             guard tail &- head > 0 else { continue }
             for a in window.accumulators {
-                let accumulator = program.accumulators[a]
+                let accumulator = program.pointee.accumulators[a]
                 switch accumulator.kind {
                 case .sum:
                     let sum = state.load(fromByteOffset: accumulator.offset, as: Int64.self)
@@ -269,7 +270,7 @@ struct WindowStream {
                     if link == 0 || link > newest &- head { setWord(accumulator.offset, word(accumulator.offset) &- 1) }
                 case .extreme:
                     guard word(accumulator.offset) == newest else { continue }
-                    let column = program.extremes[accumulator.column]
+                    let column = program.pointee.extremes[accumulator.column]
                     if head == newest {
                         setWord(accumulator.offset, newest)
                         continue
@@ -291,8 +292,8 @@ struct WindowStream {
             }
         }
         // A window whose head stood behind the newest entry must not overtake the tail.
-        for w in 0..<program.windowCount where word(program.windows[w].head) == tail {
-            setWord(program.windows[w].head, newest)
+        for w in 0..<program.pointee.windowCount where word(program.pointee.windows[w].head) == tail {
+            setWord(program.pointee.windows[w].head, newest)
         }
         tail = newest
     }
@@ -336,7 +337,7 @@ struct WindowStream {
         let tail = self.tail
         for o in 0..<count {
             let output = outputs[o]
-            let head = word(program.windows[output.window].head)
+            let head = word(program.pointee.windows[output.window].head)
             let inside = tail &- head
             switch output.kind {
             case .count: row[output.column] = Slot(Int64(inside))

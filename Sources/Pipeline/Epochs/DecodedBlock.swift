@@ -39,16 +39,20 @@ final class DecodedBlock {
 
     /// One lane's decoders and results.
     private final class DecodeLane {
-        var decoder: EventDecoder
+        // Behind pointers: a class's own properties are checked for exclusive access at each use.
+        let decoder: UnsafeMutablePointer<EventDecoder>
         let csv: UnsafeMutablePointer<CSVDecoder>
         private var csvCount = 0
-        var batch = EventBatch()
+        let batch: UnsafeMutablePointer<EventBatch>
         /// Per event of the batch, the source it came from.
         var sources: [Int32] = []
         var rejected: [RejectedRecord] = []
 
         init(_ plan: DecodePlan, _ sources: [SourceDecoding]) throws(CSVHeaderError) {
-            decoder = EventDecoder(plan: plan)
+            decoder = .allocate(capacity: 1)
+            decoder.initialize(to: EventDecoder(plan: plan))
+            batch = .allocate(capacity: 1)
+            batch.initialize(to: EventBatch())
             let files = sources.compactMap(\.csv)
             csv = .allocate(capacity: max(1, files.count))
             // Everything is initialised from here on, so a throw runs `deinit`, which knows how many there are.
@@ -63,6 +67,10 @@ final class DecodedBlock {
         }
 
         deinit {
+            decoder.deinitialize(count: 1)
+            decoder.deallocate()
+            batch.deinitialize(count: 1)
+            batch.deallocate()
             csv.deinitialize(count: csvCount)
             csv.deallocate()
         }
@@ -145,6 +153,10 @@ final class DecodedBlock {
         let share = (count + used - 1) / max(1, used)
         team.run(lanes: used) { l in
             let lane = lanes[l]
+            let batch = lane.batch
+            var origins: [Int32] = []
+            swap(&origins, &lane.sources)
+            defer { swap(&origins, &lane.sources) }
             for i in min(l * share, count)..<min((l + 1) * share, count) {
                 let record = staged[i]
                 let source = Int(record.source)
@@ -160,15 +172,15 @@ final class DecodedBlock {
                     result = lane.csv[csvOf[source]].decode(
                         partition: sources[source].partition, offset: record.offset, value: value,
                         appendTime: appendTime,
-                        into: &lane.batch)
+                        into: &batch.pointee)
                 } else {
-                    result = lane.decoder.decode(
+                    result = lane.decoder.pointee.decode(
                         topic: sources[source].topic, partition: sources[source].partition, offset: record.offset,
                         value: value,
-                        appendTime: appendTime, into: &lane.batch)
+                        appendTime: appendTime, into: &batch.pointee)
                 }
                 switch result {
-                case .event: lane.sources.append(record.source)
+                case .event: origins.append(record.source)
                 case .rejected(let letter):
                     lane.rejected.append(
                         RejectedRecord(
@@ -180,7 +192,7 @@ final class DecodedBlock {
             }
         }
         var total = 0
-        for l in 0..<used { total += lanes[l].batch.count }
+        for l in 0..<used { total += lanes[l].batch.pointee.count }
         if total > eventCapacity {
             events.baseAddress?.deallocate()
             eventCapacity = max(4096, total)
@@ -189,8 +201,9 @@ final class DecodedBlock {
         events = UnsafeMutableBufferPointer(start: events.baseAddress, count: total)
         var at = 0
         for l in 0..<used {
-            for i in 0..<lanes[l].batch.count {
-                events.initializeElement(at: at, to: lanes[l].batch.event(i))
+            let batch = lanes[l].batch
+            for i in 0..<batch.pointee.count {
+                events.initializeElement(at: at, to: batch.pointee.event(i))
                 at += 1
             }
             eventSources.append(contentsOf: lanes[l].sources)
@@ -211,7 +224,7 @@ final class DecodedBlock {
         rejected.removeAll(keepingCapacity: true)
         events = UnsafeMutableBufferPointer(start: events.baseAddress, count: 0)
         for lane in lanes {
-            lane.batch.removeAll()
+            lane.batch.pointee.removeAll()
             lane.sources.removeAll(keepingCapacity: true)
             lane.rejected.removeAll(keepingCapacity: true)
         }

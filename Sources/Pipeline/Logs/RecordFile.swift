@@ -43,6 +43,7 @@ public final class RecordFile {
 
     private let source: ByteSource
     private let isMapped: Bool
+    private let isLines: Bool
     private var scanner: RecordScanner
     private var line: Int64 = 1
     /// The mapped file, or the buffer of a stream.
@@ -61,6 +62,7 @@ public final class RecordFile {
         self.path = path
         self.recordLimit = recordLimit
         scanner = RecordScanner(splitter)
+        isLines = splitter == .lines
         source = try ByteSource(path: path)
         switch source.shape {
         case .mapped(let bytes):
@@ -123,7 +125,7 @@ public final class RecordFile {
         while true {
             // In a mapped file the search for a quote's end stops at the limit too, so that both kinds of file part the same way.
             let reach = min(end, start + recordLimit + 2)
-            if let lineEnd = scanner.end(in: base, from: scanned, to: reach) {
+            if let lineEnd = nextEnd(base, from: scanned, to: reach) {
                 if handOut(to: lineEnd, next: lineEnd + 1, body) { return true }
                 continue
             }
@@ -142,6 +144,14 @@ public final class RecordFile {
         }
     }
 
+    /// The end of the record in hand. Of lines the scanner keeps no state, so it need not be asked.
+    @inline(__always)
+    private func nextEnd(_ base: UnsafeRawPointer, from: Int, to: Int) -> Int? {
+        guard isLines else { return scanner.end(in: base, from: from, to: to) }
+        guard from < to, let found = memchr(base + from, 0x0a, to - from) else { return nil }
+        return UnsafeRawPointer(found) - base
+    }
+
     /// Hands out the bytes from `start` unless they are an empty line.
     private func handOut(to lineEnd: Int, next: Int, _ body: (FileRecord) -> Void) -> Bool {
         let stop = lineEnd > start && next > lineEnd && window[lineEnd - 1] == 0x0d ? lineEnd - 1 : lineEnd
@@ -151,7 +161,7 @@ public final class RecordFile {
         if scanner.splitter == .csv { line += lineEnds(in: bytes) }
         start = next
         scanned = next
-        scanner.restart()
+        if !isLines { scanner.restart() }
         if bytes.isEmpty { return false }
         // One byte over the limit was let in for a possible CR.
         let lent = UnsafeRawBufferPointer(rebasing: bytes.prefix(recordLimit))

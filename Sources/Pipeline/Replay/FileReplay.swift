@@ -204,10 +204,13 @@ public final class FileReplay {
         _ events: UnsafeMutableBufferPointer<Event>, rejected: Int, origin: (Int) -> (source: Int, time: Int64)
     ) throws(LogError) {
         let watermark = tracker.advance()
+        // A copy for the loop: a class's own property is checked for exclusive access at each use.
+        var tracker = self.tracker
         processor.process(events, rejected: rejected, watermark: watermark) { i in
             let (source, time) = origin(i)
             tracker.see(source: source, time: time)
         }
+        self.tracker = tracker
         summary.counts += processor.counts
         summary.epochs += 1
         var failure: LogError?
