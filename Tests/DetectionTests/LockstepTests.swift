@@ -341,7 +341,7 @@ func `any split of the slots gives the same state and the same records`(seed: UI
     #expect(ring.size == 6 && ring.targetCount == 2)
     #expect(Set(ring.members.map { String(decoding: $0.text, as: UTF8.self) }) == Set((0..<6).map { "u\(9000 + $0)" }))
     #expect(Set(ring.targets.map { String(decoding: $0.text, as: UTF8.self) }) == ["i1", "i2"])
-    #expect(ring.evidence.hasPrefix("6 accounts redeemed the same 2 coupons inside the same 6-h windows (chance "))
+    #expect(ring.evidence.hasPrefix("6 accounts redeemed the same 2 coupons inside the same 6 h windows (chance "))
     let before = detector.membership(ofActor: all.actor(9001))
     #expect(before == nil)
     detector.end()
@@ -374,7 +374,7 @@ func `any split of the slots gives the same state and the same records`(seed: UI
         lastTime: 1400, mergedInto: 0xCD,
         evidence: LockstepRings.evidence(configuration(seed: 0), size: 17, targets: 3, strength: 22.7))
     let expected = #"""
-        {"id":"00000000000000ab","version":2,"status":"closed","detector":"coupon \"ring\"","score":0.793103,"size":17,"members":["a\u000a1","#000000000000001f"],"target_count":3,"targets":["SAVE10"],"windows":[{"from":1000,"to":1500}],"first_time":1100,"last_time":1400,"merged_into":"00000000000000cd","evidence":"17 accounts redeemed the same 3 coupons inside the same 6-h windows (chance 2e-23)"}
+        {"ring_id":"00000000000000ab","version":2,"status":"closed","detector":"coupon \"ring\"","score":0.793103,"size":17,"target_count":3,"members":["a\n1","#000000000000001f"],"targets":["SAVE10"],"first_time":"1970-01-01T00:00:01.100Z","last_time":"1970-01-01T00:00:01.400Z","window":"500 ms","windows":[{"from":"1970-01-01T00:00:01Z","to":"1970-01-01T00:00:01.500Z"}],"p_value":2e-23,"text":"17 accounts redeemed the same 3 coupons inside the same 6 h windows (chance 2e-23)","merged_into":"00000000000000cd"}
         """#
     #expect(String(decoding: RingRecord(change).value, as: UTF8.self) == expected)
 }
