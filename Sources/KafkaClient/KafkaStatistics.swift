@@ -87,7 +87,7 @@ public struct KafkaStatistics: Sendable, Equatable {
         var values: [String: Int64] = [:]
         _ = reader.members { reader, key in
             switch key {
-            case "consumer_lag", "app_offset", "next_offset", "ls_offset":
+            case "consumer_lag", "app_offset", "next_offset", "ls_offset", "fetchq_cnt":
                 values[key] = reader.number().flatMap { Int64(exactly: $0.rounded()) }
             default: reader.skip()
             }
@@ -95,10 +95,11 @@ public struct KafkaStatistics: Sendable, Equatable {
         guard let partition = Int32(number) else { return nil }
         func known(_ key: String) -> Int64? { values[key].flatMap { $0 >= 0 ? $0 : nil } }
         // librdkafka's own lag counts from the group's commits by this client, of which there are none when positions are committed in
-        // transactions. So: from what the application took, or before its first record from where fetching stands.
+        // transactions. So: from what the application took, or before its first record from where fetching stands, and what was fetched
+        // waits too.
         var lag: Int64?
         if let end = known("ls_offset"), let position = known("app_offset") ?? known("next_offset") {
-            lag = max(0, end - position)
+            lag = max(0, end - position) + (known("app_offset") == nil ? known("fetchq_cnt") ?? 0 : 0)
         }
         return Partition(topic: topic, partition: partition, lag: lag ?? known("consumer_lag"))
     }
@@ -115,8 +116,16 @@ struct StatisticsReader {
 
     /// The next byte that is no white space, not taken; 0 at the end.
     private mutating func next() -> UInt8 {
-        while at < bytes.count, [0x20, 0x09, 0x0A, 0x0D].contains(bytes[at]) { at += 1 }
+        while at < bytes.count, StatisticsReader.isSpace(bytes[at]) { at += 1 }
         return at < bytes.count && !isBroken ? bytes[at] : 0
+    }
+
+    private static func isSpace(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x0A || byte == 0x0D || byte == 0x09 }
+
+    /// What ends a number or a word.
+    private static func isBorder(_ byte: UInt8) -> Bool {
+        isSpace(byte) || byte == UInt8(ascii: ",") || byte == UInt8(ascii: "}") || byte == UInt8(ascii: "]")
+            || byte == UInt8(ascii: ":")
     }
 
     private mutating func take(_ byte: UInt8) -> Bool {
@@ -201,9 +210,7 @@ struct StatisticsReader {
                 if depth == 0 { isBroken = true }
             case 0: isBroken = true
             default:
-                while at < bytes.count, ![0x20, 0x09, 0x0A, 0x0D, 0x2C, 0x3A, 0x5D, 0x7D].contains(bytes[at]) {
-                    at += 1
-                }
+                while at < bytes.count, !StatisticsReader.isBorder(bytes[at]) { at += 1 }
             }
         } while depth > 0 && !isBroken
         if depth < 0 { isBroken = true }

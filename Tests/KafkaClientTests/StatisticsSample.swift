@@ -16,7 +16,7 @@ enum StatisticsSample {
         "0":{"partition":0,"broker":1,"leader":1,"desired":true,"unknown":false,"fetch_state":"active","query_offset":-1001,
         "next_offset":500,"app_offset":310,"stored_offset":-1001,"commited_offset":-1001,"committed_offset":-1001,"eof_offset":-1001,
         "lo_offset":0,"hi_offset":600,"ls_offset":560,"consumer_lag":-1,"consumer_lag_stored":-1,"rxmsgs":1460,"msgs":1460},
-        "1":{"partition":1,"broker":1,"leader":1,"desired":true,"unknown":false,"fetch_state":"active","query_offset":-1001,
+        "1":{"partition":1,"broker":1,"leader":1,"desired":true,"unknown":false,"fetchq_cnt":30,"fetchq_size":900,"fetch_state":"active","query_offset":-1001,
         "next_offset":40,"app_offset":-1001,"stored_offset":-1001,"committed_offset":-1001,"eof_offset":-1001,
         "lo_offset":0,"hi_offset":52,"ls_offset":52,"consumer_lag":-1,"rxmsgs":40,"msgs":40},
         "-1":{"partition":-1,"broker":-1,"leader":-1,"desired":false,"unknown":false,"fetch_state":"none",

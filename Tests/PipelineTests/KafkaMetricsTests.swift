@@ -1,0 +1,76 @@
+import ExpositionFormat
+import KafkaClient
+import Telemetry
+import Testing
+
+@testable import Pipeline
+
+@Suite(.serialized, .enabled(if: KafkaLogBroker.isAvailable, "\(KafkaLogBroker.absence)"))
+struct KafkaMetricsTests {
+    @Test func `on a real broker the statistics tell the lag of the input and the messages of both directions`() throws
+    {
+        let input = KafkaLogBroker.unique("input")
+        let journal = KafkaLogBroker.unique("journal")
+        let registry = MetricsRegistry()
+        let metrics = KafkaMetrics(registry, inputs: [input])
+        var reporters: Set<String> = []
+        var options = KafkaLog.Options(application: KafkaLogBroker.unique("app"))
+        options.journalTopic = journal
+        options.statisticsMilliseconds = 100
+        options.observer = KafkaObserver(statistics: { json in
+            metrics.observe(json)
+            if let statistics = KafkaStatistics(json: json) { reporters.insert(statistics.name) }
+        })
+        let log = try KafkaLog(configuration: try KafkaLogBroker.configuration(), options: options)
+        defer { log.close() }
+        try log.create([TopicRequirement(name: input, partitions: 1), TopicRequirement(name: journal, partitions: 1)])
+        var batch = OutputBatch(topics: [input, journal])
+        for i in 0..<500 { batch.append(topic: 0, key: nil, value: { $0 += Array("\(i)".utf8) }) }
+        try log.append(batch)
+        try log.takeOwnership()
+        let source = TopicPartition(input, 0)
+        try log.assign([SourcePosition(source: source, next: 0)])
+
+        /// Serves the log until the lag is so, at most ten seconds.
+        func serve(untilLag lag: ClosedRange<Int>) throws {
+            let deadline = ContinuousClock.now + .seconds(10)
+            while !lag.contains(metrics.largestLag ?? -1), ContinuousClock.now < deadline {
+                try log.wait(milliseconds: 20)
+            }
+            #expect(lag.contains(metrics.largestLag ?? -1), "\(metrics.largestLag ?? -1) is not in \(lag)")
+        }
+        var next: Int64 = 0
+        func read(to end: Int64) throws {
+            let deadline = ContinuousClock.now + .seconds(10)
+            while next < end, ContinuousClock.now < deadline {
+                next = try log.poll(source: 0, limit: Int(end - next)) { _ in }
+                try log.wait(milliseconds: 5)
+            }
+        }
+        // Before the first record is taken, what waits in librdkafka is counted, and a word of its own among it.
+        try serve(untilLag: 500...501)
+        try read(to: 100)
+        try serve(untilLag: 400...400)
+        try read(to: 500)
+        try serve(untilLag: 0...0)
+
+        batch.removeAll()
+        batch.append(topic: 1, key: nil, value: { $0 += Array("{\"epoch\":0}".utf8) })
+        batch.epochs = 0...0
+        try log.commit(batch, positions: [SourcePosition(source: source, next: next)])
+        let deadline = ContinuousClock.now + .seconds(1)
+        while ContinuousClock.now < deadline { try log.wait(milliseconds: 20) }
+
+        let text = ExpositionChecker(registry.render())
+        #expect(text.problems == [])
+        #expect(text.samples["weir_kafka_consumer_lag{topic=\"\(input)\"}"] == 0)
+        #expect(text.samples["weir_kafka_messages_total{direction=\"received\"}"] == 500)
+        #expect(text.samples["weir_kafka_messages_total{direction=\"sent\"}"] == 1)
+        #expect((text.samples["weir_kafka_broker_rtt_seconds"] ?? 0) > 0)
+        #expect(text.samples["weir_kafka_transaction_errors"] == 0)
+        #expect(log.counters == LogCounters())
+        // Clients that are only asked now and then would pile reports up: they make none.
+        #expect(reporters.count { $0.contains("#consumer-") } == 1, "\(reporters)")
+        #expect(reporters.count { $0.contains("#producer-") } == 2, "\(reporters)")
+    }
+}
