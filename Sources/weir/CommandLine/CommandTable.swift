@@ -135,7 +135,7 @@ extension CommandTable {
             name: .run,
             summary: "run a topology on Kafka or on the embedded log until stopped",
             discussion: """
-                Reads the topology's topics, decides about every event and commits verdicts, alerts, rings, dead letters, journal
+                Reads the topology's topics, decides about every event and commits verdicts, rings, dead letters, journal
                 and input positions in one transaction. Makes its own topics (weir.*) where they are missing. After a crash it
                 goes on at the last commit: nothing is lost and nothing is said twice to readers of committed records.
 
