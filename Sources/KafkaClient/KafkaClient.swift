@@ -82,6 +82,26 @@ final class ClientState {
     /// The topic whose newest delivered offset is kept.
     var trackedTopic: OpaquePointer?
     var trackedOffset: Int64 = -1
+    /// Partitions that records since the last reset were sent to, with the newest confirmed offset or -1: few, so that
+    /// a search costs less than hashing.
+    private(set) var touched: [(topic: OpaquePointer, partition: Int32, offset: Int64)] = []
+    private var lastTouched = 0
+
+    func touch(_ topic: OpaquePointer, _ partition: Int32, _ offset: Int64) {
+        if lastTouched >= touched.count || touched[lastTouched].topic != topic
+            || touched[lastTouched].partition != partition
+        {
+            if let index = touched.firstIndex(where: { $0.topic == topic && $0.partition == partition }) {
+                lastTouched = index
+            } else {
+                lastTouched = touched.count
+                touched.append((topic, partition, -1))
+            }
+        }
+        touched[lastTouched].offset = max(touched[lastTouched].offset, offset)
+    }
+
+    func resetTouched() { touched.removeAll(keepingCapacity: true) }
 
     init(observer: KafkaObserver) { self.observer = observer }
 
@@ -222,7 +242,14 @@ final class ClientHandle {
         rd_kafka_conf_set_dr_msg_cb(conf) { _, message, opaque in
             guard let opaque, let message else { return }
             let state = Unmanaged<ClientState>.fromOpaque(opaque).takeUnretainedValue()
-            if message.pointee.err == RD_KAFKA_RESP_ERR_NO_ERROR {
+            let isDelivered = message.pointee.err == RD_KAFKA_RESP_ERR_NO_ERROR
+            // One that failed may have been written all the same, unless it was never sent.
+            if let topic = message.pointee.rkt, message.pointee.partition >= 0,
+                isDelivered || rd_kafka_message_status(message) != RD_KAFKA_MSG_STATUS_NOT_PERSISTED
+            {
+                state.touch(topic, message.pointee.partition, isDelivered ? message.pointee.offset : -1)
+            }
+            if isDelivered {
                 state.delivered += 1
                 if let tracked = state.trackedTopic, tracked == message.pointee.rkt {
                     state.trackedOffset = max(state.trackedOffset, message.pointee.offset)

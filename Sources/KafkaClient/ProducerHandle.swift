@@ -161,6 +161,20 @@ final class ProducerHandle {
         client.state.firstFailure = nil
         client.state.failed = 0
         client.state.delivered = 0
+        client.state.resetTouched()
+    }
+
+    /// The partitions of the records since the last ``resetDeliveries()``, with the newest confirmed offset or -1.
+    func touched() -> [KafkaOffset] {
+        client.state.touched.map {
+            KafkaOffset(KafkaPartition(String(cString: rd_kafka_topic_name($0.topic)), $0.partition), $0.offset)
+        }
+    }
+
+    /// Throws away what is queued or in flight, and waits for the reports of it.
+    func purge() {
+        _ = rd_kafka_purge(client.rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT)
+        rd_kafka_flush(client.rk, 1000)
     }
 
     /// Throws away what is queued or in flight and frees the producer; milliseconds.

@@ -73,6 +73,10 @@ public final class TransactionalProducer {
     private var handles: [ProducerHandle?]
     /// Must be made anew before its next transaction.
     private var suspect: [Bool]
+    /// The last transaction was given up before its decision: it can only have been aborted.
+    private var givenUp: [Bool]
+    /// By id, the partitions where such transactions may still be open.
+    private var leftovers: [Set<KafkaPartition>]
     private var turn = 0
     private var names: [String] = []
     private var isOpen = false
@@ -96,6 +100,8 @@ public final class TransactionalProducer {
         slowCallMilliseconds = options.slowCallMilliseconds ?? 0.75 * backoff
         handles = Array(repeating: nil, count: options.transactionalIDs.count)
         suspect = Array(repeating: true, count: options.transactionalIDs.count)
+        givenUp = Array(repeating: false, count: options.transactionalIDs.count)
+        leftovers = Array(repeating: [], count: options.transactionalIDs.count)
     }
 
     private static let retryBackoffMilliseconds = 500.0
@@ -121,6 +127,11 @@ public final class TransactionalProducer {
 
     private func make(_ index: Int) throws(KafkaError) {
         if let old = handles[index] {
+            if givenUp[index] {
+                givenUp[index] = false
+                old.purge()
+                leftovers[index].formUnion(old.touched().map(\.partition))
+            }
             old.close()
             handles[index] = nil
             if index == 0 { recreations += 1 }
@@ -245,6 +256,7 @@ public final class TransactionalProducer {
             }
         } catch {
             suspect[turn] = true
+            givenUp[turn] = true
             return .notCommitted(error)
         }
         do throws(KafkaError) {
@@ -258,6 +270,88 @@ public final class TransactionalProducer {
         return .committed
     }
 
+    /// Writes a tombstone to a partition in one transaction of each id and answers the last one's offset: everything
+    /// that transactions of these ids have written to the partition lies in front of it, and is ended.
+    ///
+    /// A reader of committed records who has come behind the offset has seen all of it. What a coordinator has left
+    /// open, see ``sweep()``, is committed by it.
+    ///
+    /// - Throws: ``KafkaError``: it is to be tried again after ``recreate()``.
+    public func probe(topic name: String, partition: Int32) throws(KafkaError) -> Int64 {
+        var end: Int64 = -1
+        for _ in handles.indices {
+            let index = turn
+            end = max(end, try writeTombstones([KafkaPartition(name, partition)]).map(\.offset).max() ?? -1)
+            switch commit() {
+            case .committed: break
+            case .notCommitted(let error), .unknown(let error):
+                // What it ends must not become undone: the next probe commits it.
+                givenUp[index] = false
+                throw error
+            }
+        }
+        return end
+    }
+
+    /// Ends as aborted whatever the transactions that were given up may have left open on their partitions, and answers
+    /// offsets there: once the last stable offset has passed them, call ``didSweep()``, else this again.
+    ///
+    /// A broker that restarts as coordinator before it knows its topics takes them for deleted, skips the markers of
+    /// the transactions it completes (Kafka 4.3: "these partitions are likely deleted already and hence can be
+    /// skipped") and calls them complete. Their records stay open, and the *next* marker of the same producer id decides
+    /// about them: the commit of the repeated batch would make the aborted one visible too. So a transaction with a
+    /// record in each of the partitions goes first, and is aborted.
+    public func sweep() throws(KafkaError) -> [KafkaOffset] {
+        var ends: [KafkaOffset] = []
+        let former = turn
+        defer { turn = former }
+        for index in handles.indices where !leftovers[index].isEmpty {
+            turn = index
+            ends += try writeTombstones(leftovers[index].sorted())
+            discard()
+            try make(index)
+        }
+        return ends
+    }
+
+    /// What ``sweep()`` ended is known to be ended.
+    public func didSweep() {
+        for index in leftovers.indices { leftovers[index].removeAll() }
+    }
+
+    /// Whether transactions were given up since the last ``didSweep()``.
+    public var needsSweep: Bool { leftovers.contains { !$0.isEmpty } }
+
+    /// Begins a transaction and delivers one tombstone to each partition.
+    private func writeTombstones(_ partitions: [KafkaPartition]) throws(KafkaError) -> [KafkaOffset] {
+        guard let handle = handles[turn] else {
+            throw KafkaError(.other, "write tombstones", "no producer is initialised", disposition: .retry)
+        }
+        handle.resetDeliveries()
+        try timed("begin transaction") { rd_kafka_begin_transaction(handle.client.rk) }
+        isOpen = true
+        do throws(KafkaError) {
+            let key = Array("settle".utf8)
+            for partition in partitions {
+                var failure: KafkaError?
+                key.withUnsafeBytes { bytes in
+                    do throws(KafkaError) {
+                        try produce(
+                            topic: topic(named: partition.topic), partition: partition.partition, key: bytes, value: nil
+                        )
+                    } catch { failure = error }
+                }
+                if let failure { throw failure }
+            }
+            try flush()
+        } catch {
+            isOpen = false
+            suspect[turn] = true
+            throw error
+        }
+        return handle.touched()
+    }
+
     /// Gives the open transaction up.
     ///
     /// Its producer is destroyed and made anew before the next one, which aborts it at the broker: the only abort that
@@ -266,6 +360,7 @@ public final class TransactionalProducer {
         if !isOpen { return }
         isOpen = false
         suspect[turn] = true
+        givenUp[turn] = true
     }
 
     /// Asks the broker to abort the open transaction, for callers who want to keep the producer; under the same rule as

@@ -5,7 +5,7 @@ import time
 
 from support import (
     INPUT_TOPICS, TOPOLOGIES, Broker, check_audit, check_audit_after_tampering, check_counts, check_journal, check_verdicts, is_drained,
-    main, wait_for)
+    journal, main, wait_for)
 
 MARKETPLACE = TOPOLOGIES / "marketplace"
 
@@ -25,11 +25,11 @@ def test(t):
             worker = t.start(*run, label="run")
             # From before the first commit, while it recovers, to the middle of its work; the first one surely in its work.
             if n == 0:
-                wait_for("the first epoch", lambda: broker.read("weir.journal"), 120, every=0.05, process=worker)
+                wait_for("the first epoch", lambda: journal(broker), 120, every=0.05, process=worker)
             time.sleep(0.3 + chance.random() * (1 if n == 0 else 5))
             worker.must_run()
             worker.kill()
-            reached = len(broker.read("weir.journal"))
+            reached = len(journal(broker))
             t.note(f"kill {n + 1} at epoch {reached}")
             done += reached > 0
         t.check(done > 0, f"run was killed {kills} times, {done} times with epochs committed")

@@ -455,7 +455,8 @@ class Embedded:
 # What must hold on either log.
 
 def journal(log):
-    return [json.loads(r.value) for r in log.read("weir.journal")]
+    """The journal's records; its tombstones only mark how far a worker has looked."""
+    return [json.loads(r.value) for r in log.read("weir.journal") if r.value is not None]
 
 
 def covered(records):

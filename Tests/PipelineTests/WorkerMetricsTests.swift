@@ -63,7 +63,6 @@ private final class MeteredShop {
         ])
     }
 
-
     func append(_ topic: String, _ json: String, partition: Int32 = 0) {
         store.append(TopicPartition(topic, partition), key: nil, value: Array(json.utf8))
     }

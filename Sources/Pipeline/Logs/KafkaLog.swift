@@ -13,7 +13,10 @@ public import KafkaClient
 ///
 /// **When the outcome of a commit is unknown** (no answer, a lost connection) the producer is made anew, which ends the
 /// former transaction for good; then the last record of the journal says whether the batch's last epoch is there. Input
-/// positions can be set back by a delayed request, the journal cannot: it is the truth.
+/// positions can be set back by a delayed request, the journal cannot: it is the truth. That a record is *not* there is
+/// only believed once a tombstone of our own, written to the journal after the former transaction had ended, can be read
+/// behind the place where it would be; and a batch is only repeated once nothing of the attempt before is still open,
+/// see ``KafkaClient/TransactionalProducer/sweep()``.
 public final class KafkaLog: EventLog {
     public struct Options {
         /// Names the pipeline: the consumer group, and the beginning of its transactional ids.
@@ -57,11 +60,15 @@ public final class KafkaLog: EventLog {
     private var newestEpoch: Int64 = -1
     /// The journal's end as last seen; it never goes back.
     private var knownJournalEnd: Int64 = 0
+    /// The journal's topic was there once, so that a broker that does not know it is one that has not woken up yet.
+    private var isJournalKnown = false
     /// A commit of the batch with this last epoch has an outcome we do not know yet.
     private var unresolved: Int64?
     private var retriedCommits = 0
     /// When the main consumer's errors, logs and statistics were last taken, by the monotonic clock.
     private var served = 0.0
+    /// The journal must be looked at before the next commit.
+    private var mustLook = false
 
     /// Checks the configuration and this librdkafka; connects only when asked something.
     ///
@@ -106,6 +113,7 @@ public final class KafkaLog: EventLog {
                 missing.append(AdminClient.NewTopic(topic.name, partitions: topic.partitions, settings: settings))
             }
             try admin.create(missing)
+            if topics.contains(where: { $0.name == self.options.journalTopic }) { self.isJournalKnown = true }
         }
     }
 
@@ -255,20 +263,75 @@ public final class KafkaLog: EventLog {
     ///
     /// Takes milliseconds; half a second more when the former self left a transaction open.
     public func takeOwnership() throws(LogError) {
-        try attempt { () throws(KafkaError) in
-            let producer = try self.transactionalProducer()
-            try producer.initialise()
-        }
-        newestEpoch = try lastJournalEpoch() ?? -1
+        newestEpoch = try settle() ?? -1
+        mustLook = false
         isOwner = true
     }
 
     /// Makes the producers anew, and only goes on when nobody else has written to the journal since our last commit:
     /// the ids are taken back from a newer owner too, and then it is we who are the zombie.
     private func retakeOwnership() throws(LogError) {
-        try attempt { () throws(KafkaError) in try self.transactionalProducer().recreate() }
-        let newest = try lastJournalEpoch() ?? -1
+        let newest = try settle() ?? -1
         if newest != newestEpoch { throw overtaken(newest) }
+    }
+
+    /// Ends whatever transaction was open under our ids and answers the newest epoch of the journal from then on; nil
+    /// when it holds none.
+    ///
+    /// Absence is no evidence: an end that is too low, asked of a broker that has just restarted, looks like an epoch
+    /// that was never committed, and committing it again doubles it. So a record of our own goes behind all there is.
+    /// When it can be read, so can everything committed before it.
+    private func settle() throws(LogError) -> Int64? {
+        var failure: KafkaError?
+        for number in 0..<max(1, options.attempts) {
+            if number > 0 { MonotonicClock.sleep(milliseconds: 50 << min(number, 5)) }
+            let producer = try attempt { () throws(KafkaError) in
+                let producer = try self.transactionalProducer()
+                try producer.recreate()
+                return producer
+            }
+            guard try attempt({ () throws(KafkaError) in try self.isJournalThere() }) else { return nil }
+            do throws(KafkaError) {
+                if producer.needsSweep {
+                    let ends = try producer.sweep()
+                    try waitForStableEnds(behind: ends)
+                    producer.didSweep()
+                }
+                let offset = try producer.probe(topic: options.journalTopic, partition: 0)
+                knownJournalEnd = max(knownJournalEnd, offset + 1)
+                // A request of the probe may be under way still. Whoever owned the ids meanwhile is seen below, where
+                // the journal is read.
+                if producer.isSuspect { try producer.recreate() }
+                failure = nil
+            } catch {
+                if error.disposition == .stop || error.kind == .fenced { throw mapped(error) }
+                failure = error
+                continue
+            }
+            return try lastJournalEpoch()
+        }
+        throw failure.map { mapped($0) } ?? LogError(.transient, "the journal could not be written to")
+    }
+
+    /// Waits until nothing is open any more up to these offsets.
+    private func waitForStableEnds(behind offsets: [KafkaOffset]) throws(KafkaError) {
+        let deadline = MonotonicClock.milliseconds() + Double(options.callMilliseconds)
+        for item in offsets {
+            while try sideConsumer().watermarks(of: item.partition).high <= item.offset {
+                if MonotonicClock.milliseconds() > deadline {
+                    throw KafkaError(
+                        .other, "wait for the end of a transaction", "it is still open at \(item)", disposition: .retry)
+                }
+                MonotonicClock.sleep(milliseconds: 20)
+            }
+        }
+    }
+
+    /// Whether the journal's topic exists; once seen, it does.
+    private func isJournalThere() throws(KafkaError) -> Bool {
+        if isJournalKnown { return true }
+        isJournalKnown = try adminClient().describe(topic: options.journalTopic) != nil
+        return isJournalKnown
     }
 
     private func overtaken(_ newest: Int64) -> LogError {
@@ -294,10 +357,12 @@ public final class KafkaLog: EventLog {
     private func settledJournalEnd() throws(KafkaError) -> Int64? {
         let journal = KafkaPartition(options.journalTopic, 0)
         let delivered = max(knownJournalEnd, (transactions?.trackedOffset ?? -1) + 1)
+        if delivered > 0 { isJournalKnown = true }
         let deadline = MonotonicClock.milliseconds() + KafkaLog.settleMilliseconds
         var said = "the topic is not there"
         while true {
             if try adminClient().describe(topic: options.journalTopic) != nil {
+                isJournalKnown = true
                 let all = try adminClient().watermarks(of: journal).high
                 let stable = try sideConsumer().watermarks(of: journal).high
                 if stable >= all, stable >= delivered {
@@ -305,7 +370,7 @@ public final class KafkaLog: EventLog {
                     return stable
                 }
                 said = "a transaction is still open on it at offset \(stable) of \(max(all, delivered))"
-            } else if delivered == 0 {
+            } else if !isJournalKnown {
                 return nil
             }
             if MonotonicClock.milliseconds() > deadline {
@@ -343,8 +408,11 @@ public final class KafkaLog: EventLog {
         var failure: KafkaError?
         for number in 0..<options.attempts {
             if number > 0 { MonotonicClock.sleep(milliseconds: 50 << min(number, 5)) }
-            if try attempt({ () throws(KafkaError) in try self.transactionalProducer().isSuspect }) {
+            if try attempt({ () throws(KafkaError) in try self.transactionalProducer().isSuspect }) { mustLook = true }
+            // Stays so until the look has succeeded: after one that failed half-way no producer is suspect any more.
+            if mustLook {
                 try retakeOwnership()
+                mustLook = false
             }
             let outcome: CommitOutcome
             do throws(KafkaError) { outcome = try transact(outputs, positions) } catch { throw mapped(error) }
@@ -374,12 +442,9 @@ public final class KafkaLog: EventLog {
 
     /// Finds out whether the batch that ends with this epoch was committed.
     private func resolve(_ epoch: Int64) throws(LogError) -> Bool {
-        try attempt { () throws(KafkaError) in
-            // Ends the transaction in question one way or the other; before that the journal's end could still move.
-            try self.transactionalProducer().recreate()
-        }
-        let newest = try lastJournalEpoch() ?? -1
+        let newest = try settle() ?? -1
         unresolved = nil
+        mustLook = false
         if newest == newestEpoch { return false }
         if newest != epoch { throw overtaken(newest) }
         newestEpoch = newest
@@ -486,8 +551,8 @@ public final class KafkaLog: EventLog {
 
     /// The number of the newest committed epoch by the journal; nil when the journal is empty or missing.
     ///
-    /// Journal values begin with `{"epoch":N`. The end of a transactional topic is a marker, so the last few offsets
-    /// are read, and more of them until a record is found.
+    /// Journal values begin with `{"epoch":N`. The end of a transactional topic is a marker, and tombstones stand for
+    /// nothing, so the last few offsets are read, and more of them until a record is found.
     public func lastJournalEpoch() throws(LogError) -> Int64? {
         let journal = TopicPartition(options.journalTopic, 0)
         // A commit returns when its decision is logged; its markers, and with them the stable end, follow within
@@ -500,7 +565,8 @@ public final class KafkaLog: EventLog {
             var newest: Int64?
             var isWrong = false
             try read(journal, from: from, to: end) { record, _ in
-                guard let epoch = KafkaLog.epoch(in: record.value) else {
+                guard let value = record.value else { return true }
+                guard let epoch = KafkaLog.epoch(in: value) else {
                     isWrong = true
                     return false
                 }
@@ -522,8 +588,7 @@ public final class KafkaLog: EventLog {
     }
 
     /// The epoch's number at the beginning of a journal record.
-    static func epoch(in value: UnsafeRawBufferPointer?) -> Int64? {
-        guard let value else { return nil }
+    static func epoch(in value: UnsafeRawBufferPointer) -> Int64? {
         let head = Array("{\"epoch\":".utf8)
         guard value.count > head.count, value.prefix(head.count).elementsEqual(head) else { return nil }
         var number: Int64 = 0
