@@ -17,6 +17,18 @@ final class JournalReplay {
     private(set) var lastRecord: JournalRecord?
     private let processor: EpochProcessor
     private var isAssigned = false
+    /// Sources that a replayed epoch has taken something from.
+    private var isNamed: [Bool]
+
+    /// A record that came off the log behind the range that was wanted.
+    private struct RecordAhead {
+        var offset: Int64
+        var appendTime: Int64?
+        var value: [UInt8]?
+    }
+    /// Per source, what a later range takes first. A range has fewer records than offsets where transactions or compaction left gaps, so a
+    /// poll for as many records as offsets may give some of the next range.
+    private var ahead: [[RecordAhead]]
 
     init(
         _ log: any EventLog, _ deployment: Deployment, sources: [TopicPartition], block: DecodedBlock,
@@ -28,6 +40,15 @@ final class JournalReplay {
         self.block = block
         self.processor = processor
         next = [Int64](repeating: -1, count: sources.count)
+        isNamed = [Bool](repeating: false, count: sources.count)
+        ahead = [[RecordAhead]](repeating: [], count: sources.count)
+    }
+
+    /// Lets the log go on behind the last replayed range, also where it has been read further.
+    func rewind() throws(LogError) {
+        if ahead.allSatisfy(\.isEmpty) { return }
+        for s in ahead.indices { ahead[s] = [] }
+        try log.assign(sources.indices.map { SourcePosition(source: sources[$0], next: next[$0]) })
     }
 
     /// Replays the whole journal.
@@ -77,12 +98,16 @@ final class JournalReplay {
                     "the journal names \(range.source), which the topology does not read: use the topology this journal was written with"
                 )
             }
+            if next[source] > range.from, !isNamed[source] {
+                throw JournalReplay.lost(range.source, range.from, next[source])
+            }
             if next[source] >= 0, next[source] != range.from {
                 throw LogError(
                     .corrupt,
                     "epoch \(record.epoch) takes \(range.source) from offset \(range.from), but the one before ended at \(next[source])"
                 )
             }
+            isNamed[source] = true
             ranges.append((source, range.from, range.to))
         }
         if !isAssigned { try assign(first: record) }
@@ -131,12 +156,7 @@ final class JournalReplay {
         for (s, source) in sources.enumerated() {
             let (start, _) = try log.bounds(of: source)
             let named = first.ranges.first { $0.source == source }?.from
-            if let named, named < start {
-                throw LogError(
-                    .outOfRange,
-                    "\(source): offset \(named) is needed to rebuild the state, but the log begins at \(start): raise the topic's retention. Start anew with an empty journal, or restore the topic"
-                )
-            }
+            if let named, named < start { throw JournalReplay.lost(source, named, start) }
             let at = named ?? start
             next[s] = at
             positions.append(SourcePosition(source: source, next: at))
@@ -144,8 +164,25 @@ final class JournalReplay {
         try log.assign(positions)
     }
 
+    private static func lost(_ source: TopicPartition, _ wanted: Int64, _ start: Int64) -> LogError {
+        LogError(
+            .outOfRange,
+            "\(source): offset \(wanted) is needed to rebuild the state, but the log begins at \(start): raise the topic's retention. Start anew with an empty journal, or restore the topic"
+        )
+    }
+
     private func fill(_ range: (source: Int, from: Int64, to: Int64)) throws(LogError) {
         var position = range.from
+        let known = ahead[range.source].prefix { $0.offset < range.to }
+        for record in known {
+            func stage(_ value: UnsafeRawBufferPointer?) {
+                block.stage(source: range.source, offset: record.offset, appendTime: record.appendTime, value: value)
+            }
+            if let value = record.value { value.withUnsafeBytes { stage($0) } } else { stage(nil) }
+            position = record.offset + 1
+        }
+        ahead[range.source].removeFirst(known.count)
+        if !ahead[range.source].isEmpty { position = range.to }
         var progress = MonotonicClock.milliseconds()
         while position < range.to {
             let before = position
@@ -153,6 +190,12 @@ final class JournalReplay {
                 if record.offset < range.to {
                     block.stage(
                         source: range.source, offset: record.offset, appendTime: record.appendTime, value: record.value)
+                } else {
+                    ahead[range.source].append(
+                        RecordAhead(
+                            offset: record.offset, appendTime: record.appendTime,
+                            value: record.value.map { [UInt8]($0) }
+                        ))
                 }
             }
             let now = MonotonicClock.milliseconds()
