@@ -46,6 +46,13 @@ public final class Worker {
     private var tracker = WatermarkTracker(sources: 0, latenessMilliseconds: 0)
     private var pace = SourcePace(sources: 0)
     private var epoch: Int64 = 0
+    /// When each source last gave an event: who gives none for long is idle.
+    private var lastEvent: [ContinuousClock.Instant] = []
+    /// Scratch of ``close(_:from:into:)``, by source.
+    private var gaveEvents: [Bool] = []
+    private var idle: Duration { .milliseconds(deployment.description.time.idleMilliseconds) }
+    /// Recovered from the journal and judging what arrives.
+    public private(set) var isReady = false
     /// Since the start of the process.
     public private(set) var counts = EpochCounts()
     public private(set) var transactions: Int64 = 0
@@ -90,7 +97,8 @@ public final class Worker {
         tracker = WatermarkTracker(
             sources: sources.count, latenessMilliseconds: deployment.description.time.latenessMilliseconds)
         pace = SourcePace(sources: sources.count)
-        try recover(block)
+        guard try recover(block, shouldStop) else { return }
+        isReady = true
         try live(block, shouldStop)
     }
 
@@ -110,10 +118,12 @@ public final class Worker {
 
     // MARK: Recovery
 
-    private func recover(_ block: DecodedBlock) throws(LogError) {
+    /// Answers false when it was stopped before its end.
+    private func recover(_ block: DecodedBlock, _ shouldStop: () -> Bool) throws(LogError) -> Bool {
         let replay = JournalReplay(log, deployment, sources: sources, block: block, processor: processor)
         let started = ContinuousClock.now
         var said = started
+        var isStopped = false
         try replay.run(seen: { source, time in tracker.see(source: source, time: time) }) { record in
             tracker.restore(watermark: record.watermark)
             metrics?.rebuilt(processor, watermark: record.watermark)
@@ -121,8 +131,11 @@ public final class Worker {
                 said = .now
                 telemetry.info("recovering", ["epochs": .int(Int(replay.epochs))])
             }
-            return true
+            isStopped = shouldStop()
+            return !isStopped
         }
+        if isStopped { return false }
+        try replay.rewind()
         block.removeAll()
         metrics?.measure(processor.engine)
         replayedEpochs = replay.epochs
@@ -131,6 +144,8 @@ public final class Worker {
             epoch = last.epoch + 1
             if last.ruleSetDigest != deployment.ruleSetDigest {
                 telemetry.warn("rules changed since the last epoch; their windows were rebuilt from the log", [:])
+            } else if last.topologyDigest != deployment.topologyDigest || last.modelsDigest != deployment.modelsDigest {
+                telemetry.warn("the topology changed since the last epoch; its state was rebuilt from the log", [:])
             }
             telemetry.info(
                 "recovered from the journal",
@@ -158,6 +173,9 @@ public final class Worker {
                     "committed": .int(Int(first.next)),
                 ])
         }
+        lastEvent = [ContinuousClock.Instant](repeating: .now, count: sources.count)
+        gaveEvents = [Bool](repeating: false, count: sources.count)
+        return true
     }
 
     // MARK: Live
@@ -167,30 +185,60 @@ public final class Worker {
         var batchRecords = 0
         var batchStart = ContinuousClock.now
         var firstRecord: ContinuousClock.Instant?
-        var lastSeen = [ContinuousClock.Instant](repeating: .now, count: sources.count)
+        // When each source's event time last rose.
+        var peaks = tracker.highest
+        var lastRise = lastEvent
+        var round = ContinuousClock.now
         var from = next
         var turn = 0
         var hasBacklog = [Bool](repeating: false, count: sources.count)
         var endAtStart: [Int64] = []
         for source in sources { endAtStart.append(try log.bounds(of: source).end) }
-        let idle = Duration.milliseconds(deployment.description.time.idleMilliseconds)
         telemetry.info("ready", ["sources": .int(sources.count), "epoch": .int(Int(epoch))])
         while true {
             let isStopping = shouldStop()
             // In a backlog the sources advance together in event time: who is ahead waits, so that windows across topics see each event's own
             // past. Sources without backlog are always asked; the turn rotates who comes first.
+            // One whose time stands still for long (no events, a stuck clock, an end that is never reached) is waited for no longer.
+            let isLate = round.duration(to: .now) > .seconds(1)
+            round = .now
+            if isLate {
+                // A commit or the machine held us up: nobody was asked meanwhile, so nobody stood still.
+                for s in sources.indices {
+                    lastEvent[s] = round
+                    lastRise[s] = round
+                }
+            }
             var floor: Int64?
-            for s in sources.indices where hasBacklog[s] || next[s] < endAtStart[s] {
+            for s in sources.indices {
+                if tracker.highest[s] != peaks[s] {
+                    peaks[s] = tracker.highest[s]
+                    lastRise[s] = round
+                }
+                guard hasBacklog[s] || next[s] < endAtStart[s], lastRise[s].duration(to: round) <= idle else {
+                    continue
+                }
                 floor = min(floor ?? .max, tracker.highest[s] ?? .min)
             }
-            let bound = floor.map { $0.addingReportingOverflow(options.alignmentMilliseconds).partialValue } ?? .max
+            let bound =
+                floor.map { floor in
+                    let (sum, overflow) = floor.addingReportingOverflow(options.alignmentMilliseconds)
+                    return overflow ? .max : sum
+                } ?? .max
             let eligible = sources.indices.count { (tracker.highest[$0] ?? .min) <= bound }
             let share = max(64, options.epochRecords / max(1, eligible))
             var got = 0
             for k in sources.indices
-            where block.stagedCount < options.epochRecords && block.stagedBytes < DecodedBlock.stagedBytesMax {
+            where !isStopping && block.stagedCount < options.epochRecords
+                && block.stagedBytes < DecodedBlock.stagedBytesMax
+            {
                 let s = (k + turn) % sources.count
-                if let time = tracker.highest[s], time > bound, hasBacklog[s] || next[s] < endAtStart[s] { continue }
+                if let time = tracker.highest[s], time > bound, hasBacklog[s] || next[s] < endAtStart[s] {
+                    // Who waits for others is not idle.
+                    lastEvent[s] = round
+                    lastRise[s] = round
+                    continue
+                }
                 let before = block.stagedCount
                 var limit = min(share, options.epochRecords - block.stagedCount)
                 if let floor, floor > .min { limit = min(limit, pace.records(of: s, ahead: bound)) }
@@ -198,13 +246,7 @@ public final class Worker {
                     block.stage(source: s, offset: record.offset, appendTime: record.appendTime, value: record.value)
                 }
                 hasBacklog[s] = block.stagedCount - before >= min(limit, 64)
-                if block.stagedCount > before {
-                    got += block.stagedCount - before
-                    lastSeen[s] = .now
-                    tracker.isIdle[s] = false
-                } else if !tracker.isIdle[s], lastSeen[s].duration(to: .now) > idle {
-                    tracker.isIdle[s] = true
-                }
+                got += block.stagedCount - before
             }
             turn += 1
             let isFull = block.stagedCount >= options.epochRecords || block.stagedBytes >= DecodedBlock.stagedBytesMax
@@ -227,13 +269,13 @@ public final class Worker {
                     batchRecords >= options.transactionRecords || batch.bytes.count >= options.transactionBytes
                     || (!isBacklog) || open >= 10 * options.transactionMilliseconds
                 if isDue {
-                    try commit(&batch)
+                    try commit(&batch, shouldStop)
                     batchRecords = 0
                 }
                 continue
             }
             if !batch.isEmpty {
-                try commit(&batch)
+                try commit(&batch, shouldStop)
                 batchRecords = 0
             }
             if isStopping { break }
@@ -254,6 +296,16 @@ public final class Worker {
     private func close(_ block: DecodedBlock, from: inout [Int64], into batch: inout OutputBatch) throws(LogError) {
         let began = ContinuousClock.now
         block.decode(team)
+        for source in block.eventSources { gaveEvents[Int(source)] = true }
+        for s in sources.indices {
+            if gaveEvents[s] {
+                gaveEvents[s] = false
+                lastEvent[s] = began
+                tracker.isIdle[s] = false
+            } else if !tracker.isIdle[s], lastEvent[s].duration(to: began) > idle {
+                tracker.isIdle[s] = true
+            }
+        }
         let watermark = tracker.advance()
         processor.process(block.events, rejected: block.rejected.count, watermark: watermark) { i in
             tracker.see(source: Int(block.eventSources[i]), time: block.events[i].time)
@@ -284,13 +336,22 @@ public final class Worker {
         block.removeAll()
     }
 
-    private func commit(_ batch: inout OutputBatch) throws(LogError) {
+    /// Commits; while the log says that it may work later, tries again until told to stop.
+    private func commit(_ batch: inout OutputBatch, _ shouldStop: () -> Bool) throws(LogError) {
         var positions: [SourcePosition] = []
         for s in sources.indices { positions.append(SourcePosition(source: sources[s], next: next[s])) }
         let began = ContinuousClock.now
-        do throws(LogError) { try log.commit(batch, positions: positions) } catch {
-            metrics?.committed(seconds: 0, succeeded: false, processor.engine, log.counters)
-            throw error
+        while true {
+            do throws(LogError) {
+                try log.commit(batch, positions: positions)
+                break
+            } catch {
+                metrics?.committed(seconds: 0, succeeded: false, processor.engine, log.counters)
+                guard error.kind == .transient, !shouldStop() else { throw error }
+                telemetry.warn("the commit is tried again", ["reason": .string(error.message)])
+                // The log has waited and tried several times itself; this only keeps one that answers at once from spinning.
+                usleep(50_000)
+            }
         }
         metrics?.committed(seconds: began.duration(to: .now).inSeconds, succeeded: true, processor.engine, log.counters)
         transactions += 1

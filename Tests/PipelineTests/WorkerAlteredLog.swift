@@ -1,0 +1,37 @@
+@testable import Pipeline
+
+/// A simulated log that answers some questions otherwise.
+final class AlteredLog: EventLog {
+    private let log: SimulatedLog
+    var partitionsOf: (_ topic: String, _ true: [Int32]?) -> [Int32]? = { $1 }
+    var boundsOf: (_ source: TopicPartition, _ true: (start: Int64, end: Int64)) -> (start: Int64, end: Int64) = { $1 }
+    /// Asked before each commit; an error takes its place.
+    var beforeCommit: () -> LogError? = { nil }
+
+    init(_ log: SimulatedLog) { self.log = log }
+
+    func create(_ topics: [TopicRequirement]) throws(LogError) { try log.create(topics) }
+    func partitions(of topic: String) throws(LogError) -> [Int32]? {
+        partitionsOf(topic, try log.partitions(of: topic))
+    }
+    func bounds(of source: TopicPartition) throws(LogError) -> (start: Int64, end: Int64) {
+        boundsOf(source, try log.bounds(of: source))
+    }
+    func assign(_ sources: [SourcePosition]) throws(LogError) { try log.assign(sources) }
+    func poll(source: Int, limit: Int, _ body: (LogRecord) -> Void) throws(LogError) -> Int64 {
+        try log.poll(source: source, limit: limit, body)
+    }
+    func wait(milliseconds: Int) throws(LogError) { try log.wait(milliseconds: milliseconds) }
+    func read(
+        _ source: TopicPartition, from: Int64, to: Int64,
+        _ body: (LogRecord, [(String, UnsafeRawBufferPointer)]) -> Bool
+    ) throws(LogError) { try log.read(source, from: from, to: to, body) }
+    func commit(_ outputs: borrowing OutputBatch, positions: [SourcePosition]) throws(LogError) {
+        if let error = beforeCommit() { throw error }
+        try log.commit(outputs, positions: positions)
+    }
+    func committedPositions(of sources: [TopicPartition]) throws(LogError) -> [SourcePosition] {
+        try log.committedPositions(of: sources)
+    }
+    func close() { log.close() }
+}

@@ -1,0 +1,238 @@
+import Glibc
+import Testing
+
+@testable import Pipeline
+
+/// What a worker does at the edges: stops, stalls, lost beginnings, foreign journals.
+@Suite struct WorkerEdgeTests {
+    private static let impatient = Result {
+        try WorkerTopology.load(WorkerTopology.text.replacing("idle: 1d", with: "idle: 100ms"))
+    }
+
+    // MARK: Time
+
+    @Test func `restarts do not change which events are late`() throws {
+        for seed in UInt64(0)..<12 {
+            let world = try WorkerWorld(seed: seed, markers: seed % 2 == 0)
+            // Every source has something from the beginning: none is ever idle.
+            try world.produce(300)
+            for visit in 1..<6 {
+                var faults = SimulatedFaults(seed: seed)
+                faults.crash = SimulatedFaults.Crash(.afterCommit, visit: visit)
+                let error = try world.run(faults).error
+                #expect(error.map(SimulatedLog.isCrash) != false, "seed \(seed): \(error?.message ?? "")")
+                try world.produce(60)
+            }
+            #expect(try world.run().error == nil)
+            var differing: [Int64] = []
+            _ = try world.replay(threads: 1) { record, watermark in
+                if record.watermark != watermark { differing.append(record.epoch) }
+            }
+            #expect(differing.isEmpty, "seed \(seed)")
+            #expect(try world.journal().reduce(0) { $0 + $1.late } > 0, "seed \(seed)")
+            #expect(try world.findings().isEmpty, "seed \(seed)")
+        }
+    }
+
+    @Test func `a source that gives no events holds the watermark no longer than an idle one`() throws {
+        let world = try WorkerWorld(seed: 8, deployment: WorkerEdgeTests.impatient.get())
+        _ = try world.run(until: { _, step in step > 15 }) { _ in
+            try world.produce(20, into: [0, 1, 3, 4, 5])
+            world.store.append(world.sources[2], key: nil, value: bytes("no event"))
+            usleep(20_000)
+        }
+        #expect(try world.journal().last?.watermark != nil)
+    }
+
+    // MARK: Pace
+
+    @Test func `a source that never reaches its end does not stop the others for longer than idle`() throws {
+        for isPatient in [false, true] {
+            let world = try WorkerWorld(seed: 9, deployment: isPatient ? nil : WorkerEdgeTests.impatient.get())
+            try world.produce(20, into: [2])
+            try world.produce(2000, into: [0, 1, 3, 4, 5])
+            var options = world.options()
+            options.epochRecords = 100
+            options.alignmentMilliseconds = 0
+            let deadline = ContinuousClock.now.advanced(by: .seconds(isPatient ? 1 : 20))
+            let stuck = world.sources[2]
+            let (error, _, _) = try world.run(
+                options: options,
+                over: { log in
+                    let altered = AlteredLog(log)
+                    altered.boundsOf = { source, bounds in
+                        source == stuck ? (bounds.start, bounds.end + 5) : bounds
+                    }
+                    return altered
+                },
+                until: { log, step in
+                    if ContinuousClock.now > deadline { return true }
+                    return try step % 64 == 0 && world.isDone()
+                })
+            #expect(error == nil)
+            #expect(try world.isDone() != isPatient, "the others do wait at first")
+            #expect(try world.findings(allowLeftovers: isPatient).isEmpty)
+        }
+    }
+
+    @Test func `a stop ends a worker whose input never ends`() throws {
+        let world = try WorkerWorld(seed: 10)
+        var options = world.options()
+        options.epochRecords = 32
+        var steps = 0
+        let (error, _, _) = try world.run(options: options, until: { _, step in step >= 10 }) { step in
+            steps = step
+            if step < 200 { try world.produce(200) }
+        }
+        #expect(error == nil)
+        #expect(steps < 20, "\(steps) rounds")
+        #expect(try world.findings(allowLeftovers: true).isEmpty)
+        #expect(try world.run().error == nil)
+        #expect(try world.findings().isEmpty)
+    }
+
+    @Test func `sources may run ahead without any limit`() throws {
+        let world = try WorkerWorld(seed: 11)
+        try world.produce(500)
+        var options = world.options()
+        options.alignmentMilliseconds = .max
+        #expect(try world.run(options: options).error == nil)
+        #expect(try world.findings().isEmpty)
+    }
+
+    @Test func `four threads and big epochs give the bytes of one`() throws {
+        let world = try WorkerWorld(seed: 12)
+        try world.produce(3000)
+        world.threads = 4
+        var options = world.options()
+        options.epochRecords = 1000
+        #expect(try world.run(options: options).error == nil)
+        #expect(try world.findings(threads: [1, 2, 4]).isEmpty)
+        #expect(world.outputs()[OutputTopics.rings, default: []].isEmpty == false)
+    }
+
+    @Test func `a subject too long for a header is judged all the same`() throws {
+        let deployment = try WorkerTopology.load(
+            WorkerTopology.text.replacing("record_bytes: 2048", with: "record_bytes: 200000"))
+        let world = try WorkerWorld(seed: 19, deployment: deployment)
+        try world.produce(100)
+        let account = String(repeating: "s", count: 65_536)
+        world.store.append(
+            world.sources[0], key: nil,
+            value: bytes(
+                "{\"id\":\"long\",\"ts\":\(WorkerWorld.start + 400_000),\"account\":\"\(account)\",\"amount\":1}"))
+        #expect(try world.run().error == nil)
+        let verdict = world.outputs()[OutputTopics.verdicts, default: []].first { $0.key.count == 65_536 }
+        #expect(verdict?.headers.contains { $0.hasPrefix("ce_subject") } == false)
+    }
+
+    @Test func `a stop is heeded during recovery`() throws {
+        let world = try WorkerWorld(seed: 20)
+        try world.produce(300)
+        #expect(try world.run().error == nil)
+        let epochs = try world.journal().count
+        let (error, _, worker) = try world.run(until: { _, _ in true })
+        #expect(error == nil)
+        #expect(!worker.isReady)
+        #expect(try world.journal().count == epochs)
+    }
+
+    // MARK: Topics that change
+
+    @Test func `a partition that appears later is read from its beginning`() throws {
+        let world = try WorkerWorld(seed: 13)
+        try world.produce(200)
+        let first = try world.run(over: { log in
+            let altered = AlteredLog(log)
+            altered.partitionsOf = { topic, partitions in topic == "clicks" ? [0] : partitions }
+            return altered
+        })
+        #expect(first.error == nil)
+        #expect(try !world.isDone())
+        try world.produce(100)
+        #expect(try world.run().error == nil)
+        #expect(try world.findings().isEmpty)
+    }
+
+    @Test func `inputs whose beginning is gone are named`() throws {
+        for isNamedLate in [false, true] {
+            let world = try WorkerWorld(seed: 14)
+            let source = world.sources[3]
+            if isNamedLate {
+                try world.produce(50, into: [0])
+                _ = try world.run()
+            }
+            try world.produce(50, into: [3])
+            _ = try world.run()
+            world.store.deleteRecords(of: source, before: 7)
+            let error = try world.run().error
+            #expect(error?.kind == .outOfRange, "\(error?.message ?? "no error")")
+            #expect(error?.message.contains("clicks/1") == true)
+            #expect(error?.message.contains("retention") == true)
+        }
+    }
+
+    @Test func `unread inputs whose beginning is gone begin later`() throws {
+        let world = try WorkerWorld(seed: 15)
+        try world.produce(50, into: [3])
+        world.store.deleteRecords(of: world.sources[3], before: 7)
+        #expect(try world.run().error == nil)
+        let ranges = try world.journal().flatMap(\.ranges)
+        #expect(ranges.first?.from == 7)
+        #expect(ranges.last?.to == 50)
+        try world.produce(50)
+        #expect(try world.run().error == nil)
+    }
+
+    @Test func `a journal whose beginning is gone is not continued`() throws {
+        let world = try WorkerWorld(seed: 16)
+        try world.produce(200)
+        _ = try world.run()
+        world.store.deleteRecords(of: TopicPartition(OutputTopics.journal, 0), before: 2)
+        let error = try world.run().error
+        #expect(error?.kind == .outOfRange, "\(error?.message ?? "no error")")
+        #expect(error?.message.contains("journal") == true)
+    }
+
+    @Test func `a journal of a topology with other topics is refused by name`() throws {
+        let world = try WorkerWorld(seed: 17)
+        try world.produce(200)
+        _ = try world.run()
+        let other = try WorkerTopology.load(
+            WorkerTopology.text.replacing("topic: coupons", with: "topic: vouchers"))
+        let log = SimulatedLog(world.store)
+        try log.create([TopicRequirement(name: "vouchers", partitions: 1)])
+        let worker = Worker(other, log: log, threads: 1, takeOwnership: {})
+        var steps = 0
+        let error = logError {
+            try worker.run {
+                steps += 1
+                return steps > 1000
+            }
+        }
+        #expect(error?.kind == .refused)
+        #expect(error?.message.contains("coupons") == true, "\(error?.message ?? "")")
+    }
+
+    // MARK: A log that has its troubles
+
+    @Test func `a commit that may work later is tried again, until the worker is stopped`() throws {
+        for stops in [false, true] {
+            let world = try WorkerWorld(seed: 18)
+            try world.produce(100)
+            var refusals = 0
+            let (error, _, _) = try world.run(
+                over: { log in
+                    let altered = AlteredLog(log)
+                    altered.beforeCommit = {
+                        refusals += 1
+                        return refusals <= (stops ? .max : 2) ? LogError(.transient, "the brokers are away") : nil
+                    }
+                    return altered
+                },
+                until: { log, step in (stops && refusals > 1) || log.visits["wait", default: 0] >= 2 })
+            #expect(stops == (error?.kind == .transient))
+            #expect(try stops || world.findings().isEmpty)
+        }
+    }
+}
