@@ -7,12 +7,11 @@ import Testing
 
 /// A shop with orders and log-ins, two rules (one in shadow), and a store of its records.
 private final class MeteredShop {
-    let folder: TopologyFolder
+    let folder = TemporaryFolder()
     let store = SimulatedStore(transactionMarkers: true)
     let deployment: Deployment
 
     init() throws {
-        folder = try #require(TopologyFolder())
         folder.makeFolder("rules")
         folder.write(
             """
@@ -62,8 +61,6 @@ private final class MeteredShop {
             TopicRequirement(name: "orders", partitions: 2), TopicRequirement(name: "logins", partitions: 1),
         ])
     }
-
-    deinit { folder.remove() }
 
     func append(_ topic: String, _ json: String, partition: Int32 = 0) {
         store.append(TopicPartition(topic, partition), key: nil, value: Array(json.utf8))

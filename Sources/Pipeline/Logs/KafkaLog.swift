@@ -15,6 +15,7 @@ public import KafkaClient
 /// former transaction for good; then the last record of the journal says whether the batch's last epoch is there. Input
 /// positions can be set back by a delayed request, the journal cannot: it is the truth.
 public final class KafkaLog: EventLog {
+    /// Who reads and writes, and how.
     public struct Options {
         /// Names the pipeline: the consumer group, and the beginning of its transactional ids.
         public var application: String
