@@ -78,7 +78,8 @@ private func streamedArea(
         .enabled(if: shared != nil, "the shared test data is missing (../shared or WEIR_SHARED)"),
         arguments: [
             ("thyroid", 0.866, 0.800), ("cardio", 0.796, 0.759), ("satimage-2", 0.934, 0.936),
-            ("shuttle", 0.968, 0.968),
+            ("vowels", 0.526, 0.551), ("mammography", 0.811, 0.805), ("annthyroid", 0.647, 0.598),
+            ("pendigits", 0.884, 0.882), ("shuttle", 0.968, 0.968),
         ])
     func `the area under the curve is near river's or above`(set: String, oneSeed: Double, mean: Double) {
         guard let shared else { return }
