@@ -33,12 +33,12 @@ struct WindowBench: ~Copyable {
     let rowWidth: Int
     var slot: WindowSlot
     let program: WindowProgram
-    var evaluator = Evaluator(RuleSet())
+    var evaluator: Evaluator
     let text: UnsafeMutablePointer<UInt8>
     let fields: UnsafeMutablePointer<Slot>
     let row: UnsafeMutablePointer<Slot>
 
-    init(windows: [Int64], entriesPerKey: Int = 1 << 20, keys: Int = 1 << 20) {
+    init(windows: [Int64], entriesPerKey: Int = 1 << 20, keys: Int = 1 << 20) throws {
         var features: [Feature] = []
         var column = 0
         func add(_ function: AggregateFunction, _ field: Int?, _ window: Int64, excluding: Bool = false) {
@@ -67,6 +67,11 @@ struct WindowBench: ~Copyable {
         self.features = features
         rowWidth = column
         let hash = TextHash(seed: 1)
+        evaluator = Evaluator(
+            try RuleSet.compile(
+                [],
+                in: RuleEnvironment(
+                    events: [WindowBench.schema], signals: [], maximumWindowMilliseconds: 1 << 40, hash: hash)))
         program = WindowProgram(
             WindowPlan(features: features, events: [WindowBench.schema], rowWidth: column, hash: hash))
         slot = WindowSlot(program, entriesPerKey: entriesPerKey, keysPerTable: keys)
@@ -181,9 +186,9 @@ struct WindowBench: ~Copyable {
     ])
     func `every feature equals its definition recomputed, in order and out of order`(
         _ c: (seed: Int, keys: Int, late: Int, spread: Int, gap: Int)
-    ) {
+    ) throws {
         var random = Seeded(UInt64(c.seed))
-        var bench = WindowBench(windows: [100, 1000, 3000])
+        var bench = try WindowBench(windows: [100, 1000, 3000])
         var history: [WindowBench.Sample] = []
         var now: Int64 = 1_000_000
         var wrong = 0
@@ -216,8 +221,8 @@ struct WindowBench: ~Copyable {
         #expect((bench.slot.counters.outOfOrder > 0) == (c.late > 0))
     }
 
-    @Test func `keys that no window can see give their memory back`() {
-        var bench = WindowBench(windows: [100, 1000])
+    @Test func `keys that no window can see give their memory back`() throws {
+        var bench = try WindowBench(windows: [100, 1000])
         for i in 0..<8_000 {
             let time = Int64(1_000_000 + i)
             bench.feed(.init(time: time, key: i, n: 1, d: 1, s: i, maybe: 1), watermark: time)
@@ -227,8 +232,8 @@ struct WindowBench: ~Copyable {
         #expect(bench.slot.counters.evictedKeys == 0)
     }
 
-    @Test func `a key at its limit drops its oldest entries and says so`() {
-        var bench = WindowBench(windows: [1_000_000], entriesPerKey: 64)
+    @Test func `a key at its limit drops its oldest entries and says so`() throws {
+        var bench = try WindowBench(windows: [1_000_000], entriesPerKey: 64)
         for i in 0..<200 {
             bench.feed(.init(time: Int64(1_000 + i), key: 1, n: Int64(i), d: 0, s: i, maybe: nil), watermark: 0)
         }
@@ -241,8 +246,8 @@ struct WindowBench: ~Copyable {
         #expect(minimum.map { bench.shown($0) } == "136")
     }
 
-    @Test func `a flood of new keys evicts itself, not the busy key`() {
-        var bench = WindowBench(windows: [1_000_000_000], keys: 500)
+    @Test func `a flood of new keys evicts itself, not the busy key`() throws {
+        var bench = try WindowBench(windows: [1_000_000_000], keys: 500)
         for i in 0..<50 { bench.feed(.init(time: Int64(1_000 + i), key: -1, n: 1, d: 0, s: 1, maybe: 1), watermark: 0) }
         for i in 0..<3_000 {
             bench.feed(.init(time: Int64(2_000 + i), key: i, n: 1, d: 0, s: 1, maybe: nil), watermark: 0)

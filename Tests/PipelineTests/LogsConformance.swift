@@ -286,32 +286,6 @@ func logError(_ body: () throws -> Void) -> LogError? {
     }
 }
 
-/// A folder of its own under the system's temporary folder.
-final class TemporaryFolder {
-    let path: String
-
-    init() {
-        var template = Array("/tmp/weir-logs-XXXXXX".utf8CString)
-        path = template.withUnsafeMutableBufferPointer {
-            $0.baseAddress.flatMap { mkdtemp($0) }.map { String(cString: $0) } ?? "/tmp"
-        }
-    }
-
-    deinit {
-        guard path != "/tmp", let folder = opendir(path) else { return }
-        while let entry = readdir(folder) {
-            let name = withUnsafePointer(to: &entry.pointee.d_name) {
-                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-            }
-            if name != ".", name != ".." { unlink(path + "/" + name) }
-        }
-        closedir(folder)
-        rmdir(path)
-    }
-
-    func file(_ name: String) -> String { path + "/" + name }
-}
-
 final class EmbeddedFixture: LogFixture {
     let folder = TemporaryFolder()
     func topic(_ name: String) -> String { name }

@@ -125,8 +125,7 @@ struct GoldenDiagnostic: Sendable, CustomTestStringConvertible {
     }
 
     @Test func `rule files that are unreadable, too large or no text are named`() throws {
-        let folder = try #require(TemporaryFolder())
-        defer { folder.remove() }
+        let folder = TemporaryFolder()
         folder.write(TopologyTests.small, "topology.yaml")
         folder.makeFolder("rules")
         folder.write("// fine\n", "rules/b.weir")

@@ -29,38 +29,6 @@ enum PackageFolder {
     }
 }
 
-/// A folder of a test's own, below the system's temporary one.
-struct TemporaryFolder {
-    let path: String
-
-    init?() {
-        var template = Array("/tmp/weir-topology-XXXXXX".utf8CString)
-        guard let made = mkdtemp(&template) else { return nil }
-        path = String(cString: made)
-    }
-
-    func makeFolder(_ name: String) { mkdir("\(path)/\(name)", 0o755) }
-
-    /// Writes a text, or `bytes` in its place.
-    func write(_ text: String, _ name: String, bytes: [UInt8]? = nil) {
-        guard let file = fopen("\(path)/\(name)", "w") else { return }
-        let content = bytes ?? Array(text.utf8)
-        fwrite(content, 1, content.count, file)
-        fclose(file)
-    }
-
-    func remove() { Self.remove(path) }
-
-    private static func remove(_ path: String) {
-        if FileText.kind(of: path) == .folder {
-            for name in FileText.names(in: path) ?? [] { remove("\(path)/\(name)") }
-            rmdir(path)
-        } else {
-            unlink(path)
-        }
-    }
-}
-
 /// Rule files that need no disk.
 struct FakeRuleFiles: RuleFiles {
     var files: [String: String] = ["rules/a.weir": "// a\n", "rules/b.weir": "// b\n"]
