@@ -41,7 +41,7 @@ extension Evaluator {
         _ slot: Slot, _ type: ValueType, isPersonal: Bool, form: Form, to out: inout [UInt8]
     ) {
         if slot.isMissing {
-            out += form == .json ? Array("null".utf8) : [UInt8(ascii: "?")]
+            out += (form == .json ? "null" : "?").utf8
             return
         }
         let isText: Bool =
@@ -63,23 +63,23 @@ extension Evaluator {
         case .stringList:
             if form == .json { out.append(UInt8(ascii: "[")) }
             for (index, element) in machine.list(slot).enumerated() {
-                if index > 0 { out += form == .json ? [UInt8(ascii: ",")] : Array(", ".utf8) }
+                if index > 0 { out += (form == .json ? "," : ", ").utf8 }
                 append(element, .string, isPersonal: isPersonal, form: form, to: &out)
             }
             if form == .json { out.append(UInt8(ascii: "]")) }
         default:
-            var plain: [UInt8] = []
+            let start = out.count
             switch type {
-            case .int: JSONText.append(slot.int, to: &plain)
-            case .bool: plain += Array((slot.bool ? "true" : "false").utf8)
-            case .double: JSONText.append(slot.double, to: &plain)
-            case .timestamp: TimeText.write(timestamp: slot.int) { plain.append($0) }
-            default: TimeText.write(duration: slot.int) { plain.append($0) }
+            case .int: JSONText.append(slot.int, to: &out)
+            case .bool: out += (slot.bool ? "true" : "false").utf8
+            case .double: JSONText.append(slot.double, to: &out)
+            case .timestamp: TimeText.write(timestamp: slot.int) { out.append($0) }
+            default: TimeText.write(duration: slot.int) { out.append($0) }
             }
             if isPersonal {
+                let plain = Array(out[start...])
+                out.removeSubrange(start...)
                 plain.withUnsafeBufferPointer { JSONText.append(masking: $0, to: &out) }
-            } else {
-                out += plain
             }
         }
         if quotes { out.append(UInt8(ascii: "\"")) }
@@ -136,11 +136,11 @@ enum JSONText {
     /// The shortest text that reads back as the same double; what JSON has no number for is written as a word.
     static func append(_ value: Double, to out: inout [UInt8]) {
         if value.isNaN {
-            out += Array("NaN".utf8)
+            out += "NaN".utf8
         } else if value.isInfinite {
-            out += Array((value < 0 ? "-Infinity" : "Infinity").utf8)
+            out += (value < 0 ? "-Infinity" : "Infinity").utf8
         } else {
-            out += Array(value.description.utf8)
+            out += value.description.utf8
         }
     }
 }

@@ -26,12 +26,17 @@ def wrong(text):
     sys.exit(f"error: {text}")
 
 
-def shown(words):
-    """A command as one types it, with the folders of this run left out."""
-    text = shlex.join(str(w) for w in words)
-    for folder, name in ((ROOT, "."), (SHARED, "../shared")):
-        text = text.replace(f"{folder}/", f"{name}/" if name != "." else "")
-    return text
+def shown(words, *temporary):
+    """A command as one types it: the program by its name, the repository's files from its root, temporary ones by their names."""
+    typed = []
+    for word in map(str, words):
+        path = pathlib.PurePath(word)
+        if path.name == "weir" or any(word == str(t) for t in temporary):
+            word = path.name
+        elif word.startswith(f"{ROOT}/"):
+            word = word[len(str(ROOT)) + 1:]
+        typed.append(word)
+    return shlex.join(typed)
 
 
 class Run:

@@ -29,7 +29,7 @@ def main():
             with open(verdicts, "rb") as file:
                 digests.add(hashlib.file_digest(file, "sha256").hexdigest())
             best = max(run.json["events_per_second"] for run in runs)
-            figure(f"replay marketplace, {threads} threads", f"{best:,}", "events/s", shown(words))
+            figure(f"replay marketplace, {threads} threads", f"{best:,}", "events/s", shown(words, source, verdicts))
             note(f"best of 3; {summary['verdicts']} verdicts, {summary['state_bytes'] >> 20} MiB of state, "
                  f"{min(run.cpu for run in runs) / arguments.events * 1e9:,.0f} ns of CPU per event")
     if len(digests) != 1:

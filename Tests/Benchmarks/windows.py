@@ -54,7 +54,7 @@ def main():
                 speeds.append(events / b.cpu)
                 note(f"pair {pair + 1}: C++ {a.wall:.2f} s ({a.cpu:.2f} of CPU), weir {b.wall:.2f} s ({b.cpu:.2f} of CPU): "
                      f"{walls[-1]:.2f} of C++ by the clock, {cpus[-1]:.2f} by CPU time")
-            figure(f"windows {name}", f"{max(speeds):,.0f}", "events/s CPU", shown(ours))
+            figure(f"windows {name}", f"{max(speeds):,.0f}", "events/s CPU", shown(ours, rows))
             figure(f"windows {name}, speed to C++", f"{median(cpus):.2f}", "CPU", f"median of {arguments.pairs} pairs")
             figure(f"windows {name}, speed to C++", f"{median(walls):.2f}", "wall", f"median of {arguments.pairs} pairs")
 

@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "CPlatform.h"
 #include <errno.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
@@ -30,3 +31,5 @@ int64_t weir_resident_bytes(void) {
     fclose(file);
     return resident < 0 ? -1 : (int64_t)resident * sysconf(_SC_PAGESIZE);
 }
+
+void weir_map_large_blocks(void) { mallopt(M_MMAP_THRESHOLD, 1 << 20); }

@@ -72,8 +72,9 @@ struct Arena: ~Copyable {
     }
 
     private mutating func grow(by units: UInt32) {
-        // Half as much again: the system moves the pages of large blocks without copying them.
-        let wanted = max(UInt64(capacityUnits) + UInt64(units), UInt64(capacityUnits) + UInt64(capacityUnits) / 2)
+        // Twice as much while small, which the heap copies; then half as much again: the system moves the pages of large blocks.
+        let growth = reservedBytes < 1 << 20 ? capacityUnits : capacityUnits / 2
+        let wanted = UInt64(capacityUnits) + UInt64(max(units, growth))
         precondition(wanted < UInt64(UInt32.max), "a slot's state has reached 64 GiB")
         guard let moved = realloc(base, Int(wanted) * 16) else { preconditionFailure("out of memory") }
         base = moved

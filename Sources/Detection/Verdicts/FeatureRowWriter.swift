@@ -10,9 +10,12 @@ final class FeatureRowWriter {
         var nameLength: Int
         var column: Int
         var type: ValueType
+        var isInteger: Bool
     }
     private let cells: UnsafeMutablePointer<Cell>
     private let cellCount: Int
+    /// Bytes of a row whose values are all integers, at most.
+    private let rowBytes: Int
     /// The names as they are written, each followed by bytes that may be read: they are copied sixteen bytes at a time.
     private let names: UnsafeMutablePointer<UInt8>
 
@@ -21,12 +24,17 @@ final class FeatureRowWriter {
         var names: [UInt8] = []
         for feature in features where feature.isDeclared {
             let name = Array(",\"\(feature.name)\":".utf8)
+            let type = feature.resultType
             cells.append(
-                Cell(nameStart: names.count, nameLength: name.count, column: feature.column, type: feature.resultType))
+                Cell(
+                    nameStart: names.count, nameLength: name.count, column: feature.column, type: type,
+                    isInteger: type == .int || type == .timestamp || type == .duration))
             names += name
         }
         names += [UInt8](repeating: 0, count: 16)
         cellCount = cells.count
+        // An integer takes 20 bytes at most, and the last name's copy reaches 15 bytes further.
+        rowBytes = names.count + cells.count * 20 + 16
         self.cells = .allocate(capacity: max(1, cells.count))
         self.cells.initialize(from: cells, count: cells.count)
         self.names = .allocate(capacity: names.count)
@@ -45,29 +53,31 @@ final class FeatureRowWriter {
         output.append("{\"id\":\"")
         identifiers.writeEventIdentifier(event, &output)
         output.append(UInt8(ascii: "\""))
+        // One run of room for the whole row; only texts and doubles, which are rare, ask for their own.
+        var at = output.room(rowBytes)
+        var start = at
         for c in 0..<cellCount {
             let cell = cells + c
-            let nameLength = cell.pointee.nameLength
-            let at = output.room(nameLength &+ 40)
             let name = names + cell.pointee.nameStart
+            let nameLength = cell.pointee.nameLength
             var copied = 0
-            while copied < nameLength {
+            repeat {
                 let part = UnsafeRawPointer(name + copied).loadUnaligned(as: SIMD16<UInt8>.self)
                 UnsafeMutableRawPointer(at + copied).storeBytes(of: part, as: SIMD16<UInt8>.self)
                 copied &+= 16
-            }
+            } while copied < nameLength
+            at += nameLength
             let slot = row[cell.pointee.column]
-            switch cell.pointee.type {
-            case .int, .timestamp, .duration:
-                if !slot.isMissing {
-                    output.advance(nameLength &+ ByteBuffer.write(slot.int, at + nameLength))
-                    continue
-                }
-            default: break
+            if cell.pointee.isInteger, !slot.isMissing {
+                at += ByteBuffer.write(slot.int, at)
+                continue
             }
-            output.advance(nameLength)
+            output.advance(at - start)
             if slot.isMissing { output.append("null") } else { write(slot, cell.pointee.type, row, &output) }
+            at = output.room(rowBytes)
+            start = at
         }
+        output.advance(at - start)
         output.append("}\n")
     }
 

@@ -1,3 +1,4 @@
+import CPlatform
 import Detection
 
 /// What became of one epoch's records.
@@ -36,6 +37,8 @@ final class EpochProcessor {
     init(_ deployment: Deployment, team: ThreadTeam, writesFeatures: Bool = false) {
         self.deployment = deployment
         self.team = team
+        // The slots' memory grows by half again and again, all slots in turn.
+        weir_map_large_blocks()
         engine = Engine(deployment.engineConfiguration(writesFeatures: writesFeatures), lanes: team.lanes)
     }
 

@@ -9,3 +9,7 @@ void weir_name_current_thread(const char *name);
 int weir_core_count(void);
 /// Bytes of memory the process holds in RAM.
 int64_t weir_resident_bytes(void);
+/// Makes blocks from 1 MiB on mappings of their own, for the whole process, so that growing one moves pages instead of copying bytes.
+/// glibc on its own raises that limit to 32 MiB as large blocks are freed.
+void weir_map_large_blocks(void);
+
