@@ -7,11 +7,12 @@ import Testing
 
 /// A shop with orders and log-ins, two rules (one in shadow), and a store of its records.
 private final class MeteredShop {
-    let folder = TemporaryFolder()
+    let folder: TemporaryFolder
     let store = SimulatedStore(transactionMarkers: true)
     let deployment: Deployment
 
     init() throws {
+        folder = TemporaryFolder()
         folder.makeFolder("rules")
         folder.write(
             """
