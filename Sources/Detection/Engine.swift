@@ -152,6 +152,7 @@ public final class Engine {
         return total
     }
 
+    /// What the windows of all slots hold, expired and dropped so far.
     public var windowCounters: WindowCounters {
         var total = WindowCounters()
         for s in 0..<Engine.slotCount {

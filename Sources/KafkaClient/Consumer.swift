@@ -63,6 +63,7 @@ public struct ConsumedRecord {
 /// nothing waits but ``wait(milliseconds:)`` and the calls that ask the broker something, which say how long. Prefer
 /// not polling a partition to pausing it: its queue limit is the back-pressure.
 public final class Consumer {
+    /// How a consumer reads.
     public struct Options {
         /// Also lends records of open and aborted transactions.
         public var readUncommitted = false

@@ -64,6 +64,7 @@ public struct KafkaConfiguration: Sendable, CustomStringConvertible {
         do { try self.init(parsing: text) } catch { throw KafkaError(.configuration, "read \(path)", error.text) }
     }
 
+    /// The value of a property, the last one given; setting nil removes it.
     public subscript(name: String) -> String? {
         get { properties.last { $0.name == name }?.value }
         set {

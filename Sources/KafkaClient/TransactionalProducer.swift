@@ -30,6 +30,7 @@ public enum CommitOutcome: Sendable, Equatable {
 /// ``produce(topic:partition:key:value:headers:)``…, ``commit(offsets:consumer:)`` or ``discard()``. One thread owns
 /// the object.
 public final class TransactionalProducer {
+    /// How a producer names itself and commits.
     public struct Options {
         /// One to four ids.
         ///

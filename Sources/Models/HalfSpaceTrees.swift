@@ -2,9 +2,8 @@
 ///
 /// T random binary trees of depth h cut the unit cube; each node counts the points of a window that fell into it. A point is odd where the
 /// *previous* window (the reference) left little mass: `score = 1 - Σ r·2^k / (T·W·(2^(h+1) - 1))`, the sum stops at the first node with
-/// `r < 0.1 W`. A tree's box is the paper's work range around a random centre; cuts are drawn inside the middle 70 % of a node's range
-/// (padding .15), a feature with probability proportional to its remaining range, as in river's implementation, to whose published
-/// numbers this one is compared. (river starts from 0...1; the work range scores better on thyroid and cardio, worse on shuttle.)
+/// `r < 0.1 W`. Cuts are drawn inside the middle 70 % of a node's range (padding .15), a feature with probability proportional to its
+/// remaining range, as in river's implementation, to whose published numbers this one is compared.
 ///
 /// Only the *leaves* count: inner masses are sums, made when the window turns, and with them the score of every leaf, so that scoring is
 /// T walks of h comparisons and T additions of integers, and learning T increments. All sums are of integers: exact in any order.
@@ -73,13 +72,6 @@ public struct HalfSpaceTrees: ~Copyable {
             var random = SplitMix64(seed: SplitMix64.mix(seed &+ UInt64(tree) &* 0x9E37_79B9_7F4A_7C15))
             var low = [Double](repeating: 0, count: featureCount)
             var high = [Double](repeating: 1, count: featureCount)
-            // The paper's work range: around a random centre, wide enough to hold 0...1, so that trees differ also where few features cut.
-            for f in 0..<featureCount {
-                let centre = random.unit()
-                let half = 2 * max(centre, 1 - centre)
-                low[f] = centre - half
-                high[f] = centre + half
-            }
             grow(tree, node: 1, &low, &high, &random)
         }
     }

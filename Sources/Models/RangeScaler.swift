@@ -5,6 +5,7 @@
 /// push all others into one corner of a linear scale. A value outside the range seen so far gives a number outside 0...1, which is what
 /// the trees need to send it to the outermost leaf.
 public struct RangeScaler: Sendable {
+    /// How values are spread before they are scaled to their range.
     public enum Shape: String, Sendable, Equatable {
         case linear, logarithmic
     }

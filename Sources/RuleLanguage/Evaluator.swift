@@ -1,6 +1,7 @@
 /// What a rule said about an event.
 @frozen
 public struct RuleOutcome: Sendable, Equatable {
+    /// The ways a rule can end; the raw values are stable.
     public enum Kind: UInt8, Sendable {
         /// Its conditions do not hold.
         case quiet = 0

@@ -55,7 +55,7 @@ private func streamedArea(
 ) -> Double {
     let d = rows[0].count
     var model = HalfSpaceTrees(featureCount: d, trees: trees, depth: 8, window: window, seed: seed)
-    var scaler = RangeScaler(shapes: [RangeScaler.Shape](repeating: .logarithmic, count: d))
+    var scaler = RangeScaler(shapes: [RangeScaler.Shape](repeating: .linear, count: d))
     var scored: [(score: Double, isAnomaly: Bool)] = []
     for start in stride(from: 0, to: rows.count, by: epoch) {
         let range = start..<min(start + epoch, rows.count)
@@ -71,14 +71,15 @@ private func streamedArea(
 }
 
 @Suite struct HalfSpaceTreesAccuracyTests {
-    /// Areas published for river 0.26.1 on the same rows in the same order: one seed, and the mean of five where there is one.
+    /// Areas of river 0.26.1 on the same rows in the same order, scaled linearly: one seed, and the mean of five (shuttle: of one).
     ///
-    /// 10 trees, depth 8, window 250. A seed alone is up to .1 off, so our mean over ten stands against both.
+    /// 10 trees, depth 8, window 250. A seed alone is up to .1 off, so a mean stands against a mean.
     @Test(
         .enabled(if: shared != nil, "the shared test data is missing (../shared or WEIR_SHARED)"),
         arguments: [
             ("thyroid", 0.866, 0.800), ("cardio", 0.796, 0.759), ("satimage-2", 0.934, 0.936),
-            ("shuttle", 0.968, 0.968),
+            ("vowels", 0.526, 0.551), ("mammography", 0.811, 0.805), ("annthyroid", 0.647, 0.598),
+            ("pendigits", 0.884, 0.882), ("shuttle", 0.968, 0.968),
         ])
     func `the area under the curve is near river's or above`(set: String, oneSeed: Double, mean: Double) {
         guard let shared else { return }
@@ -105,7 +106,7 @@ private func streamedArea(
         print(
             "\(set): river \(oneSeed) (one seed) \(mean) (mean); 10x8x250 \(shown(published)),",
             "in epochs of 64 \(shown(epochs)); 25x8x500 \(shown(standard))")
-        #expect(average(published) >= max(oneSeed, mean) - 0.05)
+        #expect(average(published) >= mean - 0.05)
         #expect(average(epochs) >= average(published) - 0.03)
     }
 }

@@ -21,13 +21,7 @@ private final class NaiveTree {
     init(dimensions: Int, depth: Int, window: Int, seed: UInt64, tree: Int) {
         self.window = window
         random = SplitMix64(seed: SplitMix64.mix(seed &+ UInt64(tree) &* 0x9E37_79B9_7F4A_7C15))
-        var box: [ClosedRange<Double>] = []
-        for _ in 0..<dimensions {
-            let centre = Double(random.next() >> 11) / 9_007_199_254_740_992
-            let half = 2 * (centre > 0.5 ? centre : 1 - centre)
-            box.append((centre - half)...(centre + half))
-        }
-        grow(root, box, depth)
+        grow(root, [ClosedRange<Double>](repeating: 0...1, count: dimensions), depth)
     }
 
     private func grow(_ node: Node, _ box: [ClosedRange<Double>], _ levels: Int) {

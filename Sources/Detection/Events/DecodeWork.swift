@@ -38,6 +38,7 @@ struct DecodeWork {
     }
 
     init(_ plan: DecodePlan) {
+        // The decoder that makes this owns the plan and outlives its work.
         self.plan = .passUnretained(plan)
         types = plan.typePlans
         nodes = plan.nodes

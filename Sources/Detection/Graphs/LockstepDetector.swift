@@ -25,6 +25,7 @@ import RuleLanguage
 /// actors on 50,000 targets (61 MB of state); no allocation once warm but for rings. A ring on one target only is invisible here, and an
 /// honest crowd that buys the same *new* bundle inside one window looks like a ring: name such sales in a rule's `unless`.
 public struct LockstepDetector: ~Copyable {
+    /// The stages of an epoch in their order; inside one, slots are independent.
     public enum Stage: Sendable {
         case tokens, actors, pairs
     }

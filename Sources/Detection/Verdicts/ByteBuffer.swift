@@ -13,6 +13,7 @@ public struct ByteBuffer: ~Copyable {
 
     public var bytes: UnsafeBufferPointer<UInt8> { UnsafeBufferPointer(start: base, count: count) }
 
+    /// Forgets the content and keeps the memory.
     public mutating func removeAll() { count = 0 }
 
     /// Forgets what stands behind the first `length` bytes.
@@ -41,29 +42,33 @@ public struct ByteBuffer: ~Copyable {
         base = larger
     }
 
+    /// Appends one byte.
     @inline(__always)
     public mutating func append(_ byte: UInt8) {
         room(1).pointee = byte
         count &+= 1
     }
 
+    /// Appends a literal: a plain copy.
     @inline(__always)
     public mutating func append(_ text: StaticString) {
         room(text.utf8CodeUnitCount).update(from: text.utf8Start, count: text.utf8CodeUnitCount)
         count &+= text.utf8CodeUnitCount
     }
 
+    /// Appends `length` bytes, which must not lie in this buffer.
     @inline(__always)
     public mutating func append(_ bytes: UnsafePointer<UInt8>, count length: Int) {
         room(length).update(from: bytes, count: length)
         count &+= length
     }
 
+    /// Appends the bytes of an array.
     public mutating func append(_ bytes: [UInt8]) {
         bytes.withUnsafeBufferPointer { if let start = $0.baseAddress { append(start, count: $0.count) } }
     }
 
-    // Disfavoured, so that a literal is taken as a StaticString, which is a plain copy.
+    /// Appends a text as UTF-8; disfavoured, so that a literal is taken as a StaticString.
     @_disfavoredOverload
     public mutating func append(_ text: String) {
         var text = text
@@ -168,6 +173,7 @@ public struct ByteBuffer: ~Copyable {
         return found & (ones &* 0x80) != 0
     }
 
+    /// The inside of a JSON string, as for the bytes of a text.
     public mutating func appendEscaped(_ text: String) {
         var text = text
         text.withUTF8 { if let start = $0.baseAddress { appendEscaped(start, count: $0.count) } }

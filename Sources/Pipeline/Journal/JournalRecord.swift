@@ -10,6 +10,7 @@
 /// A range is topic, partition, first offset, and the offset behind the last. `watermark` is the one in force while the epoch was judged
 /// (absent before there is one); it carries every decision about idle partitions.
 public struct JournalRecord: Sendable, Equatable {
+    /// What an epoch took from one partition: offsets `from` and up to, without, `to`.
     public struct Range: Sendable, Equatable {
         public var source: TopicPartition
         public var from: Int64

@@ -18,6 +18,7 @@ public import KafkaClient
 /// behind the place where it would be; and a batch is only repeated once nothing of the attempt before is still open,
 /// see ``KafkaClient/TransactionalProducer/sweep()``.
 public final class KafkaLog: EventLog {
+    /// Who reads and writes, and how.
     public struct Options {
         /// Names the pipeline: the consumer group, and the beginning of its transactional ids.
         public var application: String

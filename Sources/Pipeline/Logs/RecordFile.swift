@@ -144,7 +144,9 @@ public final class RecordFile {
         }
     }
 
-    /// The end of the record in hand. Of lines the scanner keeps no state, so it need not be asked.
+    /// The end of the record in hand.
+    ///
+    /// Of lines the scanner keeps no state, so it need not be asked.
     @inline(__always)
     private func nextEnd(_ base: UnsafeRawPointer, from: Int, to: Int) -> Int? {
         guard isLines else { return scanner.end(in: base, from: from, to: to) }
