@@ -111,21 +111,6 @@ import Testing
         #expect(world.outputs()[OutputTopics.rings, default: []].isEmpty == false)
     }
 
-    @Test func `a subject too long for a header is judged all the same`() throws {
-        let deployment = try WorkerTopology.load(
-            WorkerTopology.text.replacing("record_bytes: 2048", with: "record_bytes: 200000"))
-        let world = try WorkerWorld(seed: 19, deployment: deployment)
-        try world.produce(100)
-        let account = String(repeating: "s", count: 65_536)
-        world.store.append(
-            world.sources[0], key: nil,
-            value: bytes(
-                "{\"id\":\"long\",\"ts\":\(WorkerWorld.start + 400_000),\"account\":\"\(account)\",\"amount\":1}"))
-        #expect(try world.run().error == nil)
-        let verdict = world.outputs()[OutputTopics.verdicts, default: []].first { $0.key.count == 65_536 }
-        #expect(verdict?.headers.contains { $0.hasPrefix("ce_subject") } == false)
-    }
-
     @Test func `a stop is heeded during recovery`() throws {
         let world = try WorkerWorld(seed: 20)
         try world.produce(300)

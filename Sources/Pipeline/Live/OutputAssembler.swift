@@ -44,11 +44,8 @@ final class OutputAssembler {
                             "ce_id",
                             UnsafeRawBufferPointer(
                                 rebasing: value[VerdictRecord.idOffset..<(VerdictRecord.idOffset + 36)]))
-                        // A header holds at most 65,535 bytes; a longer subject stands in key and value alone.
-                        if key.count <= UInt16.max {
-                            headers.add("ce_subject", key)
-                            headers.add("ce_partitionkey", key)
-                        }
+                        headers.add("ce_subject", key)
+                        headers.add("ce_partitionkey", key)
                         headers.add("ce_time", UnsafeRawBufferPointer(rebasing: bytes[recordedLength...]))
                         headers.add("ce_recordedtime", UnsafeRawBufferPointer(rebasing: bytes[..<recordedLength]))
                         if let severity = record.severity {
