@@ -268,7 +268,8 @@ struct KafkaLogDelayTests {
         func open() throws -> KafkaLog {
             var options = KafkaLog.Options(application: application)
             options.journalTopic = journal
-            options.connectMilliseconds = 10_000
+            // A broker that starts again on a busy machine takes its time.
+            options.connectMilliseconds = 30_000
             return try KafkaLog(
                 configuration: KafkaConfiguration(["bootstrap.servers": broker.address]), options: options)
         }

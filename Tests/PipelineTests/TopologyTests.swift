@@ -27,6 +27,21 @@ import Testing
         #expect(FileText.names(in: "\(folder)/samples")?.isEmpty == false)
     }
 
+    @Test func `every shipped topology compiles without a warning`() throws {
+        let names = try #require(FileText.names(in: "\(PackageFolder.root)/topologies"))
+        #expect(names.count >= 5)
+        for name in names {
+            do {
+                let deployment = try Deployment(folder: "\(PackageFolder.root)/topologies/\(name)")
+                let warnings = deployment.rules.warnings.map(\.rendered)
+                #expect(warnings.isEmpty, "\(name): \(warnings.joined())")
+                #expect(!deployment.rules.rules.isEmpty || !deployment.rules.features.isEmpty)
+            } catch {
+                Issue.record("\(name): \(error.diagnostics.map(\.rendered).joined())")
+            }
+        }
+    }
+
     @Test func `every key of the format arrives in its place`() throws {
         let topology = try TopologyText.load(
             """

@@ -346,8 +346,9 @@ public final class KafkaLog: EventLog {
             """)
     }
 
-    /// The transaction timeout, after which the broker ends whatever is open, and two seconds for it to do so.
-    private static let settleMilliseconds = 17_000.0
+    /// How long whatever is open may take to end: the transaction timeout of 15 s, the 10 s between the looks a broker takes for such
+    /// transactions by default, and two seconds to end them.
+    private static let settleMilliseconds = 27_000.0
 
     /// Waits until no transaction of anybody is open on the journal, its stable end has reached its end, and answers
     /// the end; nil when there is no journal topic yet.
