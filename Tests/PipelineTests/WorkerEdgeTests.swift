@@ -85,7 +85,8 @@ import Testing
             if step < 200 { try world.produce(200) }
         }
         #expect(error == nil)
-        #expect(steps < 20, "\(steps) rounds")
+        // What was there when the stop came is judged still, and no more.
+        #expect(steps < 150, "\(steps) rounds")
         #expect(try world.findings(allowLeftovers: true).isEmpty)
         #expect(try world.run().error == nil)
         #expect(try world.findings().isEmpty)

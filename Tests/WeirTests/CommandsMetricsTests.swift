@@ -49,7 +49,7 @@ private final class LogLines: Sendable {
             try log.takeOwnership(application: "weir-quickstart")
         }
         worker.metrics = metrics
-        try worker.run { true }
+        try worker.run { worker.isReady }
         return worker.counts
     }
 

@@ -51,7 +51,7 @@ enum Commands {
         let worker = Worker(deployment, log: log, threads: 2) { () throws(LogError) in
             try log.takeOwnership(application: "weir-\(deployment.description.name)")
         }
-        try worker.run { true }
+        try worker.run { worker.isReady }
         return worker.counts
     }
 

@@ -15,6 +15,8 @@ public struct WorkerOptions: Sendable {
     public var transactionBytes = 16 << 20
     /// How far a source with a backlog may run ahead of the others in event time.
     public var alignmentMilliseconds: Int64 = 30_000
+    /// How long a stop goes on reading what was in the log when it came.
+    public var drainMilliseconds: Int64 = 5000
     /// Partitions of the verdict topic when it is made.
     public var verdictPartitions = 4
 
@@ -194,9 +196,19 @@ public final class Worker {
         var hasBacklog = [Bool](repeating: false, count: sources.count)
         var endAtStart: [Int64] = []
         for source in sources { endAtStart.append(try log.bounds(of: source).end) }
+        // A stop drains what was in the log when it came, for a few seconds at most; what comes later waits for the next start.
+        var stopEnds: [Int64]?
+        var stopDeadline = ContinuousClock.now
         telemetry.info("ready", ["sources": .int(sources.count), "epoch": .int(Int(epoch))])
         while true {
             let isStopping = shouldStop()
+            if isStopping, stopEnds == nil {
+                var ends: [Int64] = []
+                for source in sources { ends.append(try log.bounds(of: source).end) }
+                stopEnds = ends
+                stopDeadline = .now + .milliseconds(options.drainMilliseconds)
+            }
+            let mayRead = !isStopping || ContinuousClock.now < stopDeadline
             // In a backlog the sources advance together in event time: who is ahead waits, so that windows across topics see each event's own
             // past. Sources without backlog are always asked; the turn rotates who comes first.
             // One whose time stands still for long (no events, a stuck clock, an end that is never reached) is waited for no longer.
@@ -229,7 +241,7 @@ public final class Worker {
             let share = max(64, options.epochRecords / max(1, eligible))
             var got = 0
             for k in sources.indices
-            where !isStopping && block.stagedCount < options.epochRecords
+            where mayRead && block.stagedCount < options.epochRecords
                 && block.stagedBytes < DecodedBlock.stagedBytesMax
             {
                 let s = (k + turn) % sources.count
@@ -239,6 +251,7 @@ public final class Worker {
                     lastRise[s] = round
                     continue
                 }
+                if let stopEnds, next[s] >= stopEnds[s] { continue }
                 let before = block.stagedCount
                 var limit = min(share, options.epochRecords - block.stagedCount)
                 if let floor, floor > .min { limit = min(limit, pace.records(of: s, ahead: bound)) }
