@@ -26,7 +26,9 @@ final class JournalReplay {
         var appendTime: Int64?
         var value: [UInt8]?
     }
-    /// Per source, what a later range takes first. A range has fewer records than offsets where transactions or compaction left gaps, so a
+    /// Per source, what a later range takes first.
+    ///
+    /// A range has fewer records than offsets where transactions or compaction left gaps, so a
     /// poll for as many records as offsets may give some of the next range.
     private var ahead: [[RecordAhead]]
 

@@ -44,11 +44,8 @@ final class OutputAssembler {
                             "ce_id",
                             UnsafeRawBufferPointer(
                                 rebasing: value[VerdictRecord.idOffset..<(VerdictRecord.idOffset + 36)]))
-                        // A header holds at most 65,535 bytes; a longer subject stands in key and value alone.
-                        if key.count <= UInt16.max {
-                            headers.add("ce_subject", key)
-                            headers.add("ce_partitionkey", key)
-                        }
+                        headers.add("ce_subject", key)
+                        headers.add("ce_partitionkey", key)
                         headers.add("ce_time", UnsafeRawBufferPointer(rebasing: bytes[recordedLength...]))
                         headers.add("ce_recordedtime", UnsafeRawBufferPointer(rebasing: bytes[..<recordedLength]))
                         if let severity = record.severity {
@@ -83,12 +80,19 @@ final class OutputAssembler {
         }
     }
 
+    /// Most bytes of a late event that are copied: producers refuse records above 1,000,000 bytes by default, and a batch that can never be
+    /// written would end every worker that tries.
+    static let lateBytesMax = 900_000
+
     /// Appends late events as they came, with their origin and time in headers.
+    ///
+    /// What is longer than ``lateBytesMax`` is cut there, and a header `weir_length` gives its full length; the event itself stands in its topic.
     func appendLate(_ events: [Event], watermark: Int64?, to batch: inout OutputBatch) {
         for event in events {
             let topic = deployment.description.topics[Int(event.topic)]
+            let length = Int(event.recordLength)
             let record = UnsafeBufferPointer(
-                start: event.text + Int(event.recordOffset), count: Int(event.recordLength))
+                start: event.text + Int(event.recordOffset), count: min(length, OutputAssembler.lateBytesMax))
             batch.append(
                 topic: OutputTopics.lateIndex,
                 key: { $0.append(contentsOf: "\(topic)/\(event.partition)/\(event.offset)".utf8) },
@@ -97,7 +101,7 @@ final class OutputAssembler {
                     ("weir_topic", Array(topic.utf8)), ("weir_partition", Array("\(event.partition)".utf8)),
                     ("weir_offset", Array("\(event.offset)".utf8)), ("weir_event_time_ms", Array("\(event.time)".utf8)),
                     ("weir_watermark_ms", Array("\(watermark ?? 0)".utf8)),
-                ])
+                ] + (length > OutputAssembler.lateBytesMax ? [("weir_length", Array("\(length)".utf8))] : []))
         }
     }
 
