@@ -112,6 +112,27 @@ import Testing
         #expect(world.outputs()[OutputTopics.rings, default: []].isEmpty == false)
     }
 
+    @Test func `a late event near a broker's limit is cut and says so`() throws {
+        let deployment = try WorkerTopology.load(
+            WorkerTopology.text.replacing("record_bytes: 2048", with: "record_bytes: 1048576"))
+        let world = try WorkerWorld(seed: 19, deployment: deployment)
+        try world.produce(600)
+        #expect(try world.run().error == nil)
+        let length = 1_000_000
+        let head = "{\"ts\":\(WorkerWorld.start - 86_400_000),\"account\":\"a\",\"item\":\"i\",\"pad\":\""
+        let tail = "\"}"
+        let pad = String(repeating: "x", count: 20_000 - 3)
+        var value = head
+        while value.utf8.count < length - 25_000 { value += pad + "\",\"pad\":\"" }
+        value += String(repeating: "y", count: length - value.utf8.count - tail.utf8.count) + tail
+        world.store.append(world.sources[2], key: nil, value: bytes(value))
+        #expect(try world.run().error == nil)
+        let late = world.outputs()[OutputTopics.late, default: []].first { $0.value.count > 10_000 }
+        #expect(late?.value.count == OutputAssembler.lateBytesMax)
+        #expect(late?.headers.contains("weir_length=\(length)") == true)
+        #expect(try world.findings().isEmpty)
+    }
+
     @Test func `a stop is heeded during recovery`() throws {
         let world = try WorkerWorld(seed: 20)
         try world.produce(300)

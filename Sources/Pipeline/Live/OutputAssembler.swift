@@ -80,12 +80,19 @@ final class OutputAssembler {
         }
     }
 
+    /// Most bytes of a late event that are copied: producers refuse records above 1,000,000 bytes by default, and a batch that can never be
+    /// written would end every worker that tries.
+    static let lateBytesMax = 900_000
+
     /// Appends late events as they came, with their origin and time in headers.
+    ///
+    /// What is longer than ``lateBytesMax`` is cut there, and a header `weir_length` gives its full length; the event itself stands in its topic.
     func appendLate(_ events: [Event], watermark: Int64?, to batch: inout OutputBatch) {
         for event in events {
             let topic = deployment.description.topics[Int(event.topic)]
+            let length = Int(event.recordLength)
             let record = UnsafeBufferPointer(
-                start: event.text + Int(event.recordOffset), count: Int(event.recordLength))
+                start: event.text + Int(event.recordOffset), count: min(length, OutputAssembler.lateBytesMax))
             batch.append(
                 topic: OutputTopics.lateIndex,
                 key: { $0.append(contentsOf: "\(topic)/\(event.partition)/\(event.offset)".utf8) },
@@ -94,7 +101,7 @@ final class OutputAssembler {
                     ("weir_topic", Array(topic.utf8)), ("weir_partition", Array("\(event.partition)".utf8)),
                     ("weir_offset", Array("\(event.offset)".utf8)), ("weir_event_time_ms", Array("\(event.time)".utf8)),
                     ("weir_watermark_ms", Array("\(watermark ?? 0)".utf8)),
-                ])
+                ] + (length > OutputAssembler.lateBytesMax ? [("weir_length", Array("\(length)".utf8))] : []))
         }
     }
 
