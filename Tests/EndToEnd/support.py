@@ -524,6 +524,10 @@ def check_bodies(t, log):
         validator = validator_of(name)
         records = log.read(topic)
         for record in records:
+            if record.value is None:
+                # Whoever takes the journal over leaves a tombstone in it.
+                assert topic == "weir.journal", f"a tombstone on {topic}"
+                continue
             body = json.loads(record.value)
             for error in validator.iter_errors(body):
                 fail(f"{topic}/{record.offset} does not fit the schema at {error.json_path}: {error.message}: {shown(record.value)}")
