@@ -69,7 +69,7 @@ def drain(weir, broker, folder, topology, topics, total, threads):
             messages = consumer.consume(1000, timeout=5)
             for message in messages:
                 if message.error() is None:
-                    sizes = re.findall(rb'"(?:events|dead_letters|late)":(\d+)', message.value())
+                    sizes = re.findall(rb'"(?:events|dead_letters|late)":(\d+)', message.value() or b"")
                     epochs.append((message.timestamp()[1], sum(int(size) for size in sizes)))
             if not messages or messages[-1].error() is not None:
                 break
