@@ -69,8 +69,10 @@ public final class Consumer {
         public var readUncommitted = false
         /// Reports the end of each partition, see ``reachedEnd(_:)``.
         public var partitionEnd = false
-        /// Answers an empty fetch after this long; short makes ``partitionEnd`` prompt, long saves requests.
+        /// Answers a fetch that found too little after this long; short makes ``partitionEnd`` prompt, long saves requests.
         public var fetchWaitMilliseconds = 50
+        /// Answers a fetch earlier once it has so many bytes; more saves requests, and may cost the wait in latency.
+        public var fetchMinimumBytes = 1
         /// How many bytes all partitions together may prefetch, and among how many it is shared out.
         public var prefetchBytes = 512 << 20
         public var expectedPartitions = 8
@@ -129,6 +131,7 @@ public final class Consumer {
                 ("group.id", "weir-reader"), ("session.timeout.ms", "10000"), ("queued.min.messages", "1000000"),
                 ("queued.max.messages.kbytes", String(share)),
                 ("fetch.wait.max.ms", String(options.fetchWaitMilliseconds)),
+                ("fetch.min.bytes", String(options.fetchMinimumBytes)),
             ],
             optional: [("fetch.queue.backoff.ms", "10")],
             fixed: [

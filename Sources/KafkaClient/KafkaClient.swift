@@ -47,18 +47,18 @@ public struct KafkaLogLine: Sendable {
 
 /// Who hears what a client has to say beside the answers to calls.
 ///
-/// Called on the thread that owns the client, from inside its calls.
-public struct KafkaObserver {
-    public var log: (KafkaLogLine) -> Void
+/// Called on the thread that owns the client, from inside its calls; clients of different threads may share one.
+public struct KafkaObserver: Sendable {
+    public var log: @Sendable (KafkaLogLine) -> Void
     /// librdkafka's statistics as JSON, every `statistics.interval.ms`; lent for the call.
-    public var statistics: (UnsafeRawBufferPointer) -> Void
+    public var statistics: @Sendable (UnsafeRawBufferPointer) -> Void
     /// Errors that belong to no call, such as a lost connection: information, since librdkafka goes on trying.
-    public var error: (KafkaError) -> Void
+    public var error: @Sendable (KafkaError) -> Void
 
     public init(
-        log: @escaping (KafkaLogLine) -> Void = { _ in },
-        statistics: @escaping (UnsafeRawBufferPointer) -> Void = { _ in },
-        error: @escaping (KafkaError) -> Void = { _ in }
+        log: @escaping @Sendable (KafkaLogLine) -> Void = { _ in },
+        statistics: @escaping @Sendable (UnsafeRawBufferPointer) -> Void = { _ in },
+        error: @escaping @Sendable (KafkaError) -> Void = { _ in }
     ) {
         self.log = log
         self.statistics = statistics

@@ -140,7 +140,7 @@ public final class TransactionalProducer {
         let made = try ProducerHandle(
             configuration,
             defaults: [
-                ("linger.ms", "1"), ("socket.timeout.ms", "10000"),
+                ("linger.ms", "0"), ("socket.timeout.ms", "10000"),
                 ("retry.backoff.ms", String(Int(TransactionalProducer.retryBackoffMilliseconds))),
             ],
             fixed: [

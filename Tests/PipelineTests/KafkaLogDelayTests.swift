@@ -333,7 +333,10 @@ struct KafkaLogDelayTests {
         let deadline = Date().addingTimeInterval(20)
         while polled == 0, Date() < deadline {
             try log.wait(milliseconds: 50)
-            _ = try log.poll(source: 0, limit: 10) { _ in polled += 1 }
+            _ = try log.poll(source: 0, limit: 10) { _ in
+                polled += 1
+                return true
+            }
         }
         #expect(polled == 1)
         log.close()

@@ -126,6 +126,7 @@ struct KafkaLogTests {
                     #expect(record.appendTime != nil)
                     seen += 1
                     if record.value == nil { tombstones += 1 }
+                    return true
                 }
             }
         }

@@ -43,7 +43,7 @@ struct KafkaMetricsTests {
         func read(to end: Int64) throws {
             let deadline = ContinuousClock.now + .seconds(10)
             while next < end, ContinuousClock.now < deadline {
-                next = try log.poll(source: 0, limit: Int(end - next)) { _ in }
+                next = try log.poll(source: 0, limit: Int(end - next)) { _ in true }
                 try log.wait(milliseconds: 5)
             }
         }

@@ -46,6 +46,7 @@ func drain(_ log: any EventLog, source: Int, count: Int, limit: Int = 100) throw
                 Copied(
                     offset: record.offset, key: record.key.map { [UInt8]($0) }, value: record.value.map { [UInt8]($0) })
             )
+            return true
         }
         if let last = got.last { #expect(next > last.offset, "the next offset lies behind what was lent") }
         if got.count >= count { return got }
@@ -151,11 +152,13 @@ func logError(_ body: () throws -> Void) -> LogError? {
                 #expect($0.source == 1)
                 seen.append($0.offset)
                 count += 1
+                // Told to stop, a log lends the rest later.
+                return count < 5
             }
             most = max(most, count)
             try log.wait(milliseconds: 20)
         }
-        #expect(most <= 7)
+        #expect(most <= 5)
         #expect(seen == first.dropFirst(10).map(\.offset))
         #expect(try drain(log, source: 0, count: second.count, limit: 9).map(\.value) == second.map(\.value))
         log.close()

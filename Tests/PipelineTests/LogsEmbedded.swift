@@ -128,7 +128,10 @@ import Testing
 
     private func drainOnce(_ log: EmbeddedLog) throws -> Int {
         var count = 0
-        _ = try log.poll(source: 0, limit: 100) { _ in count += 1 }
+        _ = try log.poll(source: 0, limit: 100) { _ in
+            count += 1
+            return true
+        }
         return count
     }
 
@@ -171,7 +174,7 @@ import Testing
         try log.assign([SourcePosition(source: source, next: 10)])
         try log.deleteRecords(of: source, before: 400)
         #expect(try log.bounds(of: source) == (400, 1000))
-        #expect(logError { _ = try log.poll(source: 0, limit: 5) { _ in } }?.kind == .outOfRange)
+        #expect(logError { _ = try log.poll(source: 0, limit: 5) { _ in true } }?.kind == .outOfRange)
         #expect(logError { try log.read(source, from: 399, to: 500) { _, _ in true } }?.kind == .outOfRange)
         try log.deleteRecords(of: source, before: 5000)
         #expect(try log.bounds(of: source) == (1000, 1000))
@@ -264,7 +267,11 @@ import Testing
         try log.append(batch)
         try log.assign([SourcePosition(source: TopicPartition("events", 0), next: 1000)])
         var isSame = false
-        #expect(try log.poll(source: 0, limit: 10) { isSame = $0.value.map { $0.elementsEqual(big) } ?? false } == 1001)
+        let next = try log.poll(source: 0, limit: 10) {
+            isSame = $0.value.map { $0.elementsEqual(big) } ?? false
+            return true
+        }
+        #expect(next == 1001)
         #expect(isSame)
     }
 

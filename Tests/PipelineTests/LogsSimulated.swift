@@ -39,6 +39,7 @@ private struct Copier {
             for p in 0..<3 {
                 next[p] = try log.poll(source: p, limit: 7) { record in
                     batch.append(topic: 0, key: nil, value: { $0 += record.value.map { [UInt8]($0) } ?? [] })
+                    return true
                 }
             }
             if batch.isEmpty { continue }
@@ -133,9 +134,9 @@ private struct Copier {
         faults.crash = .init(.poll, visit: 2)
         let log = SimulatedLog(store, faults: faults)
         try log.assign([SourcePosition(source: TopicPartition("in", 0), next: 0)])
-        #expect(try log.poll(source: 0, limit: 10) { _ in } == 10)
+        #expect(try log.poll(source: 0, limit: 10) { _ in true } == 10)
         for _ in 0..<2 {
-            let error = logError { _ = try log.poll(source: 0, limit: 10) { _ in } }
+            let error = logError { _ = try log.poll(source: 0, limit: 10) { _ in true } }
             #expect(error.map(SimulatedLog.isCrash) == true)
         }
         #expect(log.visits["poll"] == 2)
@@ -173,6 +174,6 @@ private struct Copier {
         let log = SimulatedLog(store)
         try log.assign([SourcePosition(source: TopicPartition("in", 0), next: 5)])
         store.deleteRecords(of: TopicPartition("in", 0), before: 50)
-        #expect(logError { _ = try log.poll(source: 0, limit: 10) { _ in } }?.kind == .outOfRange)
+        #expect(logError { _ = try log.poll(source: 0, limit: 10) { _ in true } }?.kind == .outOfRange)
     }
 }

@@ -18,7 +18,7 @@ final class AlteredLog: EventLog {
         boundsOf(source, try log.bounds(of: source))
     }
     func assign(_ sources: [SourcePosition]) throws(LogError) { try log.assign(sources) }
-    func poll(source: Int, limit: Int, _ body: (LogRecord) -> Void) throws(LogError) -> Int64 {
+    func poll(source: Int, limit: Int, _ body: (LogRecord) -> Bool) throws(LogError) -> Int64 {
         try log.poll(source: source, limit: limit, body)
     }
     func wait(milliseconds: Int) throws(LogError) { try log.wait(milliseconds: milliseconds) }

@@ -88,6 +88,10 @@ final class DecodedBlock {
     private var capacity = 1 << 20
     private var used = 0
     private var staged: [Staged] = []
+    /// Records that ``hold(after:)`` set aside.
+    private var held: [Staged] = []
+    /// Per source, the offset of the first record that was set aside.
+    private(set) var heldFrom: [Int64?]
 
     private(set) var events: UnsafeMutableBufferPointer<Event>
     private var eventCapacity = 0
@@ -104,6 +108,7 @@ final class DecodedBlock {
             return files - 1
         }
         recordLimit = plan.limits.recordBytes
+        heldFrom = [Int64?](repeating: nil, count: sources.count)
         bytes = .allocate(byteCount: capacity, alignment: 16)
         events = UnsafeMutableBufferPointer(start: nil, count: 0)
         for _ in 0..<max(1, count) { lanes.append(try DecodeLane(plan, sources)) }
@@ -115,7 +120,8 @@ final class DecodedBlock {
     }
 
     var stagedCount: Int { staged.count }
-    var stagedBytes: Int { used }
+    /// Its memory is used up: it takes no more records.
+    var isFull: Bool { used >= DecodedBlock.stagedBytesMax }
     /// Per source, how many records were staged; counted when asked.
     var stagedBySource: [Int] {
         var counts = [Int](repeating: 0, count: sources.count)
@@ -211,15 +217,57 @@ final class DecodedBlock {
         }
     }
 
+    /// Sets aside, for the next block, what each source holds from its first event after `time` on; after ``decode(_:)``.
+    ///
+    /// So a source that was read further than the others waits for them. ``removeAll()`` then keeps these records as the first ones
+    /// staged.
+    func hold(after time: Int64) {
+        var isAny = false
+        for i in events.indices where events[i].time > time && heldFrom[Int(eventSources[i])] == nil {
+            heldFrom[Int(eventSources[i])] = events[i].offset
+            isAny = true
+        }
+        if !isAny { return }
+        func isHeld(_ source: Int, _ offset: Int64) -> Bool { heldFrom[source].map { offset >= $0 } ?? false }
+        var kept = 0
+        for i in events.indices where !isHeld(Int(eventSources[i]), events[i].offset) {
+            events[kept] = events[i]
+            eventSources[kept] = eventSources[i]
+            kept += 1
+        }
+        events = UnsafeMutableBufferPointer(start: events.baseAddress, count: kept)
+        eventSources.removeLast(eventSources.count - kept)
+        rejected.removeAll { isHeld($0.source, $0.offset) }
+        kept = 0
+        for record in staged {
+            if isHeld(Int(record.source), record.offset) {
+                held.append(record)
+            } else {
+                staged[kept] = record
+                kept += 1
+            }
+        }
+        staged.removeLast(staged.count - kept)
+    }
+
     /// The bytes of a rejected record; nil for a tombstone.
     func value(of record: RejectedRecord) -> UnsafeRawBufferPointer? {
         record.length < 0 ? nil : UnsafeRawBufferPointer(start: bytes + record.start, count: record.length)
     }
 
-    /// Forgets records and events, keeps the memory.
+    /// Forgets records and events but those set aside, which become records to decode again; keeps the memory.
     func removeAll() {
         used = 0
         staged.removeAll(keepingCapacity: true)
+        for var record in held {
+            let length = Int(max(0, record.length))
+            (bytes + used).copyMemory(from: bytes + record.start, byteCount: length)
+            record.start = used
+            used += length
+            staged.append(record)
+        }
+        held.removeAll(keepingCapacity: true)
+        for source in heldFrom.indices { heldFrom[source] = nil }
         eventSources.removeAll(keepingCapacity: true)
         rejected.removeAll(keepingCapacity: true)
         events = UnsafeMutableBufferPointer(start: events.baseAddress, count: 0)

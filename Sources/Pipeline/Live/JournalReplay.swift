@@ -29,8 +29,8 @@ final class JournalReplay {
     /// Per source, what a later range takes first.
     ///
     /// A range has fewer records than offsets where transactions or compaction left gaps, so a
-    /// poll for as many records as offsets may give some of the next range.
-    private var ahead: [[RecordAhead]]
+    /// poll for as many records as offsets may give the first of the next range.
+    private var ahead: [RecordAhead?]
 
     init(
         _ log: any EventLog, _ deployment: Deployment, sources: [TopicPartition], block: DecodedBlock,
@@ -43,13 +43,13 @@ final class JournalReplay {
         self.processor = processor
         next = [Int64](repeating: -1, count: sources.count)
         isNamed = [Bool](repeating: false, count: sources.count)
-        ahead = [[RecordAhead]](repeating: [], count: sources.count)
+        ahead = [RecordAhead?](repeating: nil, count: sources.count)
     }
 
     /// Lets the log go on behind the last replayed range, also where it has been read further.
     func rewind() throws(LogError) {
-        if ahead.allSatisfy(\.isEmpty) { return }
-        for s in ahead.indices { ahead[s] = [] }
+        if ahead.allSatisfy({ $0 == nil }) { return }
+        for s in ahead.indices { ahead[s] = nil }
         try log.assign(sources.indices.map { SourcePosition(source: sources[$0], next: next[$0]) })
     }
 
@@ -175,16 +175,18 @@ final class JournalReplay {
 
     private func fill(_ range: (source: Int, from: Int64, to: Int64)) throws(LogError) {
         var position = range.from
-        let known = ahead[range.source].prefix { $0.offset < range.to }
-        for record in known {
+        if let record = ahead[range.source] {
             func stage(_ value: UnsafeRawBufferPointer?) {
                 block.stage(source: range.source, offset: record.offset, appendTime: record.appendTime, value: value)
             }
-            if let value = record.value { value.withUnsafeBytes { stage($0) } } else { stage(nil) }
-            position = record.offset + 1
+            if record.offset < range.to {
+                if let value = record.value { value.withUnsafeBytes { stage($0) } } else { stage(nil) }
+                ahead[range.source] = nil
+                position = record.offset + 1
+            } else {
+                position = range.to
+            }
         }
-        ahead[range.source].removeFirst(known.count)
-        if !ahead[range.source].isEmpty { position = range.to }
         var progress = MonotonicClock.milliseconds()
         while position < range.to {
             let before = position
@@ -193,12 +195,10 @@ final class JournalReplay {
                     block.stage(
                         source: range.source, offset: record.offset, appendTime: record.appendTime, value: record.value)
                 } else {
-                    ahead[range.source].append(
-                        RecordAhead(
-                            offset: record.offset, appendTime: record.appendTime,
-                            value: record.value.map { [UInt8]($0) }
-                        ))
+                    ahead[range.source] = RecordAhead(
+                        offset: record.offset, appendTime: record.appendTime, value: record.value.map { [UInt8]($0) })
                 }
+                return record.offset < range.to
             }
             let now = MonotonicClock.milliseconds()
             if position > before {

@@ -8,13 +8,10 @@ public struct WorkerOptions: Sendable {
     public var epochRecords = 4096
     /// An epoch closes this long after its first record, full or not.
     public var lingerMilliseconds = 2.0
-    /// While input keeps coming, epochs share a transaction up to this long.
-    public var transactionMilliseconds = 20.0
-    /// While there is a backlog a transaction lasts longer, up to this many records or bytes of output.
+    /// While there is a backlog, epochs share a transaction up to this long, or this many records or bytes of output.
+    public var transactionMilliseconds = 200.0
     public var transactionRecords = 50_000
     public var transactionBytes = 16 << 20
-    /// How far a source with a backlog may run ahead of the others in event time.
-    public var alignmentMilliseconds: Int64 = 30_000
     /// How long a stop goes on reading what was in the log when it came.
     public var drainMilliseconds: Int64 = 5000
     /// Partitions of the verdict topic when it is made.
@@ -25,8 +22,10 @@ public struct WorkerOptions: Sendable {
 
 /// One worker in fused mode: recovers from the journal, then judges what arrives, exactly once, until told to stop.
 ///
-/// Everything happens on the calling thread but the stages, which the team shares. An epoch's outputs, its journal record and the input
-/// positions are committed in one step by the log; state in memory runs ahead of the commit only until it returns.
+/// Everything happens on the calling thread but the stages, which the team shares, and the commits, which a log that allows it makes on a
+/// thread of their own. An epoch's outputs, its journal record and the input positions are committed in one step by the log. State in
+/// memory runs ahead of what is committed by one commit under way and the batch being filled; when a commit fails for good, the worker
+/// ends, and the next start rebuilds the state from the journal.
 public final class Worker {
     private let deployment: Deployment
     private let log: any EventLog
@@ -40,13 +39,18 @@ public final class Worker {
     public var committed: ((UnsafeRawBufferPointer) -> Void)?
     /// Hears of every epoch and transaction, when there is one.
     public var metrics: WorkerMetrics?
-    /// Verdicts judged and not yet committed, for ``committed``.
-    private var pendingVerdicts: [UInt8] = []
+    private let committer: Committer
+    /// Filled with the epochs judged since the last commit was started.
+    private var filling = Commit()
+    /// To be filled next: there are two, and one at most is under way.
+    private var spare: Commit? = Commit()
 
     private var sources: [TopicPartition] = []
-    private var next: [Int64] = []
+    /// Per source, the offset behind the last record judged.
+    private var judged: [Int64] = []
+    /// The same as of the last commit that was started; -1 before there was one.
+    private var handedOver: [Int64] = []
     private var tracker = WatermarkTracker(sources: 0, latenessMilliseconds: 0)
-    private var pace = SourcePace(sources: 0)
     private var epoch: Int64 = 0
     /// When each source last gave an event: who gives none for long is idle.
     private var lastEvent: [ContinuousClock.Instant] = []
@@ -77,12 +81,18 @@ public final class Worker {
         team = ThreadTeam(lanes: threads)
         processor = EpochProcessor(deployment, team: team)
         assembler = OutputAssembler(deployment)
+        committer = Committer(log)
     }
 
-    deinit { team.stop() }
+    deinit {
+        committer.stop()
+        team.stop()
+    }
 
     /// Runs until `shouldStop` answers true; then drains what it holds and commits.
     public func run(shouldStop: () -> Bool) throws(LogError) {
+        // The log is the caller's again when this returns.
+        defer { _ = committer.finish(waiting: nil) }
         try log.create(OutputTopics.requirements(partitions: options.verdictPartitions))
         sources = try Worker.sources(of: deployment, in: log)
         try takeOwnership()
@@ -98,7 +108,6 @@ public final class Worker {
         } catch { throw LogError(.refused, error.description) }
         tracker = WatermarkTracker(
             sources: sources.count, latenessMilliseconds: deployment.description.time.latenessMilliseconds)
-        pace = SourcePace(sources: sources.count)
         guard try recover(block, shouldStop) else { return }
         isReady = true
         try live(block, shouldStop)
@@ -141,7 +150,7 @@ public final class Worker {
         block.removeAll()
         metrics?.measure(processor.engine)
         replayedEpochs = replay.epochs
-        next = replay.next
+        judged = replay.next
         if let last = replay.lastRecord {
             epoch = last.epoch + 1
             if last.ruleSetDigest != deployment.ruleSetDigest {
@@ -155,17 +164,17 @@ public final class Worker {
         } else {
             var positions: [SourcePosition] = []
             for (s, source) in sources.enumerated() {
-                next[s] = try log.bounds(of: source).start
-                positions.append(SourcePosition(source: source, next: next[s]))
+                judged[s] = try log.bounds(of: source).start
+                positions.append(SourcePosition(source: source, next: judged[s]))
             }
             try log.assign(positions)
         }
         for (s, source) in sources.enumerated() {
             // A partition that is empty has nothing to wait for.
-            if tracker.highest[s] == nil { tracker.isIdle[s] = try log.bounds(of: source).end <= next[s] }
+            if tracker.highest[s] == nil { tracker.isIdle[s] = try log.bounds(of: source).end <= judged[s] }
         }
         let different = try log.committedPositions(of: sources).filter { position in
-            sources.firstIndex(of: position.source).map { next[$0] != position.next } ?? false
+            sources.firstIndex(of: position.source).map { judged[$0] != position.next } ?? false
         }
         if let first = different.first {
             telemetry.warn(
@@ -177,125 +186,92 @@ public final class Worker {
         }
         lastEvent = [ContinuousClock.Instant](repeating: .now, count: sources.count)
         gaveEvents = [Bool](repeating: false, count: sources.count)
+        handedOver = [Int64](repeating: -1, count: sources.count)
         return true
     }
 
     // MARK: Live
 
     private func live(_ block: DecodedBlock, _ shouldStop: () -> Bool) throws(LogError) {
-        var batch = OutputBatch(topics: OutputTopics.all)
-        var batchRecords = 0
-        var batchStart = ContinuousClock.now
         var firstRecord: ContinuousClock.Instant?
-        // When each source's event time last rose.
-        var peaks = tracker.highest
-        var lastRise = lastEvent
         var round = ContinuousClock.now
-        var from = next
-        var turn = 0
-        var hasBacklog = [Bool](repeating: false, count: sources.count)
-        var endAtStart: [Int64] = []
-        for source in sources { endAtStart.append(try log.bounds(of: source).end) }
+        var intake = Intake(
+            epochRecords: options.epochRecords, idle: idle, next: judged, ends: try ends(), reached: tracker.highest)
         // A stop drains what was in the log when it came, for a few seconds at most; what comes later waits for the next start.
         var stopEnds: [Int64]?
-        var stopDeadline = ContinuousClock.now
+        var stopDeadline = round
         telemetry.info("ready", ["sources": .int(sources.count), "epoch": .int(Int(epoch))])
         while true {
+            try finishCommit(waiting: 0, shouldStop)
             let isStopping = shouldStop()
             if isStopping, stopEnds == nil {
-                var ends: [Int64] = []
-                for source in sources { ends.append(try log.bounds(of: source).end) }
-                stopEnds = ends
+                // Only polling may go on beside a commit.
+                try finishCommit(waiting: nil, shouldStop)
+                stopEnds = try ends()
                 stopDeadline = .now + .milliseconds(options.drainMilliseconds)
             }
-            let mayRead = !isStopping || ContinuousClock.now < stopDeadline
-            // In a backlog the sources advance together in event time: who is ahead waits, so that windows across topics see each event's own
-            // past. Sources without backlog are always asked; the turn rotates who comes first.
-            // One whose time stands still for long (no events, a stuck clock, an end that is never reached) is waited for no longer.
+            if stopEnds != nil, ContinuousClock.now >= stopDeadline { stopEnds = intake.next }
             let isLate = round.duration(to: .now) > .seconds(1)
             round = .now
             if isLate {
                 // A commit or the machine held us up: nobody was asked meanwhile, so nobody stood still.
-                for s in sources.indices {
-                    lastEvent[s] = round
-                    lastRise[s] = round
-                }
+                intake.resume(round)
+                for s in sources.indices { lastEvent[s] = round }
             }
-            var floor: Int64?
-            for s in sources.indices {
-                if tracker.highest[s] != peaks[s] {
-                    peaks[s] = tracker.highest[s]
-                    lastRise[s] = round
-                }
-                guard hasBacklog[s] || next[s] < endAtStart[s], lastRise[s].duration(to: round) <= idle else {
-                    continue
-                }
-                floor = min(floor ?? .max, tracker.highest[s] ?? .min)
-            }
-            let bound =
-                floor.map { floor in
-                    let (sum, overflow) = floor.addingReportingOverflow(options.alignmentMilliseconds)
-                    return overflow ? .max : sum
-                } ?? .max
-            let eligible = sources.indices.count { (tracker.highest[$0] ?? .min) <= bound }
-            let share = max(64, options.epochRecords / max(1, eligible))
-            var got = 0
-            for k in sources.indices
-            where mayRead && block.stagedCount < options.epochRecords
-                && block.stagedBytes < DecodedBlock.stagedBytesMax
-            {
-                let s = (k + turn) % sources.count
-                if let time = tracker.highest[s], time > bound, hasBacklog[s] || next[s] < endAtStart[s] {
-                    // Who waits for others is not idle.
-                    lastEvent[s] = round
-                    lastRise[s] = round
-                    continue
-                }
-                if let stopEnds, next[s] >= stopEnds[s] { continue }
-                let before = block.stagedCount
-                var limit = min(share, options.epochRecords - block.stagedCount)
-                if let floor, floor > .min { limit = min(limit, pace.records(of: s, ahead: bound)) }
-                next[s] = try log.poll(source: s, limit: limit) { record in
-                    block.stage(source: s, offset: record.offset, appendTime: record.appendTime, value: record.value)
-                }
-                hasBacklog[s] = block.stagedCount - before >= min(limit, 64)
-                got += block.stagedCount - before
-            }
-            turn += 1
-            let isFull = block.stagedCount >= options.epochRecords || block.stagedBytes >= DecodedBlock.stagedBytesMax
+            let got = try intake.gather(block, from: log, round, until: stopEnds)
             if block.stagedCount > 0 {
                 let now = ContinuousClock.now
                 if firstRecord == nil { firstRecord = now }
                 let age = (firstRecord ?? now).duration(to: now).inSeconds * 1000
-                if !isFull, !isStopping, age < options.lingerMilliseconds {
-                    // More may be on its way; an open transaction waits no longer for it than for the linger.
-                    if got == 0 { try log.wait(milliseconds: 1) }
+                let isFull = block.stagedCount >= options.epochRecords || block.isFull
+                if got == 0, intake.isHeldUp {
+                    try pause()
                     continue
                 }
-                if batch.isEmpty { batchStart = firstRecord ?? now }
+                // In a backlog what was asked for has come.
+                if !isFull, !isStopping, !intake.hasBacklog || got == 0 {
+                    // What could not be committed now may as well grow.
+                    if committer.isBusy, !intake.hasBacklog {
+                        try finishCommit(waiting: 2, shouldStop)
+                        continue
+                    }
+                    // More may be on its way.
+                    if age < options.lingerMilliseconds {
+                        if got == 0 { try log.wait(milliseconds: 1) }
+                        continue
+                    }
+                }
+                if filling.batch.isEmpty { filling.start = firstRecord ?? now }
                 firstRecord = nil
-                batchRecords += block.stagedCount
-                try close(block, from: &from, into: &batch)
-                let open = batchStart.duration(to: .now).inSeconds * 1000
-                let isBacklog = isFull
-                let isDue =
-                    batchRecords >= options.transactionRecords || batch.bytes.count >= options.transactionBytes
-                    || (!isBacklog) || open >= 10 * options.transactionMilliseconds
-                if isDue {
-                    try commit(&batch, shouldStop)
-                    batchRecords = 0
+                block.decode(team)
+                intake.align(block, now, until: stopEnds)
+                if block.stagedCount == 0 {
+                    block.removeAll()
+                    continue
+                }
+                judge(block, &intake)
+                let open = filling.start.duration(to: .now).inSeconds * 1000
+                let isFilled =
+                    filling.records >= options.transactionRecords || filling.batch.bytes.count >= options.transactionBytes
+                if isFilled {
+                    try finishCommit(waiting: nil, shouldStop)
+                    startCommit()
+                } else if !committer.isBusy, !intake.hasBacklog || open >= options.transactionMilliseconds {
+                    startCommit()
                 }
                 continue
             }
-            if !batch.isEmpty {
-                try commit(&batch, shouldStop)
-                batchRecords = 0
+            if !filling.batch.isEmpty {
+                try finishCommit(waiting: nil, shouldStop)
+                startCommit()
+                continue
+            }
+            if committer.isBusy {
+                try finishCommit(waiting: 2, shouldStop)
+                continue
             }
             if isStopping { break }
-            let asked = ContinuousClock.now
-            try log.wait(milliseconds: 20)
-            // Records of a source that waits for others end the waiting at once.
-            if asked.duration(to: .now) < .milliseconds(1) { usleep(300) }
+            try pause()
         }
         telemetry.info(
             "stopped",
@@ -305,13 +281,28 @@ public final class Worker {
             ])
     }
 
-    /// Judges what was staged as one epoch and gathers its outputs.
-    private func close(_ block: DecodedBlock, from: inout [Int64], into batch: inout OutputBatch) throws(LogError) {
+    /// Where each source ends now.
+    private func ends() throws(LogError) -> [Int64] {
+        var ends: [Int64] = []
+        for source in sources { ends.append(try log.bounds(of: source).end) }
+        return ends
+    }
+
+    /// Waits a little for records.
+    private func pause() throws(LogError) {
+        let asked = ContinuousClock.now
+        try log.wait(milliseconds: 20)
+        // Records of a source that waits for others end the waiting at once.
+        if asked.duration(to: .now) < .milliseconds(1) { usleep(300) }
+    }
+
+    /// Judges what was decoded and not held back as one epoch, and gathers its outputs.
+    private func judge(_ block: DecodedBlock, _ intake: inout Intake) {
         let began = ContinuousClock.now
-        block.decode(team)
         for source in block.eventSources { gaveEvents[Int(source)] = true }
         for s in sources.indices {
-            if gaveEvents[s] {
+            // Whose events are held back waits for others.
+            if gaveEvents[s] || block.heldFrom[s] != nil {
                 gaveEvents[s] = false
                 lastEvent[s] = began
                 tracker.isIdle[s] = false
@@ -322,16 +313,19 @@ public final class Worker {
         let watermark = tracker.advance()
         processor.process(block.events, rejected: block.rejected.count, watermark: watermark) { i in
             tracker.see(source: Int(block.eventSources[i]), time: block.events[i].time)
-            pace.see(source: Int(block.eventSources[i]), time: block.events[i].time)
+            intake.see(source: Int(block.eventSources[i]), time: block.events[i].time)
         }
         counts += processor.counts
-        assembler.appendVerdicts(processor.engine, recordedMilliseconds: Log.wallClockMilliseconds(), to: &batch)
-        assembler.appendDeadLetters(block, sources: sources, to: &batch)
-        assembler.appendLate(processor.late, watermark: watermark, to: &batch)
+        assembler.appendVerdicts(
+            processor.engine, recordedMilliseconds: Log.wallClockMilliseconds(), to: &filling.batch)
+        assembler.appendDeadLetters(block, sources: sources, to: &filling.batch)
+        assembler.appendLate(processor.late, watermark: watermark, to: &filling.batch)
         var ranges: [JournalRecord.Range] = []
-        for s in sources.indices where next[s] > from[s] {
-            ranges.append(JournalRecord.Range(source: sources[s], from: from[s], to: next[s]))
-            from[s] = next[s]
+        for s in sources.indices {
+            let to = block.heldFrom[s] ?? intake.next[s]
+            if to <= judged[s] { continue }
+            ranges.append(JournalRecord.Range(source: sources[s], from: judged[s], to: to))
+            judged[s] = to
         }
         let c = processor.counts
         assembler.appendJournal(
@@ -340,73 +334,50 @@ public final class Worker {
                 late: c.late,
                 verdicts: c.verdicts, topologyDigest: deployment.topologyDigest,
                 ruleSetDigest: deployment.ruleSetDigest,
-                modelsDigest: deployment.modelsDigest), to: &batch)
+                modelsDigest: deployment.modelsDigest), to: &filling.batch)
         epoch += 1
-        if committed != nil { processor.engine.forEachOutput { pendingVerdicts.append(contentsOf: $0.verdicts.bytes) } }
+        filling.records += Int(c.records)
+        if committed != nil {
+            processor.engine.forEachOutput { filling.verdicts.append(contentsOf: $0.verdicts.bytes) }
+        }
         ringsOpened += processor.engine.ringChanges.count { $0.isOpening }
         metrics?.judged(
             processor, block, sources: sources, watermark: watermark, seconds: began.duration(to: .now).inSeconds)
         block.removeAll()
     }
 
-    /// Commits; while the log says that it may work later, tries again until told to stop.
-    private func commit(_ batch: inout OutputBatch, _ shouldStop: () -> Bool) throws(LogError) {
-        var positions: [SourcePosition] = []
-        for s in sources.indices { positions.append(SourcePosition(source: sources[s], next: next[s])) }
-        let began = ContinuousClock.now
-        while true {
-            do throws(LogError) {
-                try log.commit(batch, positions: positions)
-                break
-            } catch {
-                metrics?.committed(seconds: 0, succeeded: false, processor.engine, log.counters)
-                guard error.kind == .transient, !shouldStop() else { throw error }
-                telemetry.warn("the commit is tried again", ["reason": .string(error.message)])
-                // The log has waited and tried several times itself; this only keeps one that answers at once from spinning.
-                usleep(50_000)
+    /// Hands over what was judged; the commit before must have ended.
+    private func startCommit() {
+        guard let empty = spare else { preconditionFailure("a commit is under way: finish it first") }
+        spare = nil
+        for s in sources.indices where judged[s] != handedOver[s] {
+            filling.positions.append(SourcePosition(source: sources[s], next: judged[s]))
+            handedOver[s] = judged[s]
+        }
+        committer.start(filling)
+        filling = empty
+    }
+
+    /// Takes back the commit under way if it ends within the time; one that failed and may succeed later is tried again until told to stop.
+    ///
+    /// - Parameter milliseconds: nil: waits until it has ended well.
+    private func finishCommit(waiting milliseconds: Int?, _ shouldStop: () -> Bool) throws(LogError) {
+        while let commit = committer.finish(waiting: milliseconds) {
+            guard let error = commit.error else {
+                metrics?.committed(seconds: commit.seconds, succeeded: true, processor.engine, log.counters)
+                transactions += 1
+                if let committed { commit.verdicts.withUnsafeBytes { committed($0) } }
+                commit.removeAll()
+                spare = commit
+                return
             }
+            metrics?.committed(seconds: 0, succeeded: false, processor.engine, log.counters)
+            guard error.kind == .transient, !shouldStop() else { throw error }
+            telemetry.warn("the commit is tried again", ["reason": .string(error.message)])
+            // The log has waited and tried several times itself; this only keeps one that answers at once from spinning.
+            usleep(50_000)
+            committer.start(commit)
         }
-        metrics?.committed(seconds: began.duration(to: .now).inSeconds, succeeded: true, processor.engine, log.counters)
-        transactions += 1
-        batch.removeAll()
-        guard let committed else { return }
-        pendingVerdicts.withUnsafeBytes { committed($0) }
-        pendingVerdicts.removeAll(keepingCapacity: true)
-    }
-}
-
-/// How densely each source's events lie in event time: how many records to ask for to reach a time, in a backlog.
-private struct SourcePace {
-    private struct Seen {
-        var first: Int64
-        var highest: Int64
-        var events: Int64
-    }
-    private var seen: [Seen?]
-
-    init(sources: Int) { seen = [Seen?](repeating: nil, count: sources) }
-
-    mutating func see(source: Int, time: Int64) {
-        guard var known = seen[source] else {
-            seen[source] = Seen(first: time, highest: time, events: 1)
-            return
-        }
-        known.first = min(known.first, time)
-        known.highest = max(known.highest, time)
-        known.events += 1
-        // The recent past counts: traffic has a daily rhythm.
-        if known.events > 4096 {
-            known.first += (known.highest - known.first) / 2
-            known.events /= 2
-        }
-        seen[source] = known
-    }
-
-    /// Records that lie between the source's highest event time and `ahead`, at least a few.
-    func records(of source: Int, ahead: Int64) -> Int {
-        guard let known = seen[source], known.highest > known.first, ahead > known.highest else { return 32 }
-        let density = Double(known.events) / Double(known.highest - known.first)
-        return Int(min(max(density * Double(ahead - known.highest), 16), 65_536))
     }
 }
 

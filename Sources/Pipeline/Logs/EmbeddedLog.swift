@@ -154,7 +154,7 @@ public final class EmbeddedLog: EventLog {
         seenVersion = -1
     }
 
-    public func poll(source: Int, limit: Int, _ body: (LogRecord) -> Void) throws(LogError) -> Int64 {
+    public func poll(source: Int, limit: Int, _ body: (LogRecord) -> Bool) throws(LogError) -> Int64 {
         guard limit > 0 else { return sources[source].next }
         let partition = sources[source].partition
         let select = try partition.select(in: open())
@@ -167,10 +167,11 @@ public final class EmbeddedLog: EventLog {
             let offset = select.int(0)
             if next == from, offset != from { try require(from, toLieIn: edges(of: partition), of: partition) }
             next = offset + 1
-            body(
+            let goesOn = body(
                 LogRecord(
                     source: source, offset: offset, appendTime: select.int(1), key: select.blob(2),
                     value: select.blob(3)))
+            if !goesOn { break }
         }
         if next == from { try require(from, toLieIn: edges(of: partition), of: partition) }
         sources[source].next = next

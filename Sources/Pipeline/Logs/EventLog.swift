@@ -92,7 +92,8 @@ public struct LogError: Error, Sendable, CustomStringConvertible {
 
 /// The only door between the pipeline and the world: read ranges, append atomically, list topics.
 ///
-/// One thread uses a log at a time. Records are what is committed (read_committed); offsets within a partition grow but may have gaps.
+/// One thread uses a log at a time, but for what ``commitsAside`` allows. Records are what is committed (read_committed); offsets within a
+/// partition grow but may have gaps.
 public protocol EventLog: AnyObject {
     /// Makes the topics that are missing; those that exist are left as they are.
     func create(_ topics: [TopicRequirement]) throws(LogError)
@@ -107,7 +108,9 @@ public protocol EventLog: AnyObject {
     func assign(_ sources: [SourcePosition]) throws(LogError)
 
     /// Lends up to `limit` records of one assigned source, in offset order, without waiting; returns the source's next offset.
-    func poll(source: Int, limit: Int, _ body: (LogRecord) -> Void) throws(LogError) -> Int64
+    ///
+    /// - Parameter body: answers false to stop behind the record it was given.
+    func poll(source: Int, limit: Int, _ body: (LogRecord) -> Bool) throws(LogError) -> Int64
 
     /// Waits until some assigned source may have records, or the time is over; serves the log's own events meanwhile.
     func wait(milliseconds: Int) throws(LogError)
@@ -122,6 +125,9 @@ public protocol EventLog: AnyObject {
     /// When it returns, all of it is durable and visible, exactly once. When the outcome of an attempt is unknown the log finds out by the
     /// journal's end (its last record's epoch number) and tries again until it knows.
     func commit(_ outputs: borrowing OutputBatch, positions: [SourcePosition]) throws(LogError)
+
+    /// One thread may poll and wait, and do nothing else, while another commits.
+    var commitsAside: Bool { get }
 
     /// Input positions of the newest commit by this pipeline; empty when there was none. The journal is the truth; this is for comparison.
     func committedPositions(of sources: [TopicPartition]) throws(LogError) -> [SourcePosition]
@@ -145,4 +151,7 @@ public struct LogCounters: Sendable, Equatable {
 extension EventLog {
     /// A log that has nothing to count.
     public var counters: LogCounters { LogCounters() }
+
+    /// A log that does one thing at a time.
+    public var commitsAside: Bool { false }
 }

@@ -237,7 +237,7 @@ public final class SimulatedLog: EventLog {
         self.sources = sources
     }
 
-    public func poll(source: Int, limit: Int, _ body: (LogRecord) -> Void) throws(LogError) -> Int64 {
+    public func poll(source: Int, limit: Int, _ body: (LogRecord) -> Bool) throws(LogError) -> Int64 {
         try reach(.poll)
         deliverSome()
         let position = sources[source]
@@ -248,8 +248,13 @@ public final class SimulatedLog: EventLog {
         var next = position.next
         let first = partition.index(of: next)
         for record in partition.records[first...].prefix(count) {
-            lend(record, source: source, body)
+            var goesOn = true
+            lend(record, source: source) { goesOn = body($0) }
             next = record.offset + 1
+            if !goesOn {
+                sources[source].next = next
+                return next
+            }
         }
         // Behind the last record there may be markers; a reader passes over them.
         if first + count >= partition.records.count { next = partition.end }

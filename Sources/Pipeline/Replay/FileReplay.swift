@@ -298,7 +298,7 @@ private final class InputFile {
     func fill(_ block: DecodedBlock, source: Int) throws(LogError) -> Bool {
         block.removeAll()
         var count = 0
-        while count < FileReplay.epochEvents, block.stagedBytes < DecodedBlock.stagedBytesMax {
+        while count < FileReplay.epochEvents, !block.isFull {
             let got = try records.nextBatch(maxRecords: min(256, FileReplay.epochEvents - count)) { record in
                 block.stage(
                     source: source, offset: record.index, appendTime: nil, value: record.bytes,

@@ -42,8 +42,8 @@ enum TailCommand {
             for index in sources.indices {
                 do throws(LogError) {
                     positions[index].next = try opened.log.poll(source: index, limit: share) { record in
-                        guard let value = record.value else { return }
-                        got.append((record.appendTime ?? 0, [UInt8](value)))
+                        if let value = record.value { got.append((record.appendTime ?? 0, [UInt8](value))) }
+                        return true
                     }
                 } catch {
                     guard error.kind == .outOfRange else { throw error }

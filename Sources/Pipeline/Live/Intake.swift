@@ -1,0 +1,173 @@
+import Detection
+
+/// Takes records off a worker's sources into its block, so that in a backlog all sources advance together in event time.
+///
+/// Windows that span topics see each event's own past only when the topics are judged in step. So every source with a backlog is asked for
+/// about as many records as lie before a common target, and what came beyond the time that all of them have reached is held back for
+/// the next epoch. Sources without a backlog are always asked and hold nobody back; nor does one whose time stands still for long (no
+/// events, a stuck clock, an end that is never reached).
+struct Intake {
+    private let epochRecords: Int
+    private let idle: Duration
+    /// Offsets up to which each source counts as having a backlog: its ends when the worker became live.
+    private let endAtStart: [Int64]
+    /// The next offset to read of each source.
+    private(set) var next: [Int64]
+    /// The greatest event time read of each source, held back or not; nil before the first event.
+    private var reached: [Int64?]
+    private var pace: SourcePace
+    /// The last poll gave as many records as were asked for.
+    private var gaveAll: [Bool]
+    /// When the event time of each source last rose.
+    private var lastRise: [ContinuousClock.Instant]
+    /// Who is waited for.
+    private var isAwaited: [Bool]
+    /// The time that all who are waited for had reached, at the last look and when the block was aligned with it.
+    private var floor: Int64?
+    private var alignedFloor: Int64?
+    /// Nothing came since the block was aligned.
+    private var isAligned = false
+    private var turn = 0
+
+    init(epochRecords: Int, idle: Duration, next: [Int64], ends: [Int64], reached: [Int64?]) {
+        self.epochRecords = epochRecords
+        self.idle = idle
+        self.next = next
+        self.reached = reached
+        endAtStart = ends
+        pace = SourcePace(sources: next.count)
+        gaveAll = [Bool](repeating: false, count: next.count)
+        lastRise = [ContinuousClock.Instant](repeating: .now, count: next.count)
+        isAwaited = [Bool](repeating: false, count: next.count)
+    }
+
+    /// Some source has more to give than was taken of it.
+    var hasBacklog: Bool { isAwaited.contains(true) }
+
+    /// All that the block holds still waits for a source that has not come so far.
+    var isHeldUp: Bool { isAligned && floor != nil && floor == alignedFloor }
+
+    /// Nobody was asked for a while, so nobody stood still.
+    mutating func resume(_ now: ContinuousClock.Instant) {
+        for s in lastRise.indices { lastRise[s] = now }
+    }
+
+    /// Looks who is waited for, and what event time all of them have reached; nil when there are none.
+    private mutating func look(_ now: ContinuousClock.Instant, until ends: [Int64]?) {
+        var least: Int64?
+        for s in next.indices {
+            isAwaited[s] =
+                (gaveAll[s] || next[s] < endAtStart[s]) && next[s] < ends?[s] ?? .max
+                && lastRise[s].duration(to: now) <= idle
+            if isAwaited[s] { least = min(least ?? .max, reached[s] ?? .min) }
+        }
+        floor = least
+    }
+
+    /// Polls the sources in turn, without waiting; answers how many records came.
+    ///
+    /// - Parameter ends: per source, the offset from which nothing is read any more; nil: everything is.
+    mutating func gather(
+        _ block: DecodedBlock, from log: any EventLog, _ now: ContinuousClock.Instant, until ends: [Int64]?
+    ) throws(LogError) -> Int {
+        look(now, until: ends)
+        let target = floor.map { $0 == .min ? $0 : $0 &+ pace.milliseconds(of: epochRecords) }
+        let eligible = next.indices.count { !isAwaited[$0] || reached[$0] ?? .min <= target ?? .max }
+        let share = max(64, epochRecords / max(1, eligible))
+        var got = 0
+        // The turn rotates who comes first.
+        for k in next.indices where !block.isFull {
+            let s = (k + turn) % next.count
+            if let ends, next[s] >= ends[s] { continue }
+            var limit = min(share, epochRecords - got)
+            if isAwaited[s], let target {
+                if let time = reached[s], time > target {
+                    // Who waits for others does not stand still.
+                    lastRise[s] = now
+                    continue
+                }
+                limit = pace.records(of: s, from: reached[s], to: target)
+                // Whom all wait for is asked even when the others have filled the block.
+                if reached[s] ?? .min > floor ?? .min { limit = min(limit, epochRecords - got) }
+            }
+            if limit <= 0 { continue }
+            let before = block.stagedCount
+            next[s] = try log.poll(source: s, limit: limit) { record in
+                block.stage(source: s, offset: record.offset, appendTime: record.appendTime, value: record.value)
+                return !block.isFull
+            }
+            let count = block.stagedCount - before
+            gaveAll[s] = count >= limit || block.isFull
+            got += count
+        }
+        turn += 1
+        if got > 0 { isAligned = false }
+        return got
+    }
+
+    /// Holds back in the decoded block what lies beyond the time that everybody who is waited for has reached.
+    ///
+    /// A block whose memory is full is taken as it is.
+    mutating func align(_ block: DecodedBlock, _ now: ContinuousClock.Instant, until ends: [Int64]?) {
+        for i in block.events.indices {
+            let s = Int(block.eventSources[i])
+            if let time = reached[s], block.events[i].time <= time { continue }
+            reached[s] = block.events[i].time
+            lastRise[s] = now
+        }
+        look(now, until: ends)
+        isAligned = true
+        alignedFloor = floor
+        guard let floor, !block.isFull else { return }
+        block.hold(after: floor)
+        for s in next.indices where block.heldFrom[s] != nil { lastRise[s] = now }
+    }
+
+    /// An event that was judged.
+    mutating func see(source: Int, time: Int64) { pace.see(source: source, time: time) }
+}
+
+/// How densely each source's events lie in event time: how many records to ask for to reach a time, in a backlog.
+private struct SourcePace {
+    private struct Seen {
+        var first: Int64
+        var highest: Int64
+        var events: Int64
+        /// Events per millisecond; nil before there is a span.
+        var density: Double? { highest > first ? Double(events) / Double(highest - first) : nil }
+    }
+    private var seen: [Seen?]
+    /// Without a better guess.
+    private static let records = 32
+    private static let milliseconds: Int64 = 30_000
+
+    init(sources: Int) { seen = [Seen?](repeating: nil, count: sources) }
+
+    mutating func see(source: Int, time: Int64) {
+        guard var known = seen[source] else {
+            seen[source] = Seen(first: time, highest: time, events: 1)
+            return
+        }
+        known.first = min(known.first, time)
+        known.highest = max(known.highest, time)
+        known.events += 1
+        // The recent past counts: traffic has a daily rhythm.
+        if known.events > 4096 {
+            known.first += (known.highest - known.first) / 2
+            known.events /= 2
+        }
+        seen[source] = known
+    }
+
+    /// The span in which all sources together have about so many events.
+    func milliseconds(of records: Int) -> Int64 {
+        let density = seen.reduce(0) { $0 + ($1?.density ?? 0) }
+        return density > 0 ? Int64(min(Double(records) / density, 1e12)) : SourcePace.milliseconds
+    }
+
+    /// Records of a source between two event times, at least a few.
+    func records(of source: Int, from: Int64?, to: Int64) -> Int {
+        guard let from, to > from, let density = seen[source]?.density else { return SourcePace.records }
+        return Int(min(max(density * Double(to - from), 16), 65_536))
+    }
+}
