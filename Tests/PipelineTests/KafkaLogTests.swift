@@ -1,4 +1,5 @@
 import Foundation
+import Detection
 import Glibc
 import KafkaClient
 import Pipeline
@@ -149,6 +150,24 @@ struct KafkaLogTests {
         #expect(error?.kind == .fenced)
         try newer.commit(batch(epochs: 2...2, values: ["b"]), positions: [])
         #expect(try all(newer, verdicts).map(\.value) == ["a", "b"])
+    }
+
+    @Test func `the longest verdict is taken by a broker as it comes, and read back whole`() throws {
+        let log = try log()
+        defer { log.close() }
+        try makeTopics(log)
+        let subject = [UInt8](repeating: UInt8(ascii: "s"), count: 65_535)
+        var batch = OutputBatch(topics: [verdicts, journal])
+        batch.append(
+            topic: 0, key: { $0 += subject },
+            value: { $0 += [UInt8](repeating: UInt8(ascii: "v"), count: VerdictRecord.bytesMax) },
+            headers: [
+                ("ce_subject", subject), ("ce_partitionkey", subject), ("others", [UInt8](repeating: 1, count: 5000)),
+            ])
+        batch.append(topic: 1, key: nil, value: { $0 += "{\"epoch\":0}".utf8 })
+        batch.epochs = 0...0
+        try log.commit(batch, positions: [])
+        #expect(try all(log, verdicts).map { $0.value?.utf8.count } == [VerdictRecord.bytesMax])
     }
 
     @Test func `the journal's last epoch is found behind many markers, and a foreign record is corrupt`() throws {
