@@ -83,6 +83,8 @@ public final class Worker {
 
     /// Runs until `shouldStop` answers true; then drains what it holds and commits.
     public func run(shouldStop: () -> Bool) throws(LogError) {
+        // First of all: another topology's log is left exactly as it is.
+        try JournalRecord.requireJournal(of: deployment.description.name, in: log)
         try log.create(OutputTopics.requirements(partitions: options.verdictPartitions))
         sources = try Worker.sources(of: deployment, in: log)
         try takeOwnership()
@@ -336,8 +338,8 @@ public final class Worker {
         let c = processor.counts
         assembler.appendJournal(
             JournalRecord(
-                epoch: epoch, watermark: watermark, ranges: ranges, events: c.events, deadLetters: c.deadLetters,
-                late: c.late,
+                epoch: epoch, topologyName: deployment.description.name, watermark: watermark, ranges: ranges,
+                events: c.events, deadLetters: c.deadLetters, late: c.late,
                 verdicts: c.verdicts, topologyDigest: deployment.topologyDigest,
                 ruleSetDigest: deployment.ruleSetDigest,
                 modelsDigest: deployment.modelsDigest), to: &batch)
@@ -412,7 +414,7 @@ private struct SourcePace {
 
 extension Duration {
     /// In seconds.
-    var inSeconds: Double {
+    public var inSeconds: Double {
         let (whole, attoseconds) = components
         return Double(whole) + Double(attoseconds) * 1e-18
     }
