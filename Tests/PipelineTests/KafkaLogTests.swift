@@ -2,6 +2,7 @@ import Foundation
 import Detection
 import Glibc
 import KafkaClient
+import KafkaTestBroker
 import Pipeline
 import Testing
 
@@ -13,12 +14,12 @@ private struct Seen: Equatable {
     var headers: [String]
 }
 
-@Suite(.serialized, .enabled(if: KafkaLogBroker.isAvailable, "\(KafkaLogBroker.absence)"))
+@Suite(.serialized, .enabled(if: TestBroker.isAvailable, "\(TestBroker.absence)"))
 struct KafkaLogTests {
-    private let journal = KafkaLogBroker.unique("journal")
-    private let verdicts = KafkaLogBroker.unique("verdicts")
-    private let input = KafkaLogBroker.unique("input")
-    private let application = KafkaLogBroker.unique("app")
+    private let journal = TestBroker.unique("journal")
+    private let verdicts = TestBroker.unique("verdicts")
+    private let input = TestBroker.unique("input")
+    private let application = TestBroker.unique("app")
 
     private func log(
         _ change: (inout KafkaLog.Options) -> Void = { _ in }, configuration: KafkaConfiguration? = nil
@@ -26,7 +27,7 @@ struct KafkaLogTests {
         var options = KafkaLog.Options(application: application)
         options.journalTopic = journal
         change(&options)
-        return try KafkaLog(configuration: try configuration ?? KafkaLogBroker.configuration(), options: options)
+        return try KafkaLog(configuration: try configuration ?? TestBroker.configuration(), options: options)
     }
 
     private func makeTopics(_ log: KafkaLog) throws {
@@ -52,7 +53,7 @@ struct KafkaLogTests {
 
     /// The end once the markers of the last commits are there.
     private func settledEnd(_ log: KafkaLog, _ source: TopicPartition) throws -> Int64 {
-        let admin = try AdminClient(KafkaLogBroker.configuration())
+        let admin = try AdminClient(TestBroker.configuration())
         defer { admin.close() }
         let high = try admin.watermarks(of: KafkaPartition(source.topic, source.partition)).high
         let deadline = Date().addingTimeInterval(10)
@@ -230,7 +231,7 @@ struct KafkaLogTests {
             }
         }
         #expect(seen == expected)
-        let admin = try AdminClient(KafkaLogBroker.configuration())
+        let admin = try AdminClient(TestBroker.configuration())
         defer { admin.close() }
         try admin.deleteRecords(before: [KafkaOffset(KafkaPartition(input, 0), 5)])
         let error = #expect(throws: LogError.self) {
@@ -246,14 +247,14 @@ struct KafkaLogTests {
         #expect(unreachable?.kind == .unreachable)
         #expect(unreachable?.message.contains("Check bootstrap.servers") == true, "\(unreachable?.message ?? "")")
 
-        let wrong = try log(configuration: KafkaLogBroker.guardedConfiguration(user: "weir", password: "wrong"))
+        let wrong = try log(configuration: TestBroker.guardedConfiguration(user: "weir", password: "wrong"))
         let began = Date()
         let refused = #expect(throws: LogError.self) { _ = try wrong.partitions(of: "x") }
         #expect(refused?.kind == .notAuthorised)
         #expect(refused?.message.contains("sasl.password") == true, "\(refused?.message ?? "")")
         #expect(Date().timeIntervalSince(began) < 8)
 
-        let poor = try log(configuration: KafkaLogBroker.guardedConfiguration(user: "weir", password: "weir-secret"))
+        let poor = try log(configuration: TestBroker.guardedConfiguration(user: "weir", password: "weir-secret"))
         defer { poor.close() }
         let forbidden = #expect(throws: LogError.self) { try poor.takeOwnership() }
         #expect(forbidden?.kind == .notAuthorised)
