@@ -155,10 +155,7 @@ def embedded(t):
     refused(t, "journal with a gap", 7, run(strange), "journal", "epoch")
     refused(t, "audit of a journal with a gap", 7, ["audit", "--topology", marketplace, "--log", strange], "journal", "epoch")
     # Another topology on the same log, with the same input topics: nothing of it may be touched.
-    cloned = t.folder / "other-market"
-    shutil.copytree(marketplace, cloned)
-    path = cloned / "topology.yaml"
-    path.write_text(re.sub(r"(?m)^topology: .*$", "topology: other-market", path.read_text()))
+    cloned = t.topology("other-market", base="marketplace", replacing=[("topology: marketplace", "topology: other-market")])
     shared = t.folder / "shared.db"
     t.run("simulate", "--events", 2000, "--log", shared)
     worker = t.start(*run(shared))
