@@ -56,22 +56,28 @@ let package = Package(
             swiftSettings: base),
 
         .target(name: "ExpositionFormat", path: "Tests/ExpositionFormat", swiftSettings: base),
+        .target(
+            name: "KafkaTestBroker", dependencies: ["KafkaClient"], path: "Tests/KafkaTestBroker", swiftSettings: base),
         // Not part of the product: the decode section of scripts/bench.
         .executableTarget(
             name: "DecodeBenchmark", dependencies: ["Detection", "RuleLanguage"], path: "Tests/Benchmarks/Decode",
             swiftSettings: base),
         .testTarget(name: "TelemetryTests", dependencies: ["Telemetry", "ExpositionFormat"], swiftSettings: base),
-        .testTarget(name: "KafkaClientTests", dependencies: ["KafkaClient"], swiftSettings: base),
+        .testTarget(name: "KafkaClientTests", dependencies: ["KafkaClient", "KafkaTestBroker"], swiftSettings: base),
         .testTarget(name: "RuleLanguageTests", dependencies: ["RuleLanguage"], swiftSettings: base),
         .testTarget(name: "ModelsTests", dependencies: ["Models"], swiftSettings: base),
         .testTarget(
             name: "DetectionTests", dependencies: ["Detection", "RuleLanguage", "Models"], swiftSettings: base),
         .testTarget(
             name: "PipelineTests",
-            dependencies: ["Pipeline", "Detection", "RuleLanguage", "KafkaClient", "Telemetry", "ExpositionFormat"],
+            dependencies: [
+                "Pipeline", "Detection", "RuleLanguage", "KafkaClient", "Telemetry", "ExpositionFormat",
+                "KafkaTestBroker",
+            ],
             exclude: ["Fixtures"], swiftSettings: base),
         .testTarget(
-            name: "WeirTests", dependencies: ["weir", "Pipeline", "Telemetry", "ExpositionFormat"], swiftSettings: base),
+            name: "WeirTests", dependencies: ["weir", "Pipeline", "Telemetry", "ExpositionFormat", "KafkaTestBroker"],
+            swiftSettings: base),
         .testTarget(name: "Tidy", swiftSettings: base),
     ],
     cxxLanguageStandard: .cxx17

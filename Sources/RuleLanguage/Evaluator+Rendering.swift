@@ -1,44 +1,68 @@
 extension Evaluator {
     /// Writes a rule's `because` for an event: UTF-8, escaped as the inside of a JSON string, personal values masked.
     ///
-    /// A value that cannot be computed shows as `?`. A rule without `because` shows its title.
-    public mutating func appendReason(rule: Int, event: Int, _ input: EvaluationInput, to out: inout [UInt8]) {
+    /// A value that cannot be computed shows as `?`. A rule without `because` shows its title. A text of more than `longest` bytes is cut
+    /// there, between characters, and ends with `…`; no more than that much is worked out. Answers whether it was.
+    @discardableResult
+    public mutating func appendReason(
+        rule: Int, event: Int, _ input: EvaluationInput, longest: Int = .max, to out: inout [UInt8]
+    ) -> Bool {
+        let start = out.count
+        let end = start.addingReportingOverflow(longest).overflow ? .max : start + longest
         guard let body = ruleSet.bodies[rule].first(where: { $0.event == event }), !body.reason.isEmpty else {
             JSONText.append(escaping: ruleSet.rules[rule].title.utf8, to: &out)
-            return
+            return JSONText.cut(&out, from: start, longest: longest)
         }
         for part in body.reason {
+            if out.count > end { break }
             switch part {
             case .text(let bytes): JSONText.append(escaping: bytes, to: &out)
             case .value(let program, let isPersonal):
                 machine.reset()
-                append(run(program, input), program.type, isPersonal: isPersonal, form: .prose, to: &out)
+                append(run(program, input), program.type, isPersonal: isPersonal, form: .prose, end: end, to: &out)
             }
         }
+        return JSONText.cut(&out, from: start, longest: longest)
     }
 
     /// Writes a JSON object of what a rule read: its lets in their order, then fields, features and signals by first use.
     ///
-    /// Values that are missing are `null`; personal texts are masked, as are personal numbers.
-    public mutating func appendValues(rule: Int, event: Int, _ input: EvaluationInput, to out: inout [UInt8]) {
+    /// Values that are missing are `null`; personal texts are masked, as are personal numbers. Values of more than `longest` bytes are left
+    /// out. Answers whether any was.
+    @discardableResult
+    public mutating func appendValues(
+        rule: Int, event: Int, _ input: EvaluationInput, longest: Int = .max, to out: inout [UInt8]
+    ) -> Bool {
         out.append(UInt8(ascii: "{"))
+        let first = out.count
+        var isCut = false
         let body = ruleSet.bodies[rule].first { $0.event == event }
-        for (index, value) in (body?.values ?? []).enumerated() {
-            if index > 0 { out.append(UInt8(ascii: ",")) }
+        for value in body?.values ?? [] {
+            let entry = out.count
+            if entry > first { out.append(UInt8(ascii: ",")) }
             out.append(UInt8(ascii: "\""))
             JSONText.append(escaping: value.name.utf8, to: &out)
             out.append(UInt8(ascii: "\""))
             out.append(UInt8(ascii: ":"))
             machine.reset()
-            append(run(value.program, input), value.program.type, isPersonal: value.isPersonal, form: .json, to: &out)
+            let start = out.count
+            append(
+                run(value.program, input), value.program.type, isPersonal: value.isPersonal, form: .json,
+                end: start.addingReportingOverflow(longest).overflow ? .max : start + longest, to: &out)
+            if out.count - start > longest {
+                out.removeLast(out.count - entry)
+                isCut = true
+            }
         }
         out.append(UInt8(ascii: "}"))
+        return isCut
     }
 
     private enum Form { case prose, json }
 
+    /// Writes one value; texts and lists stop a little behind a count of `end` bytes, as what lies there is cut away.
     private func append(
-        _ slot: Slot, _ type: ValueType, isPersonal: Bool, form: Form, to out: inout [UInt8]
+        _ slot: Slot, _ type: ValueType, isPersonal: Bool, form: Form, end: Int, to out: inout [UInt8]
     ) {
         if slot.isMissing {
             out += (form == .json ? "null" : "?").utf8
@@ -58,13 +82,16 @@ extension Evaluator {
             if isPersonal {
                 JSONText.append(masking: bytes, to: &out)
             } else {
-                JSONText.append(escaping: bytes, to: &out)
+                // A byte gives one or more.
+                let room = max(0, end - out.count)
+                JSONText.append(escaping: room < bytes.count ? bytes[...room] : bytes[...], to: &out)
             }
         case .stringList:
             if form == .json { out.append(UInt8(ascii: "[")) }
             for (index, element) in machine.list(slot).enumerated() {
+                if out.count > end { break }
                 if index > 0 { out += (form == .json ? "," : ", ").utf8 }
-                append(element, .string, isPersonal: isPersonal, form: form, to: &out)
+                append(element, .string, isPersonal: isPersonal, form: form, end: end, to: &out)
             }
             if form == .json { out.append(UInt8(ascii: "]")) }
         default:
@@ -107,6 +134,28 @@ enum JSONText {
             default: out.append(byte)
             }
         }
+    }
+
+    /// Cuts the inside of a JSON string behind `start` to `longest` bytes, never inside a character or an escape, and marks the place with
+    /// `…` (its three bytes come on top); answers whether it had to.
+    static func cut(_ out: inout [UInt8], from start: Int, longest: Int) -> Bool {
+        guard out.count - start > longest else { return false }
+        var end = start
+        while true {
+            let length: Int
+            switch out[end] {
+            case UInt8(ascii: "\\"): length = out[end + 1] == UInt8(ascii: "u") ? 6 : 2
+            case 0..<0x80: length = 1
+            case 0x80..<0xE0: length = 2
+            case 0xE0..<0xF0: length = 3
+            default: length = 4
+            }
+            if end + length - start > longest { break }
+            end += length
+        }
+        out.removeLast(out.count - end)
+        out += "…".utf8
+        return true
     }
 
     /// First and last character with `***` between; of fewer than four characters nothing is shown.

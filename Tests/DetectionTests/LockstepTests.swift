@@ -379,6 +379,20 @@ func `any split of the slots gives the same state and the same records`(seed: UI
     #expect(String(decoding: RingRecord(change).value, as: UTF8.self) == expected)
 }
 
+@Test func `the longest ring record stays far below what a broker takes`() {
+    // Names are kept to 64 bytes, and every byte of these is written as an escape.
+    let name = RingName(hash: 1, text: [UInt8](repeating: 1, count: TextLog.longest))
+    let change = RingChange(
+        id: .max, version: .max, status: .updated, detector: String(repeating: "d", count: 64), score: 1, strength: 300,
+        size: .max, members: [RingName](repeating: name, count: Lockstep.namesPerRecord), targetCount: .max,
+        targets: [RingName](repeating: name, count: Lockstep.targetsPerRing),
+        windowStarts: [Int64](repeating: 1, count: Lockstep.windowsPerRing), windowLength: 86_399_999, firstTime: 1,
+        lastTime: 1, mergedInto: .max,
+        evidence: LockstepRings.evidence(configuration(seed: 0), size: .max, targets: .max, strength: 300))
+    let length = RingRecord(change).value.count
+    #expect(length > 250 * 64 * 6 && length < 110_000)
+}
+
 @Test func `a table gives back what was put in while the oldest leave`() {
     var table = OldestFirstTable<UInt64>(limit: 100)
     var random = SplitMix64(seed: 2)

@@ -7,7 +7,7 @@ import shutil
 import socket
 import sqlite3
 
-from support import TOPOLOGIES, Broker, Embedded, Skipped, Test, digest, fail, is_drained, journal, main, shown, wait_for
+from support import OWN_TOPICS, TOPOLOGIES, Broker, Embedded, Skipped, Test, digest, fail, is_drained, journal, main, shown, wait_for
 from traffic import orders
 
 
@@ -75,9 +75,7 @@ def wrong_rule(t, source):
         for words in (["replay", "--topology", folder, "--input", source], ["check", folder]):
             result = t.run(*words, code=3)
             text = result.err + result.out
-            # At the end of the file there is no line left to point at.
-            caret = [] if what == "brace missing" else [r"^\s*\d*\s*\|?\s*[\^~]"]
-            for pattern in [r"first\.weir:\d+:\d+: ", *caret, *patterns]:
+            for pattern in [r"first\.weir:\d+:\d+: ", r"^\s*\d*\s*\|?\s*[\^~]", *patterns]:
                 if not re.search(pattern, text, re.MULTILINE):
                     fail(f"rule: {what}: weir {words[0]} does not say /{pattern}/: {shown(text)}")
         t.ok(f"rule: {what}: exit 3: {text.splitlines()[0][:150]}")
@@ -156,6 +154,37 @@ def embedded(t):
     log.produce([("weir.journal", 0, str(last["epoch"]).encode(), json.dumps(last, separators=(",", ":")).encode(), [])])
     refused(t, "journal with a gap", 7, run(strange), "journal", "epoch")
     refused(t, "audit of a journal with a gap", 7, ["audit", "--topology", marketplace, "--log", strange], "journal", "epoch")
+    # Another topology on the same log, with the same input topics: nothing of it may be touched.
+    cloned = t.topology("other-market", base="marketplace", replacing=[("topology: marketplace", "topology: other-market")])
+    shared = t.folder / "shared.db"
+    t.run("simulate", "--events", 2000, "--log", shared)
+    worker = t.start(*run(shared))
+    log = Embedded(shared)
+    try:
+        wait_for("weir run on the embedded log", lambda: is_drained(log), 60, process=worker)
+        t.equal(worker.terminate(), 143, "SIGTERM ends weir run with 143")
+    finally:
+        worker.kill()
+    before = {topic: log.read(topic) for topic in OWN_TOPICS}
+    both = ["'marketplace'", "'other-market'", "cluster or a database file of its own"]
+    for words in (["run"], ["audit"]):
+        refused(t, f"{words[0]} on another topology's log", 3, [*words, "--topology", cloned, "--log", shared], *both)
+    result = t.run("doctor", "--topology", cloned, "--log", shared, code=3)
+    t.check(all(word in result.out for word in both), "doctor on another topology's log: exit 3, with both names", result.out)
+    t.check({topic: log.read(topic) for topic in OWN_TOPICS} == before, "and nothing was written to it")
+    worker = t.start(*run(shared))
+    try:
+        t.run("simulate", "--events", 100, "--seed", 9, "--log", shared)
+        wait_for("the log's own topology goes on", lambda: is_drained(log), 60, process=worker)
+        t.equal(worker.terminate(), 143, "the log's own topology goes on as before")
+    finally:
+        worker.kill()
+    # A record that does not name its topology is nobody's.
+    nameless = journal(log)[-1]
+    nameless["epoch"] += 1
+    del nameless["topology_name"]
+    log.produce([("weir.journal", 0, str(nameless["epoch"]).encode(), json.dumps(nameless, separators=(",", ":")).encode(), [])])
+    refused(t, "journal with a record of nobody's", 7, run(shared), "does not say which topology")
 
 
 def kafka(t):

@@ -78,6 +78,14 @@ def shops(t, broker):
     # The second traffic begins where the first began: all of it is late.
     check_bodies(t, broker)
 
+    # Another topology with the same inputs: refused before anybody is fenced, which leaves a tombstone in the journal, or anything is written.
+    other = t.topology("other-market", base="marketplace", replacing=[("topology: marketplace", "topology: other-market")])
+    before = broker.ends(OWN_TOPICS)
+    for command in ("run", "audit"):
+        result = t.run(command, "--topology", other, "--kafka", broker.properties, code=3)
+        t.check("'marketplace'" in result.err and "'other-market'" in result.err, f"{command} of another topology: exit 3", result.err)
+    t.equal(broker.ends(OWN_TOPICS), before, "and the offsets of all topics of weir are as before")
+
 
 def poisoned(t, broker):
     """Each kind, tombstones too, among good orders of quickstart, in a topic of its own."""

@@ -3,7 +3,7 @@
 import collections
 import json
 
-from support import Embedded, check_verdicts, is_drained, lines, main, objects, recorded_bytes, wait_for
+from support import Embedded, check_verdicts, is_drained, lines, main, objects, recorded_bytes, validator_of, wait_for
 from traffic import CODES, orders, poison
 
 
@@ -40,7 +40,34 @@ def verdicts(path):
     return found
 
 
+def long_verdicts(t):
+    """Texts that many rules quote: the verdicts stay short enough for a broker, say what is missing and fit the schema."""
+    folder = t.topology("long", replacing=[("      id: string\n", "      id: { type: string, max_length: 65535 }\n")])
+    (folder / "rules" / "first.weir").write_text("".join(
+        f'rule quotes_{n} "Quotes" {{ owner "test" severity low on order when id != "other" then review because "{{id}} {{id}}" }}\n'
+        for n in range(400)))
+    source = t.folder / "long.jsonl"
+    with open(source, "w") as file:
+        # The second is not escaped where it comes in, and takes six bytes where it is quoted.
+        for n, letter in enumerate(("x", "\x7f", "é")):
+            event = {"id": letter * (60_000 // len(letter.encode())), "ts": 1_767_600_000_000 + n, "account": f"a{n}", "amount": "1.00"}
+            file.write(json.dumps(event, ensure_ascii=False) + "\n")
+    output = t.folder / "long.verdicts"
+    t.run("replay", "--topology", folder, "--input", source, "--output", output)
+    validator = validator_of("verdict")
+    found = list(lines(output))
+    t.equal(len(found), 3, "each event has its verdict")
+    for line in found:
+        body = json.loads(line)
+        for error in validator.iter_errors(body):
+            t.check(False, "a truncated verdict fits the schema", f"{error.json_path}: {error.message[:200]}")
+        if len(line) > 700_000 or len(body["reasons"]) + body["truncated"].get("left_out", 0) != 400 or "event_id" not in body["truncated"]:
+            t.check(False, "a long verdict is cut and says so", f"{len(line)} bytes, {body['truncated']}")
+    t.ok(f"verdicts with 400 long reasons have {sorted(map(len, found))} bytes and fit the schema")
+
+
 def test(t):
+    long_verdicts(t)
     good = list(orders(60_000, seed=5))
     topology = t.topology("watched", replacing=[("subject: account", "subject: account\n    emit: all")])
     clean = t.folder / "clean.jsonl"

@@ -1,5 +1,6 @@
 import Foundation
 import KafkaClient
+import KafkaTestBroker
 import Testing
 
 @Suite(.serialized, .enabled(if: TestBroker.isAvailable, "\(TestBroker.absence)"))

@@ -1,20 +1,21 @@
 import Foundation
 import Glibc
 import KafkaClient
+import KafkaTestBroker
 import Pipeline
 import Testing
 
 /// Requests delayed in the network, on a real broker: with the rule of re-creation every result is exact; without it
 /// (the negative control) the same delays tear transactions while every call answers OK.
-@Suite(.serialized, .enabled(if: KafkaLogBroker.isAvailable, "\(KafkaLogBroker.absence)"))
+@Suite(.serialized, .enabled(if: TestBroker.isAvailable, "\(TestBroker.absence)"))
 struct KafkaLogDelayTests {
-    private let topic = KafkaLogBroker.unique("delayed")
+    private let topic = TestBroker.unique("delayed")
 
     private func setUp() throws -> KafkaLogProxy {
-        let admin = try AdminClient(KafkaLogBroker.configuration())
+        let admin = try AdminClient(TestBroker.configuration())
         defer { admin.close() }
         try admin.create([AdminClient.NewTopic(topic, partitions: 2)])
-        return try KafkaLogProxy(broker: KafkaLogBroker.plain.get().address)
+        return try KafkaLogProxy(broker: TestBroker.plain.get().address)
     }
 
     private func configuration(_ proxy: KafkaLogProxy) -> KafkaConfiguration {
@@ -22,7 +23,7 @@ struct KafkaLogDelayTests {
     }
 
     private func producer(_ proxy: KafkaLogProxy, rule: Bool) throws -> TransactionalProducer {
-        var options = TransactionalProducer.Options(transactionalIDs: [KafkaLogBroker.unique("delayed")])
+        var options = TransactionalProducer.Options(transactionalIDs: [TestBroker.unique("delayed")])
         options.callMilliseconds = rule ? 5000 : -1
         if !rule { options.slowCallMilliseconds = .infinity }
         let made = try TransactionalProducer(configuration(proxy), options: options)
@@ -39,9 +40,9 @@ struct KafkaLogDelayTests {
 
     /// What a reader of committed records sees, partition by partition.
     private func visible() throws -> [String] {
-        var options = KafkaLog.Options(application: KafkaLogBroker.unique("reader"))
+        var options = KafkaLog.Options(application: TestBroker.unique("reader"))
         options.journalTopic = "none"
-        let log = try KafkaLog(configuration: KafkaLogBroker.configuration(), options: options)
+        let log = try KafkaLog(configuration: TestBroker.configuration(), options: options)
         defer { log.close() }
         usleep(300_000)
         var found: [String] = []
@@ -104,7 +105,7 @@ struct KafkaLogDelayTests {
         defer { proxy.close() }
         let producer = try producer(proxy, rule: rule)
         defer { producer.close() }
-        let consumer = try Consumer(KafkaLogBroker.configuration(["group.id": KafkaLogBroker.unique("delayed")]))
+        let consumer = try Consumer(TestBroker.configuration(["group.id": TestBroker.unique("delayed")]))
         defer { consumer.close() }
         let source = KafkaPartition(topic, 0)
         try consumer.assign([KafkaOffset(source, 0)])
@@ -124,7 +125,7 @@ struct KafkaLogDelayTests {
     /// A log whose journal is partition 0 of nothing else, behind the proxy, whose commits give up waiting after half a
     /// second.
     private func log(_ proxy: KafkaLogProxy, journal: String) throws -> KafkaLog {
-        var options = KafkaLog.Options(application: KafkaLogBroker.unique("unknown"))
+        var options = KafkaLog.Options(application: TestBroker.unique("unknown"))
         options.journalTopic = journal
         options.callMilliseconds = 500
         let made = try KafkaLog(
@@ -145,7 +146,7 @@ struct KafkaLogDelayTests {
     @Test func `a commit whose answer is lost is found in the journal and not written twice`() throws {
         let proxy = try setUp()
         defer { proxy.close() }
-        let journal = KafkaLogBroker.unique("journal")
+        let journal = TestBroker.unique("journal")
         let log = try log(proxy, journal: journal)
         defer { log.close() }
         try log.commit(batch(1, journal: journal), positions: [])
@@ -164,7 +165,7 @@ struct KafkaLogDelayTests {
     {
         let proxy = try setUp()
         defer { proxy.close() }
-        let journal = KafkaLogBroker.unique("journal")
+        let journal = TestBroker.unique("journal")
         let log = try log(proxy, journal: journal)
         defer { log.close() }
         try log.commit(batch(1, journal: journal), positions: [])
@@ -180,7 +181,7 @@ struct KafkaLogDelayTests {
     @Test func `a worker that makes its producers anew stops when another has written meanwhile`() throws {
         let proxy = try setUp()
         defer { proxy.close() }
-        let journal = KafkaLogBroker.unique("journal")
+        let journal = TestBroker.unique("journal")
         let former = try log(proxy, journal: journal)
         defer { former.close() }
         try former.commit(batch(1, journal: journal), positions: [])
@@ -189,7 +190,7 @@ struct KafkaLogDelayTests {
         try former.commit(batch(2, journal: journal), positions: [])
         var options = former.options
         options.callMilliseconds = 5000
-        let newer = try KafkaLog(configuration: KafkaLogBroker.configuration(), options: options)
+        let newer = try KafkaLog(configuration: TestBroker.configuration(), options: options)
         defer { newer.close() }
         try newer.takeOwnership()
         try newer.commit(batch(3, journal: journal), positions: [])
@@ -205,8 +206,8 @@ struct KafkaLogDelayTests {
     {
         let proxy = try setUp()
         defer { proxy.close() }
-        let journal = KafkaLogBroker.unique("journal")
-        var options = KafkaLog.Options(application: KafkaLogBroker.unique("suspect"))
+        let journal = TestBroker.unique("journal")
+        var options = KafkaLog.Options(application: TestBroker.unique("suspect"))
         options.journalTopic = journal
         let former = try KafkaLog(configuration: configuration(proxy), options: options)
         defer { former.close() }
@@ -217,7 +218,7 @@ struct KafkaLogDelayTests {
         proxy.arm(KafkaLogProxy.Api.endTransaction, .dropAnswer)
         try former.commit(batch(1, journal: journal), positions: [])
         #expect(former.recreations == before)
-        let newer = try KafkaLog(configuration: KafkaLogBroker.configuration(), options: options)
+        let newer = try KafkaLog(configuration: TestBroker.configuration(), options: options)
         defer { newer.close() }
         try newer.takeOwnership()
         try newer.commit(batch(2, journal: journal), positions: [])
@@ -231,12 +232,12 @@ struct KafkaLogDelayTests {
     @Test func `what a transaction given up may have left open is ended before the next, and leaves nothing to see`()
         throws
     {
-        let admin = try AdminClient(KafkaLogBroker.configuration())
+        let admin = try AdminClient(TestBroker.configuration())
         defer { admin.close() }
         try admin.create([AdminClient.NewTopic(topic, partitions: 2)])
         var options = TransactionalProducer.Options(transactionalIDs: ["a", "b"].map { "\(topic)-\($0)" })
         options.trackedTopic = topic
-        let producer = try TransactionalProducer(KafkaLogBroker.configuration(), options: options)
+        let producer = try TransactionalProducer(TestBroker.configuration(), options: options)
         defer { producer.close() }
         try producer.initialise()
         #expect(!producer.needsSweep)
@@ -263,8 +264,8 @@ struct KafkaLogDelayTests {
     }
 
     @Test func `a broker killed under commits comes back and nothing is lost, torn or doubled`() throws {
-        let broker = try KafkaLogBroker.own()
-        let (journal, input, application) = ("journal", "input", KafkaLogBroker.unique("killed"))
+        let broker = try TestBroker.own()
+        let (journal, input, application) = ("journal", "input", TestBroker.unique("killed"))
         func open() throws -> KafkaLog {
             var options = KafkaLog.Options(application: application)
             options.journalTopic = journal
@@ -281,9 +282,9 @@ struct KafkaLogDelayTests {
         try log.assign([SourcePosition(source: TopicPartition(input, 0), next: 0)])
         let killer = Thread {
             usleep(700_000)
-            try? KafkaLogBroker.control("kill", broker.directory, ["1"])
+            try? TestBroker.control("kill", broker.directory, ["1"])
             sleep(2)
-            try? KafkaLogBroker.control("restart", broker.directory, ["1"])
+            try? TestBroker.control("restart", broker.directory, ["1"])
         }
         killer.start()
         var epoch: Int64 = 1
@@ -340,6 +341,6 @@ struct KafkaLogDelayTests {
         }
         #expect(polled == 1)
         log.close()
-        try KafkaLogBroker.control("stop", broker.directory)
+        try TestBroker.control("stop", broker.directory)
     }
 }

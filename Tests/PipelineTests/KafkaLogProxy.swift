@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import KafkaTestBroker
 import Synchronization
 
 /// A TCP proxy in front of one broker that keeps single requests back and delivers them later: the network of the bad
@@ -37,7 +38,7 @@ final class KafkaLogProxy: Sendable {
 
     init(broker: String) throws {
         guard let brokerPort = UInt16(broker.split(separator: ":").last ?? "") else {
-            throw KafkaLogBroker.Failure(text: broker)
+            throw TestBroker.Failure(text: broker)
         }
         self.brokerPort = brokerPort
         let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
@@ -49,7 +50,7 @@ final class KafkaLogProxy: Sendable {
                 bind(listener, raw, size) == 0 && listen(listener, 64) == 0 && getsockname(listener, raw, &actual) == 0
             }
         }
-        if !bound { throw KafkaLogBroker.Failure(text: "the proxy has no port") }
+        if !bound { throw TestBroker.Failure(text: "the proxy has no port") }
         self.listener = listener
         port = UInt16(bigEndian: address.sin_port)
         Thread.detachNewThread { [self] in

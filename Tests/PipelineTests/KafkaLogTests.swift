@@ -1,6 +1,8 @@
 import Foundation
+import Detection
 import Glibc
 import KafkaClient
+import KafkaTestBroker
 import Pipeline
 import Testing
 
@@ -12,12 +14,12 @@ private struct Seen: Equatable {
     var headers: [String]
 }
 
-@Suite(.serialized, .enabled(if: KafkaLogBroker.isAvailable, "\(KafkaLogBroker.absence)"))
+@Suite(.serialized, .enabled(if: TestBroker.isAvailable, "\(TestBroker.absence)"))
 struct KafkaLogTests {
-    private let journal = KafkaLogBroker.unique("journal")
-    private let verdicts = KafkaLogBroker.unique("verdicts")
-    private let input = KafkaLogBroker.unique("input")
-    private let application = KafkaLogBroker.unique("app")
+    private let journal = TestBroker.unique("journal")
+    private let verdicts = TestBroker.unique("verdicts")
+    private let input = TestBroker.unique("input")
+    private let application = TestBroker.unique("app")
 
     private func log(
         _ change: (inout KafkaLog.Options) -> Void = { _ in }, configuration: KafkaConfiguration? = nil
@@ -25,7 +27,7 @@ struct KafkaLogTests {
         var options = KafkaLog.Options(application: application)
         options.journalTopic = journal
         change(&options)
-        return try KafkaLog(configuration: try configuration ?? KafkaLogBroker.configuration(), options: options)
+        return try KafkaLog(configuration: try configuration ?? TestBroker.configuration(), options: options)
     }
 
     private func makeTopics(_ log: KafkaLog) throws {
@@ -51,7 +53,7 @@ struct KafkaLogTests {
 
     /// The end once the markers of the last commits are there.
     private func settledEnd(_ log: KafkaLog, _ source: TopicPartition) throws -> Int64 {
-        let admin = try AdminClient(KafkaLogBroker.configuration())
+        let admin = try AdminClient(TestBroker.configuration())
         defer { admin.close() }
         let high = try admin.watermarks(of: KafkaPartition(source.topic, source.partition)).high
         let deadline = Date().addingTimeInterval(10)
@@ -152,6 +154,24 @@ struct KafkaLogTests {
         #expect(try all(newer, verdicts).map(\.value) == ["a", "b"])
     }
 
+    @Test func `the longest verdict is taken by a broker as it comes, and read back whole`() throws {
+        let log = try log()
+        defer { log.close() }
+        try makeTopics(log)
+        let subject = [UInt8](repeating: UInt8(ascii: "s"), count: 65_535)
+        var batch = OutputBatch(topics: [verdicts, journal])
+        batch.append(
+            topic: 0, key: { $0 += subject },
+            value: { $0 += [UInt8](repeating: UInt8(ascii: "v"), count: VerdictRecord.bytesMax) },
+            headers: [
+                ("ce_subject", subject), ("ce_partitionkey", subject), ("others", [UInt8](repeating: 1, count: 5000)),
+            ])
+        batch.append(topic: 1, key: nil, value: { $0 += "{\"epoch\":0}".utf8 })
+        batch.epochs = 0...0
+        try log.commit(batch, positions: [])
+        #expect(try all(log, verdicts).map { $0.value?.utf8.count } == [VerdictRecord.bytesMax])
+    }
+
     @Test func `the journal's last epoch is found behind many markers, and a foreign record is corrupt`() throws {
         let log = try log()
         defer { log.close() }
@@ -212,7 +232,7 @@ struct KafkaLogTests {
             }
         }
         #expect(seen == expected)
-        let admin = try AdminClient(KafkaLogBroker.configuration())
+        let admin = try AdminClient(TestBroker.configuration())
         defer { admin.close() }
         try admin.deleteRecords(before: [KafkaOffset(KafkaPartition(input, 0), 5)])
         let error = #expect(throws: LogError.self) {
@@ -228,14 +248,14 @@ struct KafkaLogTests {
         #expect(unreachable?.kind == .unreachable)
         #expect(unreachable?.message.contains("Check bootstrap.servers") == true, "\(unreachable?.message ?? "")")
 
-        let wrong = try log(configuration: KafkaLogBroker.guardedConfiguration(user: "weir", password: "wrong"))
+        let wrong = try log(configuration: TestBroker.guardedConfiguration(user: "weir", password: "wrong"))
         let began = Date()
         let refused = #expect(throws: LogError.self) { _ = try wrong.partitions(of: "x") }
         #expect(refused?.kind == .notAuthorised)
         #expect(refused?.message.contains("sasl.password") == true, "\(refused?.message ?? "")")
         #expect(Date().timeIntervalSince(began) < 8)
 
-        let poor = try log(configuration: KafkaLogBroker.guardedConfiguration(user: "weir", password: "weir-secret"))
+        let poor = try log(configuration: TestBroker.guardedConfiguration(user: "weir", password: "weir-secret"))
         defer { poor.close() }
         let forbidden = #expect(throws: LogError.self) { try poor.takeOwnership() }
         #expect(forbidden?.kind == .notAuthorised)

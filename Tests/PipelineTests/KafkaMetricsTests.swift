@@ -1,27 +1,31 @@
 import ExpositionFormat
 import KafkaClient
+import KafkaTestBroker
+import Synchronization
 import Telemetry
 import Testing
 
 @testable import Pipeline
 
-@Suite(.serialized, .enabled(if: KafkaLogBroker.isAvailable, "\(KafkaLogBroker.absence)"))
+@Suite(.serialized, .enabled(if: TestBroker.isAvailable, "\(TestBroker.absence)"))
 struct KafkaMetricsTests {
     @Test func `on a real broker the statistics tell the lag of the input and the messages of both directions`() throws
     {
-        let input = KafkaLogBroker.unique("input")
-        let journal = KafkaLogBroker.unique("journal")
+        let input = TestBroker.unique("input")
+        let journal = TestBroker.unique("journal")
         let registry = MetricsRegistry()
         let metrics = KafkaMetrics(registry, inputs: [input])
-        var reporters: Set<String> = []
-        var options = KafkaLog.Options(application: KafkaLogBroker.unique("app"))
+        let names = Mutex(Set<String>())
+        var options = KafkaLog.Options(application: TestBroker.unique("app"))
         options.journalTopic = journal
         options.statisticsMilliseconds = 100
         options.observer = KafkaObserver(statistics: { json in
             metrics.observe(json)
-            if let statistics = KafkaStatistics(json: json) { reporters.insert(statistics.name) }
+            if let statistics = KafkaStatistics(json: json) {
+                names.withLock { _ = $0.insert(statistics.name) }
+            }
         })
-        let log = try KafkaLog(configuration: try KafkaLogBroker.configuration(), options: options)
+        let log = try KafkaLog(configuration: try TestBroker.configuration(), options: options)
         defer { log.close() }
         try log.create([TopicRequirement(name: input, partitions: 1), TopicRequirement(name: journal, partitions: 1)])
         var batch = OutputBatch(topics: [input, journal])
@@ -71,6 +75,7 @@ struct KafkaMetricsTests {
         #expect(text.samples["weir_kafka_transaction_errors"] == 0)
         #expect(log.counters == LogCounters())
         // Clients that are only asked now and then would pile reports up: they make none.
+        let reporters = names.withLock { $0 }
         #expect(reporters.count { $0.contains("#consumer-") } == 1, "\(reporters)")
         #expect(reporters.count { $0.contains("#producer-") } == 2, "\(reporters)")
     }

@@ -1,4 +1,50 @@
+import Glibc
+import Synchronization
+
 @testable import Pipeline
+
+/// A simulated log that allows commits beside reading; a lock keeps its parts one.
+///
+/// `@unchecked Sendable`: everything is done under the lock.
+final class AsideLog: EventLog, @unchecked Sendable {
+    private let log: SimulatedLog
+    private let mutex = Mutex(())
+
+    init(_ log: SimulatedLog) { self.log = log }
+
+    private func locked<Result>(_ body: () throws(LogError) -> Result) throws(LogError) -> Result {
+        mutex._unsafeLock()
+        defer { mutex._unsafeUnlock() }
+        return try body()
+    }
+
+    var commitsAside: Bool { true }
+    func create(_ topics: [TopicRequirement]) throws(LogError) { try log.create(topics) }
+    func partitions(of topic: String) throws(LogError) -> [Int32]? { try log.partitions(of: topic) }
+    func bounds(of source: TopicPartition) throws(LogError) -> (start: Int64, end: Int64) { try log.bounds(of: source) }
+    func assign(_ sources: [SourcePosition]) throws(LogError) { try log.assign(sources) }
+    func poll(source: Int, limit: Int, _ body: (LogRecord) -> Bool) throws(LogError) -> Int64 {
+        try locked { () throws(LogError) in try log.poll(source: source, limit: limit, body) }
+    }
+    func wait(milliseconds: Int) throws(LogError) {
+        try locked { () throws(LogError) in try log.wait(milliseconds: milliseconds) }
+    }
+    func read(
+        _ source: TopicPartition, from: Int64, to: Int64,
+        _ body: (LogRecord, [(String, UnsafeRawBufferPointer)]) -> Bool
+    ) throws(LogError) { try log.read(source, from: from, to: to, body) }
+    func commit(_ outputs: borrowing OutputBatch, positions: [SourcePosition]) throws(LogError) {
+        // Time for the worker to go on.
+        usleep(200)
+        mutex._unsafeLock()
+        defer { mutex._unsafeUnlock() }
+        try log.commit(outputs, positions: positions)
+    }
+    func committedPositions(of sources: [TopicPartition]) throws(LogError) -> [SourcePosition] {
+        try log.committedPositions(of: sources)
+    }
+    func close() { log.close() }
+}
 
 /// A simulated log that answers some questions otherwise.
 final class AlteredLog: EventLog {

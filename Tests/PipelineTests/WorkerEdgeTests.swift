@@ -53,7 +53,6 @@ import Testing
             try world.produce(2000, into: [0, 1, 3, 4, 5])
             var options = world.options()
             options.epochRecords = 100
-            options.alignmentMilliseconds = 0
             let deadline = ContinuousClock.now.advanced(by: .seconds(isPatient ? 1 : 20))
             let stuck = world.sources[2]
             let (error, _, _) = try world.run(
@@ -92,13 +91,38 @@ import Testing
         #expect(try world.findings().isEmpty)
     }
 
-    @Test func `sources may run ahead without any limit`() throws {
+    @Test func `in a backlog the events of all sources are judged in the order of their times`() throws {
         let world = try WorkerWorld(seed: 11)
-        try world.produce(500)
+        // Six sources over the same two hours, from an event in 200 ms to one in half an hour, a silent one among them.
+        let steps: [Int64?] = [60_000, 1_800_000, 200, 7_000, 400_000, nil]
+        var times: [TopicPartition: [Int64: Int64]] = [:]
+        for (source, step) in zip(world.sources, steps) {
+            guard let step else { continue }
+            for time in stride(from: WorkerWorld.start, to: WorkerWorld.start + 7_200_000, by: Int(step)) {
+                let at = time + Int64(world.random.below(100))
+                world.store.append(
+                    source, key: nil,
+                    value: bytes("{\"ts\":\(at),\"account\":\"a\",\"amount\":1.00,\"coupon\":\"c\",\"id\":\"i\"}"))
+                if let record = world.store.records(of: source).last { times[source, default: [:]][record.offset] = at }
+            }
+        }
         var options = world.options()
-        options.alignmentMilliseconds = .max
+        options.epochRecords = 500
         #expect(try world.run(options: options).error == nil)
+        #expect(try world.isDone())
         #expect(try world.findings().isEmpty)
+        let journal = try world.journal()
+        var newest = Int64.min
+        for record in journal {
+            let span = record.ranges.flatMap { range in
+                (range.from..<range.to).compactMap { times[range.source]?[$0] }
+            }
+            #expect(span.min() ?? .max >= newest, "epoch \(record.epoch)")
+            newest = max(newest, span.max() ?? .min)
+        }
+        // Waiting for each other must not make the epochs small.
+        let events = journal.reduce(0) { $0 + $1.events }
+        #expect(events > 36_000 && journal.count < 2 * Int(events) / 500, "\(events) events in \(journal.count) epochs")
     }
 
     @Test func `four threads and big epochs give the bytes of one`() throws {

@@ -32,14 +32,19 @@ import Testing
     }
 
     /// One life: inputs arrive in parts, workers die and are started again until everything is in the journal.
-    private func live(_ seed: UInt64) throws -> (world: WorkerWorld, deaths: Int) {
+    private func live(_ seed: UInt64, aside: Bool = false) throws -> (world: WorkerWorld, deaths: Int) {
         let world = try WorkerWorld(seed: seed, markers: seed % 2 == 1)
         var random = SeededGenerator(state: seed ^ 0x5EED)
         var deaths = 0
         for part in 0..<8 {
             try world.produce(20 + random.below(60))
             world.threads = [1, 1, 2][part % 3]
-            let (error, _, _) = try world.run(faults(&random))
+            let (error, _, _) =
+                aside
+                ? try world.run(
+                    faults(&random), over: { AsideLog($0) },
+                    until: { _, step in try step > 100_000 || step % 8 == 0 && world.isDone() })
+                : try world.run(faults(&random))
             if let error {
                 deaths += 1
                 guard SimulatedLog.isCrash(error) || error.kind == .fenced else { throw error }
@@ -68,6 +73,18 @@ import Testing
         #expect(deaths > 200, "the faults do happen: \(deaths)")
         #expect(seen.events > seen.verdicts && seen.verdicts > 1000, "\(seen)")
         #expect(seen.late > 100 && seen.deadLetters > 100 && rings > 10, "\(seen), \(rings) rings")
+    }
+
+    @Test func `the same holds where commits run beside reading`() throws {
+        var deaths = 0
+        for seed in 1000..<(1000 + 40 * WorkerFaultTests.factor) {
+            do {
+                let (world, died) = try live(seed, aside: true)
+                deaths += died
+                #expect(try world.findings(threads: [1, 2]).isEmpty, "seed \(seed)")
+            } catch { Issue.record("seed \(seed): \(error)") }
+        }
+        #expect(deaths > 60, "the faults do happen: \(deaths)")
     }
 
     @Test func `a crash at each point, at its first and third visit, is repaired by the next worker`() throws {

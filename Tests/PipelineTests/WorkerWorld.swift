@@ -218,7 +218,6 @@ final class WorkerWorld {
         options.lingerMilliseconds = 0
         options.transactionMilliseconds = 1e9
         options.transactionRecords = 1 + random.below(100)
-        options.alignmentMilliseconds = Int64(random.below(60_000))
         options.verdictPartitions = 3
         return options
     }

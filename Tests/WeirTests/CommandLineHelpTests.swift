@@ -38,7 +38,7 @@ import Testing
               0    done
               1    failed; the message says why
               2    wrong use of the command line
-              3    invalid rules, topology, input or output file
+              3    invalid rules, topology, input or output file, or another topology's log
               5    Kafka or the log file cannot be reached
               6    not authorised
               7    state, journal and verdicts contradict each other

@@ -258,9 +258,11 @@ struct CommandsDoctorTests {
         for subject in ["topology", "log", "topics", "inputs", "journal", "retention", "positions"] {
             #expect(report.find(subject).map(\.state) == ["ok"], "\(subject): \(report.find(subject))")
         }
-        // Another topology on the same log: its inputs are missing.
+        // Another topology on the same log: the journal is not its own.
         let other = try examine("--log", path, "--topology", Commands.topology("ad-clicks"))
-        #expect(other.code == 3 || other.report.find("inputs").first?.state == "ok")
+        let finding = try #require(other.report.find("journal").first)
+        #expect(other.code == 3 && finding.state == "fail")
+        #expect(finding.message.contains("'marketplace'") && finding.message.contains("'ad-clicks'"))
         do {
             let log = try EmbeddedLog(path: path)
             defer { log.close() }

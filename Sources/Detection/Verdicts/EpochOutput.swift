@@ -17,6 +17,15 @@ public struct VerdictRecord: Sendable {
     public var severity: RuleSeverity?
     /// 0 to 1000.
     public var score: Int32
+    /// Something was left out, lest the verdict be longer than ``bytesMax``.
+    public var isTruncated: Bool
+
+    /// The longest a verdict's JSON gets, whatever the event and the rules.
+    ///
+    /// Producers and brokers refuse records above about 1,000,000 bytes by default, and a batch that can never be written would end every
+    /// worker that tries. With the key and the two headers that repeat the subject, 65,535 bytes each, and all other headers a record stays
+    /// below 900,000.
+    public static let bytesMax = 700_000
 
     /// The 36 characters of the verdict's id stand at this offset in its JSON.
     public static let idOffset = 15

@@ -5,11 +5,17 @@ import RuleLanguage
 /// ```
 /// {"verdict_id":"…","decision":"block","score":760,"subject":{"type":"account","id":"u1"},
 ///  "event":{"type":"order","topic":"orders","partition":0,"offset":12,"id":"e12","time":"2026-01-05T08:00:00Z"},
-///  "reasons":[{"rule":"…","version":"…","mode":"live","decision":"block","weight":60,"severity":"high","tags":[…],"text":"…","values":{…}}],
-///  "shadow":[…],"excepted":[{"rule":"…","unless":"…"}],"undetermined":[{"rule":"…","field":"…"}],"actions":[…],
-///  "ring":{"id":"…","size":17,"score":0.98},"anomaly":{"score":0.91},"versions":{…}}
+///  "reasons":[{"rule":"…","version":"…","mode":"live","decision":"block","weight":60,"severity":"high","tags":[…],"text":"…","values":{…},"actions":[…]}],
+///  "shadow":[…],"excepted":[{"rule":"…","unless":"…"}],"undetermined":[{"rule":"…","field":"…"}],
+///  "ring":{"id":"…","size":17,"score":0.98},"anomaly":{"score":0.91},"truncated":{"shortened":2,"left_out":1},"versions":{…}}
 /// ```
-/// `shadow`, `excepted`, `undetermined`, `actions`, `ring` and `anomaly` appear only when there is something to say.
+/// `shadow`, `excepted`, `undetermined`, `ring` and `anomaly`, and a reason's `tags` and `actions`, appear only when there is something to
+/// say.
+///
+/// A verdict is never longer than ``VerdictRecord/bytesMax``. An event's id is cut at 8192 bytes; subjects are kept whole. From the
+/// first reason with which the verdict would pass ``Bounds/whole``, reasons are written short: at most 1000 bytes of text, and values of up
+/// to 200 bytes. Short reasons that pass ``Bounds/short`` and further entries that pass ``Bounds/others`` are left out. `truncated` says how
+/// many of each; decision and score still count them all. So the work on a verdict is bounded too, whatever its event quotes.
 final class VerdictWriter {
     /// Everything of an event type's verdicts that never changes, rendered once.
     private struct TypeText {
@@ -19,6 +25,16 @@ final class VerdictWriter {
         var subjectField: Int
         var subject: [UInt8]
         var event: [UInt8]
+    }
+    /// Up to which length of a verdict its parts are written; behind them come at most a few hundred bytes, and before them subject, event
+    /// and id with up to 450,000.
+    private enum Bounds {
+        static let whole = 500_000
+        static let short = 650_000
+        static let others = 690_000
+        static let eventIdentifier = 8192
+        static let shortText = 1000
+        static let shortValue = 200
     }
     private struct RuleText {
         /// From the brace to the opening quote of `text`; live and in shadow.
@@ -37,6 +53,11 @@ final class VerdictWriter {
     private let topology: [UInt8]
     private let identifier: @Sendable (UnsafeRawBufferPointer, UnsafeMutablePointer<UInt8>) -> Void
     private var name = ByteBuffer(capacity: 256)
+    /// Where the verdict begins that is being written, and what was left out of it.
+    private var start = 0
+    private var isFull = false
+    private var shortened = 0
+    private var leftOut = 0
     private var scratch: [UInt8] = []
 
     init(_ configuration: EngineConfiguration) {
@@ -98,7 +119,10 @@ final class VerdictWriter {
         outcomes: UnsafeBufferPointer<RuleOutcome>,
         input: EvaluationInput, ring: RingMembership?, evaluator: inout Evaluator, to output: inout EpochOutput
     ) {
-        let start = output.verdicts.count
+        start = output.verdicts.count
+        isFull = false
+        shortened = 0
+        leftOut = 0
         output.verdicts.append("{\"verdict_id\":\"")
         writeIdentifier(event, &output.verdicts)
         output.verdicts.append("\",\"decision\":\"")
@@ -116,7 +140,7 @@ final class VerdictWriter {
         output.verdicts.append(",\"offset\":")
         output.verdicts.append(event.offset)
         output.verdicts.append(",\"id\":\"")
-        writeEventIdentifier(event, &output.verdicts)
+        let isCut = writeEventIdentifier(event, longest: Bounds.eventIdentifier, &output.verdicts)
         output.verdicts.append("\",\"time\":\"")
         output.verdicts.appendTime(milliseconds: event.time)
         output.verdicts.append("\"},\"reasons\":[")
@@ -141,34 +165,60 @@ final class VerdictWriter {
             output.verdicts.append(anomaly)
             output.verdicts.append("}")
         }
+        let isTruncated = isCut || shortened > 0 || leftOut > 0
+        if isTruncated { writeTruncation(isCut, &output.verdicts) }
         output.verdicts.append(tail)
         let length = output.verdicts.count - start
+        precondition(length <= VerdictRecord.bytesMax, "a verdict's parts are bounded")
         output.verdicts.append(UInt8(ascii: "\n"))
         let keyStart = output.keys.count
         output.keys.append(event.text + subject.textOffset, count: subject.textLength)
         output.append(
             VerdictRecord(
                 start: start, length: length, keyStart: keyStart, keyLength: subject.textLength, time: event.time,
-                event: event.type, decision: decision, severity: severity, score: Int32(score)))
+                event: event.type, decision: decision, severity: severity, score: Int32(score),
+                isTruncated: isTruncated))
     }
 
     /// The event's own id, or `topic/partition/offset`; the inside of a JSON string.
-    func writeEventIdentifier(_ event: Event, _ output: inout ByteBuffer) {
+    ///
+    /// A text of more than `longest` bytes is cut there, between characters; answers whether it was.
+    @discardableResult
+    func writeEventIdentifier(_ event: Event, longest: Int = .max, _ output: inout ByteBuffer) -> Bool {
         let type = types[Int(event.type)]
         if type.idField >= 0, !event.fields[type.idField].isMissing {
             let id = event.fields[type.idField]
-            if type.idIsText {
-                output.appendEscaped(event.text + id.textOffset, count: id.textLength)
-            } else {
+            guard type.idIsText else {
                 output.append(id.int)
+                return false
             }
-            return
+            let text = event.text + id.textOffset
+            var length = min(id.textLength, longest)
+            let isCut = length < id.textLength
+            while isCut, length > 0, text[length] & 0xC0 == 0x80 { length -= 1 }
+            output.appendEscaped(text, count: length)
+            return isCut
         }
         output.append(topics[Int(event.topic)])
         output.append(UInt8(ascii: "/"))
         output.append(Int64(event.partition))
         output.append(UInt8(ascii: "/"))
         output.append(event.offset)
+        return false
+    }
+
+    private func writeTruncation(_ isCut: Bool, _ output: inout ByteBuffer) {
+        output.append(",\"truncated\":{")
+        if isCut { output.append("\"event_id\":true") }
+        if shortened > 0 {
+            output.append(isCut ? ",\"shortened\":" : "\"shortened\":")
+            output.append(Int64(shortened))
+        }
+        if leftOut > 0 {
+            output.append(isCut || shortened > 0 ? ",\"left_out\":" : "\"left_out\":")
+            output.append(Int64(leftOut))
+        }
+        output.append("}")
     }
 
     private func writeIdentifier(_ event: Event, _ output: inout ByteBuffer) {
@@ -194,19 +244,46 @@ final class VerdictWriter {
         var isFirst = true
         for outcome in outcomes where speaks(outcome) && modes[Int(outcome.rule)] == mode {
             let rule = Int(outcome.rule)
+            let before = output.verdicts.count
             if !isFirst { output.verdicts.append(",") } else if let opening { output.verdicts.append(opening) }
+            let place = output.verdicts.count
+            if !isFull {
+                let isCut = writeReason(
+                    rule, type, input, Bounds.whole, Bounds.whole, &evaluator, &output.verdicts)
+                isFull = isCut || output.verdicts.count - start > Bounds.whole
+                if isFull { output.verdicts.truncate(to: place) }
+            }
+            if isFull {
+                let isCut = writeReason(
+                    rule, type, input, Bounds.shortText, Bounds.shortValue, &evaluator, &output.verdicts)
+                if output.verdicts.count - start > Bounds.short {
+                    output.verdicts.truncate(to: before)
+                    leftOut += 1
+                    continue
+                }
+                if isCut { shortened += 1 }
+            }
             isFirst = false
-            output.verdicts.append(texts[rule].head)
-            scratch.removeAll(keepingCapacity: true)
-            evaluator.appendReason(rule: rule, event: Int(type), input, to: &scratch)
-            output.verdicts.append(scratch)
-            output.verdicts.append("\",\"values\":")
-            scratch.removeAll(keepingCapacity: true)
-            evaluator.appendValues(rule: rule, event: Int(type), input, to: &scratch)
-            output.verdicts.append(scratch)
-            output.verdicts.append(texts[rule].tail)
         }
         return !isFirst
+    }
+
+    /// Writes one reason and answers whether its text was cut or a value left out.
+    private func writeReason(
+        _ rule: Int, _ type: UInt16, _ input: EvaluationInput, _ longestText: Int, _ longestValue: Int,
+        _ evaluator: inout Evaluator, _ output: inout ByteBuffer
+    ) -> Bool {
+        output.append(texts[rule].head)
+        scratch.removeAll(keepingCapacity: true)
+        let isTextCut = evaluator.appendReason(rule: rule, event: Int(type), input, longest: longestText, to: &scratch)
+        output.append(scratch)
+        output.append("\",\"values\":")
+        scratch.removeAll(keepingCapacity: true)
+        let isValueLeftOut = evaluator.appendValues(
+            rule: rule, event: Int(type), input, longest: longestValue, to: &scratch)
+        output.append(scratch)
+        output.append(texts[rule].tail)
+        return isTextCut || isValueLeftOut
     }
 
     /// Writes which rules would have fired but for an exception, and which could not be decided.
@@ -215,21 +292,31 @@ final class VerdictWriter {
     ) {
         var isFirst = true
         for outcome in outcomes where outcome.kind == .excepted {
+            let before = output.verdicts.count
             output.verdicts.append(isFirst ? ",\"excepted\":[" : ",")
-            isFirst = false
             output.verdicts.append(texts[Int(outcome.rule)].exceptions[Int(outcome.exception)])
+            if fits(before, &output.verdicts) { isFirst = false }
         }
         if !isFirst { output.verdicts.append("]") }
         isFirst = true
         for outcome in outcomes where outcome.kind == .undetermined {
+            let before = output.verdicts.count
             output.verdicts.append(isFirst ? ",\"undetermined\":[{\"rule\":\"" : ",{\"rule\":\"")
-            isFirst = false
             output.verdicts.append(ruleSet.rules[Int(outcome.rule)].id)
             output.verdicts.append("\",\"field\":\"")
             output.verdicts.appendEscaped(ruleSet.undeterminedField(outcome, event: Int(type)))
             output.verdicts.append("\"}")
+            if fits(before, &output.verdicts) { isFirst = false }
         }
         if !isFirst { output.verdicts.append("]") }
+    }
+
+    /// Takes an entry back that the verdict has no room for.
+    private func fits(_ before: Int, _ output: inout ByteBuffer) -> Bool {
+        if output.count - start <= Bounds.others { return true }
+        output.truncate(to: before)
+        leftOut += 1
+        return false
     }
 
     /// Whether the rule is among the reasons: it fired, or could not be decided and is told to speak then.

@@ -4,9 +4,10 @@
 ///
 /// JSON, UTF-8, fixed key order, `epoch` first so that the newest number can be read off the record's beginning:
 /// ```
-/// {"epoch":12,"watermark":1767600000000,"ranges":[["orders",0,100,150]],"events":50,"dead_letters":0,"late":0,
-///  "verdicts":3,"topology":"sha256…","ruleset":"sha256…","models":"sha256…","version":1}
+/// {"epoch":12,"topology_name":"marketplace","watermark":1767600000000,"ranges":[["orders",0,100,150]],"events":50,"dead_letters":0,
+///  "late":0,"verdicts":3,"topology":"sha256…","ruleset":"sha256…","models":"sha256…","version":1}
 /// ```
+/// `topology_name` says whose journal this is: a log has one, and the ids of the verdicts come from that name.
 /// A range is topic, partition, first offset, and the offset behind the last. `watermark` is the one in force while the epoch was judged
 /// (absent before there is one); it carries every decision about idle partitions.
 public struct JournalRecord: Sendable, Equatable {
@@ -26,6 +27,8 @@ public struct JournalRecord: Sendable, Equatable {
     public static let version: Int64 = 1
 
     public var epoch: Int64
+    /// Name of the topology that judged the epoch: letters, digits and dashes.
+    public var topologyName: String
     public var watermark: Int64?
     public var ranges: [Range]
     public var events: Int64
@@ -37,11 +40,12 @@ public struct JournalRecord: Sendable, Equatable {
     public var modelsDigest: String
 
     public init(
-        epoch: Int64, watermark: Int64?, ranges: [Range], events: Int64, deadLetters: Int64, late: Int64,
-        verdicts: Int64,
+        epoch: Int64, topologyName: String, watermark: Int64?, ranges: [Range], events: Int64, deadLetters: Int64,
+        late: Int64, verdicts: Int64,
         topologyDigest: String, ruleSetDigest: String, modelsDigest: String
     ) {
         self.epoch = epoch
+        self.topologyName = topologyName
         self.watermark = watermark
         self.ranges = ranges
         self.events = events
@@ -55,7 +59,8 @@ public struct JournalRecord: Sendable, Equatable {
 
     /// Appends the record's JSON.
     public func write(to bytes: inout [UInt8]) {
-        var text = "{\"epoch\":\(epoch)"
+        // Nothing in a topology's name is to be escaped either.
+        var text = "{\"epoch\":\(epoch),\"topology_name\":\"\(topologyName)\""
         if let watermark { text += ",\"watermark\":\(watermark)" }
         text += ",\"ranges\":["
         for (i, range) in ranges.enumerated() {
@@ -73,9 +78,8 @@ public struct JournalRecord: Sendable, Equatable {
     public init(parsing bytes: UnsafeRawBufferPointer) throws(LogError) {
         var reader = Reader(bytes: bytes)
         self.init(
-            epoch: -1, watermark: nil, ranges: [], events: 0, deadLetters: 0, late: 0, verdicts: 0, topologyDigest: "",
-            ruleSetDigest: "",
-            modelsDigest: "")
+            epoch: -1, topologyName: "", watermark: nil, ranges: [], events: 0, deadLetters: 0, late: 0, verdicts: 0,
+            topologyDigest: "", ruleSetDigest: "", modelsDigest: "")
         try reader.expect("{")
         var version: Int64 = 0
         while true {
@@ -83,6 +87,7 @@ public struct JournalRecord: Sendable, Equatable {
             try reader.expect(":")
             switch name {
             case "epoch": epoch = try reader.integer()
+            case "topology_name": topologyName = try reader.string()
             case "watermark": watermark = try reader.integer()
             case "events": events = try reader.integer()
             case "dead_letters": deadLetters = try reader.integer()
@@ -122,6 +127,12 @@ public struct JournalRecord: Sendable, Equatable {
             )
         }
         guard epoch >= 0 else { throw reader.damaged("no epoch number") }
+        // Never taken for ours on trust: a build before the first release left the name out, and so may another program.
+        guard !topologyName.isEmpty else {
+            throw LogError(
+                .corrupt,
+                "the journal's epoch \(epoch) does not say which topology wrote it: start anew with an empty journal")
+        }
     }
 
     private struct Reader {

@@ -75,30 +75,31 @@ struct Intake {
         let eligible = next.indices.count { !isAwaited[$0] || reached[$0] ?? .min <= target ?? .max }
         let share = max(64, epochRecords / max(1, eligible))
         var got = 0
-        // The turn rotates who comes first.
-        for k in next.indices where !block.isFull {
-            let s = (k + turn) % next.count
-            if let ends, next[s] >= ends[s] { continue }
-            var limit = min(share, epochRecords - got)
-            if isAwaited[s], let target {
-                if let time = reached[s], time > target {
-                    // Who waits for others does not stand still.
-                    lastRise[s] = now
-                    continue
+        // Whom all wait for come first; among equals the turn rotates.
+        for isFirst in [true, false] {
+            for k in next.indices where got < epochRecords && !block.isFull {
+                let s = (k + turn) % next.count
+                if isFirst != (isAwaited[s] && reached[s] ?? .min == floor) { continue }
+                if let ends, next[s] >= ends[s] { continue }
+                var limit = share
+                if isAwaited[s], let target {
+                    if let time = reached[s], time > target {
+                        // Who waits for others does not stand still.
+                        lastRise[s] = now
+                        continue
+                    }
+                    limit = pace.records(of: s, from: reached[s], to: target)
                 }
-                limit = pace.records(of: s, from: reached[s], to: target)
-                // Whom all wait for is asked even when the others have filled the block.
-                if reached[s] ?? .min > floor ?? .min { limit = min(limit, epochRecords - got) }
+                limit = min(limit, epochRecords - got)
+                let before = block.stagedCount
+                next[s] = try log.poll(source: s, limit: limit) { record in
+                    block.stage(source: s, offset: record.offset, appendTime: record.appendTime, value: record.value)
+                    return !block.isFull
+                }
+                let count = block.stagedCount - before
+                gaveAll[s] = count >= limit || block.isFull
+                got += count
             }
-            if limit <= 0 { continue }
-            let before = block.stagedCount
-            next[s] = try log.poll(source: s, limit: limit) { record in
-                block.stage(source: s, offset: record.offset, appendTime: record.appendTime, value: record.value)
-                return !block.isFull
-            }
-            let count = block.stagedCount - before
-            gaveAll[s] = count >= limit || block.isFull
-            got += count
         }
         turn += 1
         if got > 0 { isAligned = false }

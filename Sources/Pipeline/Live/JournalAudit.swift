@@ -75,8 +75,9 @@ public final class JournalAudit {
     /// Runs the audit; takes about as long as a recovery and one reading of the verdicts.
     ///
     /// - Parameter goOn: asked once per epoch with the number of epochs done, and now and then while verdicts are read; false stops the audit.
-    /// - Throws: ``LogError``: `incompatible` when epochs were judged by other rules than the deployment's; `outOfRange` when journal
-    ///   or inputs have lost their beginning; `corrupt` when the journal contradicts itself or its inputs.
+    /// - Throws: ``LogError``: `refused` when another topology wrote the journal; `incompatible` when epochs were judged by other rules than the
+    ///   deployment's; `outOfRange` when journal or inputs have lost their beginning; `corrupt` when the journal contradicts itself or its
+    ///   inputs.
     public func run(goOn: (_ epochs: Int64) -> Bool) throws(LogError) -> Result {
         result = Result()
         expected = [:]
@@ -121,6 +122,7 @@ public final class JournalAudit {
     }
 
     private func check(_ record: JournalRecord) throws(LogError) {
+        try record.requireTopology(deployment.description.name)
         let pairs = [
             ("topology", record.topologyDigest, deployment.topologyDigest),
             ("rules", record.ruleSetDigest, deployment.ruleSetDigest),

@@ -136,6 +136,7 @@ final class JournalReplay {
     }
 
     private func check(_ record: JournalRecord) throws(LogError) {
+        try record.requireTopology(deployment.description.name)
         let expected = (lastRecord?.epoch ?? -1) + 1
         if record.epoch != expected {
             if lastRecord == nil {

@@ -93,6 +93,8 @@ public final class Worker {
     public func run(shouldStop: () -> Bool) throws(LogError) {
         // The log is the caller's again when this returns.
         defer { _ = committer.finish(waiting: nil) }
+        // First of all: another topology's log is left exactly as it is.
+        try JournalRecord.requireJournal(of: deployment.description.name, in: log)
         try log.create(OutputTopics.requirements(partitions: options.verdictPartitions))
         sources = try Worker.sources(of: deployment, in: log)
         try takeOwnership()
@@ -252,7 +254,8 @@ public final class Worker {
                 judge(block, &intake)
                 let open = filling.start.duration(to: .now).inSeconds * 1000
                 let isFilled =
-                    filling.records >= options.transactionRecords || filling.batch.bytes.count >= options.transactionBytes
+                    filling.records >= options.transactionRecords
+                    || filling.batch.bytes.count >= options.transactionBytes
                 if isFilled {
                     try finishCommit(waiting: nil, shouldStop)
                     startCommit()
@@ -330,8 +333,8 @@ public final class Worker {
         let c = processor.counts
         assembler.appendJournal(
             JournalRecord(
-                epoch: epoch, watermark: watermark, ranges: ranges, events: c.events, deadLetters: c.deadLetters,
-                late: c.late,
+                epoch: epoch, topologyName: deployment.description.name, watermark: watermark, ranges: ranges,
+                events: c.events, deadLetters: c.deadLetters, late: c.late,
                 verdicts: c.verdicts, topologyDigest: deployment.topologyDigest,
                 ruleSetDigest: deployment.ruleSetDigest,
                 modelsDigest: deployment.modelsDigest), to: &filling.batch)
@@ -383,7 +386,7 @@ public final class Worker {
 
 extension Duration {
     /// In seconds.
-    var inSeconds: Double {
+    public var inSeconds: Double {
         let (whole, attoseconds) = components
         return Double(whole) + Double(attoseconds) * 1e-18
     }

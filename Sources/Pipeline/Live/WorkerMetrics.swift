@@ -15,6 +15,7 @@ public final class WorkerMetrics: Sendable {
     private let topics: [String]
     /// Per ``Decision``.
     private let verdicts: [Counter]
+    private let truncated: Counter
     private let silent: Counter
     /// Per ``DeadLetterCode``.
     private let deadLetters: [Counter]
@@ -52,6 +53,9 @@ public final class WorkerMetrics: Sendable {
         verdicts = Decision.allCases.map {
             registry.counter("weir_verdicts_total", help: "Verdicts by decision.", labels: ["decision": $0.name])
         }
+        truncated = registry.counter(
+            "weir_verdicts_truncated_total",
+            help: "Verdicts of which something was left out, as a record has a longest length.")
         silent = registry.counter("weir_silent_total", help: "Events judged that left no verdict.")
         deadLetters = DeadLetterCode.allCases.map {
             registry.counter(
@@ -122,7 +126,10 @@ public final class WorkerMetrics: Sendable {
         epochSeconds.observe(seconds)
         var byDecision = [Int](repeating: 0, count: verdicts.count)
         processor.engine.forEachOutput { output in
-            for record in output.records { byDecision[Int(record.decision.rawValue)] += 1 }
+            for record in output.records {
+                byDecision[Int(record.decision.rawValue)] += 1
+                if record.isTruncated { truncated.add() }
+            }
             for r in fired.indices {
                 if output.fired[r] > 0 { fired[r].add(output.fired[r]) }
                 if output.undetermined[r] > 0 { undetermined[r].add(output.undetermined[r]) }

@@ -102,8 +102,8 @@ extension TopologyReader {
                 || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
                 || byte == UInt8(ascii: "-")
         }
-        if !isPlain || name.utf8.count > 64 {
-            note(node.mark, "a topology's name is at most 64 of a-z, 0-9 and '-'", "for example 'my-shop'")
+        if !isPlain || !(1...64).contains(name.utf8.count) {
+            note(node.mark, "a topology's name is 1 to 64 of a-z, 0-9 and '-'", "for example 'my-shop'")
         }
         return name
     }

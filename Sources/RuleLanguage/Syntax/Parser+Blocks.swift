@@ -67,6 +67,11 @@ extension Parser {
 
     // MARK: Small parts
 
+    /// A block without its end, shown where it opens: the end of a file has no line to point at, and the next block is not to blame.
+    func unclosed(_ block: String, _ brace: Token, last part: String) -> SyntaxFailure {
+        fail("\(block) is not closed", suggestion: "write } after its last \(part)", at: brace.span)
+    }
+
     mutating func named(_ what: String) throws(SyntaxFailure) -> Named {
         let token = try expect(.identifier, what)
         return Named(text: text(token), span: token.span)
@@ -212,7 +217,7 @@ extension Parser {
 
     private mutating func policy(start: Int) throws(SyntaxFailure) -> PolicySyntax {
         let name = try named("the policy's name")
-        _ = try expect(.leftBrace, "'{'")
+        let brace = try expect(.leftBrace, "'{'")
         try word("score", "score review at 40, block at 80 cap 100")
         var thresholds: [Policy.Threshold] = []
         repeat {
@@ -231,6 +236,7 @@ extension Parser {
         guard cap >= 1, cap <= 1000 else {
             throw fail("the cap is between 1 and 1000", at: capToken.span)
         }
+        if current.kind == .end || startsBlock() { throw unclosed("policy '\(name.text)'", brace, last: "number") }
         _ = try expect(.rightBrace, "'}'")
         thresholds.sort { ($0.score, $0.decision) < ($1.score, $1.decision) }
         for pair in zip(thresholds, thresholds.dropFirst()) where pair.0.decision >= pair.1.decision {
@@ -249,9 +255,10 @@ extension Parser {
         let title = try string("the test's title in quotes")
         try word("for", "test \"…\" for RULE { … }")
         let rule = try named("the rule's name")
-        _ = try expect(.leftBrace, "'{'")
+        let brace = try expect(.leftBrace, "'{'")
         var steps: [TestSyntax.Step] = []
         while !accept(.rightBrace) {
+            if current.kind == .end || startsBlock() { throw unclosed("test '\(title.text)'", brace, last: "step") }
             if acceptWord("send") {
                 let event = try named("the name of an event")
                 let value = try expression()

@@ -3,12 +3,12 @@ extension Parser {
     mutating func rule(start: Int, isHotfix: Bool) throws(SyntaxFailure) -> RuleSyntax? {
         let id = try named("the rule's name")
         let title = try string("the rule's title in quotes")
-        _ = try expect(.leftBrace, "'{' before the rule's clauses")
+        let brace = try expect(.leftBrace, "'{' before the rule's clauses")
         var rule = RuleSyntax(
             source: source, id: id, title: title.text, isHotfix: isHotfix, span: id.span, canonical: "")
         while current.kind != .rightBrace {
             guard current.kind != .end, !startsBlock() else {
-                throw fail("rule '\(id.text)' is not closed", suggestion: "write } after its last clause")
+                throw unclosed("rule '\(id.text)'", brace, last: "clause")
             }
             do throws(SyntaxFailure) {
                 try clause(of: &rule)

@@ -138,6 +138,7 @@ extension CommandTable {
                 Reads the topology's topics, decides about every event and commits verdicts, rings, dead letters, journal
                 and input positions in one transaction. Makes its own topics (weir.*) where they are missing. After a crash it
                 goes on at the last commit: nothing is lost and nothing is said twice to readers of committed records.
+                One log belongs to one topology: another one's is refused (exit 3) before anything is written to it.
 
                 SIGTERM or Ctrl-C drains and commits, then leaves; a second one ends at once, which is safe too.
                 """,

@@ -9,7 +9,7 @@ enum ExitCode: Int32, Sendable, CaseIterable {
     case failure = 1
     /// The command line itself is wrong.
     case usage = 2
-    /// A rule, topology or input is invalid; the message has file:line:column where there is one.
+    /// A rule, topology or input is invalid, or the log is another topology's; the message has file:line:column where there is one.
     case invalid = 3
     /// A threshold was missed (tests, back-tests, benchmarks).
     case thresholdMissed = 4
@@ -44,7 +44,7 @@ enum ExitCode: Int32, Sendable, CaseIterable {
         case .ok: "done"
         case .failure: "failed; the message says why"
         case .usage: "wrong use of the command line"
-        case .invalid: "invalid rules, topology, input or output file"
+        case .invalid: "invalid rules, topology, input or output file, or another topology's log"
         case .thresholdMissed: "a threshold was missed"
         case .unreachable: "Kafka or the log file cannot be reached"
         case .notAuthorised: "not authorised"

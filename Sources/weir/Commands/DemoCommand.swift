@@ -52,7 +52,7 @@ enum DemoCommand {
             StopSignal.received != nil || terminal.outputIsClosed
                 || (producer.isDone && worker.counts.records >= Int64(producer.produced))
         }
-        let seconds = started.duration(to: .now).seconds
+        let seconds = started.duration(to: .now).inSeconds
         if let failure = producer.failure { throw failure }
 
         var scorecard = Scorecard()

@@ -250,6 +250,13 @@ private struct Examination {
             guard let value = record.value else { return true }
             do throws(LogError) {
                 let entry = try JournalRecord(parsing: value)
+                if let deployment { try entry.requireTopology(deployment.description.name) }
+                if let last, entry.topologyName != last.topologyName {
+                    throw LogError(
+                        .corrupt,
+                        "epoch \(last.epoch) was written by topology '\(last.topologyName)', and epoch \(entry.epoch) by "
+                            + "'\(entry.topologyName)'")
+                }
                 if let last, entry.epoch != last.epoch + 1 {
                     throw LogError(.corrupt, "epoch \(entry.epoch) follows epoch \(last.epoch)")
                 }
@@ -274,12 +281,14 @@ private struct Examination {
         if let damage {
             return fail(
                 "journal", damage.message,
-                "two pipelines may have written to it; keep the log and start anew with an empty journal",
+                damage.kind == .refused
+                    ? "weir run and weir audit refuse this log for the same reason"
+                    : "two pipelines may have written to it; keep the log and start anew with an empty journal",
                 ExitCode(damage.kind))
         }
         guard let first, let last else { return ok("journal", "empty") }
         if first.epoch == 0 {
-            ok("journal", "epochs 0 to \(last.epoch), without a gap")
+            ok("journal", "epochs 0 to \(last.epoch) of topology '\(last.topologyName)', without a gap")
         } else {
             fail(
                 "journal", "it begins with epoch \(first.epoch): its beginning was deleted",
@@ -345,7 +354,9 @@ private struct Examination {
             }
         }
         if committed.isEmpty {
-            warn("positions", "none committed by '\(application)'", "was the journal written by another topology?")
+            warn(
+                "positions", "none committed by '\(application)'",
+                "the journal counts; brokers forget positions that nobody renews (offsets.retention.minutes)")
         } else if differing.isEmpty {
             ok("positions", "equal to the journal")
         } else {

@@ -82,11 +82,11 @@ final class MetricsReporter: @unchecked Sendable {
         var file = MetricsReporter.fileSeconds
         var line = MetricsReporter.lineSeconds
         while true {
-            let now = started.duration(to: .now).seconds
+            let now = started.duration(to: .now).inSeconds
             var entry = pollfd(fd: wake.read, events: Int16(POLLIN), revents: 0)
             _ = poll(&entry, 1, Int32(max(1, (min(file, line) - now) * 1000)))
             if wantsStop.load(ordering: .acquiring) { return }
-            let reached = started.duration(to: .now).seconds
+            let reached = started.duration(to: .now).inSeconds
             if reached >= file {
                 writeFile()
                 file = reached + MetricsReporter.fileSeconds

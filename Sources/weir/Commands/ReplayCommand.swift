@@ -26,7 +26,7 @@ enum ReplayCommand {
             for writer in writers { writer.abandon() }
             throw error
         }
-        let seconds = started.duration(to: .now).seconds
+        let seconds = started.duration(to: .now).inSeconds
         let text = arguments.isSet("json") ? json(summary, seconds) : table(summary, seconds, deployment)
         let usesStdout = writers.contains { $0.path == "-" }
         if usesStdout { terminal.note(text) } else { terminal.line(text) }

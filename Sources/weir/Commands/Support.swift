@@ -1,13 +1,5 @@
 import Pipeline
 
-extension Duration {
-    /// In seconds.
-    var seconds: Double {
-        let (whole, attoseconds) = components
-        return Double(whole) + Double(attoseconds) * 1e-18
-    }
-}
-
 extension Double {
     /// Rounded to so many decimal digits, for people.
     func rounded(to digits: Int) -> Double {

@@ -1,11 +1,14 @@
 import Foundation
 import Glibc
-import KafkaClient
+public import KafkaClient
 
-/// A real Apache Kafka for the tests of this process: started at first use, ended by a watchdog when the process is
+/// A real Apache Kafka for all tests of this process: started at first use, ended by a watchdog when the process is
 /// gone.
-enum TestBroker {
-    static let program: String? = {
+///
+/// Tests share the brokers, so they give their topics and groups names of their own: see ``unique(_:)``.
+public enum TestBroker {
+    /// The script that starts and stops brokers; nil where it is missing.
+    public static let program: String? = {
         var root = URL(filePath: #filePath)
         while root.path != "/", !FileManager.default.fileExists(atPath: root.appending(path: "Package.swift").path) {
             root.deleteLastPathComponent()
@@ -17,21 +20,29 @@ enum TestBroker {
         return FileManager.default.isExecutableFile(atPath: found) ? found : nil
     }()
 
-    static var isAvailable: Bool { program != nil }
-    static let absence = "no ../shared/kafka/kafka-local (or WEIR_SHARED): tests on a real broker are skipped"
+    /// Whether there is a broker to test with.
+    public static var isAvailable: Bool { program != nil }
+    /// Why tests on it are skipped.
+    public static let absence = "no ../shared/kafka/kafka-local (or WEIR_SHARED): tests on a real broker are skipped"
 
-    struct Failure: Error { var text: String }
+    /// What went wrong with the broker or what a test waited for.
+    public struct Failure: Error {
+        public var text: String
+        public init(text: String) { self.text = text }
+    }
 
     /// Bootstrap address of the plain broker.
-    static let plain = Result { try start([]) }
+    public static let plain = Result { try start([]) }
     /// One that asks for a password (PLAIN: weir/weir-secret, admin/admin-secret) and checks access control lists.
-    static let guarded = Result { try start(["--acl"]) }
+    public static let guarded = Result { try start(["--acl"]) }
 
-    static func configuration(_ more: [String: String] = [:]) throws -> KafkaConfiguration {
+    /// How a client reaches the plain broker.
+    public static func configuration(_ more: [String: String] = [:]) throws -> KafkaConfiguration {
         KafkaConfiguration(["bootstrap.servers": try plain.get().address].merging(more) { $1 })
     }
 
-    static func guardedConfiguration(user: String, password: String) throws -> KafkaConfiguration {
+    /// How a client reaches the guarded one.
+    public static func guardedConfiguration(user: String, password: String) throws -> KafkaConfiguration {
         KafkaConfiguration([
             "bootstrap.servers": try guarded.get().address, "security.protocol": "SASL_PLAINTEXT",
             "sasl.mechanisms": "PLAIN",
@@ -54,14 +65,17 @@ enum TestBroker {
         return (address, directory)
     }
 
-    /// Runs one of Kafka's own tools on the guarded broker.
-    static func guardedTool(_ arguments: [String]) throws {
+    /// A broker for one test that does harm to it.
+    public static func own() throws -> (address: String, directory: String) { try start([]) }
+
+    /// Runs a command of kafka-local, such as `kill`.
+    public static func control(_ command: String, _ directory: String, _ arguments: [String] = []) throws {
         guard let program else { throw Failure(text: absence) }
-        _ = try run([program, "tool", "--dir", try guarded.get().directory] + arguments)
+        _ = try run([program, command, "--dir", directory] + arguments)
     }
 
     @discardableResult
-    static func run(_ command: [String]) throws -> String {
+    private static func run(_ command: [String]) throws -> String {
         let output = FileManager.default.temporaryDirectory.appending(path: "weir-out-\(UUID().uuidString)").path
         defer { try? FileManager.default.removeItem(atPath: output) }
         let child = try spawn(command, output: output)
@@ -92,60 +106,5 @@ enum TestBroker {
     }
 
     /// A name no other test uses.
-    static func unique(_ stem: String) -> String { "\(stem)-\(UUID().uuidString.prefix(8).lowercased())" }
-
-    /// Makes a topic of a fresh name.
-    static func topic(_ stem: String, partitions: Int = 1, settings: [String: String] = [:]) throws -> String {
-        let name = unique(stem)
-        let admin = try AdminClient(configuration())
-        defer { admin.close() }
-        try admin.create([AdminClient.NewTopic(name, partitions: partitions, settings: settings)])
-        return name
-    }
-
-    /// Every record of a partition up to its end, as text.
-    static func values(
-        _ topic: String, partition: Int32 = 0, readUncommitted: Bool = false, _ configuration: KafkaConfiguration? = nil
-    ) throws -> [String] {
-        var options = Consumer.Options()
-        options.partitionEnd = true
-        options.fetchWaitMilliseconds = 10
-        options.readUncommitted = readUncommitted
-        let consumer = try Consumer(try configuration ?? self.configuration(), options: options)
-        defer { consumer.close() }
-        let source = KafkaPartition(topic, partition)
-        let end = try consumer.watermarks(of: source).high
-        try consumer.assign([KafkaOffset(source, 0)])
-        var found: [String] = []
-        let deadline = Date().addingTimeInterval(20)
-        while try consumer.position(0) < end {
-            try consumer.poll(0, limit: 1000) { record in
-                found.append(record.value.map { String(decoding: $0, as: UTF8.self) } ?? "(tombstone)")
-                return true
-            }
-            try consumer.wait(milliseconds: 10)
-            if Date() > deadline {
-                throw Failure(text: "end \(end) of \(source) not reached: at \(try consumer.position(0))")
-            }
-        }
-        return found
-    }
-}
-
-extension String {
-    /// Lends the text's bytes.
-    func lend<R>(_ body: (UnsafeRawBufferPointer) throws -> R) rethrows -> R { try Array(utf8).withUnsafeBytes(body) }
-}
-
-extension TransactionalProducer {
-    func write(_ topic: String, _ value: String, key: String? = nil, partition: Int32 = -1) throws {
-        let index = self.topic(named: topic)
-        try value.lend { value in
-            if let key {
-                try key.lend { try self.produce(topic: index, partition: partition, key: $0, value: value) }
-            } else {
-                try self.produce(topic: index, partition: partition, key: nil, value: value)
-            }
-        }
-    }
+    public static func unique(_ stem: String) -> String { "\(stem)-\(UUID().uuidString.prefix(8).lowercased())" }
 }

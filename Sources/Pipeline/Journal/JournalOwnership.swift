@@ -1,0 +1,36 @@
+/// Whose journal a log holds.
+///
+/// All topologies write to topics of the same names, so a log belongs to one of them: epochs of two in one journal could not be told apart,
+/// numbered or replayed, and subscribers would take one's verdicts for the other's.
+extension JournalRecord {
+    /// Checks that this topology wrote the record.
+    ///
+    /// - Throws: ``LogError`` of kind `refused`, with both names and what to do.
+    public func requireTopology(_ name: String) throws(LogError) {
+        if topologyName == name { return }
+        throw LogError(
+            .refused,
+            "this log belongs to topology '\(topologyName)': \(OutputTopics.journal) has its epoch \(epoch), and the folder is topology "
+                + "'\(name)'. Give each topology a Kafka cluster or a database file of its own; if this one was renamed, "
+                + "give it back its name")
+    }
+
+    /// Checks that the log's journal, if it has one, was begun by this topology; only reads, and no more than the first record.
+    ///
+    /// Ask before anything is made, fenced or written; a replay asks again of every record.
+    ///
+    /// - Throws: ``LogError``: `refused` for another topology's journal, `corrupt` for a record that is none.
+    static func requireJournal(of name: String, in log: any EventLog) throws(LogError) {
+        let journal = TopicPartition(OutputTopics.journal, 0)
+        guard try log.partitions(of: journal.topic) != nil else { return }
+        let (start, end) = try log.bounds(of: journal)
+        var failure: LogError?
+        try log.read(journal, from: start, to: end) { record, _ in
+            // A tombstone only marks how far a worker has looked.
+            guard let value = record.value else { return true }
+            do throws(LogError) { try JournalRecord(parsing: value).requireTopology(name) } catch { failure = error }
+            return false
+        }
+        if let failure { throw failure }
+    }
+}

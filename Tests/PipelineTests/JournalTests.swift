@@ -1,0 +1,89 @@
+import Testing
+
+@testable import Pipeline
+
+/// The journal's records, and whose journal a log holds.
+@Suite struct JournalTests {
+    private static let record = JournalRecord(
+        epoch: 12, topologyName: "world-2", watermark: -5,
+        ranges: [.init(source: TopicPartition("orders", 3), from: 7, to: 9)], events: 2, deadLetters: 1, late: 1,
+        verdicts: 1, topologyDigest: "aa", ruleSetDigest: "bb", modelsDigest: "cc")
+
+    private static func parse(_ text: String) throws -> JournalRecord {
+        try Array(text.utf8).withUnsafeBytes { bytes throws(LogError) in try JournalRecord(parsing: bytes) }
+    }
+
+    @Test func `a record reads back as it was written, and begins with its epoch's number`() throws {
+        var bytes: [UInt8] = []
+        Self.record.write(to: &bytes)
+        let text = String(decoding: bytes, as: UTF8.self)
+        #expect(text.hasPrefix("{\"epoch\":12,\"topology_name\":\"world-2\","))
+        #expect(bytes.withUnsafeBytes { KafkaLog.epoch(in: $0) } == 12)
+        #expect(try Self.parse(text) == Self.record)
+    }
+
+    @Test func `a record that does not name its topology is corrupt, whatever else it says`() throws {
+        var bytes: [UInt8] = []
+        Self.record.write(to: &bytes)
+        let text = String(decoding: bytes, as: UTF8.self)
+        for change in ["", "\"topology_name\":\"\","] {
+            let error = logError { _ = try Self.parse(text.replacing("\"topology_name\":\"world-2\",", with: change)) }
+            #expect(error?.kind == .corrupt)
+            #expect(error?.message.contains("epoch 12 does not say which topology") == true, "\(error?.message ?? "")")
+        }
+    }
+
+    /// The world's topology under another name: it reads the same topics.
+    private static func other() throws -> Deployment {
+        try WorkerTopology.load(WorkerTopology.text.replacing("topology: world", with: "topology: other"))
+    }
+
+    @Test func `another topology's journal is refused before anything is owned or written`() throws {
+        let world = try WorkerWorld(seed: 31)
+        try world.produce(200)
+        #expect(try world.run().error == nil)
+        // As the ownership of a Kafka log leaves them.
+        let journal = TopicPartition(OutputTopics.journal, 0)
+        world.store.append(journal, key: nil, value: nil)
+        let before = Self.everything(world.store)
+        var isOwned = false
+        let log = SimulatedLog(world.store, application: "weir-other")
+        let worker = Worker(try Self.other(), log: log, threads: 1, takeOwnership: { isOwned = true })
+        let error = logError { try worker.run { false } }
+        #expect(error?.kind == .refused)
+        let message = error?.message ?? ""
+        #expect(message.contains("'world'") && message.contains("'other'") && message.contains("of its own"))
+        #expect(!isOwned && Self.everything(world.store) == before)
+
+        let audit = JournalAudit(try Self.other(), log: log, threads: 1)
+        #expect(logError { _ = try audit.run { _ in true } }?.kind == .refused)
+        // Its own topology goes on.
+        try world.produce(50)
+        #expect(try world.run().error == nil)
+    }
+
+    @Test func `a journal that begins with our epochs and goes on with another's is refused by the replay`() throws {
+        let world = try WorkerWorld(seed: 32)
+        try world.produce(100)
+        #expect(try world.run().error == nil)
+        var foreign = try #require(try world.journal().last)
+        foreign.epoch += 1
+        foreign.topologyName = "other"
+        var bytes: [UInt8] = []
+        foreign.write(to: &bytes)
+        world.store.append(TopicPartition(OutputTopics.journal, 0), key: nil, value: bytes)
+        let error = try world.run().error
+        #expect(error?.kind == .refused)
+        #expect(error?.message.contains("epoch \(foreign.epoch)") == true, "\(error?.message ?? "")")
+    }
+
+    private static func everything(_ store: SimulatedStore) -> [String: [SimulatedStore.Record]] {
+        var all: [String: [SimulatedStore.Record]] = [:]
+        for topic in OutputTopics.all {
+            for partition in Int32(0)..<4 {
+                all["\(topic)/\(partition)"] = store.records(of: TopicPartition(topic, partition))
+            }
+        }
+        return all
+    }
+}
