@@ -3,10 +3,12 @@
 
 Throughput: topics that are full before `weir run` starts; events per second from the first to the last epoch in the journal. Latency: a
 producer paced at 10,000 events per second, every event gives a verdict, and a read_committed consumer notes when it comes: arrival by the
-wall clock minus the event's LogAppendTime, both on this machine.
+wall clock minus the event's LogAppendTime, both on this machine. The first 20 seconds are not counted: a broker that has just started
+compiles its own code meanwhile.
 """
 import argparse
 import contextlib
+import multiprocessing
 import os
 import pathlib
 import re
@@ -21,6 +23,9 @@ sys.path.insert(0, str(ROOT / "Tests" / "EndToEnd"))
 import support  # noqa: E402
 
 REFERENCE = re.compile(rb'"topic":"([^"]+)","partition":(\d+),"offset":(\d+)')
+
+# Seconds that a broker and a worker warm up before latency counts.
+WARM = 20
 
 
 def fill(broker, topic, path, partitions):
@@ -112,69 +117,126 @@ def talkative(folder):
     return copy
 
 
-def latency(arguments, folder):
+def explaining(folder):
+    """The twelve windows with a verdict for every event that cites them all."""
+    copy = folder / "bench-12"
+    shutil.copytree(ROOT / "topologies" / "bench-12", copy)
+    path = copy / "topology.yaml"
+    # Four partitions of a live stream are not in one order.
+    path.write_text(path.read_text().replace("emit: flagged", "emit: all").replace("lateness: 0s", "lateness: 5m"))
+    rules = "\n".join(rule.read_text() for rule in (copy / "rules").glob("*.weir"))
+    names = re.findall(r"^feature (\w+)", rules, re.MULTILINE)
+    cited = " ".join("{" + name + "}" for name in names)
+    (copy / "rules" / "row.weir").write_text(
+        f'rule row "The features of each event" {{\n  owner "bench"  severity low\n  on event\n  when account_count_5m >= 1\n'
+        f'  then score +1\n  because "{cited}"\n}}\n')
+    return copy
+
+
+def feed(bootstrap, path, rate):
+    """Writes a file's lines into the topic `events` by the account's hash, at a pace."""
     import confluent_kafka
 
-    rate, seconds = arguments.rate, arguments.seconds
-    topology = talkative(folder)
-    with support.Broker(folder / "c") as broker, contextlib.ExitStack() as stack:
-        def start(label, *words):
-            process = support.Background([arguments.weir, *words], folder, label)
-            stack.callback(process.kill)
-            return process
+    producer = confluent_kafka.Producer({"bootstrap.servers": bootstrap, "linger.ms": 5})
+    account = re.compile(rb'"account":"([^"]+)"')
+    begin = time.monotonic()
+    with open(path, "rb") as file:
+        for count, line in enumerate(file):
+            while count > (time.monotonic() - begin) * rate:
+                producer.poll(0)
+                time.sleep(0.002)
+            producer.produce("events", key=account.search(line)[1], value=line[:-1])
+    producer.flush(60)
 
+
+@contextlib.contextmanager
+def feeding(target, *words):
+    """A process of this program beside it."""
+    process = multiprocessing.get_context("spawn").Process(target=target, args=words, daemon=True)
+    process.start()
+    try:
+        yield process.is_alive
+    finally:
+        process.kill()
+        process.join()
+
+
+def latency(arguments, folder):
+    rate, total = arguments.rate, arguments.rate * (WARM + arguments.seconds)
+    if (SHARED / "bench-12").is_dir():
+        source = made(f"bench-{total}.jsonl", sys.executable, SHARED / "bench-12" / "generate.py", "--events", total, "--out", "OUTPUT")
+        with support.Broker(folder / "c") as broker, contextlib.ExitStack() as stack:
+            from confluent_kafka.admin import AdminClient, NewTopic
+
+            topic = NewTopic("events", 4, 1, config={"message.timestamp.type": "LogAppendTime"})
+            AdminClient({"bootstrap.servers": broker.bootstrap}).create_topics([topic])["events"].result(30)
+            worker = run_worker(arguments, folder, explaining(folder), broker, stack)
+            alive = stack.enter_context(feeding(feed, broker.bootstrap, source, rate))
+            measure(arguments, broker, worker, alive, ["events"], "bench-12, a verdict with the 12 features for each event")
+    else:
+        note("skipped bench-12: no ../shared/bench-12")
+    with support.Broker(folder / "d") as broker, contextlib.ExitStack() as stack:
         # The simulator makes the topics; its first events come while the worker starts.
-        simulate = start("simulate", "simulate", "--events", rate * (seconds + 5), "--seed", 9, "--rate", rate, "--kafka", broker.properties)
+        simulate = support.Background(
+            [arguments.weir, "simulate", "--events", total, "--seed", 9, "--rate", rate, "--kafka", broker.properties], folder, "simulate")
+        stack.callback(simulate.kill)
         support.wait_for("the input topics", lambda: all(broker.partitions(x) for x in support.INPUT_TOPICS), 60, process=simulate)
-        worker = start("run", "run", "--topology", topology, "--kafka", broker.properties, "--threads", arguments.threads)
-        count = support.wait_for("the verdict topic", lambda: broker.partitions("weir.verdicts"), 60, process=worker)
-        consumer = broker.consumer(**{"fetch.wait.max.ms": 5, "fetch.min.bytes": 1})
-        consumer.assign([confluent_kafka.TopicPartition("weir.verdicts", p, 0) for p in range(count)])
-        arrivals = {}
-        quiet = time.monotonic()
-        while simulate.is_running or time.monotonic() - quiet < 3:
-            messages = consumer.consume(2000, timeout=0.005)
-            now = time.time() * 1000
-            for message in messages:
-                if message.error() is None:
-                    found = REFERENCE.search(message.value())
-                    arrivals[found[1].decode(), int(found[2]), int(found[3])] = now
-                    quiet = time.monotonic()
-            worker.must_run()
-        consumer.close()
-        worker.terminate()
-        waits = []
-        reader = broker.consumer()
-        sources = sorted(filled(broker))
-        reader.assign([confluent_kafka.TopicPartition(t, p, confluent_kafka.OFFSET_BEGINNING) for t, p in sources])
-        waiting = set(sources)
-        appended = {}
-        while waiting:
-            for message in reader.consume(5000, timeout=5):
-                if message.error() is None:
-                    appended[message.topic(), message.partition(), message.offset()] = message.timestamp()[1]
-                elif message.error().code() == confluent_kafka.KafkaError._PARTITION_EOF:
-                    waiting.discard((message.topic(), message.partition()))
-        reader.close()
-        begin = min(appended.values())
-        for source, at in arrivals.items():
-            # The first seconds belong to the start of the worker.
-            if appended[source] - begin > 5000:
-                waits.append(at - appended[source])
-        missing = len(appended) - len(arrivals)
-        if missing or len(waits) < 100:
-            wrong(f"{missing} of {len(appended)} events have no verdict, {len(waits)} measured")
-        waits.sort()
-        span = (max(appended.values()) - begin) / 1000
-        note(f"{len(appended):,} events in {span:.0f} s ({len(appended) / span:,.0f}/s), a verdict for each; {len(waits):,} measured")
-        for name, part in (("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)):
-            figure(f"kafka event to committed verdict, {name}", f"{waits[int(part * (len(waits) - 1))]:.0f}", "ms",
-                   f"weir simulate --rate {rate}, marketplace with emit: all")
+        worker = run_worker(arguments, folder, talkative(folder), broker, stack)
+        measure(
+            arguments, broker, worker, lambda: simulate.is_running, support.INPUT_TOPICS,
+            "marketplace in 36 partitions, a verdict for each event")
 
 
-def filled(broker):
-    """The input partitions that hold something."""
-    return [source for source, (start, end) in broker.ends(support.INPUT_TOPICS).items() if end > start]
+def run_worker(arguments, folder, topology, broker, stack):
+    worker = support.Background(
+        [arguments.weir, "run", "--topology", topology, "--kafka", broker.properties, "--threads", arguments.threads], folder,
+        f"run-{topology.name}")
+    stack.callback(worker.kill)
+    return worker
+
+
+def measure(arguments, broker, worker, is_feeding, topics, what):
+    """Reads verdicts as they come, then looks up when their events were appended."""
+    import confluent_kafka
+
+    count = support.wait_for("the verdict topic", lambda: broker.partitions("weir.verdicts"), 60, process=worker)
+    consumer = broker.consumer(**{"fetch.wait.max.ms": 5, "fetch.min.bytes": 1})
+    consumer.assign([confluent_kafka.TopicPartition("weir.verdicts", p, 0) for p in range(count)])
+    arrivals = {}
+    quiet = time.monotonic()
+    while is_feeding() or time.monotonic() - quiet < 3:
+        # Waits until it has so many, or as long.
+        messages = consumer.consume(500, timeout=0.001)
+        now = time.time() * 1000
+        for message in messages:
+            if message.error() is None:
+                found = REFERENCE.search(message.value())
+                arrivals[found[1].decode(), int(found[2]), int(found[3])] = now
+                quiet = time.monotonic()
+        worker.must_run()
+    consumer.close()
+    worker.terminate()
+    appended = {}
+    reader = broker.consumer()
+    waiting = {source for source, (start, end) in broker.ends(topics).items() if end > start}
+    reader.assign([confluent_kafka.TopicPartition(t, p, confluent_kafka.OFFSET_BEGINNING) for t, p in sorted(waiting)])
+    while waiting:
+        for message in reader.consume(5000, timeout=5):
+            if message.error() is None:
+                appended[message.topic(), message.partition(), message.offset()] = message.timestamp()[1]
+            elif message.error().code() == confluent_kafka.KafkaError._PARTITION_EOF:
+                waiting.discard((message.topic(), message.partition()))
+    reader.close()
+    begin = min(appended.values())
+    waits = sorted(at - appended[source] for source, at in arrivals.items() if appended[source] - begin > WARM * 1000)
+    missing = len(appended) - len(arrivals)
+    if missing or len(waits) < 100:
+        wrong(f"{missing} of {len(appended)} events have no verdict, {len(waits)} measured")
+    span = (max(appended.values()) - begin) / 1000
+    note(f"{len(appended):,} events in {span:.0f} s ({len(appended) / span:,.0f}/s), a verdict for each; {len(waits):,} measured")
+    for name, part in (("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)):
+        figure(f"kafka event to committed verdict, {name}", f"{waits[int(part * (len(waits) - 1))]:.0f}", "ms",
+               f"{arguments.rate:,}/s, {what}")
 
 
 def main():
@@ -188,7 +250,7 @@ def main():
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="weir-kafka-", ignore_cleanup_errors=True) as place:
         folder = pathlib.Path(place)
-        for name in "abc":
+        for name in "abcd":
             (folder / name).mkdir()
         try:
             if arguments.only != "latency":
@@ -201,4 +263,5 @@ def main():
             wrong(str(failure))
 
 
-main()
+if __name__ == "__main__":
+    main()
