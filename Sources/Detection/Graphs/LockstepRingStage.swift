@@ -9,6 +9,14 @@ struct LockstepRings: ~Copyable {
     struct Name: BitwiseCopyable {
         var length: UInt64 = 0
         var bytes = InlineArray<64, UInt8>(repeating: 0)
+
+        init() {}
+
+        /// Keeps the first 64 bytes.
+        init(_ text: UnsafeBufferPointer<UInt8>) {
+            length = UInt64(min(text.count, TextLog.longest))
+            for i in 0..<Int(length) { bytes[i] = text[i] }
+        }
     }
 
     struct Member: BitwiseCopyable {
@@ -79,9 +87,7 @@ struct LockstepRings: ~Copyable {
     }
 
     mutating func learnName(_ key: UInt64, _ text: UnsafeBufferPointer<UInt8>) {
-        var name = Name()
-        name.length = UInt64(min(text.count, TextLog.longest))
-        for i in 0..<Int(name.length) { name.bytes[i] = text[i] }
+        let name = Name(text)
         let row = names.find(key)
         if row == .max {
             if names.isFull { _ = names.removeOldest() }
@@ -306,9 +312,7 @@ struct LockstepRings: ~Copyable {
 
     private func name(_ key: UInt64) -> RingName {
         let row = names.find(key)
-        guard row != .max else { return RingName(hash: key, text: []) }
-        let name = names[row].pointee
-        return RingName(hash: key, text: (0..<Int(name.length)).map { name.bytes[$0] })
+        return RingName(hash: key, name: row == .max ? Name() : names[row].pointee)
     }
 
     private func change(_ key: UInt64, _ status: RingStatus, mergedInto: UInt64? = nil) -> RingChange {
@@ -316,6 +320,7 @@ struct LockstepRings: ~Copyable {
         precondition(row != .max, "a version is written of a ring that is there")
         let ring = rings[row].pointee
         var listed: [RingName] = []
+        listed.reserveCapacity(min(Int(ring.size), Lockstep.namesPerRecord))
         var at = ring.head
         while at != .max, listed.count < Lockstep.namesPerRecord {
             if members[at].pointee.isCounted != 0 { listed.append(name(members.key(at))) }
