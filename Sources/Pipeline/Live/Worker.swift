@@ -52,6 +52,9 @@ public final class Worker {
     private var lastEvent: [ContinuousClock.Instant] = []
     /// Scratch of ``close(_:from:into:)``, by source.
     private var gaveEvents: [Bool] = []
+    /// Scratch of the same and of ``commit(_:_:)``.
+    private var ranges: [JournalRecord.Range] = []
+    private var positions: [SourcePosition] = []
     private var idle: Duration { .milliseconds(deployment.description.time.idleMilliseconds) }
     /// Recovered from the journal and judging what arrives.
     public private(set) var isReady = false
@@ -328,7 +331,7 @@ public final class Worker {
         assembler.appendVerdicts(processor.engine, recordedMilliseconds: Log.wallClockMilliseconds(), to: &batch)
         assembler.appendDeadLetters(block, sources: sources, to: &batch)
         assembler.appendLate(processor.late, watermark: watermark, to: &batch)
-        var ranges: [JournalRecord.Range] = []
+        ranges.removeAll(keepingCapacity: true)
         for s in sources.indices where next[s] > from[s] {
             ranges.append(JournalRecord.Range(source: sources[s], from: from[s], to: next[s]))
             from[s] = next[s]
@@ -351,7 +354,7 @@ public final class Worker {
 
     /// Commits; while the log says that it may work later, tries again until told to stop.
     private func commit(_ batch: inout OutputBatch, _ shouldStop: () -> Bool) throws(LogError) {
-        var positions: [SourcePosition] = []
+        positions.removeAll(keepingCapacity: true)
         for s in sources.indices { positions.append(SourcePosition(source: sources[s], next: next[s])) }
         let began = ContinuousClock.now
         while true {
