@@ -327,20 +327,37 @@ struct LockstepRings: ~Copyable {
             at = members[at].pointee.next
         }
         let strength = strength(ring)
+        var windowStarts = (0..<Int(ring.windowCount)).map { ring.windows[$0] }
+        windowStarts.sort()
         return RingChange(
             id: key, version: Int(ring.version), status: status, detector: configuration.name,
             score: LockstepRings.score(strength), strength: strength, size: Int(ring.size), members: listed,
             targetCount: Int(ring.targetCount), targets: (0..<Int(ring.targetCount)).map { name(ring.targets[$0]) },
-            windowStarts: (0..<Int(ring.windowCount)).map { ring.windows[$0] }.sorted(),
-            windowLength: configuration.window,
-            firstTime: ring.firstTime, lastTime: ring.lastTime, mergedInto: mergedInto,
+            windowStarts: windowStarts, windowLength: configuration.window, firstTime: ring.firstTime,
+            lastTime: ring.lastTime, mergedInto: mergedInto,
             evidence: LockstepRings.evidence(
                 configuration, size: Int(ring.size), targets: Int(ring.targetCount), strength: strength))
     }
 
     static func evidence(_ configuration: LockstepConfiguration, size: Int, targets: Int, strength: Double) -> String {
-        "\(size) \(configuration.actorsNoun) \(configuration.verb) the same \(targets) \(configuration.targetsNoun) inside the same "
-            + "\(length(configuration.window)) windows (chance \(chance(strength)))"
+        // Built in one String: an interpolation makes several.
+        var text = ""
+        text.reserveCapacity(160)
+        text += String(size)
+        text += " "
+        text += configuration.actorsNoun
+        text += " "
+        text += configuration.verb
+        text += " the same "
+        text += String(targets)
+        text += " "
+        text += configuration.targetsNoun
+        text += " inside the same "
+        text += length(configuration.window)
+        text += " windows (chance "
+        text += chance(strength)
+        text += ")"
+        return text
     }
 
     static func length(_ window: Int64) -> String {
