@@ -110,15 +110,15 @@ public enum Elementary {
 public struct SplitMix64: RandomNumberGenerator, Sendable {
     public var state: UInt64
 
-    public init(seed: UInt64) { state = seed }
+    @inlinable public init(seed: UInt64) { state = seed }
 
-    public mutating func next() -> UInt64 {
+    @inlinable public mutating func next() -> UInt64 {
         state &+= 0x9E37_79B9_7F4A_7C15
         return SplitMix64.mix(state)
     }
 
     /// Uniform in 0..<1, with 53 bits.
-    public mutating func unit() -> Double { Double(next() >> 11) * 0x1p-53 }
+    @inlinable public mutating func unit() -> Double { Double(next() >> 11) * 0x1p-53 }
 
     /// The generator's finaliser as a hash of one word.
     @inlinable public static func mix(_ word: UInt64) -> UInt64 {

@@ -189,7 +189,11 @@ enum JSONText {
         } else if value.isInfinite {
             out += (value < 0 ? "-Infinity" : "Infinity").utf8
         } else {
-            out += value.description.utf8
+            withUnsafeTemporaryAllocation(of: UInt8.self, capacity: ShortestDecimal.byteCountMax) { text in
+                guard let start = text.baseAddress else { return }
+                let length = ShortestDecimal.write(value, to: start)
+                out.append(contentsOf: UnsafeBufferPointer(start: start, count: length))
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 public import RuleLanguage
 
 /// One decoded event as the stages see it: pointers into its batch, valid until the epoch ends.
-public struct Event {
+public struct Event: BitwiseCopyable {
     /// One slot per declared field of its type.
     public var fields: UnsafePointer<Slot>
     /// Start of its batch's text and list table.
@@ -32,5 +32,13 @@ public struct Event {
         self.type = type
         self.recordOffset = recordOffset
         self.recordLength = recordLength
+    }
+
+    /// The order of an epoch: event time, topic, partition, offset; total, because no two records share the last three.
+    @inlinable public static func precedes(_ a: Event, _ b: Event) -> Bool {
+        if a.time != b.time { return a.time < b.time }
+        if a.topic != b.topic { return a.topic < b.topic }
+        if a.partition != b.partition { return a.partition < b.partition }
+        return a.offset < b.offset
     }
 }

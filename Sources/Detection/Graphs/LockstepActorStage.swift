@@ -17,31 +17,20 @@ struct LockstepActorSlot: ~Copyable {
     private var actors: OldestFirstTable<Actor>
     /// Hot tokens by column: key, target, start of the window, time of the act, count.
     private var blocks: MemberBlocks
-    private(set) var pairs: [PairRecord] = []
-    private(set) var announced: [NameRecord] = []
-    private(set) var text: [UInt8] = []
     private(set) var counters = LockstepCounters()
 
-    private let number: UInt16
     private let memory: Int64
     private let hash: TextHash
 
-    init(_ configuration: LockstepConfiguration, slot: Int) {
+    init(_ configuration: LockstepConfiguration) {
         actors = OldestFirstTable(limit: configuration.limits.actors)
         blocks = MemberBlocks(wordsPerMember: 5, limitWords: configuration.limits.actorTokenWords)
-        number = UInt16(slot)
         memory = configuration.memory
         hash = TextHash(seed: configuration.seed)
     }
 
-    mutating func begin() {
-        pairs.removeAll(keepingCapacity: true)
-        announced.removeAll(keepingCapacity: true)
-        text.removeAll(keepingCapacity: true)
-    }
-
     /// - Parameter name: the actor's text, empty when it is not known.
-    mutating func take(_ record: HotRecord, name: UnsafeBufferPointer<UInt8>) {
+    mutating func take(_ record: HotRecord, name: UnsafeBufferPointer<UInt8>, _ outbox: inout Outbox<PairRecord>) {
         var row = actors.find(record.actor)
         if row == .max {
             if actors.isFull { forgetOldest() }
@@ -64,7 +53,7 @@ struct LockstepActorSlot: ~Copyable {
             guard other.target != record.target, other.time >= record.time - memory else { continue }
             counters.pairEmissions += 1
             let isFirst = record.token < other.token
-            pairs.append(
+            outbox.records.append(
                 PairRecord(
                     order: record.order << 8 | sequence, actor: record.actor,
                     pair: hash.combine(min(record.token, other.token), max(record.token, other.token)),
@@ -80,11 +69,11 @@ struct LockstepActorSlot: ~Copyable {
             actor.pointee.announcedTime == .min || actor.pointee.announcedTime < record.time - memory / 2
         {
             actor.pointee.announcedTime = record.time
-            announced.append(
+            outbox.announced.append(
                 NameRecord(
-                    order: record.order << 8, key: record.actor, textOffset: UInt32(text.count),
-                    textLength: UInt16(name.count), sender: number + UInt16(Lockstep.slots)))
-            text.append(contentsOf: name)
+                    order: record.order << 8, key: record.actor, textOffset: UInt32(outbox.text.count),
+                    textLength: UInt16(name.count), sender: outbox.number + UInt16(Lockstep.slots)))
+            outbox.text.append(contentsOf: name)
         }
         keep(record, actor)
     }

@@ -35,6 +35,10 @@ public struct LockstepDetector: ~Copyable {
     private let actors: UnsafeMutablePointer<LockstepActorSlot>
     private let pairs: UnsafeMutablePointer<LockstepPairSlot>
     private var rings: LockstepRings
+    // A run over some slots writes into the outbox numbered as the first of them; no two runs of a stage share a slot.
+    private let tokenOutboxes = Outbox<HotRecord>.allocate()
+    private let actorOutboxes = Outbox<PairRecord>.allocate()
+    private let pairOutboxes = Outbox<FlagRecord>.allocate()
     private var hot = Exchange<HotRecord>()
     private var paired = Exchange<PairRecord>()
     private var flagged = Exchange<FlagRecord>()
@@ -66,8 +70,8 @@ public struct LockstepDetector: ~Copyable {
         actors = .allocate(capacity: Lockstep.slots)
         pairs = .allocate(capacity: Lockstep.slots)
         for slot in 0..<Lockstep.slots {
-            (tokens + slot).initialize(to: LockstepTokenSlot(configuration, slot: slot))
-            (actors + slot).initialize(to: LockstepActorSlot(configuration, slot: slot))
+            (tokens + slot).initialize(to: LockstepTokenSlot(configuration))
+            (actors + slot).initialize(to: LockstepActorSlot(configuration))
             (pairs + slot).initialize(to: LockstepPairSlot(configuration))
         }
         rings = LockstepRings(configuration)
@@ -81,6 +85,9 @@ public struct LockstepDetector: ~Copyable {
         tokens.deinitialize(count: Lockstep.slots).deallocate()
         actors.deinitialize(count: Lockstep.slots).deallocate()
         pairs.deinitialize(count: Lockstep.slots).deallocate()
+        tokenOutboxes.deinitialize(count: Lockstep.slots).deallocate()
+        actorOutboxes.deinitialize(count: Lockstep.slots).deallocate()
+        pairOutboxes.deinitialize(count: Lockstep.slots).deallocate()
         current.deallocate()
         previous.deallocate()
     }
@@ -133,6 +140,11 @@ public struct LockstepDetector: ~Copyable {
                 at[slot] += 1
             }
         }
+        for number in 0..<Lockstep.slots {
+            tokenOutboxes[number].clear()
+            actorOutboxes[number].clear()
+            pairOutboxes[number].clear()
+        }
         hot.clear()
         paired.clear()
         flagged.clear()
@@ -147,39 +159,38 @@ public struct LockstepDetector: ~Copyable {
         precondition(slots.lowerBound >= 0 && slots.upperBound <= Lockstep.slots, "there are 64 slots")
         for slot in slots {
             switch stage {
-            case .tokens: runTokens(slot)
-            case .actors: runActors(slot)
-            case .pairs: runPairs(slot)
+            case .tokens: runTokens(slot, &tokenOutboxes[slots.lowerBound])
+            case .actors: runActors(slot, &actorOutboxes[slots.lowerBound])
+            case .pairs: runPairs(slot, &pairOutboxes[slots.lowerBound])
             }
         }
     }
 
-    private func runTokens(_ slot: Int) {
+    private func runTokens(_ slot: Int, _ outbox: inout Outbox<HotRecord>) {
         tokens[slot].begin()
         for i in starts[slot]..<starts[slot + 1] {
             let number = numbers[i]
-            tokens[slot].take(records[Int(number)], key: keys[Int(number)], ordinal: number)
+            tokens[slot].take(records[Int(number)], key: keys[Int(number)], ordinal: number, &outbox)
         }
         tokens[slot].expire(watermark: watermark)
     }
 
-    private func runActors(_ slot: Int) {
-        actors[slot].begin()
+    private func runActors(_ slot: Int, _ outbox: inout Outbox<PairRecord>) {
         for i in hot.starts[slot]..<hot.starts[slot + 1] {
             let record = hot.delivered[i]
-            tokens[Int(record.sender)].text.withUnsafeBufferPointer { text in
+            tokenOutboxes[Int(record.sender)].text.withUnsafeBufferPointer { text in
                 let start = Int(record.textOffset)
                 actors[slot].take(
-                    record, name: UnsafeBufferPointer(rebasing: text[start..<(start + Int(record.textLength))]))
+                    record, name: UnsafeBufferPointer(rebasing: text[start..<(start + Int(record.textLength))]), &outbox
+                )
             }
         }
         actors[slot].expire(watermark: watermark)
     }
 
-    private func runPairs(_ slot: Int) {
-        pairs[slot].begin()
+    private func runPairs(_ slot: Int, _ outbox: inout Outbox<FlagRecord>) {
         for i in paired.starts[slot]..<paired.starts[slot + 1] {
-            pairs[slot].take(paired.delivered[i], population: population)
+            pairs[slot].take(paired.delivered[i], population: population, &outbox)
         }
         pairs[slot].expire(watermark: watermark)
     }
@@ -191,21 +202,21 @@ public struct LockstepDetector: ~Copyable {
         switch stage {
         case .tokens:
             countPopulation()
-            for slot in 0..<Lockstep.slots {
-                hot.gather(tokens[slot].hot)
-                announced.gather(tokens[slot].announced)
+            for number in 0..<Lockstep.slots {
+                hot.gather(tokenOutboxes[number].records)
+                announced.gather(tokenOutboxes[number].announced)
             }
             hot.deliver()
             learnNames()
         case .actors:
-            for slot in 0..<Lockstep.slots {
-                paired.gather(actors[slot].pairs)
-                announced.gather(actors[slot].announced)
+            for number in 0..<Lockstep.slots {
+                paired.gather(actorOutboxes[number].records)
+                announced.gather(actorOutboxes[number].announced)
             }
             paired.deliver()
             learnNames()
         case .pairs:
-            for slot in 0..<Lockstep.slots { flagged.gather(pairs[slot].flags) }
+            for number in 0..<Lockstep.slots { flagged.gather(pairOutboxes[number].records) }
             flagged.deliver()
             for record in flagged.delivered { rings.take(record) }
             rings.finish(watermark: watermark)
@@ -219,11 +230,11 @@ public struct LockstepDetector: ~Copyable {
             let sender = Int(record.sender)
             let range = Int(record.textOffset)..<(Int(record.textOffset) + Int(record.textLength))
             if sender < Lockstep.slots {
-                tokens[sender].text.withUnsafeBufferPointer {
+                tokenOutboxes[sender].text.withUnsafeBufferPointer {
                     rings.learnName(record.key, UnsafeBufferPointer(rebasing: $0[range]))
                 }
             } else {
-                actors[sender - Lockstep.slots].text.withUnsafeBufferPointer {
+                actorOutboxes[sender - Lockstep.slots].text.withUnsafeBufferPointer {
                     rings.learnName(record.key, UnsafeBufferPointer(rebasing: $0[range]))
                 }
             }

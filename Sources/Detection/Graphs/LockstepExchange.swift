@@ -10,7 +10,7 @@ struct HotRecord: BitwiseCopyable {
     var windowStart: Int64
     /// Accounts in the token so far.
     var count: UInt32
-    /// The actor's name in the sender's text buffer.
+    /// The actor's name in the sender's text.
     var textOffset: UInt32
     var textLength: UInt16
     var sender: UInt16
@@ -55,8 +55,33 @@ struct NameRecord: BitwiseCopyable {
     var key: UInt64
     var textOffset: UInt32
     var textLength: UInt16
-    /// Slot of the sender, plus 64 for the actor stage.
+    /// Number of the sender's outbox, plus 64 for the actor stage.
     var sender: UInt16
+}
+
+/// What one run of a stage over some slots sends on; keeps its memory between epochs.
+///
+/// One for a run, not one for a slot: 64 of each kind that grow one by one would ask the heap 64 times as often.
+struct Outbox<Record: ExchangeRecord> {
+    /// Its number among its stage's, which its records carry.
+    let number: UInt16
+    var records: [Record] = []
+    var announced: [NameRecord] = []
+    /// The names that records and announcements speak of.
+    var text: [UInt8] = []
+
+    mutating func clear() {
+        records.removeAll(keepingCapacity: true)
+        announced.removeAll(keepingCapacity: true)
+        text.removeAll(keepingCapacity: true)
+    }
+
+    /// One for each slot that a run may begin with.
+    static func allocate() -> UnsafeMutablePointer<Outbox> {
+        let all = UnsafeMutablePointer<Outbox>.allocate(capacity: Lockstep.slots)
+        for number in 0..<Lockstep.slots { (all + number).initialize(to: Outbox(number: UInt16(number))) }
+        return all
+    }
 }
 
 protocol ExchangeRecord: BitwiseCopyable {
@@ -81,13 +106,20 @@ extension NameRecord: ExchangeRecord {
     var destination: Int { 0 }
 }
 
+/// An exchange's record by its order key: what is sorted in its place.
+struct ExchangeRank: BitwiseCopyable {
+    var order: UInt64
+    var index: UInt32
+}
+
 /// The border between two stages in one process: all senders' records, in the order of the events that caused them, by receiver.
 ///
-/// Senders write each into its own outbox; ``deliver(_:)`` is sequential. Order keys are unique, so the result does not depend on
-/// which thread ran which sender.
+/// Senders write each into its own ``Outbox``; ``deliver()`` is sequential. Order keys are unique, so the result does not depend on
+/// which thread ran which slots.
 struct Exchange<Record: ExchangeRecord>: ~Copyable {
     private var gathered: [Record] = []
-    private var ranks: [(order: UInt64, index: UInt32)] = []
+    private var ranks: [ExchangeRank] = []
+    private var sorter = NaturalMergeSort<ExchangeRank>()
     private(set) var delivered: [Record] = []
     /// Records of receiver s: `starts[s]..<starts[s + 1]`.
     private(set) var starts = [Int](repeating: 0, count: Lockstep.slots + 1)
@@ -109,10 +141,10 @@ struct Exchange<Record: ExchangeRecord>: ~Copyable {
         // Small keys are sorted instead of the records; each sender's are in order already, which the merge sort sees as runs.
         ranks.removeAll(keepingCapacity: true)
         for i in gathered.indices {
-            ranks.append((gathered[i].order, UInt32(i)))
+            ranks.append(ExchangeRank(order: gathered[i].order, index: UInt32(i)))
             starts[gathered[i].destination + 1] += 1
         }
-        ranks.sort { $0.order < $1.order }
+        ranks.withUnsafeMutableBufferPointer { sorter.sort($0) { $0.order < $1.order } }
         for s in 0..<Lockstep.slots { starts[s + 1] += starts[s] }
         // Same length as what was gathered; every place is overwritten below.
         delivered.append(contentsOf: gathered)

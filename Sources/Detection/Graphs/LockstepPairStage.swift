@@ -24,7 +24,6 @@ struct LockstepPairSlot: ~Copyable {
 
     private var pairs: OldestFirstTable<Pair>
     private var blocks: MemberBlocks
-    private(set) var flags: [FlagRecord] = []
     private(set) var counters = LockstepCounters()
 
     private let memory: Int64
@@ -39,10 +38,8 @@ struct LockstepPairSlot: ~Copyable {
         pairSurprise = -Elementary.log(configuration.pairChance) / Elementary.ln10
     }
 
-    mutating func begin() { flags.removeAll(keepingCapacity: true) }
-
     /// - Parameter population: active actors, N.
-    mutating func take(_ record: PairRecord, population: Double) {
+    mutating func take(_ record: PairRecord, population: Double, _ outbox: inout Outbox<FlagRecord>) {
         var row = pairs.find(record.pair)
         if row == .max {
             if pairs.isFull { forgetOldest() }
@@ -64,11 +61,13 @@ struct LockstepPairSlot: ~Copyable {
             let mean = Double(pair.countA) * Double(pair.countB) / max(population, 1)
             let surprise = Elementary.poissonSurprise(Int(pair.stored), mean: mean)
             if pair.isAccepted != 0 {
-                flag(pair, record, member: Int(pair.stored) - 1, sequence: 0, max(surprise, pairSurprise))
+                flag(pair, record, member: Int(pair.stored) - 1, sequence: 0, max(surprise, pairSurprise), &outbox)
             } else if surprise > pairSurprise {
                 pair.isAccepted = 1
                 counters.acceptedPairs += 1
-                for member in 0..<Int(pair.stored) { flag(pair, record, member: member, sequence: member, surprise) }
+                for member in 0..<Int(pair.stored) {
+                    flag(pair, record, member: member, sequence: member, surprise, &outbox)
+                }
             }
         }
         pairs[row].pointee = pair
@@ -115,13 +114,16 @@ struct LockstepPairSlot: ~Copyable {
         return true
     }
 
-    private mutating func flag(_ pair: Pair, _ record: PairRecord, member: Int, sequence: Int, _ strength: Double) {
-        flags.append(
+    private func flag(
+        _ pair: Pair, _ record: PairRecord, member: Int, sequence: Int, _ strength: Double,
+        _ outbox: inout Outbox<FlagRecord>
+    ) {
+        outbox.records.append(
             FlagRecord(
                 order: record.order << 8 | UInt64(sequence), actor: blocks.words[Int(pair.block) + member],
                 anchor: blocks.words[Int(pair.block)], targetA: pair.targetA, targetB: pair.targetB,
-                startA: pair.startA,
-                startB: pair.startB, firstTime: pair.firstTime, lastTime: pair.lastTime, strength: strength))
+                startA: pair.startA, startB: pair.startB, firstTime: pair.firstTime, lastTime: pair.lastTime,
+                strength: strength))
     }
 
     private mutating func forgetOldest() {

@@ -9,6 +9,14 @@ struct LockstepRings: ~Copyable {
     struct Name: BitwiseCopyable {
         var length: UInt64 = 0
         var bytes = InlineArray<64, UInt8>(repeating: 0)
+
+        init() {}
+
+        /// Keeps the first 64 bytes.
+        init(_ text: UnsafeBufferPointer<UInt8>) {
+            length = UInt64(min(text.count, TextLog.longest))
+            for i in 0..<Int(length) { bytes[i] = text[i] }
+        }
     }
 
     struct Member: BitwiseCopyable {
@@ -79,9 +87,7 @@ struct LockstepRings: ~Copyable {
     }
 
     mutating func learnName(_ key: UInt64, _ text: UnsafeBufferPointer<UInt8>) {
-        var name = Name()
-        name.length = UInt64(min(text.count, TextLog.longest))
-        for i in 0..<Int(name.length) { name.bytes[i] = text[i] }
+        let name = Name(text)
         let row = names.find(key)
         if row == .max {
             if names.isFull { _ = names.removeOldest() }
@@ -306,9 +312,7 @@ struct LockstepRings: ~Copyable {
 
     private func name(_ key: UInt64) -> RingName {
         let row = names.find(key)
-        guard row != .max else { return RingName(hash: key, text: []) }
-        let name = names[row].pointee
-        return RingName(hash: key, text: (0..<Int(name.length)).map { name.bytes[$0] })
+        return RingName(hash: key, name: row == .max ? Name() : names[row].pointee)
     }
 
     private func change(_ key: UInt64, _ status: RingStatus, mergedInto: UInt64? = nil) -> RingChange {
@@ -316,26 +320,44 @@ struct LockstepRings: ~Copyable {
         precondition(row != .max, "a version is written of a ring that is there")
         let ring = rings[row].pointee
         var listed: [RingName] = []
+        listed.reserveCapacity(min(Int(ring.size), Lockstep.namesPerRecord))
         var at = ring.head
         while at != .max, listed.count < Lockstep.namesPerRecord {
             if members[at].pointee.isCounted != 0 { listed.append(name(members.key(at))) }
             at = members[at].pointee.next
         }
         let strength = strength(ring)
+        var windowStarts = (0..<Int(ring.windowCount)).map { ring.windows[$0] }
+        windowStarts.sort()
         return RingChange(
             id: key, version: Int(ring.version), status: status, detector: configuration.name,
             score: LockstepRings.score(strength), strength: strength, size: Int(ring.size), members: listed,
             targetCount: Int(ring.targetCount), targets: (0..<Int(ring.targetCount)).map { name(ring.targets[$0]) },
-            windowStarts: (0..<Int(ring.windowCount)).map { ring.windows[$0] }.sorted(),
-            windowLength: configuration.window,
-            firstTime: ring.firstTime, lastTime: ring.lastTime, mergedInto: mergedInto,
+            windowStarts: windowStarts, windowLength: configuration.window, firstTime: ring.firstTime,
+            lastTime: ring.lastTime, mergedInto: mergedInto,
             evidence: LockstepRings.evidence(
                 configuration, size: Int(ring.size), targets: Int(ring.targetCount), strength: strength))
     }
 
     static func evidence(_ configuration: LockstepConfiguration, size: Int, targets: Int, strength: Double) -> String {
-        "\(size) \(configuration.actorsNoun) \(configuration.verb) the same \(targets) \(configuration.targetsNoun) inside the same "
-            + "\(length(configuration.window)) windows (chance \(chance(strength)))"
+        // Built in one String: an interpolation makes several.
+        var text = ""
+        text.reserveCapacity(160)
+        text += String(size)
+        text += " "
+        text += configuration.actorsNoun
+        text += " "
+        text += configuration.verb
+        text += " the same "
+        text += String(targets)
+        text += " "
+        text += configuration.targetsNoun
+        text += " inside the same "
+        text += length(configuration.window)
+        text += " windows (chance "
+        text += chance(strength)
+        text += ")"
+        return text
     }
 
     static func length(_ window: Int64) -> String {

@@ -39,13 +39,8 @@ struct LockstepTokenSlot: ~Copyable {
     private var names: TextLog
     let registers: UnsafeMutablePointer<UInt8>
     private(set) var registersChanged = false
-    // Outboxes of the running epoch.
-    private(set) var hot: [HotRecord] = []
-    private(set) var announced: [NameRecord] = []
-    private(set) var text: [UInt8] = []
     private(set) var counters = LockstepCounters()
 
-    private let number: UInt16
     private let window: Int64
     private let memory: Int64
     private let minimumActors: Int
@@ -53,13 +48,12 @@ struct LockstepTokenSlot: ~Copyable {
     private let decay: Double
     private let hash: TextHash
 
-    init(_ configuration: LockstepConfiguration, slot: Int) {
+    init(_ configuration: LockstepConfiguration) {
         targets = OldestFirstTable(limit: configuration.limits.targets)
         blocks = MemberBlocks(wordsPerMember: 3, limitWords: configuration.limits.targetMemberWords)
         names = TextLog(capacity: configuration.limits.nameBytes)
         registers = .allocate(capacity: DistinctEstimate.registers)
         registers.initialize(repeating: 0, count: DistinctEstimate.registers)
-        number = UInt16(slot)
         window = configuration.window
         memory = configuration.memory
         minimumActors = max(2, configuration.minimumActors)
@@ -70,12 +64,7 @@ struct LockstepTokenSlot: ~Copyable {
 
     deinit { registers.deallocate() }
 
-    mutating func begin() {
-        hot.removeAll(keepingCapacity: true)
-        announced.removeAll(keepingCapacity: true)
-        text.removeAll(keepingCapacity: true)
-        registersChanged = false
-    }
+    mutating func begin() { registersChanged = false }
 
     func copyRegisters(into all: UnsafeMutablePointer<UInt8>) {
         for i in 0..<DistinctEstimate.registers where registers[i] > all[i] { all[i] = registers[i] }
@@ -84,7 +73,7 @@ struct LockstepTokenSlot: ~Copyable {
     func clearRegisters() { registers.update(repeating: 0, count: DistinctEstimate.registers) }
 
     /// Takes one record of a target in this slot; `ordinal` is its number in the epoch.
-    mutating func take(_ record: LockstepRecord, key: UInt64, ordinal: UInt32) {
+    mutating func take(_ record: LockstepRecord, key: UInt64, ordinal: UInt32, _ outbox: inout Outbox<HotRecord>) {
         counters.records += 1
         if DistinctEstimate.add(record.actor, to: registers) { registersChanged = true }
         // The window grid of each target is shifted by a secret of the deployment.
@@ -119,13 +108,13 @@ struct LockstepTokenSlot: ~Copyable {
             if token.hotAt == 0 { token.hotAt = threshold(target.pointee, bucket: bucket) }
             let windowStart = bucket * window - shift
             if token.isHot != 0 {
-                emit(token, member: Int(token.stored) - 1, key, record, windowStart, ordinal, 0)
+                emit(token, member: Int(token.stored) - 1, key, record, windowStart, ordinal, 0, &outbox)
             } else if token.count >= token.hotAt {
                 token.isHot = 1
                 counters.hotTokens += 1
-                announce(record, ordinal)
+                announce(record, ordinal, &outbox)
                 for member in 0..<Int(token.stored) {
-                    emit(token, member: member, key, record, windowStart, ordinal, member)
+                    emit(token, member: member, key, record, windowStart, ordinal, member, &outbox)
                 }
             }
         }
@@ -236,29 +225,28 @@ struct LockstepTokenSlot: ~Copyable {
 
     private mutating func emit(
         _ token: Token, member: Int, _ key: UInt64, _ record: LockstepRecord, _ windowStart: Int64, _ ordinal: UInt32,
-        _ sequence: Int
+        _ sequence: Int, _ outbox: inout Outbox<HotRecord>
     ) {
         let size = MemberBlocks.size(Int(token.sizeClass))
         let at = Int(token.block) + member
         let name = names.read(blocks.words[at + 2 * size])
         counters.tokenEmissions += 1
-        hot.append(
+        outbox.records.append(
             HotRecord(
                 order: UInt64(ordinal) << 32 | UInt64(sequence), actor: blocks.words[at],
                 token: hash.combine(key, UInt64(bitPattern: token.bucket)), target: record.target,
                 time: Int64(bitPattern: blocks.words[at + size]), windowStart: windowStart, count: token.count,
-                textOffset: UInt32(text.count), textLength: UInt16(name.count), sender: number))
-        text.append(contentsOf: name)
+                textOffset: UInt32(outbox.text.count), textLength: UInt16(name.count), sender: outbox.number))
+        outbox.text.append(contentsOf: name)
     }
 
-    private mutating func announce(_ record: LockstepRecord, _ ordinal: UInt32) {
+    private func announce(_ record: LockstepRecord, _ ordinal: UInt32, _ outbox: inout Outbox<HotRecord>) {
         let length = TextLog.cut(record.targetText, count: Int(record.targetLength))
-        announced.append(
+        outbox.announced.append(
             NameRecord(
-                order: UInt64(ordinal) << 32, key: record.target, textOffset: UInt32(text.count),
-                textLength: UInt16(length),
-                sender: number))
-        text.append(contentsOf: UnsafeBufferPointer(start: record.targetText, count: length))
+                order: UInt64(ordinal) << 32, key: record.target, textOffset: UInt32(outbox.text.count),
+                textLength: UInt16(length), sender: outbox.number))
+        outbox.text.append(contentsOf: UnsafeBufferPointer(start: record.targetText, count: length))
     }
 
     /// Forgets targets that have been idle for the memory's length.

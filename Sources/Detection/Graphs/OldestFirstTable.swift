@@ -36,18 +36,27 @@ struct OldestFirstTable<Row: BitwiseCopyable>: ~Copyable {
         var cellCount = 4
         while cellCount < 2 * self.capacity { cellCount *= 2 }
         mask = cellCount - 1
-        keys = .allocate(capacity: self.capacity)
-        links = .allocate(capacity: self.capacity)
-        rows = .allocate(capacity: self.capacity)
-        cells = .allocate(capacity: cellCount)
-        cells.initialize(repeating: 0, count: cellCount)
+        (rows, keys, links, cells) = OldestFirstTable.makeColumns(rows: self.capacity, cells: cellCount)
     }
 
-    deinit {
-        keys.deallocate()
-        links.deallocate()
-        rows.deallocate()
-        cells.deallocate()
+    deinit { UnsafeMutableRawPointer(rows).deallocate() }
+
+    // One block for the four columns, which begins with the rows: a table that grows asks the heap once. All cells are empty.
+    private static func makeColumns(
+        rows: Int, cells: Int
+    ) -> (
+        UnsafeMutablePointer<Row>, UnsafeMutablePointer<UInt64>, UnsafeMutablePointer<Link>,
+        UnsafeMutablePointer<UInt64>
+    ) {
+        let rowBytes = (rows * MemoryLayout<Row>.stride + 7) & ~7
+        let block = UnsafeMutableRawPointer.allocate(byteCount: rowBytes + 16 * rows + 8 * cells, alignment: 16)
+        let keys = block + rowBytes
+        let links = keys + 8 * rows
+        return (
+            block.bindMemory(to: Row.self, capacity: rows), keys.bindMemory(to: UInt64.self, capacity: rows),
+            links.bindMemory(to: Link.self, capacity: rows),
+            (links + 8 * rows).initializeMemory(as: UInt64.self, repeating: 0, count: cells)
+        )
     }
 
     var isFull: Bool { count >= limit }
@@ -148,27 +157,18 @@ struct OldestFirstTable<Row: BitwiseCopyable>: ~Copyable {
     }
 
     private mutating func grow() {
-        let larger = min(2 * capacity, limit)
-        func moved<T: BitwiseCopyable>(_ old: UnsafeMutablePointer<T>) -> UnsafeMutablePointer<T> {
-            let new = UnsafeMutablePointer<T>.allocate(capacity: larger)
-            new.initialize(from: old, count: used)
-            old.deallocate()
-            return new
-        }
-        keys = moved(keys)
-        links = moved(links)
-        rows = moved(rows)
-        capacity = larger
-        if mask + 1 < 2 * capacity {
-            cells.deallocate()
-            var cellCount = mask + 1
-            while cellCount < 2 * capacity { cellCount *= 2 }
-            mask = cellCount - 1
-            cells = .allocate(capacity: cellCount)
-            cells.initialize(repeating: 0, count: cellCount)
-            // Only called with no free row: all used rows are live.
-            for row in 0..<used { place(UInt32(row)) }
-        }
+        capacity = min(2 * capacity, limit)
+        var cellCount = mask + 1
+        while cellCount < 2 * capacity { cellCount *= 2 }
+        mask = cellCount - 1
+        let old = (rows: rows, keys: keys, links: links)
+        (rows, keys, links, cells) = OldestFirstTable.makeColumns(rows: capacity, cells: cellCount)
+        rows.initialize(from: old.rows, count: used)
+        keys.initialize(from: old.keys, count: used)
+        links.initialize(from: old.links, count: used)
+        UnsafeMutableRawPointer(old.rows).deallocate()
+        // Only called with no free row: all used rows are live.
+        for row in 0..<used { place(UInt32(row)) }
     }
 
     /// Folds keys and rows, oldest first.

@@ -89,9 +89,7 @@ final class Relations {
 
     /// What a verdict on the event says of its actor's ring.
     func membership(of event: Event) -> RingMembership? {
-        ring(of: event).map {
-            RingMembership(identifier: RingChange.text(ofID: $0.ring), size: $0.size, score: $0.score)
-        }
+        ring(of: event).map { RingMembership(ring: $0.ring, size: $0.size, score: $0.score) }
     }
 
     // MARK: Learning

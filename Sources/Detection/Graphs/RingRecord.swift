@@ -6,8 +6,33 @@ public enum RingStatus: String, Sendable, Equatable {
 /// A member or target of a ring.
 public struct RingName: Sendable, Equatable {
     public var hash: UInt64
+    private var name: LockstepRings.Name
+
+    /// - Parameter text: as in the events; its first 64 bytes are kept.
+    public init(hash: UInt64, text: [UInt8]) {
+        self.init(hash: hash, name: text.withUnsafeBufferPointer { LockstepRings.Name($0) })
+    }
+
+    init(hash: UInt64, name: LockstepRings.Name) {
+        self.hash = hash
+        self.name = name
+    }
+
     /// As in the events, at most 64 bytes; empty when it is no longer known.
-    public var text: [UInt8]
+    public var text: [UInt8] { withText { Array($0) } }
+
+    /// The same without a copy.
+    func withText<Result>(_ body: (UnsafeBufferPointer<UInt8>) -> Result) -> Result {
+        var bytes = name.bytes
+        let length = Int(name.length)
+        return withUnsafeBytes(of: &bytes) { all in
+            all.withMemoryRebound(to: UInt8.self) { body(UnsafeBufferPointer(rebasing: $0[..<length])) }
+        }
+    }
+
+    public static func == (a: RingName, b: RingName) -> Bool {
+        a.hash == b.hash && a.withText { text in b.withText { text.elementsEqual($0) } }
+    }
 }
 
 /// One new version of a ring: everything its record on the topic of rings says.
@@ -40,9 +65,11 @@ public struct RingChange: Sendable, Equatable {
     public var evidence: String
 
     /// The ring's id in text, which is also its record's key: 16 hexadecimal digits.
-    public static func text(ofID id: UInt64) -> String {
-        let digits = String(id, radix: 16)
-        return String(repeating: "0", count: 16 - digits.count) + digits
+    static func appendText(ofID id: UInt64, to out: inout ByteBuffer) {
+        let digits: StaticString = "0123456789abcdef"
+        let at = out.room(16)
+        for i in 0..<16 { at[i] = digits.utf8Start[Int(truncatingIfNeeded: id >> UInt64(60 - 4 * i)) & 15] }
+        out.advance(16)
     }
 
     /// Writes the record of the topic of rings, its keys in fixed order.
@@ -57,20 +84,31 @@ public struct RingChange: Sendable, Equatable {
     func appendJSON(to out: inout ByteBuffer) {
         func name(_ name: RingName) {
             out.append("\"")
-            if name.text.isEmpty {
-                out.append("#" + RingChange.text(ofID: name.hash))
-            } else {
-                name.text.withUnsafeBufferPointer {
-                    if let start = $0.baseAddress { out.appendEscaped(start, count: $0.count) }
+            name.withText { text in
+                if let start = text.baseAddress, text.count > 0 {
+                    out.appendEscaped(start, count: text.count)
+                } else {
+                    out.append("#")
+                    RingChange.appendText(ofID: name.hash, to: &out)
                 }
             }
             out.append("\"")
         }
-        out.append("{\"ring_id\":\"" + RingChange.text(ofID: id))
-        out.append("\",\"version\":\(version),\"status\":\"\(status.rawValue)\",\"detector\":\"" as String)
+        out.append("{\"ring_id\":\"")
+        RingChange.appendText(ofID: id, to: &out)
+        out.append("\",\"version\":")
+        out.append(Int64(version))
+        out.append(",\"status\":\"")
+        out.append(status.rawValue)
+        out.append("\",\"detector\":\"")
         out.appendEscaped(detector)
-        out.append("\",\"score\":" + RingChange.decimal(score))
-        out.append(",\"size\":\(size),\"target_count\":\(targetCount),\"members\":[" as String)
+        out.append("\",\"score\":")
+        out.append(RingChange.decimal(score))
+        out.append(",\"size\":")
+        out.append(Int64(size))
+        out.append(",\"target_count\":")
+        out.append(Int64(targetCount))
+        out.append(",\"members\":[")
         for i in members.indices {
             if i > 0 { out.append(",") }
             name(members[i])
@@ -84,7 +122,9 @@ public struct RingChange: Sendable, Equatable {
         out.appendTime(milliseconds: firstTime)
         out.append("\",\"last_time\":\"")
         out.appendTime(milliseconds: lastTime)
-        out.append("\",\"window\":\"" + LockstepRings.length(windowLength) + "\",\"windows\":[")
+        out.append("\",\"window\":\"")
+        out.append(LockstepRings.length(windowLength))
+        out.append("\",\"windows\":[")
         for (i, start) in windowStarts.enumerated() {
             out.append(i > 0 ? ",{\"from\":\"" : "{\"from\":\"")
             out.appendTime(milliseconds: start)
@@ -92,10 +132,16 @@ public struct RingChange: Sendable, Equatable {
             out.appendTime(milliseconds: start + windowLength)
             out.append("\"}")
         }
-        out.append("],\"p_value\":" + LockstepRings.chance(strength) + ",\"text\":\"")
+        out.append("],\"p_value\":")
+        out.append(LockstepRings.chance(strength))
+        out.append(",\"text\":\"")
         out.appendEscaped(evidence)
         out.append("\"")
-        if let mergedInto { out.append(",\"merged_into\":\"" + RingChange.text(ofID: mergedInto) + "\"") }
+        if let mergedInto {
+            out.append(",\"merged_into\":\"")
+            RingChange.appendText(ofID: mergedInto, to: &out)
+            out.append("\"")
+        }
         out.append("}")
     }
 
@@ -121,8 +167,10 @@ public struct RingRecord: Sendable, Equatable {
 
     init(_ change: RingChange) {
         var buffer = ByteBuffer(capacity: 4096)
+        RingChange.appendText(ofID: change.id, to: &buffer)
+        key = Array(buffer.bytes)
+        buffer.removeAll()
         change.appendJSON(to: &buffer)
-        key = Array(RingChange.text(ofID: change.id).utf8)
         value = Array(buffer.bytes)
         status = change.status
     }
@@ -130,7 +178,7 @@ public struct RingRecord: Sendable, Equatable {
 
 /// The ring a verdict names.
 struct RingMembership {
-    var identifier: String
+    var ring: UInt64
     var size: Int
     var score: Double
 }

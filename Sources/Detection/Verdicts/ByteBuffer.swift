@@ -1,3 +1,5 @@
+import RuleLanguage
+
 /// A growing run of bytes that outputs are written into; keeps its memory between epochs.
 public struct ByteBuffer: ~Copyable {
     public private(set) var base: UnsafeMutablePointer<UInt8>
@@ -114,7 +116,9 @@ public struct ByteBuffer: ~Copyable {
 
     /// The shortest decimal text that reads back as the same double; JSON has no infinities, they are `null`.
     public mutating func append(_ value: Double) {
-        if value.isFinite { append("\(value)") } else { append("null") }
+        guard value.isFinite else { return append("null") }
+        let at = room(ShortestDecimal.byteCountMax)
+        count &+= ShortestDecimal.write(value, to: at)
     }
 
     /// The inside of a JSON string: quotes, backslashes and control characters escaped.

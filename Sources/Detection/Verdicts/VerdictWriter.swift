@@ -152,7 +152,7 @@ final class VerdictWriter {
         writeOthers(outcomes, event.type, &output)
         if let ring {
             output.verdicts.append(",\"ring\":{\"id\":\"")
-            output.verdicts.append(ring.identifier)
+            RingChange.appendText(ofID: ring.ring, to: &output.verdicts)
             output.verdicts.append("\",\"size\":")
             output.verdicts.append(Int64(ring.size))
             output.verdicts.append(",\"score\":")

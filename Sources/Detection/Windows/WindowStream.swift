@@ -69,33 +69,48 @@ struct WindowStream {
         }
     }
 
-    /// Takes the entry at the head out of a window's accumulators.
+    /// Puts an entry into a window's accumulators or takes it out; `isEntering` is known where this is inlined, so no step asks for it.
+    ///
+    /// - Parameters:
+    ///   - counts: whether the entry is the one that stands for its value in the window, by its link to the previous entry of that value.
+    ///   - moveExtreme: sets the position of a minimum or maximum, where it changes.
     @inline(__always)
-    private func leave(_ window: WindowPlan.Window, _ head: UInt32, _ at: UnsafeMutableRawPointer, _ tail: UInt32) {
+    private func step(
+        _ window: WindowPlan.Window, _ at: UnsafeMutableRawPointer, isEntering: Bool, counts: (_ link: UInt32) -> Bool,
+        moveExtreme: (WindowPlan.Accumulator) -> Void
+    ) {
         for a in window.accumulators {
             let accumulator = program.pointee.accumulators[a]
             switch accumulator.kind {
             case .sum:
                 let sum = state.load(fromByteOffset: accumulator.offset, as: Int64.self)
+                let addend = WindowStream.bounded(at.load(fromByteOffset: accumulator.value, as: Int64.self))
                 state.storeBytes(
-                    of: sum &- WindowStream.bounded(at.load(fromByteOffset: accumulator.value, as: Int64.self)),
-                    toByteOffset: accumulator.offset, as: Int64.self)
+                    of: isEntering ? sum &+ addend : sum &- addend, toByteOffset: accumulator.offset, as: Int64.self)
             case .live:
-                if at.load(fromByteOffset: accumulator.link, as: UInt32.self) & WindowStream.repeated == 0 {
-                    setWord(accumulator.offset, word(accumulator.offset) &- 1)
-                }
-            case .extreme:
-                if word(accumulator.offset) == head {
-                    // Its newer neighbour in the chain is the next extreme; without one the window runs empty.
-                    let newer = at.load(fromByteOffset: accumulator.link + 4, as: UInt32.self)
-                    setWord(accumulator.offset, newer == WindowStream.noNeighbour ? tail : head &+ newer)
-                }
+                guard counts(at.load(fromByteOffset: accumulator.link, as: UInt32.self)) else { continue }
+                let count = word(accumulator.offset)
+                setWord(accumulator.offset, isEntering ? count &+ 1 : count &- 1)
+            case .extreme: moveExtreme(accumulator)
             case .fixedSum:
                 let sum = state.loadUnaligned(fromByteOffset: accumulator.offset, as: Int128.self)
+                let addend = WindowStream.fixed(at.load(fromByteOffset: accumulator.value, as: Double.self))
                 state.storeBytes(
-                    of: sum &- WindowStream.fixed(at.load(fromByteOffset: accumulator.value, as: Double.self)),
-                    toByteOffset: accumulator.offset, as: Int128.self)
+                    of: isEntering ? sum &+ addend : sum &- addend, toByteOffset: accumulator.offset, as: Int128.self)
             }
+        }
+    }
+
+    /// Takes the entry at the head out of a window's accumulators.
+    @inline(__always)
+    private func leave(_ window: WindowPlan.Window, _ head: UInt32, _ at: UnsafeMutableRawPointer, _ tail: UInt32) {
+        step(window, at, isEntering: false) { link in
+            link & WindowStream.repeated == 0
+        } moveExtreme: { accumulator in
+            guard word(accumulator.offset) == head else { return }
+            // Its newer neighbour in the chain is the next extreme; without one the window runs empty.
+            let newer = at.load(fromByteOffset: accumulator.link + 4, as: UInt32.self)
+            setWord(accumulator.offset, newer == WindowStream.noNeighbour ? tail : head &+ newer)
         }
     }
 
@@ -121,29 +136,13 @@ struct WindowStream {
                 let isEmpty = head == tail
                 head &-= 1
                 let at = entry(head)
-                for a in window.accumulators {
-                    let accumulator = program.pointee.accumulators[a]
-                    switch accumulator.kind {
-                    case .sum:
-                        let sum = state.load(fromByteOffset: accumulator.offset, as: Int64.self)
-                        state.storeBytes(
-                            of: sum &+ WindowStream.bounded(at.load(fromByteOffset: accumulator.value, as: Int64.self)),
-                            toByteOffset: accumulator.offset, as: Int64.self)
-                    case .live:
-                        if at.load(fromByteOffset: accumulator.link, as: UInt32.self) & WindowStream.repeated == 0 {
-                            setWord(accumulator.offset, word(accumulator.offset) &+ 1)
-                        }
-                    case .extreme:
-                        // In the chain only if nothing later beats it, so only if it beats the window's extreme.
-                        let column = program.pointee.extremes[accumulator.column]
-                        if isEmpty || !WindowStream.beats(column, entry(word(accumulator.offset)), at) {
-                            setWord(accumulator.offset, head)
-                        }
-                    case .fixedSum:
-                        let sum = state.loadUnaligned(fromByteOffset: accumulator.offset, as: Int128.self)
-                        state.storeBytes(
-                            of: sum &+ WindowStream.fixed(at.load(fromByteOffset: accumulator.value, as: Double.self)),
-                            toByteOffset: accumulator.offset, as: Int128.self)
+                step(window, at, isEntering: true) { link in
+                    link & WindowStream.repeated == 0
+                } moveExtreme: { accumulator in
+                    // In the chain only if nothing later beats it, so only if it beats the window's extreme.
+                    let column = program.pointee.extremes[accumulator.column]
+                    if isEmpty || !WindowStream.beats(column, entry(word(accumulator.offset)), at) {
+                        setWord(accumulator.offset, head)
                     }
                 }
             }
@@ -160,28 +159,13 @@ struct WindowStream {
             let window = program.pointee.windows[w]
             if window.accumulators.isEmpty { continue }
             let head = word(window.head)
-            for a in window.accumulators {
-                let accumulator = program.pointee.accumulators[a]
-                switch accumulator.kind {
-                case .sum:
-                    let sum = state.load(fromByteOffset: accumulator.offset, as: Int64.self)
-                    state.storeBytes(
-                        of: sum &+ WindowStream.bounded(at.load(fromByteOffset: accumulator.value, as: Int64.self)),
-                        toByteOffset: accumulator.offset, as: Int64.self)
-                case .live:
-                    let link = at.load(fromByteOffset: accumulator.link, as: UInt32.self)
-                    // The previous entry with this value was counted until now if it is inside the window.
-                    if link == 0 || link > tail &- head { setWord(accumulator.offset, word(accumulator.offset) &+ 1) }
-                case .extreme:
-                    let column = program.pointee.extremes[accumulator.column]
-                    if head == tail || WindowStream.beats(column, at, entry(word(accumulator.offset))) {
-                        setWord(accumulator.offset, tail)
-                    }
-                case .fixedSum:
-                    let sum = state.loadUnaligned(fromByteOffset: accumulator.offset, as: Int128.self)
-                    state.storeBytes(
-                        of: sum &+ WindowStream.fixed(at.load(fromByteOffset: accumulator.value, as: Double.self)),
-                        toByteOffset: accumulator.offset, as: Int128.self)
+            step(window, at, isEntering: true) { link in
+                // The previous entry with this value was counted until now if it is inside the window.
+                link == 0 || link > tail &- head
+            } moveExtreme: { accumulator in
+                let column = program.pointee.extremes[accumulator.column]
+                if head == tail || WindowStream.beats(column, at, entry(word(accumulator.offset))) {
+                    setWord(accumulator.offset, tail)
                 }
             }
         }
@@ -257,38 +241,23 @@ struct WindowStream {
             let window = program.pointee.windows[w]
             let head = word(window.head)
             guard tail &- head > 0 else { continue }
-            for a in window.accumulators {
-                let accumulator = program.pointee.accumulators[a]
-                switch accumulator.kind {
-                case .sum:
-                    let sum = state.load(fromByteOffset: accumulator.offset, as: Int64.self)
-                    state.storeBytes(
-                        of: sum &- WindowStream.bounded(at.load(fromByteOffset: accumulator.value, as: Int64.self)),
-                        toByteOffset: accumulator.offset, as: Int64.self)
-                case .live:
-                    let link = at.load(fromByteOffset: accumulator.link, as: UInt32.self)
-                    if link == 0 || link > newest &- head { setWord(accumulator.offset, word(accumulator.offset) &- 1) }
-                case .extreme:
-                    guard word(accumulator.offset) == newest else { continue }
-                    let column = program.pointee.extremes[accumulator.column]
-                    if head == newest {
-                        setWord(accumulator.offset, newest)
-                        continue
-                    }
-                    // The oldest entry of the chain inside the window.
-                    var candidate = newest &- 1
-                    while true {
-                        let step = entry(candidate).load(fromByteOffset: column.older, as: UInt32.self)
-                        if step == WindowStream.noNeighbour || step > candidate &- head { break }
-                        candidate &-= step
-                    }
-                    setWord(accumulator.offset, candidate)
-                case .fixedSum:
-                    let sum = state.loadUnaligned(fromByteOffset: accumulator.offset, as: Int128.self)
-                    state.storeBytes(
-                        of: sum &- WindowStream.fixed(at.load(fromByteOffset: accumulator.value, as: Double.self)),
-                        toByteOffset: accumulator.offset, as: Int128.self)
+            step(window, at, isEntering: false) { link in
+                link == 0 || link > newest &- head
+            } moveExtreme: { accumulator in
+                guard word(accumulator.offset) == newest else { return }
+                let column = program.pointee.extremes[accumulator.column]
+                if head == newest {
+                    setWord(accumulator.offset, newest)
+                    return
                 }
+                // The oldest entry of the chain inside the window.
+                var candidate = newest &- 1
+                while true {
+                    let step = entry(candidate).load(fromByteOffset: column.older, as: UInt32.self)
+                    if step == WindowStream.noNeighbour || step > candidate &- head { break }
+                    candidate &-= step
+                }
+                setWord(accumulator.offset, candidate)
             }
         }
         // A window whose head stood behind the newest entry must not overtake the tail.

@@ -123,10 +123,12 @@ final class DecodedBlock {
     /// Its memory is used up: it takes no more records.
     var isFull: Bool { used >= DecodedBlock.stagedBytesMax }
     /// Per source, how many records were staged; counted when asked.
-    var stagedBySource: [Int] {
-        var counts = [Int](repeating: 0, count: sources.count)
-        for record in staged { counts[Int(record.source)] += 1 }
-        return counts
+    func withStagedBySource(_ body: (UnsafeMutableBufferPointer<Int>) -> Void) {
+        withUnsafeTemporaryAllocation(of: Int.self, capacity: sources.count) { counts in
+            counts.initialize(repeating: 0)
+            for record in staged { counts[Int(record.source)] += 1 }
+            body(counts)
+        }
     }
 
     /// Copies a record; of one over the limit only as much as a dead letter shows.

@@ -33,6 +33,7 @@ final class EpochProcessor {
     /// The last epoch's late events, in the epoch's order.
     private(set) var late: [Event] = []
     private(set) var counts = EpochCounts()
+    private var sorter = EventSorter()
 
     init(_ deployment: Deployment, team: ThreadTeam, writesFeatures: Bool = false) {
         self.deployment = deployment
@@ -63,8 +64,8 @@ final class EpochProcessor {
             kept += 1
         }
         let inTime = UnsafeMutableBufferPointer(rebasing: events[0..<kept])
-        EpochProcessor.sort(inTime)
-        late.sort(by: EpochProcessor.precedes)
+        sorter.sort(inTime)
+        late.withUnsafeMutableBufferPointer { sorter.sort($0) }
         engine.process(UnsafeBufferPointer(inTime), watermark: watermark ?? .min) { lanes, body in
             team.run(lanes: lanes, body)
         }
@@ -77,24 +78,5 @@ final class EpochProcessor {
         counts.late = Int64(late.count)
         counts.deadLetters = Int64(rejected)
         counts.records = counts.events + counts.late + counts.deadLetters
-    }
-
-    /// The order of an epoch: event time, topic, partition, offset; total, because no two records share the last three.
-    static func precedes(_ a: Event, _ b: Event) -> Bool {
-        if a.time != b.time { return a.time < b.time }
-        if a.topic != b.topic { return a.topic < b.topic }
-        if a.partition != b.partition { return a.partition < b.partition }
-        return a.offset < b.offset
-    }
-
-    private static func sort(_ events: UnsafeMutableBufferPointer<Event>) {
-        var isSorted = true
-        for i in events.indices.dropFirst() where precedes(events[i], events[i - 1]) {
-            isSorted = false
-            break
-        }
-        if isSorted { return }
-        var events = events
-        events.sort(by: precedes)
     }
 }

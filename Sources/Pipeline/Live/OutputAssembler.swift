@@ -107,9 +107,16 @@ final class OutputAssembler {
 
     /// Appends the epoch's journal record.
     func appendJournal(_ record: JournalRecord, to batch: inout OutputBatch) {
-        batch.append(
-            topic: OutputTopics.journalIndex, key: { $0.append(contentsOf: "\(record.epoch)".utf8) },
-            value: { record.write(to: &$0) })
+        text.removeAll(keepingCapacity: true)
+        record.write(to: &text)
+        scratch.removeAll()
+        scratch.append(record.epoch)
+        text.withUnsafeBytes { value in
+            batch.append(
+                topic: OutputTopics.journalIndex, key: UnsafeRawBufferPointer(scratch.bytes), value: value,
+                constantHeaders: [], constantCount: 0
+            ) { _ in }
+        }
         batch.epochs = (batch.epochs?.lowerBound ?? record.epoch)...record.epoch
     }
 

@@ -54,8 +54,9 @@ public final class Worker {
     private var epoch: Int64 = 0
     /// When each source last gave an event: who gives none for long is idle.
     private var lastEvent: [ContinuousClock.Instant] = []
-    /// Scratch of ``close(_:from:into:)``, by source.
+    /// Scratch of ``judge(_:_:)``, by source.
     private var gaveEvents: [Bool] = []
+    private var ranges: [JournalRecord.Range] = []
     private var idle: Duration { .milliseconds(deployment.description.time.idleMilliseconds) }
     /// Recovered from the journal and judging what arrives.
     public private(set) var isReady = false
@@ -323,7 +324,7 @@ public final class Worker {
             processor.engine, recordedMilliseconds: Log.wallClockMilliseconds(), to: &filling.batch)
         assembler.appendDeadLetters(block, sources: sources, to: &filling.batch)
         assembler.appendLate(processor.late, watermark: watermark, to: &filling.batch)
-        var ranges: [JournalRecord.Range] = []
+        ranges.removeAll(keepingCapacity: true)
         for s in sources.indices {
             let to = block.heldFrom[s] ?? intake.next[s]
             if to <= judged[s] { continue }

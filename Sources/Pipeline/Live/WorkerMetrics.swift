@@ -124,23 +124,29 @@ public final class WorkerMetrics: Sendable {
     ) {
         epochs.add()
         epochSeconds.observe(seconds)
-        var byDecision = [Int](repeating: 0, count: verdicts.count)
-        processor.engine.forEachOutput { output in
-            for record in output.records {
-                byDecision[Int(record.decision.rawValue)] += 1
-                if record.isTruncated { truncated.add() }
+        withUnsafeTemporaryAllocation(of: Int.self, capacity: verdicts.count) { byDecision in
+            byDecision.initialize(repeating: 0)
+            processor.engine.forEachOutput { output in
+                for record in output.records {
+                    byDecision[Int(record.decision.rawValue)] += 1
+                    if record.isTruncated { truncated.add() }
+                }
             }
+            for (counter, count) in zip(verdicts, byDecision) where count > 0 { counter.add(count) }
+        }
+        processor.engine.forEachOutput { output in
             for r in fired.indices {
                 if output.fired[r] > 0 { fired[r].add(output.fired[r]) }
                 if output.undetermined[r] > 0 { undetermined[r].add(output.undetermined[r]) }
             }
         }
-        for (counter, count) in zip(verdicts, byDecision) where count > 0 { counter.add(count) }
         silent.add(Int(processor.counts.silent))
         late.add(Int(processor.counts.late))
         for record in block.rejected { deadLetters[Int(record.letter.code.rawValue)].add() }
-        for (source, count) in zip(sources, block.stagedBySource) {
-            if count > 0, let topic = topics.firstIndex(of: source.topic) { consumed[topic].add(count) }
+        block.withStagedBySource { staged in
+            for (source, count) in zip(sources, staged) {
+                if count > 0, let topic = topics.firstIndex(of: source.topic) { consumed[topic].add(count) }
+            }
         }
         keep(processor, watermark)
     }

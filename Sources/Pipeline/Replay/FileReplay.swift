@@ -125,7 +125,7 @@ public final class FileReplay {
                 var best: (cursor: Int, head: Event)?
                 for (c, cursor) in cursors.enumerated() {
                     guard let head = cursor.head else { continue }
-                    if let found = best, !EpochProcessor.precedes(head, found.head) { continue }
+                    if let found = best, !Event.precedes(head, found.head) { continue }
                     best = (c, head)
                 }
                 guard let (c, head) = best else { break }
@@ -181,7 +181,7 @@ public final class FileReplay {
                 blocks.append(block)
             }
         }
-        all.sort { EpochProcessor.precedes($0.event, $1.event) }
+        all.sort { Event.precedes($0.event, $1.event) }
         let epoch = UnsafeMutableBufferPointer<Event>.allocate(capacity: FileReplay.epochEvents)
         defer { epoch.deallocate() }
         var at = 0
@@ -204,13 +204,15 @@ public final class FileReplay {
         _ events: UnsafeMutableBufferPointer<Event>, rejected: Int, origin: (Int) -> (source: Int, time: Int64)
     ) throws(LogError) {
         let watermark = tracker.advance()
-        // A copy for the loop: a class's own property is checked for exclusive access at each use.
-        var tracker = self.tracker
+        // A class's own property is checked for exclusive access at each use: the loop has it to itself. Swapped, for the first write to
+        // a copy would copy its arrays.
+        var tracker = WatermarkTracker(sources: 0, latenessMilliseconds: 0)
+        swap(&tracker, &self.tracker)
         processor.process(events, rejected: rejected, watermark: watermark) { i in
             let (source, time) = origin(i)
             tracker.see(source: source, time: time)
         }
-        self.tracker = tracker
+        swap(&tracker, &self.tracker)
         summary.counts += processor.counts
         summary.epochs += 1
         var failure: LogError?

@@ -276,9 +276,17 @@ extension Machine {
             case .durationToText: TimeText.write(duration: x.int, to: put)
             case .boolToText: for byte in (x.bool ? "true" : "false").utf8 { put(byte) }
             default:
-                let text = x.double.description
-                let isWhole = text.hasSuffix(".0")
-                for byte in text.utf8.prefix(text.utf8.count - (isWhole ? 2 : 0)) { put(byte) }
+                guard x.double.isFinite else {
+                    for byte in x.double.description.utf8 { put(byte) }
+                    break
+                }
+                withUnsafeTemporaryAllocation(of: UInt8.self, capacity: ShortestDecimal.byteCountMax) { text in
+                    guard let start = text.baseAddress else { return }
+                    let length = ShortestDecimal.write(x.double, to: start)
+                    // Whole numbers are written without their `.0`.
+                    let isWhole = start[length - 1] == UInt8(ascii: "0") && start[length - 2] == UInt8(ascii: ".")
+                    for byte in text[..<(length - (isWhole ? 2 : 0))] { put(byte) }
+                }
             }
         }
         textUsed = used

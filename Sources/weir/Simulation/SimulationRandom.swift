@@ -1,28 +1,22 @@
-/// A small, fast, seeded random source: SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014).
+import Models
+
+/// What the simulator draws from ``SplitMix64``.
 ///
 /// Only integer arithmetic and IEEE 754 multiplication, division and comparison are used here and in the whole simulator, never the C
 /// library's `log` or `sin`: the same seed gives the same bytes on every machine.
 struct SimulationRandom: Sendable {
-    private var state: UInt64
+    private var source: SplitMix64
 
-    init(seed: UInt64) { state = seed }
+    init(seed: UInt64) { source = SplitMix64(seed: seed) }
 
-    /// The finaliser of SplitMix64: spreads a number over 64 bits, one to one.
+    /// Spreads a number over 64 bits, one to one: the first number of the seed.
     static func mix(_ value: UInt64) -> UInt64 {
-        var z = value &+ 0x9E37_79B9_7F4A_7C15
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
-    }
-
-    mutating func next() -> UInt64 {
-        let result = SimulationRandom.mix(state)
-        state &+= 0x9E37_79B9_7F4A_7C15
-        return result
+        var source = SplitMix64(seed: value)
+        return source.next()
     }
 
     /// Uniform in [0, 1) with 53 bits.
-    mutating func uniform() -> Double { Double(next() >> 11) * 0x1p-53 }
+    mutating func uniform() -> Double { source.unit() }
 
     mutating func chance(_ probability: Double) -> Bool { uniform() < probability }
 
@@ -30,7 +24,7 @@ struct SimulationRandom: Sendable {
     ///
     /// The bias of the multiplication is below 2^-32 for the bounds used here.
     mutating func below(_ bound: Int) -> Int {
-        Int(truncatingIfNeeded: next().multipliedFullWidth(by: UInt64(truncatingIfNeeded: bound)).high)
+        Int(truncatingIfNeeded: source.next().multipliedFullWidth(by: UInt64(truncatingIfNeeded: bound)).high)
     }
 
     mutating func between(_ low: Int, _ high: Int) -> Int { low + below(high - low + 1) }
