@@ -52,7 +52,8 @@ let package = Package(
                 "CCrypto", "CZlib",
             ], swiftSettings: base),
         .executableTarget(
-            name: "weir", dependencies: ["Pipeline", "Detection", "RuleLanguage", "Models", "KafkaClient", "Telemetry"],
+            name: "weir",
+            dependencies: ["Pipeline", "Detection", "RuleLanguage", "Models", "KafkaClient", "Telemetry"],
             swiftSettings: base),
 
         .target(name: "ExpositionFormat", path: "Tests/ExpositionFormat", swiftSettings: base),

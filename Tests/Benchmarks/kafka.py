@@ -28,12 +28,16 @@ REFERENCE = re.compile(rb'"topic":"([^"]+)","partition":(\d+),"offset":(\d+)')
 WARM = 20
 
 
-def fill(broker, topic, path, partitions):
-    """Writes a file's lines into a new topic, by the account's hash; answers how many."""
+def make_topic(broker, name, partitions):
     from confluent_kafka.admin import AdminClient, NewTopic
 
     admin = AdminClient({"bootstrap.servers": broker.bootstrap})
-    admin.create_topics([NewTopic(topic, partitions, 1, config={"message.timestamp.type": "LogAppendTime"})])[topic].result(30)
+    admin.create_topics([NewTopic(name, partitions, 1, config={"message.timestamp.type": "LogAppendTime"})])[name].result(30)
+
+
+def fill(broker, topic, path, partitions):
+    """Writes a file's lines into a new topic, by the account's hash; answers how many."""
+    make_topic(broker, topic, partitions)
     producer = broker.producer(**{
         "linger.ms": 20, "batch.num.messages": 50_000, "queue.buffering.max.messages": 200_000, "compression.type": "lz4"})
     account = re.compile(rb'"account":"([^"]+)"')
@@ -166,10 +170,7 @@ def latency(arguments, folder):
     if (SHARED / "bench-12").is_dir():
         source = made(f"bench-{total}.jsonl", sys.executable, SHARED / "bench-12" / "generate.py", "--events", total, "--out", "OUTPUT")
         with support.Broker(folder / "c") as broker, contextlib.ExitStack() as stack:
-            from confluent_kafka.admin import AdminClient, NewTopic
-
-            topic = NewTopic("events", 4, 1, config={"message.timestamp.type": "LogAppendTime"})
-            AdminClient({"bootstrap.servers": broker.bootstrap}).create_topics([topic])["events"].result(30)
+            make_topic(broker, "events", 4)
             worker = run_worker(arguments, folder, explaining(folder), broker, stack)
             alive = stack.enter_context(feeding(feed, broker.bootstrap, source, rate))
             measure(arguments, broker, worker, alive, ["events"], "bench-12, a verdict with the 12 features for each event")
