@@ -27,6 +27,8 @@ REFERENCE = re.compile(rb'"topic":"([^"]+)","partition":(\d+),"offset":(\d+)')
 
 # Seconds that a broker and a worker warm up before latency counts.
 WARM = 60
+# Milliseconds that the producers of the paced traffic wait for a batch: before the append time, so not in the latency.
+LINGER = 20
 
 
 def make_topic(broker, name, partitions):
@@ -95,7 +97,9 @@ def drain(weir, broker, folder, topology, topics, total, threads):
 
 def throughput(arguments, folder):
     events = arguments.events
-    if (SHARED / "bench-12").is_dir():
+    if arguments.topology == "marketplace":
+        pass
+    elif (SHARED / "bench-12").is_dir():
         name = "million.jsonl" if events == 1_000_000 else f"bench-{events}.jsonl"
         source = made(name, sys.executable, SHARED / "bench-12" / "generate.py", "--events", events, "--out", "OUTPUT")
         with support.Broker(folder / "a") as broker:
@@ -105,6 +109,8 @@ def throughput(arguments, folder):
                    f"weir run --topology topologies/bench-12 --kafka ... --threads {arguments.threads}, {count:,} events in 4 partitions")
     else:
         note("skipped bench-12: no ../shared/bench-12")
+    if arguments.topology == "bench-12":
+        return
     with support.Broker(folder / "b") as broker:
         count = events // 2
         Run([arguments.weir, "simulate", "--events", count, "--seed", 5, "--kafka", broker.properties])
@@ -142,7 +148,7 @@ def feed(bootstrap, path, rate):
     """Writes a file's lines into the topic `events` by the account's hash, at a pace."""
     import confluent_kafka
 
-    producer = confluent_kafka.Producer({"bootstrap.servers": bootstrap, "linger.ms": 5})
+    producer = confluent_kafka.Producer({"bootstrap.servers": bootstrap, "linger.ms": LINGER})
     account = re.compile(rb'"account":"([^"]+)"')
     begin = time.monotonic()
     with open(path, "rb") as file:
@@ -168,7 +174,9 @@ def feeding(target, *words):
 
 def latency(arguments, folder):
     rate, total = arguments.rate, arguments.rate * (WARM + arguments.seconds)
-    if (SHARED / "bench-12").is_dir():
+    if arguments.topology == "marketplace":
+        pass
+    elif (SHARED / "bench-12").is_dir():
         source = made(f"bench-{total}.jsonl", sys.executable, SHARED / "bench-12" / "generate.py", "--events", total, "--out", "OUTPUT")
         with support.Broker(folder / "c") as broker, contextlib.ExitStack() as stack:
             make_topic(broker, "events", 4)
@@ -177,10 +185,14 @@ def latency(arguments, folder):
             measure(arguments, broker, worker, alive, ["events"], "bench-12, a verdict with the 12 features for each event")
     else:
         note("skipped bench-12: no ../shared/bench-12")
+    if arguments.topology == "bench-12":
+        return
     with support.Broker(folder / "d") as broker, contextlib.ExitStack() as stack:
         # The simulator makes the topics; its first events come while the worker starts.
+        properties = folder / "simulate.properties"
+        properties.write_text(broker.properties.read_text() + f"linger.ms={LINGER}\n")
         simulate = support.Background(
-            [arguments.weir, "simulate", "--events", total, "--seed", 9, "--rate", rate, "--kafka", broker.properties], folder, "simulate")
+            [arguments.weir, "simulate", "--events", total, "--seed", 9, "--rate", rate, "--kafka", properties], folder, "simulate")
         stack.callback(simulate.kill)
         support.wait_for("the input topics", lambda: all(broker.partitions(x) for x in support.INPUT_TOPICS), 60, process=simulate)
         worker = run_worker(arguments, folder, talkative(folder), broker, stack)
@@ -255,6 +267,7 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rate", type=int, default=10_000)
     parser.add_argument("--seconds", type=int, default=20)
+    parser.add_argument("--topology", choices=["bench-12", "marketplace"], help="only this one")
     parser.add_argument("--only", choices=["throughput", "latency"])
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="weir-kafka-", ignore_cleanup_errors=True) as place:

@@ -43,6 +43,10 @@ final class EpochProcessor {
         engine = Engine(deployment.engineConfiguration(writesFeatures: writesFeatures), lanes: team.lanes)
     }
 
+    /// Epochs below this many events are judged by the caller alone: about ten stages each wake the team and wait for it, which on busy
+    /// cores takes longer than 3 µs an event.
+    private static let sharedEvents = 512
+
     /// Judges the events of an epoch; reorders them in place.
     ///
     /// - Parameters:
@@ -67,7 +71,11 @@ final class EpochProcessor {
         sorter.sort(inTime)
         late.withUnsafeMutableBufferPointer { sorter.sort($0) }
         engine.process(UnsafeBufferPointer(inTime), watermark: watermark ?? .min) { lanes, body in
-            team.run(lanes: lanes, body)
+            if kept < EpochProcessor.sharedEvents {
+                for lane in 0..<lanes { body(lane) }
+            } else {
+                team.run(lanes: lanes, body)
+            }
         }
         counts = EpochCounts()
         engine.forEachOutput { output in
