@@ -77,7 +77,7 @@ final class DecodedBlock {
     }
 
     /// Bytes of records after which a block should be closed.
-    static let stagedBytesMax = 64 << 20
+    static let stagedBytesMax = 8 << 20
 
     private let sources: [SourceDecoding]
     /// Per source, the index of its CSV decoder, or -1.
