@@ -361,7 +361,8 @@ final class WorkerWorld {
     ///
     /// Along the way the watermark is computed anew as one uninterrupted worker would whose sources are never idle.
     func replay(
-        threads: Int, epochDone: (JournalRecord, _ watermark: Int64?) -> Void = { _, _ in }
+        threads: Int,
+        epochDone: (JournalRecord, _ watermark: Int64?, _ newest: Int64?) -> Void = { _, _, _ in }
     ) throws(LogError) -> (outputs: [String: [Output]], counts: EpochCounts) {
         let log = SimulatedLog(store, application: "replay")
         let team = ThreadTeam(lanes: threads)
@@ -382,12 +383,15 @@ final class WorkerWorld {
         var tracker = WatermarkTracker(
             sources: sources.count, latenessMilliseconds: deployment.description.time.latenessMilliseconds)
         var watermark = tracker.advance()
+        var newest: Int64?
         var all: [String: [Output]] = [:]
         var counts = EpochCounts()
         try replay.run(seen: { tracker.see(source: $0, time: $1) }) { (record) throws(LogError) in
             counts += processor.counts
-            epochDone(record, watermark)
-            watermark = tracker.advance()
+            epochDone(record, watermark, newest)
+            watermark = max(tracker.advance() ?? .min, record.watermark ?? .min)
+            if watermark == .min { watermark = nil }
+            newest = tracker.highest.compactMap { $0 }.max()
             var batch = OutputBatch(topics: OutputTopics.all)
             assembler.appendVerdicts(processor.engine, recordedMilliseconds: 0, to: &batch)
             assembler.appendDeadLetters(block, sources: sources, to: &batch)

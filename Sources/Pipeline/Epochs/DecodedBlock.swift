@@ -92,6 +92,8 @@ final class DecodedBlock {
     private var held: [Staged] = []
     /// Per source, the offset of the first record that was set aside.
     private(set) var heldFrom: [Int64?]
+    /// Per source, the least event time that was set aside.
+    private(set) var heldTime: [Int64?]
 
     private(set) var events: UnsafeMutableBufferPointer<Event>
     private var eventCapacity = 0
@@ -109,6 +111,7 @@ final class DecodedBlock {
         }
         recordLimit = plan.limits.recordBytes
         heldFrom = [Int64?](repeating: nil, count: sources.count)
+        heldTime = heldFrom
         bytes = .allocate(byteCount: capacity, alignment: 16)
         events = UnsafeMutableBufferPointer(start: nil, count: 0)
         for _ in 0..<max(1, count) { lanes.append(try DecodeLane(plan, sources)) }
@@ -121,7 +124,7 @@ final class DecodedBlock {
 
     var stagedCount: Int { staged.count }
     /// Its memory is used up: it takes no more records.
-    var isFull: Bool { used >= DecodedBlock.stagedBytesMax }
+    var isFull: Bool { used + staged.count * MemoryLayout<Staged>.stride >= DecodedBlock.stagedBytesMax }
     /// Per source, how many records were staged; counted when asked.
     func withStagedBySource(_ body: (UnsafeMutableBufferPointer<Int>) -> Void) {
         withUnsafeTemporaryAllocation(of: Int.self, capacity: sources.count) { counts in
@@ -232,7 +235,12 @@ final class DecodedBlock {
         if !isAny { return }
         func isHeld(_ source: Int, _ offset: Int64) -> Bool { heldFrom[source].map { offset >= $0 } ?? false }
         var kept = 0
-        for i in events.indices where !isHeld(Int(eventSources[i]), events[i].offset) {
+        for i in events.indices {
+            let source = Int(eventSources[i])
+            if isHeld(source, events[i].offset) {
+                heldTime[source] = min(heldTime[source] ?? .max, events[i].time)
+                continue
+            }
             events[kept] = events[i]
             eventSources[kept] = eventSources[i]
             kept += 1
@@ -269,7 +277,10 @@ final class DecodedBlock {
             staged.append(record)
         }
         held.removeAll(keepingCapacity: true)
-        for source in heldFrom.indices { heldFrom[source] = nil }
+        for source in heldFrom.indices {
+            heldFrom[source] = nil
+            heldTime[source] = nil
+        }
         eventSources.removeAll(keepingCapacity: true)
         rejected.removeAll(keepingCapacity: true)
         events = UnsafeMutableBufferPointer(start: events.baseAddress, count: 0)

@@ -2,7 +2,8 @@
 ///
 /// Per source the highest event time seen; over the sources the least of those that are not idle; minus the allowed lateness; never
 /// backwards. So one source that runs ahead (or has a bad clock inside the accepted range) drags nobody forward, and a silent one holds
-/// nobody back. Idleness is decided by the caller from wall time and end-of-partition, which is why the watermark itself is journaled:
+/// nobody back. Of a source whose events wait for those of others, what it has given counts, or the wait would hold
+/// the watermark back. Idleness is decided by the caller from wall time and end-of-partition, which is why the watermark itself is journaled:
 /// a replay takes it from the journal and never asks here.
 struct WatermarkTracker {
     let latenessMilliseconds: Int64
@@ -24,13 +25,16 @@ struct WatermarkTracker {
     }
 
     /// The watermark for the next epoch.
-    mutating func advance() -> Int64? {
+    ///
+    /// - Parameter held: the least event time that a source has given and that waits for a later epoch; nil: none.
+    mutating func advance(held: (Int) -> Int64? = { _ in nil }) -> Int64? {
         var least: Int64?
         var greatest: Int64?
         for source in highest.indices {
             if let time = highest[source] { greatest = max(greatest ?? time, time) }
             if isIdle[source] { continue }
-            guard let time = highest[source] else { return watermark }
+            let time = max(highest[source] ?? .min, held(source) ?? .min)
+            if time == .min { return watermark }
             least = min(least ?? time, time)
         }
         // When all are idle, the furthest of them counts: nobody is waited for.

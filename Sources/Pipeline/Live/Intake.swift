@@ -4,11 +4,14 @@ import Detection
 ///
 /// Windows that span topics see each event's own past only when the topics are judged in step. So every source with a backlog is asked for
 /// about as many records as lie before a common target, and what came beyond the time that all of them have reached is held back for
-/// the next epoch. Sources without a backlog are always asked and hold nobody back; nor does one whose time stands still for long (no
-/// events, a stuck clock, an end that is never reached).
+/// the next epoch. Sources without a backlog hold nobody back; nor does one whose time stands still for long (no events, a stuck clock, an
+/// end that is never reached).
 struct Intake {
+    /// Longest wait for a source that has a backlog and gives nothing new.
+    private static let patience = Duration.seconds(10)
+
     private let epochRecords: Int
-    private let idle: Duration
+    private let patience: Duration
     /// Offsets up to which each source counts as having a backlog: its ends when the worker became live.
     private let endAtStart: [Int64]
     /// The next offset to read of each source.
@@ -31,7 +34,7 @@ struct Intake {
 
     init(epochRecords: Int, idle: Duration, next: [Int64], ends: [Int64], reached: [Int64?]) {
         self.epochRecords = epochRecords
-        self.idle = idle
+        patience = min(idle, Intake.patience)
         self.next = next
         self.reached = reached
         endAtStart = ends
@@ -43,6 +46,9 @@ struct Intake {
 
     /// Some source has more to give than was taken of it.
     var hasBacklog: Bool { isAwaited.contains(true) }
+
+    /// The source has more to give than was taken of it.
+    func hasBacklog(_ source: Int) -> Bool { isAwaited[source] }
 
     /// All that the block holds still waits for a source that has not come so far.
     var isHeldUp: Bool { isAligned && floor != nil && floor == alignedFloor }
@@ -58,7 +64,7 @@ struct Intake {
         for s in next.indices {
             isAwaited[s] =
                 (gaveAll[s] || next[s] < endAtStart[s]) && next[s] < ends?[s] ?? .max
-                && lastRise[s].duration(to: now) <= idle
+                && lastRise[s].duration(to: now) <= patience
             if isAwaited[s] { least = min(least ?? .max, reached[s] ?? .min) }
         }
         floor = least
@@ -81,28 +87,29 @@ struct Intake {
                 let s = (k + turn) % next.count
                 if isFirst != (isAwaited[s] && reached[s] ?? .min == floor) { continue }
                 if let ends, next[s] >= ends[s] { continue }
-                var limit = share
-                if isAwaited[s], let target {
-                    if let time = reached[s], time > target {
+                var wanted = share
+                if let target, let time = reached[s] {
+                    if time > target {
                         // Who waits for others does not stand still.
                         lastRise[s] = now
                         continue
                     }
-                    limit = pace.records(of: s, from: reached[s], to: target)
+                    if isAwaited[s] { wanted = pace.records(of: s, from: time, to: target) }
                 }
-                limit = min(limit, epochRecords - got)
+                let limit = min(wanted, epochRecords - got)
                 let before = block.stagedCount
                 next[s] = try log.poll(source: s, limit: limit) { record in
                     block.stage(source: s, offset: record.offset, appendTime: record.appendTime, value: record.value)
                     return !block.isFull
                 }
                 let count = block.stagedCount - before
-                gaveAll[s] = count >= limit || block.isFull
+                // Where less was asked for than wanted, all of that says nothing new.
+                if count < limit { gaveAll[s] = block.isFull } else if limit == wanted { gaveAll[s] = true }
                 got += count
             }
         }
         turn += 1
-        if got > 0 { isAligned = false }
+        if got > 0 { isAligned = false } else { look(now, until: ends) }
         return got
     }
 
@@ -167,8 +174,8 @@ private struct SourcePace {
     }
 
     /// Records of a source between two event times, at least a few.
-    func records(of source: Int, from: Int64?, to: Int64) -> Int {
-        guard let from, to > from, let density = seen[source]?.density else { return SourcePace.records }
+    func records(of source: Int, from: Int64, to: Int64) -> Int {
+        guard to > from, let density = seen[source]?.density else { return SourcePace.records }
         return Int(min(max(density * Double(to - from), 16), 65_536))
     }
 }

@@ -93,7 +93,7 @@ public final class Worker {
     /// Runs until `shouldStop` answers true; then drains what it holds and commits.
     public func run(shouldStop: () -> Bool) throws(LogError) {
         // The log is the caller's again when this returns.
-        defer { _ = committer.finish(waiting: nil) }
+        defer { if let commit = committer.finish(waiting: nil), commit.error == nil { take(back: commit) } }
         // First of all: another topology's log is left exactly as it is.
         try JournalRecord.requireJournal(of: deployment.description.name, in: log)
         try log.create(OutputTopics.requirements(partitions: options.verdictPartitions))
@@ -228,6 +228,7 @@ public final class Worker {
                 let age = (firstRecord ?? now).duration(to: now).inSeconds * 1000
                 let isFull = block.stagedCount >= options.epochRecords || block.isFull
                 if got == 0, intake.isHeldUp {
+                    if !filling.batch.isEmpty, !committer.isBusy { startCommit() }
                     try pause()
                     continue
                 }
@@ -250,6 +251,9 @@ public final class Worker {
                 intake.align(block, now, until: stopEnds)
                 if block.stagedCount == 0 {
                     block.removeAll()
+                    if !filling.batch.isEmpty, !committer.isBusy { startCommit() }
+                    // Those who are waited for give little: to decode all of it again at once would be work for nothing.
+                    if got < 64 { try pause() }
                     continue
                 }
                 judge(block, &intake)
@@ -305,8 +309,8 @@ public final class Worker {
         let began = ContinuousClock.now
         for source in block.eventSources { gaveEvents[Int(source)] = true }
         for s in sources.indices {
-            // Whose events are held back waits for others.
-            if gaveEvents[s] || block.heldFrom[s] != nil {
+            // Whose events are held back, or not even read yet, waits for others.
+            if gaveEvents[s] || block.heldFrom[s] != nil || intake.hasBacklog(s) {
                 gaveEvents[s] = false
                 lastEvent[s] = began
                 tracker.isIdle[s] = false
@@ -314,7 +318,7 @@ public final class Worker {
                 tracker.isIdle[s] = true
             }
         }
-        let watermark = tracker.advance()
+        let watermark = tracker.advance { block.heldTime[$0] }
         processor.process(block.events, rejected: block.rejected.count, watermark: watermark) { i in
             tracker.see(source: Int(block.eventSources[i]), time: block.events[i].time)
             intake.see(source: Int(block.eventSources[i]), time: block.events[i].time)
@@ -362,17 +366,22 @@ public final class Worker {
         filling = empty
     }
 
+    /// Counts a commit that succeeded, and keeps it to be filled again.
+    private func take(back commit: Commit) {
+        metrics?.committed(seconds: commit.seconds, succeeded: true, processor.engine, log.counters)
+        transactions += 1
+        if let committed { commit.verdicts.withUnsafeBytes { committed($0) } }
+        commit.removeAll()
+        spare = commit
+    }
+
     /// Takes back the commit under way if it ends within the time; one that failed and may succeed later is tried again until told to stop.
     ///
     /// - Parameter milliseconds: nil: waits until it has ended well.
     private func finishCommit(waiting milliseconds: Int?, _ shouldStop: () -> Bool) throws(LogError) {
         while let commit = committer.finish(waiting: milliseconds) {
             guard let error = commit.error else {
-                metrics?.committed(seconds: commit.seconds, succeeded: true, processor.engine, log.counters)
-                transactions += 1
-                if let committed { commit.verdicts.withUnsafeBytes { committed($0) } }
-                commit.removeAll()
-                spare = commit
+                take(back: commit)
                 return
             }
             metrics?.committed(seconds: 0, succeeded: false, processor.engine, log.counters)
