@@ -369,16 +369,7 @@ final class WorkerWorld {
         defer { team.stop() }
         let processor = EpochProcessor(deployment, team: team)
         let assembler = OutputAssembler(deployment)
-        let block: DecodedBlock
-        do throws(CSVHeaderError) {
-            block = try DecodedBlock(
-                plan: deployment.decodePlan,
-                sources: sources.map {
-                    SourceDecoding(
-                        topic: deployment.description.topics.firstIndex(of: $0.topic), partition: $0.partition, csv: nil
-                    )
-                }, lanes: team.lanes)
-        } catch { throw LogError(.refused, error.description) }
+        let block = DecodedBlock(deployment, sources: sources, lanes: team.lanes)
         let replay = JournalReplay(log, deployment, sources: sources, block: block, processor: processor)
         var tracker = WatermarkTracker(
             sources: sources.count, latenessMilliseconds: deployment.description.time.latenessMilliseconds)

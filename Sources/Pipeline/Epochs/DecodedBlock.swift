@@ -101,6 +101,19 @@ final class DecodedBlock {
     private(set) var eventSources: [Int32] = []
     private(set) var rejected: [RejectedRecord] = []
 
+    /// A block for partitions of a log, which hold JSON.
+    convenience init(_ deployment: Deployment, sources: [TopicPartition], lanes: Int) {
+        do throws(CSVHeaderError) {
+            try self.init(
+                plan: deployment.decodePlan,
+                sources: sources.map {
+                    SourceDecoding(
+                        topic: deployment.description.topics.firstIndex(of: $0.topic), partition: $0.partition, csv: nil
+                    )
+                }, lanes: lanes)
+        } catch { preconditionFailure("only a CSV header is refused, and there is none") }
+    }
+
     init(plan: DecodePlan, sources: [SourceDecoding], lanes count: Int) throws(CSVHeaderError) {
         self.sources = sources
         var files = 0

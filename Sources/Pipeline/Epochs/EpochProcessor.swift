@@ -24,7 +24,7 @@ public struct EpochCounts: Sendable, Equatable {
 
 /// Runs epochs: puts the events of an epoch in their order, sets late ones aside, judges the rest.
 ///
-/// State lives in its engine. /// Used alike by `run`, `replay`, `demo`, recovery and `audit`: that they give the same bytes is a property of this one path.
+/// State lives in its engine. Used alike by `run`, `replay`, `demo`, recovery and `audit`: that they give the same bytes is a property of this one path.
 final class EpochProcessor {
     let deployment: Deployment
     let engine: Engine
@@ -43,8 +43,8 @@ final class EpochProcessor {
         engine = Engine(deployment.engineConfiguration(writesFeatures: writesFeatures), lanes: team.lanes)
     }
 
-    /// Epochs below this many events are judged by the caller alone: about ten stages each wake the team and wait for it, which on busy
-    /// cores takes longer than 3 µs an event.
+    /// Epochs below this many events are judged by the caller alone: about ten stages each wake the team and wait for it, and on busy cores
+    /// each wait may be a scheduler's turn.
     private static let sharedEvents = 512
 
     /// Judges the events of an epoch; reorders them in place.

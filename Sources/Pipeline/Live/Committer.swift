@@ -1,4 +1,3 @@
-import CPlatform
 import Glibc
 
 /// What one commit takes along, and how it went.
@@ -31,7 +30,7 @@ final class Committer: @unchecked Sendable {
     private let log: any EventLog
     private let mutex: UnsafeMutablePointer<pthread_mutex_t>
     private let changed: UnsafeMutablePointer<pthread_cond_t>
-    private var thread: pthread_t?
+    private var thread: BackgroundThread?
     private var job: Commit?
     private var done: Commit?
     private var isStopping = false
@@ -48,20 +47,8 @@ final class Committer: @unchecked Sendable {
         pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC)
         pthread_cond_init(changed, &attributes)
         pthread_condattr_destroy(&attributes)
-        guard log.commitsAside else { return }
-        // The thread owns a reference until it ends, which `stop` waits for.
-        let box = Unmanaged.passRetained(self)
-        var started = pthread_t()
-        let failed = pthread_create(
-            &started, nil,
-            { raw in
-                guard let raw else { return nil }
-                weir_name_current_thread("weir-commit")
-                Unmanaged<Committer>.fromOpaque(raw).takeRetainedValue().work()
-                return nil
-            }, box.toOpaque())
         // Without a thread the owner commits itself.
-        if failed == 0 { thread = started } else { box.release() }
+        if log.commitsAside { thread = BackgroundThread(named: "weir-commit") { self.work() } }
     }
 
     deinit {
@@ -117,7 +104,7 @@ final class Committer: @unchecked Sendable {
         isStopping = true
         pthread_cond_broadcast(changed)
         pthread_mutex_unlock(mutex)
-        pthread_join(thread, nil)
+        thread.join()
         self.thread = nil
     }
 

@@ -139,16 +139,7 @@ public final class JournalAudit {
 
     /// Replays the journal and keeps what it gives; answers the offset behind the last replayed one of each source.
     private func replay(_ sources: [TopicPartition], _ goOn: (Int64) -> Bool) throws(LogError) -> [Int64] {
-        let block: DecodedBlock
-        do throws(CSVHeaderError) {
-            block = try DecodedBlock(
-                plan: deployment.decodePlan,
-                sources: sources.map {
-                    SourceDecoding(
-                        topic: deployment.description.topics.firstIndex(of: $0.topic), partition: $0.partition, csv: nil
-                    )
-                }, lanes: team.lanes)
-        } catch { throw LogError(.refused, error.description) }
+        let block = DecodedBlock(deployment, sources: sources, lanes: team.lanes)
         let processor = EpochProcessor(deployment, team: team)
         let replay = JournalReplay(log, deployment, sources: sources, block: block, processor: processor)
         try replay.run(seen: { _, _ in }) { (record) throws(LogError) in

@@ -99,16 +99,7 @@ public final class Worker {
         try log.create(OutputTopics.requirements(partitions: options.verdictPartitions))
         sources = try Worker.sources(of: deployment, in: log)
         try takeOwnership()
-        let block: DecodedBlock
-        do throws(CSVHeaderError) {
-            block = try DecodedBlock(
-                plan: deployment.decodePlan,
-                sources: sources.map {
-                    SourceDecoding(
-                        topic: deployment.description.topics.firstIndex(of: $0.topic), partition: $0.partition, csv: nil
-                    )
-                }, lanes: team.lanes)
-        } catch { throw LogError(.refused, error.description) }
+        let block = DecodedBlock(deployment, sources: sources, lanes: team.lanes)
         tracker = WatermarkTracker(
             sources: sources.count, latenessMilliseconds: deployment.description.time.latenessMilliseconds)
         guard try recover(block, shouldStop) else { return }

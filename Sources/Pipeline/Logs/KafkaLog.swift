@@ -161,8 +161,8 @@ public final class KafkaLog: EventLog {
             var options = Consumer.Options()
             options.expectedPartitions = sources.count
             options.prefetchBytes = self.options.prefetchBytes
-            // An answer for every few records would keep a broker busier than all the rest: on two shared cores at 10,000 events a
-            // second over 36 partitions its answers to us cost half a core, and with these two a fifth.
+            // An answer for every few records would keep a broker busy: on two cores shared with it, at 10,000 events a second over 36
+            // partitions, the median commit took 12 to 16 ms with 1 byte and 50 ms, and 6 to 9 ms with these.
             options.fetchMinimumBytes = 64 << 10
             options.fetchWaitMilliseconds = 10
             options.callMilliseconds = self.options.connectMilliseconds

@@ -1,3 +1,4 @@
+import Models
 import Synchronization
 
 /// What outlives a crash: topics, positions and owners, in memory.
@@ -166,7 +167,7 @@ public final class SimulatedLog: EventLog {
     /// Commits whose reply did not come and which were resolved by the journal's end.
     public private(set) var unknownOutcomes = 0
 
-    private var random: SplitMix
+    private var random: SplitMix64
     private var generation: Int64 = 0
     private var producer: Int64 = 0
     private var commits = 0
@@ -187,7 +188,7 @@ public final class SimulatedLog: EventLog {
         precondition(
             faults.lostReplies + faults.lostRequests + faults.delayedRequests < 1,
             "some commits must come through, or none ever ends")
-        random = SplitMix(state: faults.seed)
+        random = SplitMix64(seed: faults.seed)
         (generation, producer) = store.content.withLock { content in
             content.believesAnyProducer = faults.keepsProducer
             content.owners[application, default: SimulatedStore.Owner()].generation += 1
@@ -501,20 +502,6 @@ extension SimulatedStore.Content {
     }
 }
 
-/// SplitMix64 (Steele, Lea, Flood 2014): a small generator whose whole state is a seed.
-private struct SplitMix {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-        return z ^ (z >> 31)
-    }
-
-    /// Uniform in [0, 1).
-    mutating func unit() -> Double { Double(next() >> 11) * 0x1p-53 }
-
-    mutating func chance(_ share: Double) -> Bool { share > 0 && unit() < share }
+extension SplitMix64 {
+    fileprivate mutating func chance(_ share: Double) -> Bool { share > 0 && unit() < share }
 }

@@ -1,4 +1,3 @@
-import CPlatform
 import Glibc
 
 /// A fixed team of threads that runs one stage of an epoch at a time: fork, work on disjoint lanes, join.
@@ -14,7 +13,7 @@ public final class ThreadTeam: @unchecked Sendable {
     private let mutex: UnsafeMutablePointer<pthread_mutex_t>
     private let wakeUp: UnsafeMutablePointer<pthread_cond_t>
     private let allDone: UnsafeMutablePointer<pthread_cond_t>
-    private var threads: [pthread_t] = []
+    private var threads: [BackgroundThread] = []
     private var job: ((Int) -> Void)?
     private var jobLanes = 0
     private var generation = 0
@@ -31,19 +30,10 @@ public final class ThreadTeam: @unchecked Sendable {
         pthread_cond_init(wakeUp, nil)
         pthread_cond_init(allDone, nil)
         for lane in 1..<max(2, self.lanes) where lane < self.lanes {
-            // The thread owns one reference to the box; the team joins it in `stop`, so `self` outlives it.
-            let box = Unmanaged.passRetained(ThreadStart(team: self, lane: lane))
-            var thread = pthread_t()
-            let failed = pthread_create(
-                &thread, nil,
-                { raw in
-                    guard let raw else { return nil }
-                    let start = Unmanaged<ThreadStart>.fromOpaque(raw).takeRetainedValue()
-                    weir_name_current_thread("weir-lane-\(start.lane)")
-                    start.team.work(lane: start.lane)
-                    return nil
-                }, box.toOpaque())
-            if failed == 0 { threads.append(thread) } else { box.release() }
+            // The team joins it in `stop`, so `self` outlives it.
+            if let thread = BackgroundThread(named: "weir-lane", { [unowned self] in work(lane: lane) }) {
+                threads.append(thread)
+            }
         }
         precondition(threads.count == self.lanes - 1, "the system refuses to start threads")
     }
@@ -54,7 +44,7 @@ public final class ThreadTeam: @unchecked Sendable {
         isStopping = true
         pthread_cond_broadcast(wakeUp)
         pthread_mutex_unlock(mutex)
-        for thread in threads { pthread_join(thread, nil) }
+        for thread in threads { thread.join() }
         threads = []
     }
 
@@ -115,15 +105,5 @@ public final class ThreadTeam: @unchecked Sendable {
             if running == 0 { pthread_cond_signal(allDone) }
             pthread_mutex_unlock(mutex)
         }
-    }
-}
-
-/// What a new thread is told.
-private final class ThreadStart {
-    unowned let team: ThreadTeam
-    let lane: Int
-    init(team: ThreadTeam, lane: Int) {
-        self.team = team
-        self.lane = lane
     }
 }

@@ -106,7 +106,7 @@ final class TrafficProducer: @unchecked Sendable {
     private let done = Atomic<Bool>(false)
     private let wantsStop = Atomic<Bool>(false)
     private let count = Atomic<Int>(0)
-    private var thread: pthread_t?
+    private var thread: BackgroundThread?
     private(set) var truths: [SimulatedEvent] = []
     private(set) var failure: LogError?
 
@@ -121,22 +121,16 @@ final class TrafficProducer: @unchecked Sendable {
     var produced: Int { count.load(ordering: .acquiring) }
 
     func start() {
-        var made = pthread_t()
-        // The thread holds this reference until it ends; `stop` joins it.
-        let box = Unmanaged.passRetained(self)
-        let status = pthread_create(
-            &made, nil,
-            { raw in
-                guard let raw else { return nil }
-                Unmanaged<TrafficProducer>.fromOpaque(raw).takeRetainedValue().produce()
-                return nil
-            }, box.toOpaque())
-        if status == 0 { thread = made } else { box.release() }
+        thread = BackgroundThread(named: "weir-traffic") { self.produce() }
+        if thread == nil {
+            failure = LogError(.refused, "the system refuses to start a thread for the traffic")
+            done.store(true, ordering: .releasing)
+        }
     }
 
     func stop() {
         wantsStop.store(true, ordering: .releasing)
-        if let thread { pthread_join(thread, nil) }
+        thread?.join()
         thread = nil
     }
 

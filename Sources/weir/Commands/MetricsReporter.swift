@@ -21,7 +21,7 @@ final class MetricsReporter: @unchecked Sendable {
     private let file: String?
     private let telemetry: Log
     private let wantsStop = Atomic<Bool>(false)
-    private var thread: pthread_t?
+    private var thread: BackgroundThread?
     private var wake: (read: Int32, write: Int32) = (-1, -1)
 
     // Since the last line of progress.
@@ -52,17 +52,7 @@ final class MetricsReporter: @unchecked Sendable {
         guard pipe(&ends) == 0 else { return }
         for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
         wake = (ends[0], ends[1])
-        var made = pthread_t()
-        // The thread holds this reference until it ends; `stop` joins it.
-        let box = Unmanaged.passRetained(self)
-        let status = pthread_create(
-            &made, nil,
-            { raw in
-                guard let raw else { return nil }
-                Unmanaged<MetricsReporter>.fromOpaque(raw).takeRetainedValue().work()
-                return nil
-            }, box.toOpaque())
-        if status == 0 { thread = made } else { box.release() }
+        thread = BackgroundThread(named: "weir-metrics") { self.work() }
     }
 
     /// Ends the thread and writes the file for the last time.
@@ -70,7 +60,7 @@ final class MetricsReporter: @unchecked Sendable {
         wantsStop.store(true, ordering: .releasing)
         var byte: UInt8 = 1
         if wake.write >= 0 { _ = Glibc.write(wake.write, &byte, 1) }
-        if let thread { pthread_join(thread, nil) }
+        thread?.join()
         thread = nil
         for end in [wake.read, wake.write] where end >= 0 { close(end) }
         wake = (-1, -1)
