@@ -11,6 +11,7 @@ public struct BackgroundThread {
     ///
     /// - Parameter name: shown by `top -H` and debuggers, at most 15 bytes.
     public init?(named name: StaticString, _ work: @escaping @Sendable () -> Void) {
+        // The thread takes this reference over; where there is none, it is released below.
         let start = Unmanaged.passRetained(ThreadStart(name: name, work: work))
         var started = pthread_t()
         let failed = pthread_create(
