@@ -192,6 +192,26 @@ private func sharedData(_ name: String) -> String? {
         }
     }
 
+    @Test func `a record over the limit may end anywhere, also where a mapped file is read in pieces`() throws {
+        let path = folder.file("pieces")
+        // The head and the two bytes that tell it is too long, then pieces of 2 MiB.
+        for length in [1, 2].flatMap({ pieces in (-3...3).map { 102 + (pieces << 21) + $0 } }) {
+            for ending in ["\n", "\r\n"] {
+                save(bytes("a\n") + [UInt8](repeating: 0x7b, count: length) + bytes(ending + "b"), path)
+                let file = try RecordFile(path: path, splitter: .lines, recordLimit: 100)
+                var found: [[Int]] = []
+                var heads = 0
+                let take = { (record: FileRecord) in
+                    found.append([record.length, Int(record.line)])
+                    heads += record.bytes.count { $0 == 0x7b }
+                }
+                while try file.nextBatch(maxRecords: 10, take) > 0 {}
+                #expect(found == [[1, 1], [length, 2], [1, 3]])
+                #expect(heads == 100)
+            }
+        }
+    }
+
     @Test func `gzip members and padding follow one another; other bytes behind them are told`() throws {
         let first = try gzip(bytes("1\n2"), folder)
         let second = try gzip(bytes("\n3\n"), folder)

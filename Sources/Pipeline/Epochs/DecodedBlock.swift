@@ -77,7 +77,7 @@ final class DecodedBlock {
     }
 
     /// Bytes of records after which a block should be closed.
-    static let stagedBytesMax = 8 << 20
+    static let stagedBytesMax = 4 << 20
 
     private let sources: [SourceDecoding]
     /// Per source, the index of its CSV decoder, or -1.
@@ -125,14 +125,20 @@ final class DecodedBlock {
         recordLimit = plan.limits.recordBytes
         heldFrom = [Int64?](repeating: nil, count: sources.count)
         heldTime = heldFrom
-        bytes = .allocate(byteCount: capacity, alignment: 16)
+        bytes = DecodedBlock.resized(nil, to: capacity)
         events = UnsafeMutableBufferPointer(start: nil, count: 0)
         for _ in 0..<max(1, count) { lanes.append(try DecodeLane(plan, sources)) }
     }
 
     deinit {
-        bytes.deallocate()
+        free(bytes)
         events.baseAddress?.deallocate()
+    }
+
+    /// The C library moves the pages of a large piece of memory instead of copying them.
+    private static func resized(_ bytes: UnsafeMutableRawPointer?, to count: Int) -> UnsafeMutableRawPointer {
+        guard let moved = realloc(bytes, count) else { preconditionFailure("out of memory") }
+        return moved
     }
 
     var stagedCount: Int { staged.count }
@@ -156,12 +162,8 @@ final class DecodedBlock {
             entry.fullLength = max(value.count, fullLength ?? 0)
             let kept = entry.fullLength > recordLimit ? min(value.count, DecodePlan.deadLetterBytes) : value.count
             if used + kept > capacity {
-                let larger = max(capacity * 2, used + kept)
-                let moved = UnsafeMutableRawPointer.allocate(byteCount: larger, alignment: 16)
-                moved.copyMemory(from: bytes, byteCount: used)
-                bytes.deallocate()
-                bytes = moved
-                capacity = larger
+                capacity = max(capacity * 2, used + kept)
+                bytes = DecodedBlock.resized(bytes, to: capacity)
             }
             if let from = value.baseAddress { (bytes + used).copyMemory(from: from, byteCount: kept) }
             entry.length = Int32(kept)

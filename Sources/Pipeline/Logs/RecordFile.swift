@@ -106,17 +106,28 @@ public final class RecordFile {
     public func nextBatch(maxRecords: Int, _ body: (FileRecord) -> Void) throws(LogError) -> Int {
         var count = 0
         let first = start
-        // Long records in one batch would keep all their pages of a mapped file.
-        while count < maxRecords, start - first < 1 << 24 {
+        // Long records in one batch would fill who gathers them.
+        while count < maxRecords, start - first < RecordFile.batchBytes {
             guard try handOutNext(body) else { break }
             count += 1
         }
-        if isMapped, start - released >= 1 << 24 {
-            let upTo = start & ~0xffff
-            source.release(released..<upTo)
-            released = upTo
-        }
+        release(before: start)
         return count
+    }
+
+    /// A batch ends behind the record with which it comes to so many bytes.
+    private static let batchBytes = 1 << 20
+    /// Pages of a mapped file are given back in pieces of this many bytes, and searched for the end of a record over the limit too.
+    private static let releaseBytes = 2 << 20
+    /// A multiple of every page's size there is.
+    private static let pageBytes = 1 << 16
+
+    /// Gives the pages of a mapped file that lie before an offset back, so that a long file or record leaves the process small.
+    private func release(before offset: Int) {
+        guard isMapped, offset - released >= RecordFile.releaseBytes else { return }
+        let upTo = offset & ~(RecordFile.pageBytes - 1)
+        source.release(released..<upTo)
+        released = upTo
     }
 
     /// Hands out one record that is not empty; false at the end.
@@ -184,32 +195,41 @@ public final class RecordFile {
         // Without a line end in its head, a quoted field goes on for the limit at least: from here on a line end is a record's end.
         if scanner.isInQuotes { scanner.restart() }
         var plain = RecordScanner(.lines)
+        // The window is needed for what follows; this is the one copy of an odd record. In a mapped file it can be read again.
         var head: [UInt8] = []
-        var headStart = start
+        let headStart = start
+        // What lies behind the head is not looked at again.
+        var behindHead = (headStart + recordLimit + RecordFile.pageBytes) & ~(RecordFile.pageBytes - 1)
         if !isMapped {
-            // The window is needed for what follows; this is the one copy of an odd record.
             head = [UInt8](
                 UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(window)[start..<(start + recordLimit)]))
             head.append(contentsOf: repeatElement(0, count: ByteSource.margin))
-        } else {
-            headStart = start
         }
         var length = scanned - start
         var last = scanned > start ? window[scanned - 1] : 0
         var next = scanned
         search: while true {
+            let reach = isMapped ? min(end, next + RecordFile.releaseBytes) : end
             if let base = UnsafeRawPointer(window.baseAddress) {
-                if let lineEnd = plain.end(in: base, from: next, to: end) {
+                if let lineEnd = plain.end(in: base, from: next, to: reach) {
                     length += lineEnd - next
                     if lineEnd > next { last = window[lineEnd - 1] }
                     if last == 0x0d { length -= 1 }
                     next = lineEnd + 1
                     break search
                 }
-                length += end - next
-                if end > next { last = window[end - 1] }
+                length += reach - next
+                if reach > next { last = window[reach - 1] }
             }
-            next = end
+            next = reach
+            if reach < end {
+                let upTo = next & ~(RecordFile.pageBytes - 1)
+                if behindHead < upTo {
+                    source.release(behindHead..<upTo)
+                    behindHead = upTo
+                }
+                continue
+            }
             if isComplete { break }
             start = end
             scanned = end
