@@ -74,7 +74,7 @@ public final class Consumer {
         /// Answers a fetch earlier once it has so many bytes; more saves requests, and may cost the wait in latency.
         public var fetchMinimumBytes = 1
         /// How many bytes all partitions together may prefetch, and among how many it is shared out.
-        public var prefetchBytes = 512 << 20
+        public var prefetchBytes = 128 << 20
         public var expectedPartitions = 8
         /// Longest a question to the broker may take.
         public var callMilliseconds = 10_000
@@ -123,8 +123,10 @@ public final class Consumer {
     ) throws(KafkaError) {
         self.options = options
         // A full queue pauses fetching for one second below 2.2 (kept short by fetch.queue.backoff.ms since): there the
-        // queue must hold more than that second drains, so the share of each partition never goes below 32 MiB.
-        let share = max(32 << 10, min(512 << 10, options.prefetchBytes / 1024 / max(1, options.expectedPartitions)))
+        // queue must hold what that second drains. Measured with 2.0.2: 36 partitions are as fast with 2 MiB each as with
+        // 32; 4 partitions with 32 MiB each are as fast as with 128, with 16 a fifth slower, with 8 half as fast.
+        let least = KafkaLibrary.version < KafkaLibrary.Version(2, 2, 0) ? 8 << 10 : 2 << 10
+        let share = max(least, min(512 << 10, options.prefetchBytes / 1024 / max(1, options.expectedPartitions)))
         handle = try ClientHandle(
             RD_KAFKA_CONSUMER, configuration,
             defaults: [

@@ -63,11 +63,12 @@ def fill(broker, topic, path, partitions):
 
 
 def drain(weir, broker, folder, topology, topics, total, threads):
-    """Runs until the journal has come to the ends; answers events per second from the first to the last epoch."""
+    """Runs until the journal has come to the ends; answers events per second from the first to the last epoch, and the peak of memory."""
     words = [weir, "run", "--topology", topology, "--kafka", broker.properties, "--threads", threads]
     worker = support.Background(words, folder, "run")
     try:
         support.wait_for("the backlog drains", lambda: support.is_drained(broker, topics), 600, every=1, process=worker)
+        peak = worker.peak_memory()
         worker.terminate()
     finally:
         worker.kill()
@@ -92,7 +93,7 @@ def drain(weir, broker, folder, topology, topics, total, threads):
     first, last = epochs[0][0], epochs[-1][0]
     # What was judged by the time of the first commit came before the clock started.
     counted = sum(size for at, size in epochs if at > first)
-    return counted / max(last - first, 1) * 1000
+    return counted / max(last - first, 1) * 1000, peak
 
 
 def throughput(arguments, folder):
@@ -104,9 +105,10 @@ def throughput(arguments, folder):
         source = made(name, sys.executable, SHARED / "bench-12" / "generate.py", "--events", events, "--out", "OUTPUT")
         with support.Broker(folder / "a") as broker:
             count = fill(broker, "events", source, 4)
-            speed = drain(arguments.weir, broker, folder, ROOT / "topologies" / "bench-12", ["events"], count, arguments.threads)
-            figure("kafka bench-12, exactly once", f"{speed:,.0f}", "events/s",
-                   f"weir run --topology topologies/bench-12 --kafka ... --threads {arguments.threads}, {count:,} events in 4 partitions")
+            speed, peak = drain(arguments.weir, broker, folder, ROOT / "topologies" / "bench-12", ["events"], count, arguments.threads)
+            command = f"weir run --topology topologies/bench-12 --kafka ... --threads {arguments.threads}, {count:,} events in 4 partitions"
+            figure("kafka bench-12, exactly once", f"{speed:,.0f}", "events/s", command)
+            figure("kafka bench-12, peak memory", f"{peak >> 20:,}", "MiB", command)
     else:
         note("skipped bench-12: no ../shared/bench-12")
     if arguments.topology == "bench-12":
@@ -114,9 +116,11 @@ def throughput(arguments, folder):
     with support.Broker(folder / "b") as broker:
         count = events // 2
         Run([arguments.weir, "simulate", "--events", count, "--seed", 5, "--kafka", broker.properties])
-        speed = drain(arguments.weir, broker, folder, ROOT / "topologies" / "marketplace", support.INPUT_TOPICS, count, arguments.threads)
-        figure("kafka marketplace, exactly once", f"{speed:,.0f}", "events/s",
-               f"weir run --topology topologies/marketplace --kafka ... --threads {arguments.threads}, {count:,} events")
+        speed, peak = drain(
+            arguments.weir, broker, folder, ROOT / "topologies" / "marketplace", support.INPUT_TOPICS, count, arguments.threads)
+        command = f"weir run --topology topologies/marketplace --kafka ... --threads {arguments.threads}, {count:,} events in 36 partitions"
+        figure("kafka marketplace, exactly once", f"{speed:,.0f}", "events/s", command)
+        figure("kafka marketplace, peak memory", f"{peak >> 20:,}", "MiB", command)
 
 
 def talkative(folder):
@@ -214,7 +218,8 @@ def measure(arguments, broker, worker, is_feeding, topics, what):
     import confluent_kafka
 
     partitions = support.wait_for("the verdict topic", lambda: broker.partitions("weir.verdicts"), 60, process=worker)
-    consumer = broker.consumer(**{"fetch.wait.max.ms": 5, "fetch.min.bytes": 1})
+    # Answered when something is there; asking again and again for nothing would only keep the broker busy.
+    consumer = broker.consumer(**{"fetch.wait.max.ms": 500, "fetch.min.bytes": 1})
     consumer.assign([confluent_kafka.TopicPartition("weir.verdicts", p, 0) for p in range(partitions)])
     arrivals, count = [], 0
     begin = quiet = time.monotonic()

@@ -87,16 +87,45 @@ def shops(t, broker):
     t.equal(broker.ends(OWN_TOPICS), before, "and the offsets of all topics of weir are as before")
 
 
-def poisoned(t, broker):
-    """Each kind, tombstones too, among good orders of quickstart, in a topic of its own."""
+def roomy_topology(t, broker):
+    """quickstart over a topic of its own with three partitions, which takes long records."""
     from confluent_kafka.admin import AdminClient, NewTopic
 
-    topology = t.topology("poisoned", replacing=[("topology: quickstart", "topology: poisoned"), ("topic: orders", "topic: shop.orders")])
     admin = AdminClient({"bootstrap.servers": broker.bootstrap})
     for future in admin.create_topics([NewTopic("shop.orders", 3, config={"max.message.bytes": str(16 << 20)})]).values():
         future.result(30)
+    return t.topology("poisoned", replacing=[("topology: quickstart", "topology: poisoned"), ("topic: orders", "topic: shop.orders")])
+
+
+def flooded(t, broker):
+    """Long records in waves: the process grows no further than in the first one."""
+    topology = roomy_topology(t, broker)
+    good = list(orders(60_000, seed=11))
+
+    def wave(huge):
+        for n, line in enumerate(good):
+            yield "shop.orders", n % 3, b"k", line, None
+            if n % (len(good) // huge) == 0:
+                yield "shop.orders", n % 3, b"huge", poison("huge", n), None
+
+    waves = 11 if t.is_long else 3
+    peaks = []
+    worker = t.start("run", "--topology", topology, "--kafka", broker.properties, label="run")
+    for _ in range(waves):
+        broker.produce(wave(100), **{"compression.type": "lz4", "queue.buffering.max.kbytes": 65_536})
+        wait_for("run drains the wave", lambda: is_drained(broker, ["shop.orders"]), 300, every=0.3, process=worker)
+        peaks.append(worker.peak_memory())
+    t.equal(worker.terminate(), 143, "SIGTERM ends run with 143")
+    journal = check_journal(t, broker, ["shop.orders"])
+    t.equal(sum(r["dead_letters"] for r in journal), 100 * waves, f"{waves} waves of 100 records of 10 MiB among {len(good)} orders: all refused")
+    t.check(peaks[-1] <= peaks[0] * 1.1 + (8 << 20), f"memory is flat: its peaks are {[p >> 20 for p in peaks]} MiB")
+
+
+def poisoned(t, broker):
+    """Each kind, tombstones too, among good orders of quickstart, in a topic of its own."""
+    topology = roomy_topology(t, broker)
     each = 1000 if t.is_long else 40
-    # All of it is held in memory here, so the long ones are fewer; poison.py sends a thousand of them through a file.
+    # All of it is held in memory here, so the long ones are fewer: flooded() sends more of them, and poison.py a thousand through a file.
     kinds = {kind: each for kind in CODES} | {"huge": 30 if t.is_long else 6}
     good = list(orders(20_000, seed=9))
     bad = [(kind, n) for n in range(each) for kind in kinds if n < kinds[kind]]
@@ -108,8 +137,7 @@ def poisoned(t, broker):
     worker = t.start("run", "--topology", topology, "--kafka", broker.properties, label="run")
     topics = ["shop.orders"]
     wait_for("run drains the poisoned topic", lambda: is_drained(broker, topics), 300, every=0.3, process=worker)
-    peak = int(next(l for l in open(f"/proc/{worker.process.pid}/status") if l.startswith("VmHWM")).split()[1]) >> 10
-    t.note(f"peak memory of run with poison: {peak} MiB")
+    t.note(f"peak memory of run with poison: {worker.peak_memory() >> 20} MiB")
     t.equal(worker.terminate(), 143, "SIGTERM ends run with 143")
     journal = check_journal(t, broker, topics)
     found = check_counts(t, broker, journal, len(records))
@@ -141,6 +169,8 @@ def test(t):
         shops(t, broker)
     with Broker(t.folder) as broker:
         poisoned(t, broker)
+    with Broker(t.folder) as broker:
+        flooded(t, broker)
 
 
 main(test)

@@ -76,6 +76,11 @@ class Background:
         if not self.is_running:
             fail(f"{self.label} ended by itself with {self.process.returncode}: {shown(self.err)}")
 
+    def peak_memory(self):
+        """The highest resident memory so far, in bytes."""
+        with open(f"/proc/{self.process.pid}/status") as status:
+            return next(int(line.split()[1]) << 10 for line in status if line.startswith("VmHWM"))
+
     def wait(self, seconds):
         try:
             return self.process.wait(seconds)
@@ -375,9 +380,9 @@ class Broker:
     def kind(self):
         return ["--kafka", self.properties]
 
-    def produce(self, records):
+    def produce(self, records, **settings):
         """Plain writes: (topic, partition, key, value, headers) each."""
-        producer = self.producer()
+        producer = self.producer(**settings)
         problems = []
         for topic, partition, key, value, headers in records:
             words = {} if partition is None else {"partition": partition}

@@ -133,11 +133,25 @@ struct TransactionTests {
         #expect(try TestBroker.values(topic) == (0..<30).map(String.init))
     }
 
+    @Test func `records are sent compressed unless the configuration says otherwise`() throws {
+        let topic = try TestBroker.topic("compressed", settings: ["max.message.bytes": "100000"])
+        let text = String(repeating: "x", count: 200_000)
+        let producer = try producer()
+        defer { producer.close() }
+        try producer.initialise()
+        try producer.begin()
+        try producer.write(topic, text)
+        #expect(producer.commit() == .committed, "as it came it would be twice what the topic takes")
+        #expect(try TestBroker.values(topic) == [text])
+    }
+
     @Test func `a record above the client's limit is refused alone, one above the topic's takes its transaction along`()
         throws
     {
         let topic = try TestBroker.topic("large", settings: ["max.message.bytes": "100000"])
-        let producer = try producer([TestBroker.unique("large")], slow: nil, ["message.max.bytes": "1000000"])
+        // A topic's limit is for records as they are sent, and these would be sent as next to nothing.
+        let producer = try producer(
+            [TestBroker.unique("large")], slow: nil, ["message.max.bytes": "1000000", "compression.type": "none"])
         defer { producer.close() }
         try producer.initialise()
         try producer.begin()

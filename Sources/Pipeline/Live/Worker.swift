@@ -7,7 +7,7 @@ public struct WorkerOptions: Sendable {
     /// An epoch closes after this many records.
     public var epochRecords = 4096
     /// An epoch closes this long after its first record, full or not.
-    public var lingerMilliseconds = 2.0
+    public var lingerMilliseconds = 1.0
     /// While there is a backlog, epochs share a transaction up to this long, or this many records or bytes of output.
     public var transactionMilliseconds = 200.0
     public var transactionRecords = 50_000
