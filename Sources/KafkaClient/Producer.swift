@@ -2,8 +2,8 @@ import CRdKafka
 
 /// A plain producer: idempotent (no duplicates or reordering from retries), without transactions.
 ///
-/// For traffic generators and tools. Records are copied into librdkafka's queue and sent in batches; ``flush()`` waits
-/// for them. One thread owns the object.
+/// For traffic generators and tools. Records are copied into librdkafka's queue and sent in batches, compressed with lz4
+/// unless the configuration says otherwise; ``flush()`` waits for them. One thread owns the object.
 public final class Producer {
     private let handle: ProducerHandle
     private var names: [String] = []

@@ -26,6 +26,8 @@ public enum CommitOutcome: Sendable, Equatable {
 /// their order stays; the next transaction need not wait for the markers of the one before, which saves a back-off of
 /// 20 ms.
 ///
+/// Records are sent compressed with lz4 unless the configuration says otherwise.
+///
 /// Call order: ``initialise()``, then for each transaction ``begin()``,
 /// ``produce(topic:partition:key:value:headers:)``…, ``commit(offsets:consumer:)`` or ``discard()``. One thread owns
 /// the object.

@@ -87,19 +87,19 @@ def shops(t, broker):
     t.equal(broker.ends(OWN_TOPICS), before, "and the offsets of all topics of weir are as before")
 
 
-def roomy_topology(t, broker):
+def roomy_topology(t, broker, name):
     """quickstart over a topic of its own with three partitions, which takes long records."""
     from confluent_kafka.admin import AdminClient, NewTopic
 
     admin = AdminClient({"bootstrap.servers": broker.bootstrap})
     for future in admin.create_topics([NewTopic("shop.orders", 3, config={"max.message.bytes": str(16 << 20)})]).values():
         future.result(30)
-    return t.topology("poisoned", replacing=[("topology: quickstart", "topology: poisoned"), ("topic: orders", "topic: shop.orders")])
+    return t.topology(name, replacing=[("topology: quickstart", f"topology: {name}"), ("topic: orders", "topic: shop.orders")])
 
 
 def flooded(t, broker):
     """Long records in waves: the process grows no further than in the first one."""
-    topology = roomy_topology(t, broker)
+    topology = roomy_topology(t, broker, "flooded")
     good = list(orders(60_000, seed=11))
 
     def wave(huge):
@@ -123,7 +123,7 @@ def flooded(t, broker):
 
 def poisoned(t, broker):
     """Each kind, tombstones too, among good orders of quickstart, in a topic of its own."""
-    topology = roomy_topology(t, broker)
+    topology = roomy_topology(t, broker, "poisoned")
     each = 1000 if t.is_long else 40
     # All of it is held in memory here, so the long ones are fewer: flooded() sends more of them, and poison.py a thousand through a file.
     kinds = {kind: each for kind in CODES} | {"huge": 30 if t.is_long else 6}
