@@ -162,10 +162,10 @@ public final class KafkaLog: EventLog {
             options.expectedPartitions = sources.count
             options.prefetchBytes = self.options.prefetchBytes
             // An answer for every few records would keep a broker busy: on two cores shared with it, at 10,000 events a second over 36
-            // partitions, the median commit took 12 to 16 ms with 1 byte and 50 ms, and 6 to 9 ms with 64 KiB and 10 ms. From event to
-            // verdict 99 of 100 took up to 60, 53 and 47 ms with 64 KiB and 7, 10 and 16 ms; 128 KiB and 20 ms is too slow again (60).
+            // partitions, the median commit took 12 to 16 ms with 1 byte and 50 ms, and 6 to 9 ms with these. From event to verdict 99 of
+            // 100 took 43 to 51 ms with 8, 10 or 12 ms, and 50 to 55 with 16.
             options.fetchMinimumBytes = 64 << 10
-            options.fetchWaitMilliseconds = 16
+            options.fetchWaitMilliseconds = 10
             options.callMilliseconds = self.options.connectMilliseconds
             let made = try Consumer(self.reporting, options: options, observer: self.options.observer)
             try made.assign(sources.map { KafkaOffset(KafkaPartition($0.source), $0.next) })
