@@ -118,7 +118,8 @@ def flooded(t, broker):
     t.equal(worker.terminate(), 143, "SIGTERM ends run with 143")
     journal = check_journal(t, broker, ["shop.orders"])
     t.equal(sum(r["dead_letters"] for r in journal), 100 * waves, f"{waves} waves of 100 records of 10 MiB among {len(good)} orders: all refused")
-    t.check(peaks[-1] <= peaks[0] * 1.1 + (8 << 20), f"memory is flat: its peaks are {[p >> 20 for p in peaks]} MiB")
+    # What is read ahead comes in pieces of tens of MiB; 100 records that stayed would be 1,000 MiB a wave, their heads alone 100.
+    t.check(peaks[-1] <= peaks[0] * 1.25 + (16 << 20), f"memory is flat: its peaks are {[p >> 20 for p in peaks]} MiB")
 
 
 def poisoned(t, broker):
