@@ -98,7 +98,7 @@ def roomy_topology(t, broker, name):
 
 
 def flooded(t, broker):
-    """Long records in waves: the process grows no further than in the first one."""
+    """Long records in waves: once what is read ahead has been full, the process grows no further."""
     topology = roomy_topology(t, broker, "flooded")
     good = list(orders(60_000, seed=11))
 
@@ -108,7 +108,7 @@ def flooded(t, broker):
             if n % (len(good) // huge) == 0:
                 yield "shop.orders", n % 3, b"huge", poison("huge", n), None
 
-    waves = 11 if t.is_long else 3
+    waves = 11 if t.is_long else 5
     peaks = []
     worker = t.start("run", "--topology", topology, "--kafka", broker.properties, label="run")
     for _ in range(waves):
@@ -118,8 +118,8 @@ def flooded(t, broker):
     t.equal(worker.terminate(), 143, "SIGTERM ends run with 143")
     journal = check_journal(t, broker, ["shop.orders"])
     t.equal(sum(r["dead_letters"] for r in journal), 100 * waves, f"{waves} waves of 100 records of 10 MiB among {len(good)} orders: all refused")
-    # What is read ahead comes in pieces of tens of MiB; 100 records that stayed would be 1,000 MiB a wave, their heads alone 100.
-    t.check(peaks[-1] <= peaks[0] * 1.25 + (16 << 20), f"memory is flat: its peaks are {[p >> 20 for p in peaks]} MiB")
+    # Of the first waves some find the read-ahead a record or two fuller than those before.
+    t.check(peaks[-1] <= peaks[waves // 2] * 1.1 + (8 << 20), f"memory is flat: its peaks are {[p >> 20 for p in peaks]} MiB")
 
 
 def poisoned(t, broker):
