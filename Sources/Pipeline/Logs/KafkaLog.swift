@@ -163,7 +163,7 @@ public final class KafkaLog: EventLog {
             options.prefetchBytes = self.options.prefetchBytes
             // An answer for every few records would keep a broker busy: on two cores shared with it, at 10,000 events a second over 36
             // partitions, the median commit took 12 to 16 ms with 1 byte and 50 ms, and 6 to 9 ms with these. From event to verdict 99 of
-            // 100 took 43 to 51 ms with 8, 10 or 12 ms, and 50 to 55 with 16.
+            // 100 took 43 to 52 ms with 8, 10 or 12 ms, and 50 to 55 with 16.
             options.fetchMinimumBytes = 64 << 10
             options.fetchWaitMilliseconds = 10
             options.callMilliseconds = self.options.connectMilliseconds

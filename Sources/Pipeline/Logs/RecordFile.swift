@@ -119,13 +119,14 @@ public final class RecordFile {
     private static let batchBytes = 1 << 20
     /// Pages of a mapped file are given back in pieces of this many bytes, and searched for the end of a record over the limit too.
     private static let releaseBytes = 2 << 20
-    /// A multiple of every page's size there is.
-    private static let pageBytes = 1 << 16
+
+    /// The last place at or before an offset where a page begins, whatever a page's size.
+    private static func pageStart(_ offset: Int) -> Int { offset & ~0xffff }
 
     /// Gives the pages of a mapped file that lie before an offset back, so that a long file or record leaves the process small.
     private func release(before offset: Int) {
         guard isMapped, offset - released >= RecordFile.releaseBytes else { return }
-        let upTo = offset & ~(RecordFile.pageBytes - 1)
+        let upTo = RecordFile.pageStart(offset)
         source.release(released..<upTo)
         released = upTo
     }
@@ -199,7 +200,7 @@ public final class RecordFile {
         var head: [UInt8] = []
         let headStart = start
         // What lies behind the head is not looked at again.
-        var behindHead = (headStart + recordLimit + RecordFile.pageBytes) & ~(RecordFile.pageBytes - 1)
+        var behindHead = RecordFile.pageStart(headStart + recordLimit + 0xffff)
         if !isMapped {
             head = [UInt8](
                 UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(window)[start..<(start + recordLimit)]))
@@ -223,7 +224,7 @@ public final class RecordFile {
             }
             next = reach
             if reach < end {
-                let upTo = next & ~(RecordFile.pageBytes - 1)
+                let upTo = RecordFile.pageStart(next)
                 if behindHead < upTo {
                     source.release(behindHead..<upTo)
                     behindHead = upTo
