@@ -285,5 +285,5 @@ public struct HalfSpaceTrees: ~Copyable {
     }
 }
 
-// Nothing is shared: the struct alone owns its buffers, and whoever lends it to several threads only lets them score.
+// `@unchecked Sendable`: nothing is shared: the struct alone owns its buffers, and whoever lends it to several threads only lets them score.
 extension HalfSpaceTrees: @unchecked Sendable {}

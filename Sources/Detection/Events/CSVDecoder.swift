@@ -21,9 +21,9 @@ public enum CSVRecordSplit: Sendable, Equatable {
 /// The header maps columns to fields by the first part of their path; columns that no field names are ignored. An empty column is missing.
 /// Quoted columns may hold separators, line ends and doubled quotes. A `list<string>` is written with `;` between its elements, a bool as
 /// `true`, `false`, `1` or `0`, numbers as in JSON but with leading zeros allowed. One per thread and file; allocates nothing once warm.
+///
+/// `@unchecked Sendable`: the working memory has one owner, and a noncopyable value is in one place at a time.
 public struct CSVDecoder: ~Copyable, @unchecked Sendable {
-    // Sendable: the working memory has one owner, and a noncopyable value is in one place at a time.
-
     /// A column's bytes in the batch's text.
     private struct Column {
         var start: UnsafePointer<UInt8>

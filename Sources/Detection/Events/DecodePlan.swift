@@ -40,9 +40,9 @@ public typealias Pseudonymiser =
 ///
 /// The keys of an object that are known are matched by length and first eight bytes, then by the rest; nested paths form a trie, one node per
 /// object. Where a topic carries several types, records are told apart by their discriminator.
+///
+/// `@unchecked Sendable`: everything is written in `init` and only read afterwards; the raw tables live as long as the plan.
 public final class DecodePlan: @unchecked Sendable {
-    // Sendable: everything is written in `init` and only read afterwards; the raw tables live as long as the plan.
-
     /// What a field's value must be and becomes.
     enum Kind: UInt8 {
         case string, int, double, bool, instant, textTime, money, list

@@ -11,9 +11,9 @@ public import RuleLanguage
 ///
 /// The buffers grow while events are decoded and so may move; take ``event(_:)`` only when the epoch is complete. An ``Event`` is a set of
 /// pointers into the batch and is valid until the next decode or ``removeAll(keepingCapacity:)``. A batch belongs to one thread at a time.
+///
+/// `@unchecked Sendable`: the buffers have one owner, and a noncopyable value is in one place at a time.
 public struct EventBatch: ~Copyable, @unchecked Sendable {
-    // Sendable: the buffers have one owner, and a noncopyable value is in one place at a time.
-
     /// Bytes behind every record that may be read and are zero: the scanner reads whole words and stops at the first of them.
     public static let readablePadding = 16
     /// Text offsets are 32 bits wide.

@@ -9,9 +9,9 @@ import RuleLanguage
 /// byte order mark. The same record gives the same result whatever was decoded before.
 ///
 /// Cost: about 0.5 ns per byte of a flat record. Never throws, never traps on input; reads only the bytes it is given.
+///
+/// `@unchecked Sendable`: the working memory has one owner, and a noncopyable value is in one place at a time.
 public struct EventDecoder: ~Copyable, @unchecked Sendable {
-    // Sendable: the working memory has one owner, and a noncopyable value is in one place at a time.
-
     /// What it decodes.
     public let plan: DecodePlan
     let work: DecodeWork

@@ -303,5 +303,5 @@ public struct LockstepDetector: ~Copyable {
     }
 }
 
-// The struct owns its buffers; between `begin` and `end` threads only call `run` on slots of their own, and `membership`.
+// `@unchecked Sendable`: the struct owns its buffers; between `begin` and `end` threads only call `run` on slots of their own, and `membership`.
 extension LockstepDetector: @unchecked Sendable {}

@@ -153,5 +153,5 @@ public struct AnomalyScorer: ~Copyable {
     }
 }
 
-// The struct owns its buffers; between `begin` and `end` threads only call `score`, each on rows of its own.
+// `@unchecked Sendable`: the struct owns its buffers; between `begin` and `end` threads only call `score`, each on rows of its own.
 extension AnomalyScorer: @unchecked Sendable {}

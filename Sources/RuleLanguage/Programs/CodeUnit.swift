@@ -2,8 +2,7 @@ import CRE2
 
 /// The programs of one rule set in one piece of memory: instructions, constants, literal text, regular expressions.
 ///
-/// Written once by ``CodeBuilder``, then immutable, so that threads may share it.
-// Sendable by hand: nothing is written after init; RE2 objects may be matched from several threads (their own cache is locked).
+/// `@unchecked Sendable`: written once by ``CodeBuilder``, then immutable; RE2 objects may be matched from several threads (their own cache is locked).
 final class CodeUnit: @unchecked Sendable {
     struct Header {
         var instructions: UnsafeMutablePointer<Instruction>

@@ -24,7 +24,8 @@ struct JudgeEntry {
 }
 
 /// The tables the judging loop walks: per event type its rules, side by side.
-// Sendable by hand: written in init only.
+///
+/// `@unchecked Sendable`: written in init only.
 final class JudgeTable: @unchecked Sendable {
     let entries: UnsafeMutablePointer<JudgeEntry>
     /// Per event type the first entry; one more than there are types.
