@@ -249,6 +249,11 @@ public final class AdminClient {
         return (low, high)
     }
 
+    /// The high watermarks: behind the last record of each partition, whether committed or not; one request per broker.
+    public func ends(of partitions: [KafkaPartition]) throws(KafkaError) -> [KafkaOffset] {
+        try offsets(partitions, at: KafkaOffset.end)
+    }
+
     /// For each partition the first offset whose timestamp is at or after the given milliseconds since 1970; -1 where
     /// there is none.
     public func offsets(_ partitions: [KafkaPartition], at time: Int64) throws(KafkaError) -> [KafkaOffset] {

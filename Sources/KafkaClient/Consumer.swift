@@ -502,6 +502,11 @@ public final class Consumer {
         return (low, high)
     }
 
+    /// The ends as ``watermarks(of:)`` answers them, with one request per broker.
+    public func ends(of partitions: [KafkaPartition]) throws(KafkaError) -> [KafkaOffset] {
+        try offsets(partitions, at: KafkaOffset.end)
+    }
+
     /// For each partition the first offset whose timestamp is at or after the given milliseconds since 1970, or its
     /// end.
     ///

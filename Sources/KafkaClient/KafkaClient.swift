@@ -74,6 +74,10 @@ final class ClientState {
     var connectionError: KafkaError?
     /// The newest log line about a lost connection: newer librdkafka tells some reasons nowhere else.
     var connectionLog: String?
+    /// A connection that had been up was lost: whoever was at its other end may have forgotten what it was about to do.
+    ///
+    /// Seen by librdkafka's own words, the only place where it tells such a loss from an address that does not answer.
+    var hasLostConnection = false
     /// A wrong password or a fatal state: no use in waiting any longer.
     var refusal: KafkaError?
     var delivered = 0
@@ -110,6 +114,7 @@ final class ClientState {
             if refusal == nil { refusal = error }
         } else if error.code != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN.rawValue {
             connectionError = error
+            if error.text.contains("in state UP") { hasLostConnection = true }
         }
         observer.error(error)
     }

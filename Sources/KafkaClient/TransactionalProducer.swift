@@ -20,7 +20,15 @@ public enum CommitOutcome: Sendable, Equatable {
 /// on Apache Kafka 4.3.1. Therefore a producer is destroyed and made anew, whose `init_transactions` raises the epoch
 /// and fences what is still under way, before the next ``begin()`` after any transactional call that failed, timed out,
 /// **or took longer than 0.75 × `retry.backoff.ms` although it succeeded**: a hidden retry always waits for the
-/// back-off. Abort is never used to repair: it fails itself after most errors that ask for it.
+/// back-off. So it is after a connection was lost, and with it perhaps a broker that had not yet carried out what it had
+/// answered OK to. Abort is never used to repair: it fails itself after most errors that ask for it.
+///
+/// **What a coordinator leaves open.** A broker that restarts as coordinator before it knows its topics takes them for
+/// deleted, skips the markers of the transactions it completes (Kafka 4.3: "these partitions are likely deleted already
+/// and hence can be skipped") and calls them complete. Their records and positions stay open: readers of committed
+/// records wait in front of them, questions for the group's positions go unanswered, and the *next* marker of the same
+/// producer id decides about them. ``probe(topic:partition:open:consumer:decidedOnly:)`` ends them as committed,
+/// ``sweep(position:consumer:)`` as aborted.
 ///
 /// **Taking turns.** With several transactional ids each transaction uses the next one. Only one is open at a time, so
 /// their order stays; the next transaction need not wait for the markers of the one before, which saves a back-off of
@@ -170,6 +178,7 @@ public final class TransactionalProducer {
     /// Begins a transaction on the next id, after making the producers anew where the rule asks for it.
     public func begin() throws(KafkaError) {
         precondition(!isOpen, "a transaction is open: commit or discard it first")
+        serve()
         if isSuspect { try recreate() }
         guard let handle = handles[turn] else { return }
         handle.resetDeliveries()
@@ -245,18 +254,7 @@ public final class TransactionalProducer {
         do throws(KafkaError) {
             try flush()
             trackedOffset = max(trackedOffset, handle.client.state.trackedOffset)
-            if !offsets.isEmpty, let consumer {
-                guard let group = consumer.groupMetadata() else {
-                    throw KafkaError(.configuration, "send offsets", "the consumer has no group.id")
-                }
-                defer { rd_kafka_consumer_group_metadata_destroy(group) }
-                let list = try PartitionList(offsets)
-                let pointer = list.pointer
-                try timed("send offsets to the transaction") {
-                    rd_kafka_send_offsets_to_transaction(
-                        handle.client.rk, pointer, group, Int32(self.options.callMilliseconds))
-                }
-            }
+            if !offsets.isEmpty, let consumer { try send(offsets, of: consumer, by: handle) }
         } catch {
             suspect[turn] = true
             givenUp[turn] = true
@@ -273,19 +271,47 @@ public final class TransactionalProducer {
         return .committed
     }
 
+    private func send(_ offsets: [KafkaOffset], of consumer: Consumer, by handle: ProducerHandle) throws(KafkaError) {
+        guard let group = consumer.groupMetadata() else {
+            throw KafkaError(.configuration, "send offsets", "the consumer has no group.id")
+        }
+        defer { rd_kafka_consumer_group_metadata_destroy(group) }
+        let list = try PartitionList(offsets)
+        let pointer = list.pointer
+        try timed("send offsets to the transaction") {
+            rd_kafka_send_offsets_to_transaction(
+                handle.client.rk, pointer, group, Int32(self.options.callMilliseconds))
+        }
+    }
+
     /// Writes a tombstone to a partition in one transaction of each id and answers the last one's offset: everything
     /// that transactions of these ids have written to the partition lies in front of it, and is ended.
     ///
     /// A reader of committed records who has come behind the offset has seen all of it. What a coordinator has left
-    /// open, see ``sweep()``, is committed by it.
+    /// open there is committed by it.
     ///
+    /// - Parameters:
+    ///   - open: other partitions where something is left open: they get a tombstone each, which readers will see.
+    ///   - consumer: whose group is given a position behind the tombstone, so that positions left open are committed.
+    ///   - decidedOnly: leaves out the ids whose last transaction was given up: it must be aborted, by
+    ///     ``sweep(position:consumer:)``.
     /// - Throws: ``KafkaError``: it is to be tried again after ``recreate()``.
-    public func probe(topic name: String, partition: Int32) throws(KafkaError) -> Int64 {
+    public func probe(
+        topic name: String, partition number: Int32, open: [KafkaPartition] = [], consumer: Consumer? = nil,
+        decidedOnly: Bool = false
+    ) throws(KafkaError) -> Int64 {
+        let partition = KafkaPartition(name, number)
+        let partitions = [partition] + open.filter { $0 != partition }
         var end: Int64 = -1
         for _ in handles.indices {
             let index = turn
-            end = max(end, try writeTombstones([KafkaPartition(name, partition)]).map(\.offset).max() ?? -1)
-            switch commit() {
+            if decidedOnly, !leftovers[index].isEmpty {
+                turn = (turn + 1) % handles.count
+                continue
+            }
+            let written = try writeTombstones(partitions).first { $0.partition == partition }?.offset ?? -1
+            end = max(end, written)
+            switch commit(offsets: [KafkaOffset(partition, written + 1)], consumer: consumer) {
             case .committed: break
             case .notCommitted(let error), .unknown(let error):
                 // What it ends must not become undone: the next probe commits it.
@@ -299,25 +325,31 @@ public final class TransactionalProducer {
     /// Ends as aborted whatever the transactions that were given up may have left open on their partitions, and answers
     /// offsets there: once the last stable offset has passed them, call ``didSweep()``, else this again.
     ///
-    /// A broker that restarts as coordinator before it knows its topics takes them for deleted, skips the markers of
-    /// the transactions it completes (Kafka 4.3: "these partitions are likely deleted already and hence can be
-    /// skipped") and calls them complete. Their records stay open, and the *next* marker of the same producer id decides
-    /// about them: the commit of the repeated batch would make the aborted one visible too. So a transaction with a
-    /// record in each of the partitions goes first, and is aborted.
-    public func sweep() throws(KafkaError) -> [KafkaOffset] {
+    /// Otherwise the commit of the repeated batch could make the aborted one visible too. So a transaction with a record
+    /// in each of the partitions goes first, and is aborted. It ends nothing of another id: what was decided lies in
+    /// front and is ended first.
+    ///
+    /// - Parameter position: one of the consumer's group, never committed: positions left open are dropped with it.
+    public func sweep(position: KafkaOffset? = nil, consumer: Consumer? = nil) throws(KafkaError) -> [KafkaOffset] {
         var ends: [KafkaOffset] = []
         let former = turn
         defer { turn = former }
         for index in handles.indices where !leftovers[index].isEmpty {
             turn = index
             ends += try writeTombstones(leftovers[index].sorted())
+            if let position, let consumer, let handle = handles[index] {
+                do throws(KafkaError) { try send([position], of: consumer, by: handle) } catch {
+                    isOpen = false
+                    throw error
+                }
+            }
             discard()
             try make(index)
         }
         return ends
     }
 
-    /// What ``sweep()`` ended is known to be ended.
+    /// What ``sweep(position:consumer:)`` ended is known to be ended.
     public func didSweep() {
         for index in leftovers.indices { leftovers[index].removeAll() }
     }
@@ -402,7 +434,9 @@ public final class TransactionalProducer {
     public func serve() { for handle in handles { handle?.client.poll() } }
 
     /// Whether the next ``begin()`` will make the producers anew.
-    public var isSuspect: Bool { suspect.contains(true) }
+    public var isSuspect: Bool {
+        suspect.contains(true) || handles.contains { $0?.client.state.hasLostConnection == true }
+    }
 
     /// Frees the producers; an open transaction is left to the broker, which aborts it when it times out or the id is
     /// initialised again.

@@ -31,10 +31,19 @@ public enum TestBroker {
         public init(text: String) { self.text = text }
     }
 
+    /// Where a broker listens and keeps its data, or why it did not start.
+    public typealias Started = Result<(address: String, directory: String), any Error>
+
     /// Bootstrap address of the plain broker.
-    public static let plain = Result { try start([]) }
+    public static let plain: Started = Result { try start([]) }
     /// One that asks for a password (PLAIN: weir/weir-secret, admin/admin-secret) and checks access control lists.
-    public static let guarded = Result { try start(["--acl"]) }
+    public static let guarded: Started = Result { try start(["--acl"]) }
+
+    /// One that takes records of a transaction its coordinator does not know of, as a coordinator leaves them that
+    /// restarts before it knows its topics.
+    public static let trusting: Started = Result {
+        try start(["--set", "transaction.partition.verification.enable=false"])
+    }
 
     /// How a client reaches the plain broker.
     public static func configuration(_ more: [String: String] = [:]) throws -> KafkaConfiguration {

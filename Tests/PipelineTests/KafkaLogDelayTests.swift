@@ -11,11 +11,12 @@ import Testing
 struct KafkaLogDelayTests {
     private let topic = TestBroker.unique("delayed")
 
-    private func setUp() throws -> KafkaLogProxy {
-        let admin = try AdminClient(TestBroker.configuration())
+    private func setUp(_ broker: TestBroker.Started = TestBroker.plain) throws -> KafkaLogProxy {
+        let address = try broker.get().address
+        let admin = try AdminClient(KafkaConfiguration(["bootstrap.servers": address]))
         defer { admin.close() }
         try admin.create([AdminClient.NewTopic(topic, partitions: 2)])
-        return try KafkaLogProxy(broker: TestBroker.plain.get().address)
+        return try KafkaLogProxy(broker: address)
     }
 
     private func configuration(_ proxy: KafkaLogProxy) -> KafkaConfiguration {
@@ -39,10 +40,11 @@ struct KafkaLogDelayTests {
     }
 
     /// What a reader of committed records sees, partition by partition.
-    private func visible() throws -> [String] {
+    private func visible(_ broker: TestBroker.Started = TestBroker.plain) throws -> [String] {
         var options = KafkaLog.Options(application: TestBroker.unique("reader"))
         options.journalTopic = "none"
-        let log = try KafkaLog(configuration: TestBroker.configuration(), options: options)
+        let log = try KafkaLog(
+            configuration: KafkaConfiguration(["bootstrap.servers": broker.get().address]), options: options)
         defer { log.close() }
         usleep(300_000)
         var found: [String] = []
@@ -261,6 +263,85 @@ struct KafkaLogDelayTests {
         _ = try producer.probe(topic: topic, partition: 1)
         // One of each id.
         #expect(try visible() == ["one", "-", "-"])
+    }
+
+    /// Where a batch of epoch `n` says that the input was read up to `n`.
+    private var input: TopicPartition { TopicPartition(topic, 0) }
+
+    /// Commits a batch whose records or positions the coordinator does not know of, and so leaves open.
+    private func commitLeftOpen(_ log: KafkaLog, _ proxy: KafkaLogProxy, _ api: Int16, journal: String) throws {
+        proxy.pretend(api, true)
+        defer { proxy.pretend(api, false) }
+        try log.commit(batch(2, journal: journal), positions: [SourcePosition(source: input, next: 2)])
+    }
+
+    @Test func `what a coordinator left open of a decided commit is ended before one given up is swept`() throws {
+        let proxy = try setUp(TestBroker.trusting)
+        defer { proxy.close() }
+        let journal = TestBroker.unique("journal")
+        let log = try log(proxy, journal: journal)
+        defer { log.close() }
+        try log.commit(batch(1, journal: journal), positions: [])
+        try commitLeftOpen(log, proxy, KafkaLogProxy.Api.addPartitions, journal: journal)
+        // The control: nobody sees it, though it is committed.
+        #expect(try visible(TestBroker.trusting) == ["1"])
+        let before = log.recreations
+        proxy.arm(KafkaLogProxy.Api.offsetCommit, .hold)
+        try log.commit(batch(3, journal: journal), positions: [SourcePosition(source: input, next: 3)])
+        #expect(log.recreations > before)
+        let seen = try visible(TestBroker.trusting)
+        #expect(seen.filter { $0 != "-" } == ["1", "2", "3"])
+        // One tombstone: the other id's, in the place that was open.
+        #expect(seen.filter { $0 == "-" }.count == 1)
+        #expect(try log.lastJournalEpoch() == 3)
+        #expect(try log.committedPositions(of: [input]).first?.next == 3)
+    }
+
+    @Test(arguments: [KafkaLogProxy.Api.addPartitions, KafkaLogProxy.Api.addOffsets])
+    func `a worker that starts ends what a coordinator left open of the last commit`(api: Int16) throws {
+        let proxy = try setUp(TestBroker.trusting)
+        defer { proxy.close() }
+        let journal = TestBroker.unique("journal")
+        let former = try log(proxy, journal: journal)
+        defer { former.close() }
+        try former.commit(batch(1, journal: journal), positions: [SourcePosition(source: input, next: 1)])
+        try commitLeftOpen(former, proxy, api, journal: journal)
+        // The controls: the records are not seen, the positions not told.
+        if api == KafkaLogProxy.Api.addPartitions {
+            #expect(try visible(TestBroker.trusting) == ["1"])
+        } else {
+            var options = former.options
+            options.connectMilliseconds = 1500
+            let asking = try KafkaLog(configuration: configuration(proxy), options: options)
+            defer { asking.close() }
+            #expect(throws: LogError.self) { try asking.committedPositions(of: [input]) }
+        }
+        let newer = try KafkaLog(configuration: configuration(proxy), options: former.options)
+        defer { newer.close() }
+        try newer.create([TopicRequirement(name: topic, partitions: 2)])
+        try newer.takeOwnership()
+        #expect(try newer.lastJournalEpoch() == 2)
+        #expect(try newer.committedPositions(of: [input]).first?.next == 2)
+        #expect(try visible(TestBroker.trusting).filter { $0 != "-" } == ["1", "2"])
+        try newer.commit(batch(3, journal: journal), positions: [SourcePosition(source: input, next: 3)])
+        #expect(try visible(TestBroker.trusting).filter { $0 != "-" } == ["1", "2", "3"])
+    }
+
+    @Test func `a connection that breaks between two commits makes the producers suspect`() throws {
+        let proxy = try setUp()
+        defer { proxy.close() }
+        let journal = TestBroker.unique("journal")
+        let log = try log(proxy, journal: journal)
+        defer { log.close() }
+        try log.commit(batch(1, journal: journal), positions: [])
+        let before = log.recreations
+        try log.commit(batch(2, journal: journal), positions: [])
+        #expect(log.recreations == before)
+        proxy.cut()
+        usleep(100_000)
+        try log.commit(batch(3, journal: journal), positions: [])
+        #expect(log.recreations == before + 1)
+        #expect(try visible() == ["1", "2", "3"])
     }
 
     @Test func `a broker killed under commits comes back and nothing is lost, torn or doubled`() throws {

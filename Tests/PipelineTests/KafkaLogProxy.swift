@@ -12,6 +12,8 @@ final class KafkaLogProxy: Sendable {
     enum Api {
         static let metadata: Int16 = 3
         static let findCoordinator: Int16 = 10
+        static let addPartitions: Int16 = 24
+        static let addOffsets: Int16 = 25
         static let endTransaction: Int16 = 26
         static let offsetCommit: Int16 = 28
     }
@@ -29,6 +31,10 @@ final class KafkaLogProxy: Sendable {
         /// A held request is delivered before the next request of this kind goes on.
         var releaseBefore: Int16?
         var seen: [Int16: Int] = [:]
+        /// Requests of these kinds are answered with success and kept from the broker.
+        var pretended: Set<Int16> = []
+        /// The clients' ends of the connections.
+        var clients: [Int32] = []
     }
 
     let port: UInt16
@@ -67,6 +73,21 @@ final class KafkaLogProxy: Sendable {
     func close() { _ = shutdown(listener, Int32(SHUT_RDWR)) }
 
     func arm(_ api: Int16, _ fault: Fault) { state.withLock { $0.armed[api] = fault } }
+    /// Until it is switched off, answers ``Api/addPartitions`` and ``Api/addOffsets`` itself, with success: the
+    /// coordinator never learns of them, and calls the transaction complete without a marker there.
+    func pretend(_ api: Int16, _ isOn: Bool) {
+        state.withLock { state in
+            if isOn { state.pretended.insert(api) } else { state.pretended.remove(api) }
+        }
+    }
+    /// Breaks all connections; new ones are served.
+    func cut() {
+        let clients = state.withLock { state in
+            defer { state.clients = [] }
+            return state.clients
+        }
+        for client in clients { _ = shutdown(client, Int32(SHUT_RDWR)) }
+    }
     func release(before api: Int16) { state.withLock { $0.releaseBefore = api } }
     var heldCount: Int { state.withLock { $0.held.count } }
     func count(_ api: Int16) -> Int { state.withLock { $0.seen[api] ?? 0 } }
@@ -101,6 +122,7 @@ final class KafkaLogProxy: Sendable {
             _ = Glibc.close(client)
             return
         }
+        state.withLock { $0.clients.append(client) }
         let pending = Pending()
         Thread.detachNewThread { [self] in
             while let frame = KafkaLogProxy.readFrame(client) {
@@ -118,6 +140,10 @@ final class KafkaLogProxy: Sendable {
                     // The rest of what the client sends goes nowhere; the broker's side of the connection stays open.
                     while KafkaLogProxy.readFrame(client) != nil {}
                     return
+                }
+                if state.withLock({ $0.pretended.contains(api) }) {
+                    KafkaLogProxy.write(client, KafkaLogProxy.success(frame, api))
+                    continue
                 }
                 pending.apis.withLock { $0[correlation] = api }
                 if case .dropAnswer = fault { pending.isDeaf.withLock { $0 = true } }
@@ -154,6 +180,41 @@ final class KafkaLogProxy: Sendable {
                 at += 1
             }
         }
+    }
+
+    /// The answer of version 0 that says OK to a request to add partitions or a group's offsets to a transaction.
+    private static func success(_ frame: [UInt8], _ api: Int16) -> [UInt8] {
+        func string(_ at: inout Int) -> ArraySlice<UInt8> {
+            let count = Int(Int16(bitPattern: UInt16(frame[at]) << 8 | UInt16(frame[at + 1])))
+            defer { at += 2 + max(0, count) }
+            return frame[at..<(at + 2 + max(0, count))]
+        }
+        // The correlation, no throttling.
+        var body = Array(frame[8..<12]) + [0, 0, 0, 0]
+        if api == Api.addPartitions {
+            var at = 12
+            _ = string(&at)
+            _ = string(&at)
+            // Producer id and epoch.
+            at += 10
+            let topics = int32(frame, at)
+            body += frame[at..<(at + 4)]
+            at += 4
+            for _ in 0..<topics {
+                body += string(&at)
+                let partitions = int32(frame, at)
+                body += frame[at..<(at + 4)]
+                at += 4
+                for _ in 0..<partitions {
+                    body += frame[at..<(at + 4)] + [0, 0]
+                    at += 4
+                }
+            }
+        } else {
+            body += [0, 0]
+        }
+        let count = UInt32(body.count)
+        return [UInt8(count >> 24), UInt8(count >> 16 & 0xFF), UInt8(count >> 8 & 0xFF), UInt8(count & 0xFF)] + body
     }
 
     private static func int32(_ bytes: [UInt8], _ at: Int) -> Int32 {

@@ -79,6 +79,25 @@ struct CommandsAuditTests {
         #expect(result.errors.contains("deleted by retention"))
     }
 
+    @Test func `a tombstone that ends what a broker left open is no difference, any other is one`() throws {
+        let folder = try Commands.Folder()
+        let path = try Commands.judgedLog(folder)
+        func append(tombstone key: String) throws {
+            let log = try EmbeddedLog(path: path)
+            defer { log.close() }
+            _ = try Array(key.utf8).withUnsafeBytes {
+                try log.append(topic: OutputTopics.verdicts, key: $0, value: nil)
+            }
+        }
+        let clean = try #require(try audit(path).answer)
+        try append(tombstone: "settle")
+        let settled = try audit(path)
+        #expect(settled.result.code == 0 && settled.answer == clean, "\(settled.result)")
+        try append(tombstone: "a-customer")
+        let (result, answer) = try audit(path)
+        #expect(result.code == 7 && answer?.different == 1 && answer?.verdicts == clean.verdicts + 1, "\(result)")
+    }
+
     @Test func `missing and changed verdicts are told apart`() throws {
         let folder = try Commands.Folder()
         let path = try Commands.judgedLog(folder)

@@ -193,6 +193,7 @@ public final class JournalAudit {
         _ sources: [TopicPartition],
         _ ends: [Int64]
     ) {
+        if record.isSettling { return }
         guard let value = record.value, let id = JournalAudit.identifier(in: value),
             let event = JournalAudit.eventReference(in: value)
         else {

@@ -17,7 +17,8 @@ public import KafkaClient
 /// positions can be set back by a delayed request, the journal cannot: it is the truth. That a record is *not* there is
 /// only believed once a tombstone of our own, written to the journal after the former transaction had ended, can be read
 /// behind the place where it would be; and a batch is only repeated once nothing of the attempt before is still open,
-/// see ``KafkaClient/TransactionalProducer/sweep()``.
+/// see ``KafkaClient/TransactionalProducer``. Where a coordinator that crashed has left a decided commit open, a tombstone
+/// of the key `settle` ends it: the only record in an output topic that is no output.
 public final class KafkaLog: EventLog {
     /// Who reads and writes, and how.
     public struct Options {
@@ -58,6 +59,8 @@ public final class KafkaLog: EventLog {
     private var transactions: TransactionalProducer?
     private var plain: Producer?
     private var isOwner = false
+    /// The topics we write to, as far as we know.
+    private var ownTopics: Set<String> = []
     /// The newest epoch in the journal as far as we know; -1 when it is empty.
     private var newestEpoch: Int64 = -1
     /// The journal's end as last seen; it never goes back.
@@ -123,6 +126,7 @@ public final class KafkaLog: EventLog {
                 missing.append(AdminClient.NewTopic(topic.name, partitions: topic.partitions, settings: settings))
             }
             try admin.create(missing)
+            self.ownTopics.formUnion(topics.map(\.name))
             if topics.contains(where: { $0.name == self.options.journalTopic }) { self.isJournalKnown = true }
         }
     }
@@ -309,12 +313,21 @@ public final class KafkaLog: EventLog {
             }
             guard try attempt({ () throws(KafkaError) in try self.isJournalThere() }) else { return nil }
             do throws(KafkaError) {
+                let side = try sideConsumer()
                 if producer.needsSweep {
-                    let ends = try producer.sweep()
+                    // What was decided lies before what was given up, and in its way if it is open still.
+                    let open = try openPartitions()
+                    if !open.isEmpty {
+                        _ = try producer.probe(
+                            topic: options.journalTopic, partition: 0, open: open, consumer: side, decidedOnly: true)
+                    }
+                    let ends = try producer.sweep(
+                        position: KafkaOffset(KafkaPartition(options.journalTopic, 0), 0), consumer: side)
                     try waitForStableEnds(behind: ends)
                     producer.didSweep()
                 }
-                let offset = try producer.probe(topic: options.journalTopic, partition: 0)
+                let offset = try producer.probe(
+                    topic: options.journalTopic, partition: 0, open: openPartitions(), consumer: side)
                 knownJournalEnd = max(knownJournalEnd, offset + 1)
                 // A request of the probe may be under way still. Whoever owned the ids meanwhile is seen below, where
                 // the journal is read.
@@ -328,6 +341,27 @@ public final class KafkaLog: EventLog {
             return try lastJournalEpoch()
         }
         throw failure.map { mapped($0) } ?? LogError(.transient, "the journal could not be written to")
+    }
+
+    /// The partitions of our topics where a transaction is open.
+    ///
+    /// Asked once our own have ended, these are such as a coordinator has left open.
+    private func openPartitions() throws(KafkaError) -> [KafkaPartition] {
+        var asked: [KafkaPartition] = []
+        for name in ownTopics.sorted() {
+            guard let topic = try adminClient().describe(topic: name) else { continue }
+            asked += topic.partitions.map { KafkaPartition(name, $0) }
+        }
+        // Markers are written when a transaction has ended, but a replica may be a moment behind.
+        for number in 0..<3 {
+            if number > 0 { MonotonicClock.sleep(milliseconds: 50) }
+            if asked.isEmpty { break }
+            let ends = try adminClient().ends(of: asked)
+            let stable = try sideConsumer().ends(of: asked)
+            asked = ends.filter { end in stable.contains { $0.partition == end.partition && $0.offset < end.offset } }
+                .map(\.partition)
+        }
+        return asked
     }
 
     /// Waits until nothing is open any more up to these offsets.
@@ -419,6 +453,7 @@ public final class KafkaLog: EventLog {
     }
 
     private func commitOrFail(_ outputs: borrowing OutputBatch, positions: [SourcePosition]) throws(LogError) {
+        for name in outputs.topics where !ownTopics.contains(name) { ownTopics.insert(name) }
         if !isOwner { try takeOwnership() }
         let last = outputs.epochs?.upperBound
         if let open = unresolved {
@@ -428,7 +463,9 @@ public final class KafkaLog: EventLog {
         var failure: KafkaError?
         for number in 0..<options.attempts {
             if number > 0 { MonotonicClock.sleep(milliseconds: 50 << min(number, 5)) }
-            if try attempt({ () throws(KafkaError) in try self.transactionalProducer().isSuspect }) { mustLook = true }
+            let producer = try attempt { () throws(KafkaError) in try self.transactionalProducer() }
+            producer.serve()
+            if producer.isSuspect { mustLook = true }
             // Stays so until the look has succeeded: after one that failed half-way no producer is suspect any more.
             if mustLook {
                 try retakeOwnership()
