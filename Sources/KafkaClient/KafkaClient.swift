@@ -114,7 +114,7 @@ final class ClientState {
             if refusal == nil { refusal = error }
         } else if error.code != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN.rawValue {
             connectionError = error
-            if error.text.contains("in state UP") { hasLostConnection = true }
+            noteConnection(error.text)
         }
         observer.error(error)
     }
@@ -122,9 +122,14 @@ final class ClientState {
     func note(level: Int, facility: String, text: String) {
         // Says that a property is meant for the other kind of client: one file of settings serves both on purpose.
         if facility == "CONFWARN" { return }
-        if facility == "FAIL" { connectionLog = text }
+        if facility == "FAIL" {
+            connectionLog = text
+            noteConnection(text)
+        }
         observer.log(KafkaLogLine(level: level, facility: facility, text: text))
     }
+
+    private func noteConnection(_ text: String) { if text.contains("in state UP") { hasLostConnection = true } }
 }
 
 /// A librdkafka instance and the state its callbacks write to.
