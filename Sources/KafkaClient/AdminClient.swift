@@ -238,15 +238,7 @@ public final class AdminClient {
 
     /// The first offset still there and the high watermark: behind the last record, whether committed or not.
     public func watermarks(of partition: KafkaPartition) throws(KafkaError) -> (low: Int64, high: Int64) {
-        var low: Int64 = 0
-        var high: Int64 = 0
-        let operation = "ask for the offsets of \(partition)"
-        try client.insist(operation, milliseconds: milliseconds) { milliseconds throws(KafkaError) in
-            let code = rd_kafka_query_watermark_offsets(
-                self.client.rk, partition.topic, partition.partition, &low, &high, max(milliseconds, 1000))
-            return code == RD_KAFKA_RESP_ERR_NO_ERROR ? nil : KafkaError(code: code, operation)
-        }
-        return (low, high)
+        try client.watermarks(of: partition, milliseconds: milliseconds)
     }
 
     /// The high watermarks: behind the last record of each partition, whether committed or not; one request per broker.
@@ -257,15 +249,7 @@ public final class AdminClient {
     /// For each partition the first offset whose timestamp is at or after the given milliseconds since 1970; -1 where
     /// there is none.
     public func offsets(_ partitions: [KafkaPartition], at time: Int64) throws(KafkaError) -> [KafkaOffset] {
-        var answer: [KafkaOffset] = []
-        try client.insist("ask for offsets by time", milliseconds: milliseconds) { milliseconds throws(KafkaError) in
-            let list = try PartitionList(partitions, offset: time)
-            let code = rd_kafka_offsets_for_times(self.client.rk, list.pointer, max(milliseconds, 1000))
-            if code != RD_KAFKA_RESP_ERR_NO_ERROR { return KafkaError(code: code, "ask for offsets by time") }
-            answer = try list.offsets("ask for offsets by time")
-            return nil
-        }
-        return answer
+        try client.offsets(partitions, at: time, milliseconds: milliseconds)
     }
 
     private func request(

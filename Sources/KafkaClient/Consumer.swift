@@ -491,15 +491,9 @@ public final class Consumer {
     /// The first offset still there, and the end: the last stable offset (behind the last committed record and its
     /// marker), or the high watermark with ``Options/readUncommitted``.
     public func watermarks(of partition: KafkaPartition) throws(KafkaError) -> (low: Int64, high: Int64) {
-        var low: Int64 = 0
-        var high: Int64 = 0
-        try insist("ask for the offsets of \(partition)") { milliseconds throws(KafkaError) in
-            let code = rd_kafka_query_watermark_offsets(
-                self.handle.rk, partition.topic, partition.partition, &low, &high, max(milliseconds, 1000))
-            return code == RD_KAFKA_RESP_ERR_NO_ERROR
-                ? nil : KafkaError(code: code, "ask for the offsets of \(partition)")
-        }
-        return (low, high)
+        try handle.watermarks(
+            of: partition, milliseconds: options.callMilliseconds,
+            serve: { () throws(KafkaError) in try self.serveControl() })
     }
 
     /// The ends as ``watermarks(of:)`` answers them, with one request per broker.
@@ -512,14 +506,9 @@ public final class Consumer {
     ///
     /// A hint for people ("since 15 minutes ago"), never for recovery: one late record moves it.
     public func offsets(_ partitions: [KafkaPartition], at milliseconds: Int64) throws(KafkaError) -> [KafkaOffset] {
-        var answer: [KafkaOffset] = []
-        try insist("ask for offsets by time") { limit throws(KafkaError) in
-            let list = try PartitionList(partitions, offset: milliseconds)
-            let code = rd_kafka_offsets_for_times(self.handle.rk, list.pointer, max(limit, 1000))
-            if code != RD_KAFKA_RESP_ERR_NO_ERROR { return KafkaError(code: code, "ask for offsets by time") }
-            answer = try list.offsets("ask for offsets by time")
-            return nil
-        }
+        var answer = try handle.offsets(
+            partitions, at: milliseconds, milliseconds: options.callMilliseconds,
+            serve: { () throws(KafkaError) in try self.serveControl() })
         for index in answer.indices where answer[index].offset < 0 {
             answer[index].offset = try watermarks(of: answer[index].partition).high
         }

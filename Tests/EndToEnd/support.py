@@ -276,6 +276,14 @@ def need(module):
         raise Skipped(f"no Python package {module}: scripts/install --tests") from None
 
 
+def need_kafka_local():
+    """The program that starts several brokers, kills and restarts them."""
+    program = SHARED / "kafka" / "kafka-local"
+    if not program.exists():
+        raise Skipped("no kafka-local in ../shared/kafka to kill and restart brokers with")
+    return program
+
+
 class Broker:
     """A broker of its own on loopback, through scripts/kafka."""
 
@@ -312,14 +320,11 @@ class Broker:
             [ROOT / "scripts" / "kafka", "stop", "--dir", self.folder], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL, timeout=120)
 
-    def control(self, command):
-        """Does something to the broker: kill, or restart on its data, until it answers."""
-        program = SHARED / "kafka" / "kafka-local"
-        if not program.exists():
-            raise Skipped("no kafka-local in ../shared/kafka to kill and restart a broker with")
+    def control(self, command, number=1):
+        """Does something to one of the brokers: kill, or restart on its data, until it answers."""
         done = subprocess.run(
-            [program, command, "--dir", self.folder, "1"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-            timeout=120)
+            [need_kafka_local(), command, "--dir", self.folder, str(number)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE, timeout=120)
         if done.returncode != 0:
             fail(f"kafka-local {command}: {shown(done.stderr)}")
 
