@@ -435,7 +435,9 @@ public final class TransactionalProducer {
 
     /// Whether the next ``begin()`` will make the producers anew.
     public var isSuspect: Bool {
-        suspect.contains(true) || handles.contains { $0?.client.state.hasLostConnection == true }
+        suspect.contains(true)
+            || (slowCallMilliseconds < .infinity
+                && handles.contains { $0?.client.state.hasLostConnection == true })
     }
 
     /// Frees the producers; an open transaction is left to the broker, which aborts it when it times out or the id is
