@@ -376,8 +376,8 @@ class Broker:
             if metadata is None or metadata.error is not None:
                 return []
             partitions = sorted(metadata.partitions)
-            consumer.assign([
-                confluent_kafka.TopicPartition(topic, p, (start or {}).get(p, confluent_kafka.OFFSET_BEGINNING)) for p in partitions])
+            places = [confluent_kafka.TopicPartition(topic, p, (start or {}).get(p, confluent_kafka.OFFSET_BEGINNING)) for p in partitions]
+            consumer.assign(places)
             waiting, found, end = set(partitions), [], time.monotonic() + seconds
             while waiting:
                 if time.monotonic() > end:
@@ -392,6 +392,12 @@ class Broker:
                             [(n, v) for n, v in message.headers() or []]))
                     elif message.error().code() == confluent_kafka.KafkaError._PARTITION_EOF:
                         waiting.discard(message.partition())
+                    elif message.error().code() == confluent_kafka.KafkaError._AUTO_OFFSET_RESET and not found:
+                        # Of several brokers one may not have heard yet of a new topic.
+                        time.sleep(0.2)
+                        waiting = set(partitions)
+                        consumer.assign(places)
+                        break
                     else:
                         fail(f"{topic}: {message.error()}")
             found.sort(key=lambda r: (r.partition, r.offset))
