@@ -342,8 +342,29 @@ class Broker:
         return confluent_kafka.Producer(
             {"bootstrap.servers": self.bootstrap, "message.max.bytes": 16_000_000, "linger.ms": 5, **settings})
 
+    @staticmethod
+    def insist(ask, seconds=60):
+        """Asks again while brokers that have just started or lost their lead say so."""
+        import confluent_kafka
+
+        error = confluent_kafka.KafkaError
+        passing = {
+            error._TRANSPORT, error._ALL_BROKERS_DOWN, error._TIMED_OUT, error._AUTO_OFFSET_RESET, error.NOT_LEADER_FOR_PARTITION,
+            error.LEADER_NOT_AVAILABLE, error.UNKNOWN_TOPIC_OR_PART}
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                return ask()
+            except confluent_kafka.KafkaException as problem:
+                if problem.args[0].code() not in passing or time.monotonic() > end:
+                    raise
+                time.sleep(0.2)
+
     def partitions(self, topic):
         """The number of partitions; 0 when there is no such topic."""
+        return self.insist(lambda: self.partitions_once(topic))
+
+    def partitions_once(self, topic):
         consumer = self.consumer()
         try:
             metadata = consumer.list_topics(timeout=20).topics.get(topic)
@@ -353,6 +374,9 @@ class Broker:
 
     def ends(self, topics):
         """Per (topic, partition) the first and the end offset."""
+        return self.insist(lambda: self.ends_once(topics))
+
+    def ends_once(self, topics):
         import confluent_kafka
 
         consumer = self.consumer(**{"isolation.level": "read_uncommitted"})
@@ -368,6 +392,9 @@ class Broker:
 
     def read(self, topic, start=None, seconds=120, **settings):
         """All records of a topic, committed ones only, in order per partition; start is a dict of offsets."""
+        return self.insist(lambda: self.read_once(topic, start, seconds, **settings))
+
+    def read_once(self, topic, start, seconds, **settings):
         import confluent_kafka
 
         consumer = self.consumer(**settings)
@@ -376,30 +403,25 @@ class Broker:
             if metadata is None or metadata.error is not None:
                 return []
             partitions = sorted(metadata.partitions)
-            places = [confluent_kafka.TopicPartition(topic, p, (start or {}).get(p, confluent_kafka.OFFSET_BEGINNING)) for p in partitions]
-            consumer.assign(places)
-            waiting, found, end = set(partitions), [], time.monotonic() + seconds
+            consumer.assign([
+                confluent_kafka.TopicPartition(topic, p, (start or {}).get(p, confluent_kafka.OFFSET_BEGINNING)) for p in partitions])
+            waiting, found, settling, end = set(partitions), [], 0, time.monotonic() + seconds
             while waiting:
                 if time.monotonic() > end:
                     fail(f"{topic} could not be read to its end within {seconds} s")
                 for message in consumer.consume(5000, timeout=1):
                     if message.error() is None:
                         if self.skips_settling and message.value() is None and message.key() == b"settle":
-                            self.settled += 1
+                            settling += 1
                             continue
                         found.append(Record(
                             message.topic(), message.partition(), message.offset(), message.key(), message.value(),
                             [(n, v) for n, v in message.headers() or []]))
                     elif message.error().code() == confluent_kafka.KafkaError._PARTITION_EOF:
                         waiting.discard(message.partition())
-                    elif message.error().code() == confluent_kafka.KafkaError._AUTO_OFFSET_RESET and not found:
-                        # Of several brokers one may not have heard yet of a new topic.
-                        time.sleep(0.2)
-                        waiting = set(partitions)
-                        consumer.assign(places)
-                        break
                     else:
-                        fail(f"{topic}: {message.error()}")
+                        raise confluent_kafka.KafkaException(message.error())
+            self.settled += settling
             found.sort(key=lambda r: (r.partition, r.offset))
             return found
         finally:
