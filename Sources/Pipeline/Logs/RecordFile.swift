@@ -123,11 +123,15 @@ public final class RecordFile {
     /// The last place at or before an offset where a page begins, whatever a page's size.
     private static func pageStart(_ offset: Int) -> Int { offset & ~0xffff }
 
+    /// How far before a page that is touched the kernel may map others: it may hold a file in folios of up to 2 MiB and map one whole, so
+    /// that pages come back which were given back before.
+    private static let folioBytes = 2 << 20
+
     /// Gives the pages of a mapped file that lie before an offset back, so that a long file or record leaves the process small.
     private func release(before offset: Int) {
         guard isMapped, offset - released >= RecordFile.releaseBytes else { return }
         let upTo = RecordFile.pageStart(offset)
-        source.release(released..<upTo)
+        source.release(max(0, released - RecordFile.folioBytes)..<upTo)
         released = upTo
     }
 
@@ -200,7 +204,8 @@ public final class RecordFile {
         var head: [UInt8] = []
         let headStart = start
         // What lies behind the head is not looked at again.
-        var behindHead = RecordFile.pageStart(headStart + recordLimit + 0xffff)
+        let headEnd = RecordFile.pageStart(headStart + recordLimit + 0xffff)
+        var behindHead = headEnd
         if !isMapped {
             head = [UInt8](
                 UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(window)[start..<(start + recordLimit)]))
@@ -226,7 +231,7 @@ public final class RecordFile {
             if reach < end {
                 let upTo = RecordFile.pageStart(next)
                 if behindHead < upTo {
-                    source.release(behindHead..<upTo)
+                    source.release(max(headEnd, behindHead - RecordFile.folioBytes)..<upTo)
                     behindHead = upTo
                 }
                 continue
