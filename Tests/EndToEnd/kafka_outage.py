@@ -25,9 +25,13 @@ class Supervised:
 
     def __init__(self, t, limit, *words):
         self.t, self.limit, self.words, self.restarts = t, limit, words, 0
-        self.process = t.start(*words, label="run")
+        self.start()
+
+    def start(self):
+        self.process, self.is_killed = self.t.start(*self.words, label="run"), False
 
     def kill(self):
+        self.is_killed = self.process.is_running
         self.process.kill()
 
     def keep_running(self):
@@ -35,12 +39,12 @@ class Supervised:
             return
         code = self.process.wait(0)
         # Cut off for longer than a transaction may last it is told that it is replaced (1); a start gives up on brokers that do not answer (5).
-        if code not in (-9, 1, 5):
+        if code not in (1, 5) and not (self.is_killed and code == -9):
             fail(f"run ended with {code}: {shown(self.process.err)}")
         self.restarts += 1
         if self.restarts > self.limit:
             fail(f"run ends again and again, now with {code}: {shown(self.process.err)}")
-        self.process = self.t.start(*self.words, label="run")
+        self.start()
 
 
 def outages(t, brokers, kills, rate):
@@ -48,6 +52,7 @@ def outages(t, brokers, kills, rate):
     events = rate * seconds
     chance = random.Random(23)
     with Broker(t.folder, "--brokers", str(brokers)) as broker:
+        broker.patience = 60
         patient = t.folder / "patient.properties"
         patient.write_text(broker.properties.read_text() + "weir.connect.ms=300000\n")
         simulate = t.start("simulate", "--events", events, "--seed", 37, "--rate", rate, "--kafka", patient, label="simulate")

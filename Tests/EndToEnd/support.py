@@ -11,6 +11,7 @@ import argparse
 import base64
 import collections
 import contextlib
+import functools
 import json
 import os
 import pathlib
@@ -284,6 +285,27 @@ def need_kafka_local():
     return program
 
 
+def patient(ask):
+    """A question to a broker, asked again for as long as the broker's patience goes."""
+    @functools.wraps(ask)
+    def asked(self, *words, **settings):
+        import confluent_kafka
+
+        error = confluent_kafka.KafkaError
+        passing = {
+            error._TRANSPORT, error._ALL_BROKERS_DOWN, error._TIMED_OUT, error._AUTO_OFFSET_RESET, error.NOT_LEADER_FOR_PARTITION,
+            error.LEADER_NOT_AVAILABLE, error.UNKNOWN_TOPIC_OR_PART}
+        end = time.monotonic() + self.patience
+        while True:
+            try:
+                return ask(self, *words, **settings)
+            except confluent_kafka.KafkaException as problem:
+                if problem.args[0].code() not in passing or time.monotonic() >= end:
+                    raise
+                time.sleep(0.2)
+    return asked
+
+
 class Broker:
     """A broker of its own on loopback, through scripts/kafka."""
 
@@ -295,6 +317,8 @@ class Broker:
             raise Skipped("no Java: scripts/install --tests")
         self.folder = folder / "kafka"
         self.options = options
+        # For so many seconds a question is asked again while brokers that start or lose their lead refuse it.
+        self.patience = 0
         # Leaves out, and counts, the tombstones that end what a killed broker left open.
         self.skips_settling = False
         self.settled = 0
@@ -342,29 +366,9 @@ class Broker:
         return confluent_kafka.Producer(
             {"bootstrap.servers": self.bootstrap, "message.max.bytes": 16_000_000, "linger.ms": 5, **settings})
 
-    @staticmethod
-    def insist(ask, seconds=60):
-        """Asks again while brokers that have just started or lost their lead say so."""
-        import confluent_kafka
-
-        error = confluent_kafka.KafkaError
-        passing = {
-            error._TRANSPORT, error._ALL_BROKERS_DOWN, error._TIMED_OUT, error._AUTO_OFFSET_RESET, error.NOT_LEADER_FOR_PARTITION,
-            error.LEADER_NOT_AVAILABLE, error.UNKNOWN_TOPIC_OR_PART}
-        end = time.monotonic() + seconds
-        while True:
-            try:
-                return ask()
-            except confluent_kafka.KafkaException as problem:
-                if problem.args[0].code() not in passing or time.monotonic() > end:
-                    raise
-                time.sleep(0.2)
-
+    @patient
     def partitions(self, topic):
         """The number of partitions; 0 when there is no such topic."""
-        return self.insist(lambda: self.partitions_once(topic))
-
-    def partitions_once(self, topic):
         consumer = self.consumer()
         try:
             metadata = consumer.list_topics(timeout=20).topics.get(topic)
@@ -372,11 +376,9 @@ class Broker:
         finally:
             consumer.close()
 
+    @patient
     def ends(self, topics):
         """Per (topic, partition) the first and the end offset."""
-        return self.insist(lambda: self.ends_once(topics))
-
-    def ends_once(self, topics):
         import confluent_kafka
 
         consumer = self.consumer(**{"isolation.level": "read_uncommitted"})
@@ -390,11 +392,9 @@ class Broker:
         finally:
             consumer.close()
 
+    @patient
     def read(self, topic, start=None, seconds=120, **settings):
         """All records of a topic, committed ones only, in order per partition; start is a dict of offsets."""
-        return self.insist(lambda: self.read_once(topic, start, seconds, **settings))
-
-    def read_once(self, topic, start, seconds, **settings):
         import confluent_kafka
 
         consumer = self.consumer(**settings)

@@ -124,17 +124,23 @@ struct KafkaLogDelayTests {
         #expect(try consumer.committed([source]) == [KafkaOffset(source, rule ? 10 : 5)])
     }
 
-    /// A log whose journal is partition 0 of nothing else, behind the proxy, whose commits give up waiting after half a
+    /// Runs a test on a log behind the proxy, with a journal of its own, whose commits give up waiting after half a
     /// second.
-    private func log(_ proxy: KafkaLogProxy, journal: String) throws -> KafkaLog {
+    private func withLog(
+        _ broker: TestBroker.Started = TestBroker.plain, _ body: (KafkaLog, KafkaLogProxy, String) throws -> Void
+    ) throws {
+        let proxy = try setUp(broker)
+        defer { proxy.close() }
+        let journal = TestBroker.unique("journal")
         var options = KafkaLog.Options(application: TestBroker.unique("unknown"))
         options.journalTopic = journal
         options.callMilliseconds = 500
-        let made = try KafkaLog(
+        let log = try KafkaLog(
             configuration: KafkaConfiguration(["bootstrap.servers": proxy.address]), options: options)
-        try made.create([TopicRequirement(name: journal, partitions: 1)])
-        try made.takeOwnership()
-        return made
+        defer { log.close() }
+        try log.create([TopicRequirement(name: journal, partitions: 1)])
+        try log.takeOwnership()
+        try body(log, proxy, journal)
     }
 
     private func batch(_ epoch: Int64, journal: String) -> OutputBatch {
@@ -146,18 +152,15 @@ struct KafkaLogDelayTests {
     }
 
     @Test func `a commit whose answer is lost is found in the journal and not written twice`() throws {
-        let proxy = try setUp()
-        defer { proxy.close() }
-        let journal = TestBroker.unique("journal")
-        let log = try log(proxy, journal: journal)
-        defer { log.close() }
-        try log.commit(batch(1, journal: journal), positions: [])
-        proxy.arm(KafkaLogProxy.Api.endTransaction, .dropAnswer)
-        try log.commit(batch(2, journal: journal), positions: [])
-        #expect(log.recreations == 1)
-        try log.commit(batch(3, journal: journal), positions: [])
-        #expect(try log.lastJournalEpoch() == 3)
-        #expect(try visible().sorted() == ["1", "2", "3"])
+        try withLog { log, proxy, journal in
+            try log.commit(batch(1, journal: journal), positions: [])
+            proxy.arm(KafkaLogProxy.Api.endTransaction, .dropAnswer)
+            try log.commit(batch(2, journal: journal), positions: [])
+            #expect(log.recreations == 1)
+            try log.commit(batch(3, journal: journal), positions: [])
+            #expect(try log.lastJournalEpoch() == 3)
+            #expect(try visible().sorted() == ["1", "2", "3"])
+        }
     }
 
     @Test
@@ -165,42 +168,36 @@ struct KafkaLogDelayTests {
         `a commit that never arrives is not in the journal and is written again, and its late arrival changes nothing`()
         throws
     {
-        let proxy = try setUp()
-        defer { proxy.close() }
-        let journal = TestBroker.unique("journal")
-        let log = try log(proxy, journal: journal)
-        defer { log.close() }
-        try log.commit(batch(1, journal: journal), positions: [])
-        proxy.arm(KafkaLogProxy.Api.endTransaction, .hold)
-        try log.commit(batch(2, journal: journal), positions: [])
-        #expect(proxy.heldCount == 1)
-        proxy.release()
-        try log.commit(batch(3, journal: journal), positions: [])
-        #expect(try log.lastJournalEpoch() == 3)
-        #expect(try visible().sorted() == ["1", "2", "3"])
+        try withLog { log, proxy, journal in
+            try log.commit(batch(1, journal: journal), positions: [])
+            proxy.arm(KafkaLogProxy.Api.endTransaction, .hold)
+            try log.commit(batch(2, journal: journal), positions: [])
+            #expect(proxy.heldCount == 1)
+            proxy.release()
+            try log.commit(batch(3, journal: journal), positions: [])
+            #expect(try log.lastJournalEpoch() == 3)
+            #expect(try visible().sorted() == ["1", "2", "3"])
+        }
     }
 
     @Test func `a worker that makes its producers anew stops when another has written meanwhile`() throws {
-        let proxy = try setUp()
-        defer { proxy.close() }
-        let journal = TestBroker.unique("journal")
-        let former = try log(proxy, journal: journal)
-        defer { former.close() }
-        try former.commit(batch(1, journal: journal), positions: [])
-        // The decision of this commit is held, its outcome is learnt, and from then on the former owner is alone again.
-        proxy.arm(KafkaLogProxy.Api.endTransaction, .hold)
-        try former.commit(batch(2, journal: journal), positions: [])
-        var options = former.options
-        options.callMilliseconds = 5000
-        let newer = try KafkaLog(configuration: TestBroker.configuration(), options: options)
-        defer { newer.close() }
-        try newer.takeOwnership()
-        try newer.commit(batch(3, journal: journal), positions: [])
-        // Lost answers make the former owner think that only its network is bad.
-        proxy.arm(KafkaLogProxy.Api.endTransaction, .hold)
-        let error = #expect(throws: LogError.self) { try former.commit(batch(3, journal: journal), positions: []) }
-        #expect(error?.kind == .fenced)
-        #expect(try visible().sorted() == ["1", "2", "3"])
+        try withLog { former, proxy, journal in
+            try former.commit(batch(1, journal: journal), positions: [])
+            // The decision of this commit is held, its outcome is learnt, and from then on the former owner is alone again.
+            proxy.arm(KafkaLogProxy.Api.endTransaction, .hold)
+            try former.commit(batch(2, journal: journal), positions: [])
+            var options = former.options
+            options.callMilliseconds = 5000
+            let newer = try KafkaLog(configuration: TestBroker.configuration(), options: options)
+            defer { newer.close() }
+            try newer.takeOwnership()
+            try newer.commit(batch(3, journal: journal), positions: [])
+            // Lost answers make the former owner think that only its network is bad.
+            proxy.arm(KafkaLogProxy.Api.endTransaction, .hold)
+            let error = #expect(throws: LogError.self) { try former.commit(batch(3, journal: journal), positions: []) }
+            #expect(error?.kind == .fenced)
+            #expect(try visible().sorted() == ["1", "2", "3"])
+        }
     }
 
     @Test func `a worker whose slow commit made it suspect looks before it writes, and finds the newer owner's epoch`()
@@ -276,72 +273,63 @@ struct KafkaLogDelayTests {
     }
 
     @Test func `what a coordinator left open of a decided commit is ended before one given up is swept`() throws {
-        let proxy = try setUp(TestBroker.trusting)
-        defer { proxy.close() }
-        let journal = TestBroker.unique("journal")
-        let log = try log(proxy, journal: journal)
-        defer { log.close() }
-        try log.commit(batch(1, journal: journal), positions: [])
-        try commitLeftOpen(log, proxy, KafkaLogProxy.Api.addPartitions, journal: journal)
-        // The control: nobody sees it, though it is committed.
-        #expect(try visible(TestBroker.trusting) == ["1"])
-        let before = log.recreations
-        proxy.arm(KafkaLogProxy.Api.offsetCommit, .hold)
-        try log.commit(batch(3, journal: journal), positions: [SourcePosition(source: input, next: 3)])
-        #expect(log.recreations > before)
-        let seen = try visible(TestBroker.trusting)
-        #expect(seen.filter { $0 != "-" } == ["1", "2", "3"])
-        // One tombstone: the other id's, in the place that was open.
-        #expect(seen.filter { $0 == "-" }.count == 1)
-        #expect(try log.lastJournalEpoch() == 3)
-        #expect(try log.committedPositions(of: [input]).first?.next == 3)
+        try withLog(TestBroker.trusting) { log, proxy, journal in
+            try log.commit(batch(1, journal: journal), positions: [])
+            try commitLeftOpen(log, proxy, KafkaLogProxy.Api.addPartitions, journal: journal)
+            // The control: nobody sees it, though it is committed.
+            #expect(try visible(TestBroker.trusting) == ["1"])
+            let before = log.recreations
+            proxy.arm(KafkaLogProxy.Api.offsetCommit, .hold)
+            try log.commit(batch(3, journal: journal), positions: [SourcePosition(source: input, next: 3)])
+            #expect(log.recreations > before)
+            let seen = try visible(TestBroker.trusting)
+            #expect(seen.filter { $0 != "-" } == ["1", "2", "3"])
+            // One tombstone: the other id's, in the place that was open.
+            #expect(seen.filter { $0 == "-" }.count == 1)
+            #expect(try log.lastJournalEpoch() == 3)
+            #expect(try log.committedPositions(of: [input]).first?.next == 3)
+        }
     }
 
     @Test(arguments: [KafkaLogProxy.Api.addPartitions, KafkaLogProxy.Api.addOffsets])
     func `a worker that starts ends what a coordinator left open of the last commit`(api: Int16) throws {
-        let proxy = try setUp(TestBroker.trusting)
-        defer { proxy.close() }
-        let journal = TestBroker.unique("journal")
-        let former = try log(proxy, journal: journal)
-        defer { former.close() }
-        try former.commit(batch(1, journal: journal), positions: [SourcePosition(source: input, next: 1)])
-        try commitLeftOpen(former, proxy, api, journal: journal)
-        // The controls: the records are not seen, the positions not told.
-        if api == KafkaLogProxy.Api.addPartitions {
-            #expect(try visible(TestBroker.trusting) == ["1"])
-        } else {
-            var options = former.options
-            options.connectMilliseconds = 1500
-            let asking = try KafkaLog(configuration: configuration(proxy), options: options)
-            defer { asking.close() }
-            #expect(throws: LogError.self) { try asking.committedPositions(of: [input]) }
+        try withLog(TestBroker.trusting) { former, proxy, journal in
+            try former.commit(batch(1, journal: journal), positions: [SourcePosition(source: input, next: 1)])
+            try commitLeftOpen(former, proxy, api, journal: journal)
+            // The controls: the records are not seen, the positions not told.
+            if api == KafkaLogProxy.Api.addPartitions {
+                #expect(try visible(TestBroker.trusting) == ["1"])
+            } else {
+                var options = former.options
+                options.connectMilliseconds = 1500
+                let asking = try KafkaLog(configuration: configuration(proxy), options: options)
+                defer { asking.close() }
+                #expect(throws: LogError.self) { try asking.committedPositions(of: [input]) }
+            }
+            let newer = try KafkaLog(configuration: configuration(proxy), options: former.options)
+            defer { newer.close() }
+            try newer.create([TopicRequirement(name: topic, partitions: 2)])
+            try newer.takeOwnership()
+            #expect(try newer.lastJournalEpoch() == 2)
+            #expect(try newer.committedPositions(of: [input]).first?.next == 2)
+            #expect(try visible(TestBroker.trusting).filter { $0 != "-" } == ["1", "2"])
+            try newer.commit(batch(3, journal: journal), positions: [SourcePosition(source: input, next: 3)])
+            #expect(try visible(TestBroker.trusting).filter { $0 != "-" } == ["1", "2", "3"])
         }
-        let newer = try KafkaLog(configuration: configuration(proxy), options: former.options)
-        defer { newer.close() }
-        try newer.create([TopicRequirement(name: topic, partitions: 2)])
-        try newer.takeOwnership()
-        #expect(try newer.lastJournalEpoch() == 2)
-        #expect(try newer.committedPositions(of: [input]).first?.next == 2)
-        #expect(try visible(TestBroker.trusting).filter { $0 != "-" } == ["1", "2"])
-        try newer.commit(batch(3, journal: journal), positions: [SourcePosition(source: input, next: 3)])
-        #expect(try visible(TestBroker.trusting).filter { $0 != "-" } == ["1", "2", "3"])
     }
 
     @Test func `a connection that breaks between two commits makes the producers suspect`() throws {
-        let proxy = try setUp()
-        defer { proxy.close() }
-        let journal = TestBroker.unique("journal")
-        let log = try log(proxy, journal: journal)
-        defer { log.close() }
-        try log.commit(batch(1, journal: journal), positions: [])
-        let before = log.recreations
-        try log.commit(batch(2, journal: journal), positions: [])
-        #expect(log.recreations == before)
-        proxy.cut()
-        usleep(100_000)
-        try log.commit(batch(3, journal: journal), positions: [])
-        #expect(log.recreations == before + 1)
-        #expect(try visible() == ["1", "2", "3"])
+        try withLog { log, proxy, journal in
+            try log.commit(batch(1, journal: journal), positions: [])
+            let before = log.recreations
+            try log.commit(batch(2, journal: journal), positions: [])
+            #expect(log.recreations == before)
+            proxy.cut()
+            usleep(100_000)
+            try log.commit(batch(3, journal: journal), positions: [])
+            #expect(log.recreations == before + 1)
+            #expect(try visible() == ["1", "2", "3"])
+        }
     }
 
     @Test func `a broker killed under commits comes back and nothing is lost, torn or doubled`() throws {
