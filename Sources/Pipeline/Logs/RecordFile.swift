@@ -120,8 +120,10 @@ public final class RecordFile {
     /// Pages of a mapped file are given back in pieces of this many bytes, and searched for the end of a record over the limit too.
     private static let releaseBytes = 2 << 20
 
-    /// The last place at or before an offset where a page begins, whatever a page's size.
-    private static func pageStart(_ offset: Int) -> Int { offset & ~0xffff }
+    /// A multiple of every page's size there is.
+    private static let pageBytes = 1 << 16
+    /// The last place at or before an offset where a page begins.
+    private static func pageStart(_ offset: Int) -> Int { offset & ~(pageBytes - 1) }
 
     /// How far before a page that is touched the kernel may map others: it may hold a file in folios of up to 2 MiB and map one whole, so
     /// that pages come back which were given back before.
@@ -204,7 +206,7 @@ public final class RecordFile {
         var head: [UInt8] = []
         let headStart = start
         // What lies behind the head is not looked at again.
-        let headEnd = RecordFile.pageStart(headStart + recordLimit + 0xffff)
+        let headEnd = RecordFile.pageStart(headStart + recordLimit + RecordFile.pageBytes - 1)
         var behindHead = headEnd
         if !isMapped {
             head = [UInt8](
