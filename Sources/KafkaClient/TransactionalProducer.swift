@@ -89,7 +89,8 @@ public final class TransactionalProducer {
     /// By id, the partitions where such transactions may still be open.
     private var leftovers: [Set<KafkaPartition>]
     private var turn = 0
-    private var names: [String] = []
+    /// The topics written to so far, by their numbers.
+    public private(set) var topics: [String] = []
     private var isOpen = false
 
     /// - Throws: ``KafkaError`` of kind `configuration` or `incompatible`; does not connect.
@@ -116,6 +117,8 @@ public final class TransactionalProducer {
     }
 
     private static let retryBackoffMilliseconds = 500.0
+    /// The key of every tombstone that only ends what lies before it.
+    public static let tombstoneKey = "settle"
 
     // MARK: Owning the ids
 
@@ -176,9 +179,10 @@ public final class TransactionalProducer {
     // MARK: One transaction
 
     /// Begins a transaction on the next id, after making the producers anew where the rule asks for it.
+    ///
+    /// Hears of nothing itself: whoever looked at ``isSuspect`` just before knows whether it will.
     public func begin() throws(KafkaError) {
         precondition(!isOpen, "a transaction is open: commit or discard it first")
-        serve()
         if isSuspect { try recreate() }
         guard let handle = handles[turn] else { return }
         handle.resetDeliveries()
@@ -188,9 +192,9 @@ public final class TransactionalProducer {
 
     /// The number by which ``produce(topic:partition:key:value:headers:)`` knows a topic.
     public func topic(named name: String) -> Int {
-        if let index = names.firstIndex(of: name) { return index }
-        names.append(name)
-        return names.count - 1
+        if let index = topics.firstIndex(of: name) { return index }
+        topics.append(name)
+        return topics.count - 1
     }
 
     /// Queues a record of the open transaction; nil value = tombstone; partition -1 = by key (murmur2, as Java's
@@ -219,7 +223,7 @@ public final class TransactionalProducer {
         guard isOpen, let handle = handles[turn] else { preconditionFailure("no transaction is open: begin one first") }
         do throws(KafkaError) {
             try handle.produce(
-                topic: topic, name: names[topic], partition: partition, key: key, value: value, headers: headers,
+                topic: topic, name: topics[topic], partition: partition, key: key, value: value, headers: headers,
                 milliseconds: Double(options.flushMilliseconds))
         } catch {
             if error.kind != .tooLarge { suspect[turn] = true }
@@ -366,7 +370,7 @@ public final class TransactionalProducer {
         try timed("begin transaction") { rd_kafka_begin_transaction(handle.client.rk) }
         isOpen = true
         do throws(KafkaError) {
-            let key = Array("settle".utf8)
+            let key = Array(TransactionalProducer.tombstoneKey.utf8)
             for partition in partitions {
                 var failure: KafkaError?
                 key.withUnsafeBytes { bytes in

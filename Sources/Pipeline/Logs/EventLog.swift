@@ -36,12 +36,6 @@ public struct LogRecord {
     }
 }
 
-extension LogRecord {
-    /// Whether the record says nothing but that all before it is ended: a tombstone of the key `settle`, as ``KafkaLog``
-    /// writes them to the journal at a start and, after a broker's crash, where a committed transaction was left open.
-    public var isSettling: Bool { value == nil && key.map { $0.elementsEqual("settle".utf8) } == true }
-}
-
 /// A partition to read and the offset of the next record wanted.
 public struct SourcePosition: Sendable, Equatable {
     public var source: TopicPartition

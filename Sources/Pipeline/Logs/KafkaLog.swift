@@ -59,8 +59,8 @@ public final class KafkaLog: EventLog {
     private var transactions: TransactionalProducer?
     private var plain: Producer?
     private var isOwner = false
-    /// The topics we write to, as far as we know.
-    private var ownTopics: Set<String> = []
+    /// The topics asked for by ``create(_:)``, which a former self may have written to.
+    private var createdTopics: Set<String> = []
     /// The newest epoch in the journal as far as we know; -1 when it is empty.
     private var newestEpoch: Int64 = -1
     /// The journal's end as last seen; it never goes back.
@@ -126,7 +126,7 @@ public final class KafkaLog: EventLog {
                 missing.append(AdminClient.NewTopic(topic.name, partitions: topic.partitions, settings: settings))
             }
             try admin.create(missing)
-            self.ownTopics.formUnion(topics.map(\.name))
+            self.createdTopics.formUnion(topics.map(\.name))
             if topics.contains(where: { $0.name == self.options.journalTopic }) { self.isJournalKnown = true }
         }
     }
@@ -348,7 +348,7 @@ public final class KafkaLog: EventLog {
     /// Asked once our own have ended, these are such as a coordinator has left open.
     private func openPartitions() throws(KafkaError) -> [KafkaPartition] {
         var asked: [KafkaPartition] = []
-        for name in ownTopics.sorted() {
+        for name in createdTopics.union(transactions?.topics ?? []).sorted() {
             guard let topic = try adminClient().describe(topic: name) else { continue }
             asked += topic.partitions.map { KafkaPartition(name, $0) }
         }
@@ -357,9 +357,8 @@ public final class KafkaLog: EventLog {
             if number > 0 { MonotonicClock.sleep(milliseconds: 50) }
             if asked.isEmpty { break }
             let ends = try adminClient().ends(of: asked)
-            let stable = try sideConsumer().ends(of: asked)
-            asked = ends.filter { end in stable.contains { $0.partition == end.partition && $0.offset < end.offset } }
-                .map(\.partition)
+            let stable = try Dictionary(sideConsumer().ends(of: asked).map { ($0.partition, $0.offset) }) { $1 }
+            asked = ends.filter { end in stable[end.partition, default: end.offset] < end.offset }.map(\.partition)
         }
         return asked
     }
@@ -453,7 +452,6 @@ public final class KafkaLog: EventLog {
     }
 
     private func commitOrFail(_ outputs: borrowing OutputBatch, positions: [SourcePosition]) throws(LogError) {
-        for name in outputs.topics where !ownTopics.contains(name) { ownTopics.insert(name) }
         if !isOwner { try takeOwnership() }
         let last = outputs.epochs?.upperBound
         if let open = unresolved {
@@ -464,6 +462,7 @@ public final class KafkaLog: EventLog {
         for number in 0..<options.attempts {
             if number > 0 { MonotonicClock.sleep(milliseconds: 50 << min(number, 5)) }
             let producer = try attempt { () throws(KafkaError) in try self.transactionalProducer() }
+            // A connection lost since the last commit is heard of here, and nowhere between this look and the commit.
             producer.serve()
             if producer.isSuspect { mustLook = true }
             // Stays so until the look has succeeded: after one that failed half-way no producer is suspect any more.
@@ -734,4 +733,12 @@ public final class KafkaLog: EventLog {
 
 extension KafkaPartition {
     init(_ source: TopicPartition) { self.init(source.topic, source.partition) }
+}
+
+extension LogRecord {
+    /// Whether the record says nothing but that all before it is ended: a tombstone as ``KafkaLog`` writes them to the
+    /// journal at a start and, after a broker's crash, where a committed transaction was left open.
+    public var isSettling: Bool {
+        value == nil && key.map { $0.elementsEqual(TransactionalProducer.tombstoneKey.utf8) } == true
+    }
 }
