@@ -382,7 +382,7 @@ final class WorkerWorld {
             epochDone(record, watermark, newest)
             watermark = max(tracker.advance() ?? .min, record.watermark ?? .min)
             if watermark == .min { watermark = nil }
-            newest = tracker.highest.compactMap { $0 }.max()
+            newest = tracker.clocks.compactMap(\.reached).max()
             var batch = OutputBatch(topics: OutputTopics.all)
             assembler.appendVerdicts(processor.engine, recordedMilliseconds: 0, to: &batch)
             assembler.appendDeadLetters(block, sources: sources, to: &batch)

@@ -88,7 +88,7 @@ final class DecodedBlock {
     private var capacity = 1 << 20
     private var used = 0
     private var staged: [Staged] = []
-    /// Records that ``hold(after:)`` set aside.
+    /// Records that ``hold(after:isOutlier:)`` set aside.
     private var held: [Staged] = []
     /// Per source, the offset of the first record that was set aside.
     private(set) var heldFrom: [Int64?]
@@ -241,9 +241,12 @@ final class DecodedBlock {
     ///
     /// So a source that was read further than the others waits for them. ``removeAll()`` then keeps these records as the first ones
     /// staged.
-    func hold(after time: Int64) {
+    ///
+    /// - Parameter isOutlier: whether an event, by its index, is no reason to set anything aside.
+    func hold(after time: Int64, isOutlier: (Int) -> Bool) {
         var isAny = false
-        for i in events.indices where events[i].time > time && heldFrom[Int(eventSources[i])] == nil {
+        for i in events.indices
+        where events[i].time > time && heldFrom[Int(eventSources[i])] == nil && !isOutlier(i) {
             heldFrom[Int(eventSources[i])] = events[i].offset
             isAny = true
         }

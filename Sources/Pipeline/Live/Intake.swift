@@ -30,11 +30,17 @@ struct Intake {
     private var alignedFloor: Int64?
     /// Nothing came since the block was aligned.
     private var isAligned = false
+    /// How far time rises from one event of a source to the next without a doubt.
+    private let step: Int64
+    /// Scratch of ``align(_:_:until:)``, by event: the time of the next event of its source in the block, nil: none; later whether its clock is bad.
+    private var following: [Int64?] = []
+    private var isOutlier: [Bool] = []
     private var turn = 0
 
-    init(epochRecords: Int, idle: Duration, next: [Int64], ends: [Int64], reached: [Int64?]) {
+    init(epochRecords: Int, idle: Duration, lateness: Int64, next: [Int64], ends: [Int64], reached: [Int64?]) {
         self.epochRecords = epochRecords
         patience = min(idle, Intake.patience)
+        step = SourceClock(latenessMilliseconds: lateness).step
         self.next = next
         self.reached = reached
         endAtStart = ends
@@ -115,20 +121,56 @@ struct Intake {
 
     /// Holds back in the decoded block what lies beyond the time that everybody who is waited for has reached.
     ///
-    /// A block whose memory is full is taken as it is.
+    /// A block whose memory is full is taken as it is, and so is an event with a bad clock: everybody would wait for its time.
     mutating func align(_ block: DecodedBlock, _ now: ContinuousClock.Instant, until ends: [Int64]?) {
-        for i in block.events.indices {
+        findOutliers(block)
+        for i in block.events.indices where !isOutlier[i] {
             let s = Int(block.eventSources[i])
-            if let time = reached[s], block.events[i].time <= time { continue }
-            reached[s] = block.events[i].time
+            let time = block.events[i].time
+            if let known = reached[s] {
+                if time <= known { continue }
+                // Whether the last event has a bad clock is not known before the next has come.
+                if time - known > step, following[i] == nil { continue }
+            }
+            reached[s] = time
             lastRise[s] = now
         }
         look(now, until: ends)
         isAligned = true
         alignedFloor = floor
         guard let floor, !block.isFull else { return }
-        block.hold(after: floor)
+        block.hold(after: floor) { isOutlier[$0] }
         for s in next.indices where block.heldFrom[s] != nil { lastRise[s] = now }
+    }
+
+    /// The least event time that the source has given and that was held back; nil: none, or one that may come of a bad clock.
+    func heldTime(of source: Int, in block: DecodedBlock) -> Int64? {
+        guard let time = block.heldTime[source], time <= reached[source] ?? .min else { return nil }
+        return time
+    }
+
+    /// An event far ahead both of what its source had reached and of its next event has a bad clock.
+    private mutating func findOutliers(_ block: DecodedBlock) {
+        following.removeAll(keepingCapacity: true)
+        following.append(contentsOf: repeatElement(nil, count: block.events.count))
+        isOutlier.removeAll(keepingCapacity: true)
+        isOutlier.append(contentsOf: repeatElement(false, count: block.events.count))
+        var last = [Int?](repeating: nil, count: next.count)
+        for i in block.events.indices {
+            let s = Int(block.eventSources[i])
+            if let former = last[s] { following[former] = block.events[i].time }
+            last[s] = i
+        }
+        var highest = reached
+        for i in block.events.indices {
+            let s = Int(block.eventSources[i])
+            let time = block.events[i].time
+            if let known = highest[s], let after = following[i], time - known > step, time - after > step {
+                isOutlier[i] = true
+            } else {
+                highest[s] = max(highest[s] ?? time, time)
+            }
+        }
     }
 
     /// An event that was judged.

@@ -165,7 +165,7 @@ public final class Worker {
         }
         for (s, source) in sources.enumerated() {
             // A partition that is empty has nothing to wait for.
-            if tracker.highest[s] == nil { tracker.isIdle[s] = try log.bounds(of: source).end <= judged[s] }
+            if tracker.clocks[s].reached == nil { tracker.isIdle[s] = try log.bounds(of: source).end <= judged[s] }
         }
         let different = try log.committedPositions(of: sources).filter { position in
             sources.firstIndex(of: position.source).map { judged[$0] != position.next } ?? false
@@ -190,7 +190,9 @@ public final class Worker {
         var firstRecord: ContinuousClock.Instant?
         var round = ContinuousClock.now
         var intake = Intake(
-            epochRecords: options.epochRecords, idle: idle, next: judged, ends: try ends(), reached: tracker.highest)
+            epochRecords: options.epochRecords, idle: idle, lateness: deployment.description.time.latenessMilliseconds,
+            next: judged, ends: try ends(),
+            reached: tracker.clocks.map(\.reached))
         // A stop drains what was in the log when it came, for a few seconds at most; what comes later waits for the next start.
         var stopEnds: [Int64]?
         var stopDeadline = round
@@ -309,7 +311,7 @@ public final class Worker {
                 tracker.isIdle[s] = true
             }
         }
-        let watermark = tracker.advance { block.heldTime[$0] }
+        let watermark = tracker.advance { intake.heldTime(of: $0, in: block) }
         processor.process(block.events, rejected: block.rejected.count, watermark: watermark) { i in
             tracker.see(source: Int(block.eventSources[i]), time: block.events[i].time)
             intake.see(source: Int(block.eventSources[i]), time: block.events[i].time)

@@ -1,0 +1,53 @@
+/// How far event time has come in one source, whatever a few bad clocks say.
+///
+/// An event far ahead of all before it is judged like any other, but its time is doubted until the source's next events or another
+/// source agree. Else one device whose clock is an hour fast would make every other event of that hour late. After a gap in the traffic
+/// (a shop that sleeps) the first events are doubted too, which costs no more than that the time stands still for them.
+///
+/// A function of the events in their order alone, so that the same input gives the same watermarks.
+struct SourceClock {
+    /// So many events in a row must lie ahead before their time is believed.
+    static let confirmations = 16
+
+    /// How far time may rise without a doubt, in milliseconds: less could make no other event late.
+    let step: Int64
+    /// The highest event time believed; nil before the first event.
+    private(set) var reached: Int64?
+    /// The events seen last that lie ahead: how many in a row, and the least time of them.
+    private var doubted = 0
+    private var leastDoubted = Int64.max
+
+    init(latenessMilliseconds: Int64) { step = max(latenessMilliseconds, 60_000) }
+
+    /// Takes one event in.
+    mutating func see(_ time: Int64) {
+        if let reached, isAhead(time, of: reached) {
+            doubted += 1
+            leastDoubted = min(leastDoubted, time)
+            if doubted == SourceClock.confirmations { believe() }
+        } else {
+            reached = max(reached ?? time, time)
+            forget()
+        }
+    }
+
+    /// Hears how far the other sources have come: what is not ahead of them is believed.
+    mutating func hear(_ newest: Int64) {
+        if doubted > 0, !isAhead(leastDoubted, of: newest) { believe() }
+    }
+
+    private func isAhead(_ time: Int64, of reached: Int64) -> Bool {
+        let (limit, over) = reached.addingReportingOverflow(step)
+        return !over && time > limit
+    }
+
+    private mutating func believe() {
+        reached = leastDoubted
+        forget()
+    }
+
+    private mutating func forget() {
+        doubted = 0
+        leastDoubted = .max
+    }
+}
