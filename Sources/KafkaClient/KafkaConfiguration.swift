@@ -22,9 +22,16 @@ public struct KafkaConfiguration: Sendable, CustomStringConvertible {
         var logical = ""
         var start = 0
         var continued = false
-        for (index, raw) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
-            var line = raw.unicodeScalars.drop { $0 == " " || $0 == "\t" || $0 == "\u{FEFF}" || $0 == "\u{c}" }
+        // By scalars: to a String, CR LF is one character and no line feed.
+        for (index, raw) in text.unicodeScalars.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
+            var line = raw.drop { $0 == " " || $0 == "\t" || $0 == "\u{FEFF}" || $0 == "\u{c}" }
             if line.last == "\r" { line = line.dropLast() }
+            // Else what was meant as further lines, a password among them, would be taken for a part of this value and shown with it.
+            if line.contains(where: { $0 == "\r" || $0 == "\0" }) {
+                throw KafkaError(
+                    .configuration, "read properties",
+                    "line \(index + 1) holds a carriage return or NUL; end the lines with LF or CR LF")
+            }
             if !continued {
                 if line.isEmpty || line.first == "#" || line.first == "!" { continue }
                 start = index + 1

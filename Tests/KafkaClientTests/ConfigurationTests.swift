@@ -24,7 +24,20 @@ struct ConfigurationTests {
         #expect(configuration["url"] == "http://x:1/=y")
     }
 
-    @Test(arguments: [("=x", "needs a name"), ("alone", "'alone' has no value"), ("a=1\nb=\\u00", "line 2")])
+    @Test func `lines that end with CR LF are lines, and a password among them stays one`() throws {
+        let text = "bootstrap.servers=a:1\r\nclient.id=b,\\\r\n  c\r\n\r\n# comment\r\nsasl.password=hunter2\r\n"
+        let configuration = try KafkaConfiguration(parsing: text)
+        #expect(configuration.properties.map(\.name) == ["bootstrap.servers", "client.id", "sasl.password"])
+        #expect(configuration["bootstrap.servers"] == "a:1")
+        #expect(configuration["client.id"] == "b,c")
+        #expect(configuration["sasl.password"] == "hunter2")
+        #expect(!configuration.description.contains("hunter2"))
+    }
+
+    @Test(arguments: [
+        ("a=1\rb=2\r", "line 1 holds a carriage return"), ("a=1\nb=\02", "line 2 holds"), ("=x", "needs a name"),
+        ("alone", "'alone' has no value"), ("a=1\nb=\\u00", "line 2"),
+    ])
     func `a broken line is named`(text: String, said: String) throws {
         let error = #expect(throws: KafkaError.self) { try KafkaConfiguration(parsing: text) }
         #expect(error?.text.contains(said) == true, "\(error?.text ?? "")")
