@@ -4,7 +4,7 @@ public import RuleLanguage
 public struct DecodeLimits: Sendable, Equatable {
     /// Bytes of a record; at most 64 MiB.
     public var recordBytes = 1 << 20
-    /// Bytes of any text as written, known or skipped.
+    /// Bytes of a declared field's text as written.
     public var textBytes = 65_536
     /// Objects and arrays inside each other; at most 64.
     public var depth = 64
@@ -12,6 +12,7 @@ public struct DecodeLimits: Sendable, Equatable {
     /// Elements of an array that is skipped, and of a `list<string>`.
     public var arrayElements = 10_000
     public var listElements = 1_024
+    /// Digits of a declared field's number.
     public var numberDigits = 64
     /// Event times accepted, milliseconds since 1970, both included, 2000-01-01 to 2100-01-01 unless told otherwise.
     public var earliest: Int64 = 946_684_800_000

@@ -76,7 +76,7 @@ func scanRecord(
             if key >= 0, matches(work.keys + Int(key), at, end: end, work.keyBytes) {
                 at += Int(work.keys[Int(key)].length) + 1
             } else {
-                let step = findKey(work, node: node, at, limits, &sink)
+                let step = findKey(work, node: node, at, &sink)
                 if let code = step.fault { return stopScan(code, step.next) }
                 at = step.next
                 key = step.key
@@ -263,7 +263,7 @@ private struct KeyStep {
 /// Looks up the key whose first byte stands here; `next` is behind its closing quote.
 @inline(never)
 private func findKey(
-    _ work: DecodeWork, node: Int32, _ first: UnsafePointer<UInt8>, _ limits: SkipLimits, _ sink: inout RecordSink
+    _ work: DecodeWork, node: Int32, _ first: UnsafePointer<UInt8>, _ sink: inout RecordSink
 ) -> KeyStep {
     var start = first
     let stop = endOfPlainText(first)
@@ -277,7 +277,6 @@ private func findKey(
         UnsafeMutableRawPointer(sink.tail + count).storeBytes(of: 0, as: UInt64.self)
         next = step.next
     }
-    if next - first - 1 > limits.textBytes { return KeyStep(next: first, fault: .textTooLong, key: -1) }
     let mask: UInt64 = count >= 8 ? .max : (1 &<< UInt64(truncatingIfNeeded: count * 8)) &- 1
     let word = UnsafeRawPointer(start).loadUnaligned(as: UInt64.self) & mask
     let table = work.nodes[Int(node)]
