@@ -226,7 +226,7 @@ final class WorkerWorld {
     @discardableResult
     func run(
         _ faults: SimulatedFaults = SimulatedFaults(), options given: WorkerOptions? = nil,
-        application: String = "weir",
+        application: String = "weir", snapshots: any SnapshotStore = NoSnapshots(),
         over wrap: (SimulatedLog) -> any EventLog = { $0 },
         until isOver: ((SimulatedLog, _ step: Int) throws -> Bool)? = nil, step: (Int) throws -> Void = { _ in }
     ) throws -> (error: LogError?, log: SimulatedLog, worker: Worker) {
@@ -234,6 +234,7 @@ final class WorkerWorld {
         let worker = Worker(
             deployment, log: wrap(log), threads: threads, options: given ?? options(),
             takeOwnership: { () throws(LogError) in try log.reach("ownership") })
+        worker.snapshots = snapshots
         var steps = 0
         var waitsBefore = 0
         var thrown: (any Error)?

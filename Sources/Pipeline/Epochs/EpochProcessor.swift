@@ -27,7 +27,8 @@ public struct EpochCounts: Sendable, Equatable {
 /// State lives in its engine. Used alike by `run`, `replay`, `demo`, recovery and `audit`: that they give the same bytes is a property of this one path.
 final class EpochProcessor {
     let deployment: Deployment
-    let engine: Engine
+    /// Another one only before the first epoch: the one of a snapshot.
+    var engine: Engine
     let team: ThreadTeam
 
     /// The last epoch's late events, in the epoch's order.

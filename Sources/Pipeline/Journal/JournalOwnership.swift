@@ -33,4 +33,27 @@ extension JournalRecord {
         }
         if let failure { throw failure }
     }
+
+    /// The journal's newest record; nil when it has none.
+    ///
+    /// The end of a topic may be markers and tombstones, so more is read until a record is found.
+    static func newest(in log: any EventLog) throws(LogError) -> JournalRecord? {
+        let journal = TopicPartition(OutputTopics.journal, 0)
+        guard try log.partitions(of: journal.topic) != nil else { return nil }
+        let (start, end) = try log.bounds(of: journal)
+        var span: Int64 = 16
+        while true {
+            let from = max(start, end - span)
+            var newest: JournalRecord?
+            var failure: LogError?
+            try log.read(journal, from: from, to: end) { record, _ in
+                guard let value = record.value else { return true }
+                do throws(LogError) { newest = try JournalRecord(parsing: value) } catch { failure = error }
+                return failure == nil
+            }
+            if let failure { throw failure }
+            if newest != nil || from == start { return newest }
+            span *= 8
+        }
+    }
 }

@@ -32,9 +32,13 @@ final class JournalReplay {
     /// poll for as many records as offsets may give the first of the next range.
     private var ahead: [RecordAhead?]
 
+    /// The last epoch of the snapshot that the processor's engine comes from; -1: it is empty.
+    private let snapshotEpoch: Int64
+
+    /// - Parameter snapshot: whose engine the processor has; its epochs and those before are passed over.
     init(
         _ log: any EventLog, _ deployment: Deployment, sources: [TopicPartition], block: DecodedBlock,
-        processor: EpochProcessor
+        processor: EpochProcessor, after snapshot: Snapshot? = nil
     ) {
         self.log = log
         self.deployment = deployment
@@ -44,6 +48,12 @@ final class JournalReplay {
         next = [Int64](repeating: -1, count: sources.count)
         isNamed = [Bool](repeating: false, count: sources.count)
         ahead = [RecordAhead?](repeating: nil, count: sources.count)
+        snapshotEpoch = snapshot?.epoch ?? -1
+        for position in snapshot?.positions ?? [] {
+            guard let source = sources.firstIndex(of: position.source) else { continue }
+            next[source] = position.next
+            isNamed[source] = true
+        }
     }
 
     /// Lets the log go on behind the last replayed range, also where it has been read further.
@@ -53,7 +63,7 @@ final class JournalReplay {
         try log.assign(sources.indices.map { SourcePosition(source: sources[$0], next: next[$0]) })
     }
 
-    /// Replays the whole journal.
+    /// Replays the journal, from behind the snapshot on.
     ///
     /// - Parameters:
     ///   - seen: per accepted event its source and time, for the next watermark.
@@ -84,14 +94,18 @@ final class JournalReplay {
             if let failure { throw failure }
             at = readTo
             for record in records {
+                try check(record)
+                lastRecord = record
+                if record.epoch <= snapshotEpoch { continue }
                 try replay(record, seen: seen)
                 if try !epochDone(record) { return }
             }
         }
+        // What was journaled up to here is in the snapshot: the sources have not been opened yet.
+        if !isAssigned, lastRecord != nil { try assign(first: nil) }
     }
 
     private func replay(_ record: JournalRecord, seen: (_ source: Int, _ time: Int64) -> Void) throws(LogError) {
-        try check(record)
         var ranges: [(source: Int, from: Int64, to: Int64)] = []
         for range in record.ranges {
             guard let source = sources.firstIndex(of: range.source) else {
@@ -120,7 +134,6 @@ final class JournalReplay {
             seen(Int(block.eventSources[i]), block.events[i].time)
         }
         epochs += 1
-        lastRecord = record
         let counts = processor.counts
         if record.ruleSetDigest == deployment.ruleSetDigest, record.topologyDigest == deployment.topologyDigest,
             (counts.events, counts.deadLetters, counts.late, counts.verdicts) != (
@@ -137,7 +150,9 @@ final class JournalReplay {
 
     private func check(_ record: JournalRecord) throws(LogError) {
         try record.requireTopology(deployment.description.name)
-        let expected = (lastRecord?.epoch ?? -1) + 1
+        // A snapshot stands for the epochs before its own, which the journal may have lost.
+        if lastRecord == nil, record.epoch <= snapshotEpoch { return }
+        let expected = (lastRecord?.epoch ?? snapshotEpoch) + 1
         if record.epoch != expected {
             if lastRecord == nil {
                 throw LogError(
@@ -152,13 +167,13 @@ final class JournalReplay {
         }
     }
 
-    /// Assigns every source at its first journaled offset; sources that the journal does not name yet wait at their start.
-    private func assign(first: JournalRecord) throws(LogError) {
+    /// Assigns every source behind the snapshot or at its first journaled offset; sources that neither names yet wait at their start.
+    private func assign(first: JournalRecord?) throws(LogError) {
         isAssigned = true
         var positions: [SourcePosition] = []
         for (s, source) in sources.enumerated() {
             let (start, _) = try log.bounds(of: source)
-            let named = first.ranges.first { $0.source == source }?.from
+            let named = isNamed[s] && next[s] >= 0 ? next[s] : first?.ranges.first { $0.source == source }?.from
             if let named, named < start { throw JournalReplay.lost(source, named, start) }
             let at = named ?? start
             next[s] = at

@@ -35,6 +35,8 @@ public final class Worker {
     private let processor: EpochProcessor
     private let assembler: OutputAssembler
     private let takeOwnership: () throws(LogError) -> Void
+    /// Where recovery may begin, and what a clean stop leaves.
+    var snapshots: any SnapshotStore = NoSnapshots()
     /// Called after each commit with the verdicts' JSON of its epochs, one a line; for `weir demo`.
     public var committed: ((UnsafeRawBufferPointer) -> Void)?
     /// Hears of every epoch and transaction, when there is one.
@@ -125,7 +127,16 @@ public final class Worker {
 
     /// Answers false when it was stopped before its end.
     private func recover(_ block: DecodedBlock, _ shouldStop: () -> Bool) throws(LogError) -> Bool {
-        let replay = JournalReplay(log, deployment, sources: sources, block: block, processor: processor)
+        let newest = try JournalRecord.newest(in: log)
+        let snapshot = try newest.flatMap { record throws(LogError) in
+            try snapshots.newest(of: deployment, atOrBefore: record.epoch, lanes: team.lanes)
+        }
+        if let snapshot {
+            processor.engine = snapshot.engine
+            tracker = snapshot.tracker
+        }
+        let replay = JournalReplay(
+            log, deployment, sources: sources, block: block, processor: processor, after: snapshot)
         let started = ContinuousClock.now
         var said = started
         var isStopped = false
@@ -273,6 +284,13 @@ public final class Worker {
             }
             if isStopping { break }
             try pause()
+        }
+        if epoch > 0 {
+            try snapshots.save(
+                Snapshot(
+                    epoch: epoch - 1,
+                    positions: sources.indices.map { SourcePosition(source: sources[$0], next: judged[$0]) },
+                    tracker: tracker, engine: processor.engine), of: deployment)
         }
         telemetry.info(
             "stopped",
