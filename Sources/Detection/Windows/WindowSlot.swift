@@ -120,7 +120,13 @@ struct WindowSlot: ~Copyable {
                     warm &+= at.entry(at.word(stream.pointee.windows[stream.pointee.windowCount &- 1].head)).load(
                         as: UInt64.self)
                 }
+                var evicted = counters.evictedKeys
                 for i in 0..<count {
+                    // A key looked up when the block began may have been evicted for a new one, whose state its block now is.
+                    if counters.evictedKeys != evicted {
+                        evicted = counters.evictedKeys
+                        for j in i..<count { refs[j] = 0 }
+                    }
                     let visit = visits[start + i]
                     // A key that was new when the block began may have come meanwhile.
                     if refs[i] == 0 { refs[i] = tables[touches[Int(visit.touch)].table].find(visit.key) }
