@@ -211,6 +211,9 @@ struct WindowSlot: ~Copyable {
     }
 
     /// Evaluates filter and columns of an event; answers whether it belongs to the stream.
+    ///
+    /// An argument that is missing keeps the event out, and so does one that is no number (NaN, of `0.0 / 0.0`): nothing is greater than it
+    /// and no sum could ever lose it again. An infinity is a value; see ``WindowStream/fixed(_:)``.
     @inline(__always)
     private func gather(
         _ stream: UnsafePointer<WindowProgram.Stream>, _ event: Event, _ row: UnsafeMutablePointer<Slot>,
@@ -235,7 +238,7 @@ struct WindowSlot: ~Copyable {
                 slot = evaluator.evaluate(program.arguments[column.program], input)
             }
             if column.isRequired {
-                if slot.isMissing { return false }
+                if slot.isMissing || (column.isDouble && slot.double.isNaN) { return false }
             }
             values[c] = slot.bits
             if column.text >= 0 { values[32 + c] = slot.aux }

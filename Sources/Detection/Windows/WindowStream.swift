@@ -289,8 +289,11 @@ struct WindowStream {
     @inline(__always)
     static func bounded(_ value: Int64) -> Int64 { min(max(value, -largestAddend), largestAddend) }
 
-    /// A double in millionths, as sums keep it: order-free and exact to undo.
+    /// Largest amount of one double in a sum, in millionths: 2^20 of them stay far inside 128 bits.
     static let largestFixedAddend = 1e24
+    /// A double in millionths, as sums keep it: order-free and exact to undo.
+    ///
+    /// Amounts beyond 10^18, infinities among them, count as 10^18. Never NaN: such a value keeps its event out of the stream.
     @inline(__always)
     static func fixed(_ value: Double) -> Int128 {
         let scaled = (min(max(value, -largestFixedAddend / 1e6), largestFixedAddend / 1e6) * 1e6).rounded()
