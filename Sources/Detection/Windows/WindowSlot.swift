@@ -45,8 +45,10 @@ struct WindowSlot: ~Copyable {
     /// Where the sweep for expired keys goes on, per table, and visits since the last one.
     private var sweepAt: [Int]
     private var unswept = 0
-    /// Values of the event being added, and entries taken out while an event is slipped in before them.
+    /// Values of the event being added (bits, then where a text lies, then its block, 32 each), its computed texts, a place per column, and
+    /// entries taken out while an event is slipped in before them.
     private let values: UnsafeMutablePointer<UInt64>
+    private let texts: UnsafeMutablePointer<UInt8>
     private var saved: UnsafeMutableRawPointer
     private var savedCapacity = 4096
     private(set) var counters = WindowCounters()
@@ -60,7 +62,8 @@ struct WindowSlot: ~Copyable {
         tables = .allocate(capacity: max(1, program.tableCount))
         for t in 0..<program.tableCount { (tables + t).initialize(to: KeyTable()) }
         sweepAt = [Int](repeating: 0, count: program.tableCount)
-        values = .allocate(capacity: 96)
+        values = .allocate(capacity: 3 * WindowPlan.columnsPerStream)
+        texts = .allocate(capacity: WindowPlan.columnsPerStream * WindowStream.textBytes)
         saved = .allocate(byteCount: savedCapacity, alignment: 16)
         mapSeed = program.plan.hash.seed
     }
@@ -69,6 +72,7 @@ struct WindowSlot: ~Copyable {
         tables.deinitialize(count: program.tableCount)
         tables.deallocate()
         values.deallocate()
+        texts.deallocate()
         saved.deallocate()
     }
 
@@ -241,9 +245,22 @@ struct WindowSlot: ~Copyable {
                 if slot.isMissing || (column.isDouble && slot.double.isNaN) { return false }
             }
             values[c] = slot.bits
-            if column.text >= 0 { values[32 + c] = slot.aux }
+            if column.text >= 0 {
+                values[32 + c] = slot.textBank == TextBank.event.rawValue ? slot.aux : copyText(slot, c, evaluator)
+            }
         }
         return true
+    }
+
+    /// Copies what is kept of a computed text, which the next program may overwrite; answers where it lies in ``texts``.
+    private func copyText(_ slot: Slot, _ column: Int, _ evaluator: borrowing Evaluator) -> UInt64 {
+        let bytes = evaluator.text(slot)
+        var length = 0
+        if let start = bytes.baseAddress {
+            length = WindowStream.keptLength(of: start, count: bytes.count)
+            (texts + column &* WindowStream.textBytes).update(from: start, count: length)
+        }
+        return Slot(hash: 0, offset: column &* WindowStream.textBytes, length: length, bank: .scratch).aux
     }
 
     private func empty(_ outputs: UnsafePointer<WindowPlan.Output>, _ count: Int, _ row: UnsafeMutablePointer<Slot>) {
@@ -287,17 +304,16 @@ struct WindowSlot: ~Copyable {
         at.enter()
     }
 
-    /// Copies the event's texts into blocks of their own; their references go to `values[64...]`.
+    /// Copies the gathered texts, the event's and computed ones, into blocks of their own; their references go to `values[64...]`.
     private mutating func storeTexts(_ stream: UnsafePointer<WindowProgram.Stream>, _ text: UnsafePointer<UInt8>) {
         for c in 0..<stream.pointee.columnCount where stream.pointee.columns[c].text >= 0 {
             let slot = Slot(bits: values[c], aux: values[32 + c])
-            let isEvent = slot.textBank == TextBank.event.rawValue
-            var length = isEvent ? min(slot.textLength, WindowStream.textBytes) : 0
-            // Never cut inside a character.
-            while length < slot.textLength, length > 0, text[slot.textOffset + length] & 0xC0 == 0x80 { length -= 1 }
+            let start =
+                (slot.textBank == TextBank.event.rawValue ? text : UnsafePointer(texts)) + slot.textOffset
+            let length = WindowStream.keptLength(of: start, count: slot.textLength)
             let block = arena.allocate(bytes: WindowStream.textBytes + 4)
             arena.pointer(block).storeBytes(of: UInt32(length), as: UInt32.self)
-            (arena.pointer(block) + 4).copyMemory(from: text + slot.textOffset, byteCount: length)
+            (arena.pointer(block) + 4).copyMemory(from: start, byteCount: length)
             values[64 + c] = UInt64(block)
         }
     }

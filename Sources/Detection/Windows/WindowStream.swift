@@ -342,6 +342,14 @@ struct WindowStream {
     /// Texts are kept up to this many bytes; longer ones compare right (by hash) and show cut.
     static let textBytes = (Feature.stringWidth - 1) * MemoryLayout<Slot>.stride
 
+    /// How many bytes of a text are kept: never a part of a character.
+    static func keptLength(of text: UnsafePointer<UInt8>, count: Int) -> Int {
+        guard count > textBytes else { return count }
+        var length = textBytes
+        while length > 0, text[length] & 0xC0 == 0x80 { length -= 1 }
+        return length
+    }
+
     private func readText(
         _ at: UnsafeMutableRawPointer, _ output: WindowPlan.Output, _ row: UnsafeMutablePointer<Slot>,
         _ arena: borrowing Arena
