@@ -57,7 +57,7 @@ struct WindowSlot: ~Copyable {
     init(_ program: WindowProgram, entriesPerKey: Int, keysPerTable: Int) {
         self.program = program
         // The sums' bound and 31-bit links rest on this.
-        self.entriesPerKey = UInt32(min(max(entriesPerKey, 1), 1 << 20))
+        self.entriesPerKey = UInt32(min(max(entriesPerKey, 1), Engine.entriesPerKeyMax))
         self.keysPerTable = max(keysPerTable, 16)
         tables = .allocate(capacity: max(1, program.tableCount))
         for t in 0..<program.tableCount { (tables + t).initialize(to: KeyTable()) }
