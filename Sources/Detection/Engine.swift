@@ -169,6 +169,9 @@ public final class Engine {
         return total
     }
 
+    /// What the lockstep detectors have found, forgotten and left out so far.
+    public var lockstepCounters: LockstepCounters { relations.counters }
+
     private func makeRoom(_ events: Int) {
         guard events > rowCapacity else { return }
         rowCapacity = max(4096, events)
