@@ -13,6 +13,13 @@ public typealias Fork = (_ lanes: Int, _ body: (Int) -> Void) -> Void
 public final class Engine {
     /// Slots the state is split over; part of every snapshot's layout.
     public static let slotCount = 64
+    /// Most entries that a key keeps in a window, whatever ``EngineConfiguration/entriesPerKey`` says.
+    ///
+    /// No sum of so many bounded amounts leaves its integer.
+    public static let entriesPerKeyMax = 1 << 20
+
+    /// Keys of one kind that are kept when ``EngineConfiguration/keysPerTable`` says `limit`: whole slots, 16 keys each at least.
+    public static func keysKept(limit: Int) -> Int { max(limit / slotCount, 16) * slotCount }
 
     public let configuration: EngineConfiguration
     let lanes: Int
@@ -43,7 +50,7 @@ public final class Engine {
             (slots + s).initialize(
                 to: WindowSlot(
                     program, entriesPerKey: configuration.entriesPerKey,
-                    keysPerTable: configuration.keysPerTable / Engine.slotCount))
+                    keysPerTable: Engine.keysKept(limit: configuration.keysPerTable) / Engine.slotCount))
         }
         laneStates = .allocate(capacity: self.lanes)
         for l in 0..<self.lanes { (laneStates + l).initialize(to: Lane(configuration)) }
@@ -162,6 +169,9 @@ public final class Engine {
         return total
     }
 
+    /// What the lockstep detectors have found, forgotten and left out so far.
+    public var lockstepCounters: LockstepCounters { relations.counters }
+
     private func makeRoom(_ events: Int) {
         guard events > rowCapacity else { return }
         rowCapacity = max(4096, events)
@@ -197,7 +207,7 @@ public struct EngineConfiguration: Sendable {
     public var rules: RuleSet
     public var hash: TextHash
     public var entriesPerKey: Int
-    /// Most keys per table, over all slots.
+    /// Most keys of one kind, over all slots; see ``Engine/keysKept(limit:)``.
     public var keysPerTable: Int
     public var lockstep: [LockstepConfiguration]
     public var anomaly: AnomalyConfiguration?

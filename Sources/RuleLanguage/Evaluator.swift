@@ -78,6 +78,9 @@ public struct Evaluator: ~Copyable {
         return slot.isMissing ? .missing : slot
     }
 
+    /// The bytes of a text that the last evaluation gave; valid until the evaluator runs again or what it ran on goes.
+    public func text(_ slot: Slot) -> UnsafeBufferPointer<UInt8> { machine.text(slot) }
+
     /// Evaluates a condition; missing counts as false.
     public mutating func isTrue(_ program: borrowing Program, _ input: EvaluationInput) -> Bool {
         isTrue(program.handle, input)

@@ -65,6 +65,8 @@ public struct Feature: Sendable {
     /// Only events for which this is true are counted; missing counts as false.
     public var filter: Program?
     /// What is summed, averaged, compared or counted as distinct; nil for `count`.
+    ///
+    /// An event for which it is missing or NaN is not counted.
     public var argument: ValueSource?
     public var argumentType: ValueType?
     /// The key in the counted event: slots of string, int or bool fields, in the order of `by`.

@@ -16,7 +16,8 @@ struct Seeded: RandomNumberGenerator {
     }
 }
 
-/// Events of one type with a key, an integer, a double, a text and an optional integer; every feature recomputed from all of them.
+/// Events of one type with a key, an integer, a double, a text, an optional integer and an optional double that need not be a number; every
+/// feature recomputed from all of them.
 struct WindowBench: ~Copyable {
     static let schema = EventSchema(
         name: "event", topic: "t",
@@ -27,6 +28,7 @@ struct WindowBench: ~Copyable {
             FieldSchema(name: "d", path: ["d"], type: .double, isRequired: true),
             FieldSchema(name: "s", path: ["s"], type: .string, isRequired: true),
             FieldSchema(name: "maybe", path: ["maybe"], type: .int),
+            FieldSchema(name: "ratio", path: ["ratio"], type: .double),
         ], timeField: 0, idField: nil, subjectField: 1)
 
     let features: [Feature]
@@ -42,7 +44,7 @@ struct WindowBench: ~Copyable {
         var features: [Feature] = []
         var column = 0
         func add(_ function: AggregateFunction, _ field: Int?, _ window: Int64, excluding: Bool = false) {
-            let type: ValueType? = field.map { [.timestamp, .string, .int, .double, .string, .int][$0] }
+            let type: ValueType? = field.map { [.timestamp, .string, .int, .double, .string, .int, .double][$0] }
             let isText = type == .string && (function == .first || function == .last)
             features.append(
                 Feature(
@@ -55,7 +57,7 @@ struct WindowBench: ~Copyable {
         for window in windows {
             add(.count, nil, window)
             add(.count, nil, window, excluding: true)
-            for field in [2, 3, 5] {
+            for field in [2, 3, 5, 6] {
                 for function in [AggregateFunction.sum, .avg, .min, .max, .first, .last] {
                     add(function, field, window)
                 }
@@ -77,7 +79,7 @@ struct WindowBench: ~Copyable {
         slot = WindowSlot(program, entriesPerKey: entriesPerKey, keysPerTable: keys)
         text = .allocate(capacity: 256)
         text.initialize(repeating: 0, count: 256)
-        fields = .allocate(capacity: 6)
+        fields = .allocate(capacity: 7)
         row = .allocate(capacity: column)
     }
 
@@ -94,6 +96,7 @@ struct WindowBench: ~Copyable {
         var d: Double
         var s: Int
         var maybe: Int64?
+        var ratio: Double?
     }
 
     mutating func feed(_ sample: Sample, watermark: Int64) {
@@ -106,6 +109,7 @@ struct WindowBench: ~Copyable {
         fields[3] = Slot(sample.d)
         fields[4] = Slot(hash: hash(word), offset: 0, length: word.utf8.count, bank: .event)
         fields[5] = sample.maybe.map { Slot($0) } ?? .missing
+        fields[6] = sample.ratio.map { Slot($0) } ?? .missing
         for i in 0..<rowWidth { row[i] = .missing }
         let event = Event(
             fields: fields, text: text, lists: UnsafePointer(fields), time: sample.time, offset: 0, partition: 0,
@@ -148,36 +152,49 @@ struct WindowBench: ~Copyable {
         var samples = inside.map { history[$0] }
         guard let argument = feature.argument, case .field(let field) = argument else { return "\(samples.count)" }
         if field == 5 { samples = samples.filter { $0.maybe != nil } }
+        if field == 6 { samples = samples.filter { $0.ratio.map { !$0.isNaN } ?? false } }
+        let isDouble = field == 3 || field == 6
         func number(_ s: Sample) -> Int64 { field == 2 ? s.n : s.maybe ?? 0 }
+        func real(_ s: Sample) -> Double { field == 3 ? s.d : s.ratio ?? 0 }
+        /// In millionths; an infinity counts as 10^18.
+        func total() -> Double {
+            Double(samples.reduce(Int128(0)) { $0 + Int128((min(max(real($1), -1e18), 1e18) * 1e6).rounded()) }) / 1e6
+        }
         switch feature.function {
         case .count: return "\(samples.count)"
         case .sum:
-            if field == 3 {
-                return "\(Double(samples.reduce(Int128(0)) { $0 + Int128(($1.d * 1e6).rounded()) }) / 1e6)"
-            }
+            if isDouble { return "\(total())" }
             return "\(samples.reduce(0) { $0 + number($1) })"
         case .avg:
             if samples.isEmpty { return "missing" }
-            if field == 3 {
-                return
-                    "\(Double(samples.reduce(Int128(0)) { $0 + Int128(($1.d * 1e6).rounded()) }) / 1e6 / Double(samples.count))"
-            }
+            if isDouble { return "\(total() / Double(samples.count))" }
             return "\(Double(samples.reduce(0) { $0 + number($1) }) / Double(samples.count))"
         case .min:
-            return (field == 3 ? samples.map(\.d).min().map { "\($0)" } : samples.map(number).min().map { "\($0)" })
+            return (isDouble ? samples.map(real).min().map { "\($0)" } : samples.map(number).min().map { "\($0)" })
                 ?? "missing"
         case .max:
-            return (field == 3 ? samples.map(\.d).max().map { "\($0)" } : samples.map(number).max().map { "\($0)" })
+            return (isDouble ? samples.map(real).max().map { "\($0)" } : samples.map(number).max().map { "\($0)" })
                 ?? "missing"
         case .distinct: return "\(field == 4 ? Set(samples.map(\.s)).count : Set(samples.map(number)).count)"
         case .first, .last:
             guard let s = feature.function == .first ? samples.first : samples.last else { return "missing" }
-            return field == 4 ? "text-\(s.s)" : field == 3 ? "\(s.d)" : "\(number(s))"
+            return field == 4 ? "text-\(s.s)" : isDouble ? "\(real(s))" : "\(number(s))"
         }
     }
 }
 
 @Suite struct WindowOracleTests {
+    /// As of a division: mostly a number, sometimes missing, an infinity or no number at all.
+    private func ratio(_ spread: Int, _ random: inout Seeded) -> Double? {
+        switch Int.random(in: 0..<8, using: &random) {
+        case 0: nil
+        case 1: .nan
+        case 2: .infinity
+        case 3: -.infinity
+        default: Double(Int64.random(in: -Int64(spread)...Int64(spread), using: &random)) / 8
+        }
+    }
+
     /// Disorder: the share of events that come up to `late` ms behind; `spread` of values decides how often they repeat.
     @Test(arguments: [
         (seed: 1, keys: 3, late: 0, spread: 5, gap: 10), (seed: 2, keys: 3, late: 400, spread: 5, gap: 10),
@@ -202,7 +219,8 @@ struct WindowBench: ~Copyable {
                 n: Int64.random(in: -Int64(c.spread)...Int64(c.spread), using: &random),
                 d: Double(Int64.random(in: -Int64(c.spread)...Int64(c.spread), using: &random)) / 4,
                 s: Int.random(in: 0..<c.spread, using: &random),
-                maybe: Bool.random(using: &random) ? Int64.random(in: 0..<Int64(c.spread), using: &random) : nil)
+                maybe: Bool.random(using: &random) ? Int64.random(in: 0..<Int64(c.spread), using: &random) : nil,
+                ratio: ratio(c.spread, &random))
             history.append(sample)
             bench.feed(sample, watermark: now - Int64(c.late))
             for f in bench.features.indices where wrong < 3 {

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""The same input gives the same bytes: with 1, 2 and 4 threads, in five fresh processes, from plain and compressed files."""
+"""The same input gives the same bytes: with 1, 2 and 4 threads, in five fresh processes, from plain and compressed files, and when
+keys are forgotten for lack of room."""
 import gzip
 import json
 
@@ -75,6 +76,32 @@ def merged(t, topology, source, summary, verdicts, label):
     t.equal(second, first, f"{label}: merged with 4 threads, the bytes of one")
 
 
+def crowded(t):
+    """More accounts than are kept: which are forgotten, in the middle of an epoch, does not depend on the threads, and windows stay apart."""
+    topology = t.folder / "crowded"
+    (topology / "rules").mkdir(parents=True)
+    quickstart = (TOPOLOGIES / "quickstart" / "topology.yaml").read_text()
+    (topology / "topology.yaml").write_text("limits: { keys: 1 }\n" + quickstart)
+    (topology / "rules" / "features.weir").write_text(
+        "feature orders = count() of order by account over 7d\n"
+        "feature large = count() of order where amount > 30000 by account over 7d\n"
+        "feature accounts = distinct(account) of order by account over 7d\n")
+    source = t.folder / "crowd.jsonl"
+    count = 60_000
+    source.write_bytes(b"\n".join(orders(count, seed=2, accounts=8000)) + b"\n")
+    first, summary, outputs = replay(t, topology, [source], 1, "crowded-1")
+    rows = [json.loads(line) for line in lines(outputs[1])]
+    t.equal(len(rows), summary["events"], "crowded: a row of features for each event")
+    # Within a week no order leaves its window, so 8,005 accounts begin as many; every further one had been forgotten.
+    started = sum(row["orders"] == 1 for row in rows)
+    t.check(started > 10_000, f"crowded: {started} windows began anew, as accounts had been forgotten", summary)
+    mixed = [row for row in rows if row["accounts"] != 1 or not 0 <= row["large"] <= row["orders"]]
+    t.equal(mixed[:3], [], "crowded: no account's orders count in another's window")
+    for threads in (2, 4):
+        again, _, _ = replay(t, topology, [source], threads, f"crowded-{threads}")
+        t.equal(again, first, f"crowded: {threads} threads give the bytes of one: verdicts, features, dead letters")
+
+
 def test(t):
     source = t.folder / "orders.jsonl"
     source.write_bytes(b"\n".join(orders(60_000)) + b"\n")
@@ -87,6 +114,7 @@ def test(t):
 
     source, _ = t.simulate(1_000_000 if t.is_long else 60_000, seed=3)
     same_bytes(t, TOPOLOGIES / "marketplace", with_poison(source), "marketplace")
+    crowded(t)
 
 
 main(test)

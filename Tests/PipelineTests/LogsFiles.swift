@@ -162,6 +162,20 @@ private func sharedData(_ name: String) -> String? {
         #expect(long.rows.allSatisfy { !$0.isOversize })
     }
 
+    @Test(arguments: [
+        ("abcdefgh\n1", ["abcdefgh", "1"]), ("abcdefgh\r\n1", ["abcdefgh", "1"]), ("abcdefghi\n1", ["abcdefgh…", "1"]),
+        ("\"bc\nd\"\n1", ["\"bc\nd\"", "1"]), ("\"b\n", ["\"b"]),
+        ("2,q\"uo\n3,\"open\n4,5", ["2,q\"uo", "3,\"open", "4,5"]),
+        ("\"bc\ndefgh\"\n1", ["\"bc\ndefg…", "1"]), ("\"bcdefgh\n1", ["\"bcdefgh", "1"]),
+        ("\"bcdefghi\n1", ["\"bcdefgh…", "1"]),
+    ])
+    func `a CSV record has eight bytes to close its quotes and to end in`(_ content: String, _ expected: [String])
+        throws
+    {
+        let read = try everyWay("h\n" + content, .csv, limit: 8)
+        #expect(read.rows.map { $0.text + ($0.isOversize ? "…" : "") } == expected)
+    }
+
     @Test func `a record over the limit is handed out as its head, once, and the next ones are whole`() throws {
         for ending in ["\n", "\r\n"] {
             let content =

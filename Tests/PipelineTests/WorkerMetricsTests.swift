@@ -1,3 +1,4 @@
+import Detection
 import ExpositionFormat
 import KafkaClient
 import Telemetry
@@ -48,6 +49,14 @@ private final class MeteredShop {
               when amount > 10000
               then review, score +40
               because "{amount}"
+            }
+            rule burst "Many orders in an hour" {
+              owner "t" severity low mode shadow
+              on order
+              let orders = count() of order by account over 1h
+              when orders > 1000
+              then review, score +1
+              because "{orders}"
             }
             rule couponed "An order with the coupon" {
               owner "t" severity low mode shadow
@@ -179,6 +188,45 @@ private final class MeteredShop {
         #expect(text.samples["weir_replay_events_total"] == 50)
         #expect(text.samples["weir_events_consumed_total{topic=\"orders\"}"] == 1)
         #expect(text.samples["weir_verdicts_total{decision=\"review\"}"] == 1)
+    }
+
+    @Test func `what was given up for lack of room is counted by what it was`() throws {
+        let registry = MetricsRegistry()
+        let metrics = WorkerMetrics(registry, try MeteredShop().deployment)
+        func samples() -> [String: Double] {
+            let text = ExpositionChecker(registry.render())
+            #expect(text.problems == [])
+            return text.samples
+        }
+        let names = [
+            "weir_window_keys", "weir_state_evictions_total", "weir_window_truncations_total",
+            "weir_window_out_of_order_total", "weir_ring_evictions_total{of=\"target\"}",
+            "weir_ring_evictions_total{of=\"actor\"}", "weir_ring_evictions_total{of=\"pair\"}",
+            "weir_ring_evictions_total{of=\"ring\"}", "weir_ring_members_dropped_total",
+        ]
+        // All are there from the start, so that an alert on their growth sees the first one.
+        #expect(names.map { samples()[$0] } == names.map { _ in 0 })
+        var windows = WindowCounters()
+        (windows.keys, windows.evictedKeys, windows.truncatedEntries, windows.outOfOrder) = (9, 1, 2, 3)
+        var lockstep = LockstepCounters()
+        (lockstep.evictedTargets, lockstep.evictedActors, lockstep.evictedPairs) = (4, 5, 6)
+        (lockstep.evictedRings, lockstep.droppedMembers) = (7, 8)
+        // Totals, so saying them twice changes nothing.
+        for _ in 0..<2 { metrics.measure(windows, lockstep) }
+        #expect(names.map { samples()[$0] } == [9, 1, 2, 3, 4, 5, 6, 7, 8])
+    }
+
+    @Test func `events that come out of order for their key are counted`() throws {
+        let shop = try MeteredShop()
+        let start: Int64 = 1_700_000_000_000
+        for i in 0..<200 as Range<Int64> {
+            // Every tenth is five seconds older than the one before it: not late, but out of order where epochs are short.
+            let time = start + i * 1000 - (i % 10 == 9 ? 5_000 : 0)
+            shop.append("orders", "{\"id\":\"\(i)\",\"ts\":\(time),\"account\":\"a\",\"amount\":500}")
+        }
+        let (worker, text) = try shop.judge(MetricsRegistry(), epochRecords: 1)
+        #expect(worker.counts.late == 0)
+        #expect(text.samples["weir_window_out_of_order_total"] == 20)
     }
 
     @Test func `reports of several Kafka clients become one set of metrics`() throws {

@@ -101,6 +101,21 @@ struct CommandsCheckTests {
         #expect(summary?["summary"]?["topology"] as? String == name)
     }
 
+    @Test func `how many keys are kept is told by the kind of key, as it holds`() throws {
+        let folder = try Commands.Folder()
+        try FileManager.default.copyItem(atPath: Commands.topology("quickstart"), toPath: folder.path("shop"))
+        let plain = try String(contentsOfFile: Commands.topology("quickstart") + "/topology.yaml", encoding: .utf8)
+        // A slot keeps at least sixteen.
+        for (limit, kept) in [("2000000", "2,000,000"), ("7000", "6,976"), ("10", "1,024")] {
+            _ = try folder.write("shop/topology.yaml", plain + "limits: { keys: \(limit) }\n")
+            let text = try Commands.weir("check", folder.path("shop"))
+            #expect(text.output.contains("\nkeys    at most \(kept) of each kind: account\n"), "\(text)")
+            let data = try Commands.weir("check", "--json", folder.path("shop"))
+            let number = kept.filter { $0 != "," }
+            #expect(data.output.contains("\"keys_max\":\(number),\"key_kinds\":[\"account\"],"), "\(data)")
+        }
+    }
+
     @Test func `mistakes are shown with their place, all of them, as text and as data`() throws {
         let folder = try Commands.Folder()
         try FileManager.default.copyItem(atPath: Commands.topology("quickstart"), toPath: folder.path("shop"))

@@ -6,16 +6,6 @@ public struct CSVHeaderError: Error, Sendable, Equatable, CustomStringConvertibl
     public var description: String
 }
 
-/// What stands at the start of a buffer of CSV text.
-public enum CSVRecordSplit: Sendable, Equatable {
-    /// A record of `length` bytes; the next begins after `length + terminator` bytes.
-    case record(length: Int, terminator: Int)
-    /// The record's end is not in the buffer; an empty buffer that is final also answers this.
-    case needMore
-    /// No line ends within the limit: refuse what stands here as too large and go on behind the next line end, however far it is.
-    case overlong
-}
-
 /// Turns the lines of one CSV file (RFC 4180, UTF-8) into the same events as ``EventDecoder``.
 ///
 /// The header maps columns to fields by the first part of their path; columns that no field names are ignored. An empty column is missing.
@@ -120,54 +110,6 @@ public struct CSVDecoder: ~Copyable, @unchecked Sendable {
             at += 1
         }
         return names
-    }
-
-    /// Finds the end of the record at the start of a buffer: a line end that no quotes enclose.
-    ///
-    /// Quotes that are not closed within `limit` bytes (or before the end of the file) enclose nothing: the record then ends with its first
-    /// line, is refused by ``decode(partition:offset:value:appendTime:into:)``, and reading goes on with the next line. So that the answer
-    /// does not depend on how the file is cut into buffers, nothing behind `limit` bytes is looked at, and an answer is given only when as
-    /// many are there, or all (`isFinal`).
-    ///
-    /// - Parameter limit: bytes of a record with its line end; more than ``DecodeLimits/recordBytes``, lest good records be refused.
-    public static func nextRecord(in buffer: UnsafeRawBufferPointer, isFinal: Bool, limit: Int = (1 << 20) + 2)
-        -> CSVRecordSplit
-    {
-        let count = min(buffer.count, limit)
-        let isComplete = isFinal || buffer.count >= limit
-        var firstEnd: Int?
-        var at = 0
-        var isQuoted = false
-        var isStart = true
-        while at < count {
-            let byte = buffer[at]
-            if byte == 0x0A {
-                if !isQuoted { return split(buffer, lineEnd: at) }
-                if firstEnd == nil { firstEnd = at }
-            } else if byte == UInt8(ascii: "\"") {
-                if isQuoted {
-                    if at + 1 < count, buffer[at + 1] == UInt8(ascii: "\"") {
-                        at += 1
-                    } else if at + 1 == count, !isComplete {
-                        return .needMore
-                    } else {
-                        isQuoted = false
-                    }
-                } else if isStart {
-                    isQuoted = true
-                }
-            }
-            isStart = byte == UInt8(ascii: ",") && !isQuoted
-            at += 1
-        }
-        if !isComplete || buffer.isEmpty { return .needMore }
-        if isQuoted, let firstEnd { return split(buffer, lineEnd: firstEnd) }
-        return isFinal && buffer.count == count ? .record(length: count, terminator: 0) : .overlong
-    }
-
-    private static func split(_ buffer: UnsafeRawBufferPointer, lineEnd: Int) -> CSVRecordSplit {
-        lineEnd > 0 && buffer[lineEnd - 1] == 0x0D
-            ? .record(length: lineEnd - 1, terminator: 2) : .record(length: lineEnd, terminator: 1)
     }
 
     /// Decodes one record without its line end and appends its event to the batch; as ``EventDecoder`` does, else.

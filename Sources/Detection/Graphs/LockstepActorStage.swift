@@ -3,15 +3,19 @@ import RuleLanguage
 
 /// Stage B of the lockstep detector, one slot of actors: remembers each actor's last hot tokens and pairs a new one with each of them.
 struct LockstepActorSlot: ~Copyable {
-    struct Actor: BitwiseCopyable {
+    struct Actor: MemberHolder {
         var lastTime: Int64
         /// When its name was last told to the ring stage.
         var announcedTime: Int64 = .min
         var filled: UInt32 = 0
         /// Place of the next token, once all places are taken.
         var next: UInt32 = 0
-        var block: UInt32 = .max
+        var block: UInt32 = MemberBlocks.none
         var sizeClass: UInt32 = 0
+
+        func release(to blocks: inout MemberBlocks) {
+            if filled > 0 { blocks.release(block, sizeClass: Int(sizeClass)) }
+        }
     }
 
     private var actors: OldestFirstTable<Actor>
@@ -33,7 +37,10 @@ struct LockstepActorSlot: ~Copyable {
     mutating func take(_ record: HotRecord, name: UnsafeBufferPointer<UInt8>, _ outbox: inout Outbox<PairRecord>) {
         var row = actors.find(record.actor)
         if row == .max {
-            if actors.isFull { forgetOldest() }
+            if actors.isFull {
+                counters.evictedActors += 1
+                actors.forgetOldest(&blocks)
+            }
             row = actors.insert(record.actor, Actor(lastTime: record.time))
         } else {
             actors.touch(row)
@@ -75,11 +82,12 @@ struct LockstepActorSlot: ~Copyable {
                     textLength: UInt16(name.count), sender: outbox.number + UInt16(Lockstep.slots)))
             outbox.text.append(contentsOf: name)
         }
-        keep(record, actor)
+        keep(record, row)
     }
 
     /// Stores the token, over the oldest when all places are taken.
-    private mutating func keep(_ record: HotRecord, _ actor: UnsafeMutablePointer<Actor>) {
+    private mutating func keep(_ record: HotRecord, _ row: UInt32) {
+        let actor = actors[row]
         let filled = Int(actor.pointee.filled)
         var at = filled
         if filled == Lockstep.tokensPerActor {
@@ -87,7 +95,10 @@ struct LockstepActorSlot: ~Copyable {
             actor.pointee.next = UInt32((at + 1) % Lockstep.tokensPerActor)
         } else {
             if filled == 0 || filled == MemberBlocks.size(Int(actor.pointee.sizeClass)) {
-                guard let block = room(actor.pointee) else {
+                let found = actors.room(
+                    for: row, in: &blocks, block: actor.pointee.block, sizeClass: actor.pointee.sizeClass,
+                    count: actor.pointee.filled, evicted: &counters.evictedActors)
+                guard let block = found else {
                     counters.droppedMembers += 1
                     return
                 }
@@ -105,35 +116,7 @@ struct LockstepActorSlot: ~Copyable {
         words[4 * size] = UInt64(record.count)
     }
 
-    /// A first or a larger block; forgets the oldest actors for it, never this one, which is the newest.
-    private mutating func room(_ actor: Actor) -> UInt32? {
-        var tries = 0
-        while true {
-            let block =
-                actor.filled == 0
-                ? blocks.allocate(sizeClass: 0)
-                : blocks.enlarge(actor.block, sizeClass: Int(actor.sizeClass), count: Int(actor.filled))
-            if block != nil || tries == 64 || actors.count <= 1 { return block }
-            forgetOldest()
-            tries += 1
-        }
-    }
-
-    private mutating func forgetOldest() {
-        counters.evictedActors += 1
-        release(actors.removeOldest())
-    }
-
-    private mutating func release(_ row: UInt32) {
-        let actor = actors[row].pointee
-        if actor.filled > 0 { blocks.release(actor.block, sizeClass: Int(actor.sizeClass)) }
-    }
-
-    mutating func expire(watermark: Int64) {
-        while actors.oldest != .max, actors[actors.oldest].pointee.lastTime < watermark - memory {
-            release(actors.removeOldest())
-        }
-    }
+    mutating func expire(watermark: Int64) { actors.forget(before: watermark - memory, &blocks) }
 
     var bytes: Int { actors.bytes + blocks.bytes }
 

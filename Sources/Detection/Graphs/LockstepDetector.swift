@@ -280,8 +280,6 @@ public struct LockstepDetector: ~Copyable {
         return sum
     }
 
-    public var openRings: Int { rings.openRings }
-
     /// Bytes held, all slots and stages.
     public var stateBytes: Int {
         var sum = rings.bytes + 66 * DistinctEstimate.registers + Lockstep.slots * configuration.limits.nameBytes

@@ -6,7 +6,7 @@ import Models
 /// With N active actors and tokens of n and m of them, chance gives about n·m/N in common; the tail is Poisson's. A pair once accepted
 /// stays so.
 struct LockstepPairSlot: ~Copyable {
-    struct Pair: BitwiseCopyable {
+    struct Pair: MemberHolder {
         var targetA: UInt64
         var targetB: UInt64
         var startA: Int64
@@ -20,6 +20,10 @@ struct LockstepPairSlot: ~Copyable {
         var isAccepted: UInt32 = 0
         var block: UInt32 = MemberBlocks.none
         var sizeClass: UInt32 = 0
+
+        func release(to blocks: inout MemberBlocks) {
+            if block != MemberBlocks.none { blocks.release(block, sizeClass: Int(sizeClass)) }
+        }
     }
 
     private var pairs: OldestFirstTable<Pair>
@@ -42,7 +46,10 @@ struct LockstepPairSlot: ~Copyable {
     mutating func take(_ record: PairRecord, population: Double, _ outbox: inout Outbox<FlagRecord>) {
         var row = pairs.find(record.pair)
         if row == .max {
-            if pairs.isFull { forgetOldest() }
+            if pairs.isFull {
+                counters.evictedPairs += 1
+                pairs.forgetOldest(&blocks)
+            }
             row = pairs.insert(
                 record.pair,
                 Pair(
@@ -57,7 +64,7 @@ struct LockstepPairSlot: ~Copyable {
         pair.countB = max(pair.countB, record.countB)
         pair.firstTime = min(pair.firstTime, record.firstTime)
         pair.lastTime = max(pair.lastTime, record.lastTime)
-        if add(record.actor, to: &pair), Int(pair.stored) >= minimumActors {
+        if add(record.actor, to: &pair, row: row), Int(pair.stored) >= minimumActors {
             let mean = Double(pair.countA) * Double(pair.countB) / max(population, 1)
             let surprise = Elementary.poissonSurprise(Int(pair.stored), mean: mean)
             if pair.isAccepted != 0 {
@@ -73,41 +80,24 @@ struct LockstepPairSlot: ~Copyable {
         pairs[row].pointee = pair
     }
 
-    private mutating func add(_ actor: UInt64, to pair: inout Pair) -> Bool {
-        if pair.block == MemberBlocks.none {
-            var block = blocks.allocate(sizeClass: 0)
-            var tries = 0
-            while block == nil, tries < 64, pairs.count > 1 {
-                forgetOldest()
-                tries += 1
-                block = blocks.allocate(sizeClass: 0)
-            }
-            guard let block else {
-                counters.droppedMembers += 1
-                return false
-            }
-            pair.block = block
-        }
-        let members = blocks.words + Int(pair.block)
+    /// Keeps the actor; true when it is new to the pair.
+    private mutating func add(_ actor: UInt64, to pair: inout Pair, row: UInt32) -> Bool {
+        let members = blocks.words + (pair.stored > 0 ? Int(pair.block) : 0)
         for i in 0..<Int(pair.stored) where members[i] == actor { return false }
         guard pair.stored < Lockstep.actorsPerPair else {
             counters.droppedMembers += 1
             return false
         }
-        if Int(pair.stored) == MemberBlocks.size(Int(pair.sizeClass)) {
-            var larger = blocks.enlarge(pair.block, sizeClass: Int(pair.sizeClass), count: Int(pair.stored))
-            var tries = 0
-            while larger == nil, tries < 64, pairs.count > 1 {
-                forgetOldest()
-                tries += 1
-                larger = blocks.enlarge(pair.block, sizeClass: Int(pair.sizeClass), count: Int(pair.stored))
-            }
-            guard let larger else {
+        if pair.stored == 0 || Int(pair.stored) == MemberBlocks.size(Int(pair.sizeClass)) {
+            let found = pairs.room(
+                for: row, in: &blocks, block: pair.block, sizeClass: pair.sizeClass, count: pair.stored,
+                evicted: &counters.evictedPairs)
+            guard let block = found else {
                 counters.droppedMembers += 1
                 return false
             }
-            pair.block = larger
-            pair.sizeClass += 1
+            pair.block = block
+            if pair.stored > 0 { pair.sizeClass += 1 }
         }
         blocks.words[Int(pair.block) + Int(pair.stored)] = actor
         pair.stored += 1
@@ -126,21 +116,7 @@ struct LockstepPairSlot: ~Copyable {
                 strength: strength))
     }
 
-    private mutating func forgetOldest() {
-        counters.evictedPairs += 1
-        release(pairs.removeOldest())
-    }
-
-    private mutating func release(_ row: UInt32) {
-        let pair = pairs[row].pointee
-        if pair.block != MemberBlocks.none { blocks.release(pair.block, sizeClass: Int(pair.sizeClass)) }
-    }
-
-    mutating func expire(watermark: Int64) {
-        while pairs.oldest != .max, pairs[pairs.oldest].pointee.lastTime < watermark - memory {
-            release(pairs.removeOldest())
-        }
-    }
+    mutating func expire(watermark: Int64) { pairs.forget(before: watermark - memory, &blocks) }
 
     var bytes: Int { pairs.bytes + blocks.bytes }
 

@@ -378,15 +378,6 @@ struct LockstepRings: ~Copyable {
     }
 
     var bytes: Int { names.bytes + members.bytes + rings.bytes + published.bytes }
-    var openRings: Int {
-        var count = 0
-        var row = rings.oldest
-        while row != .max {
-            if rings[row].pointee.version > 0 { count += 1 }
-            row = rings.newer(row)
-        }
-        return count
-    }
 
     func digest(into digest: inout UInt64) {
         names.digest(into: &digest)

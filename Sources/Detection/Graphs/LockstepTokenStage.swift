@@ -19,9 +19,13 @@ struct LockstepTokenSlot: ~Copyable {
         var isHot: UInt32 = 0
         var block: UInt32 = MemberBlocks.none
         var sizeClass: UInt32 = 0
+
+        func release(to blocks: inout MemberBlocks) {
+            if block != MemberBlocks.none { blocks.release(block, sizeClass: Int(sizeClass)) }
+        }
     }
 
-    struct Target: BitwiseCopyable {
+    struct Target: MemberHolder {
         /// Decayed sum of closed windows' counts and of their weights, as of window number `closed`.
         var sum = 0.0
         var weight = 0.0
@@ -32,6 +36,11 @@ struct LockstepTokenSlot: ~Copyable {
         /// Windows of even and odd number.
         var even = Token()
         var odd = Token()
+
+        func release(to blocks: inout MemberBlocks) {
+            even.release(to: &blocks)
+            odd.release(to: &blocks)
+        }
     }
 
     private var targets: OldestFirstTable<Target>
@@ -83,7 +92,10 @@ struct LockstepTokenSlot: ~Copyable {
 
         var row = targets.find(key)
         if row == .max {
-            if targets.isFull { forgetOldest() }
+            if targets.isFull {
+                counters.evictedTargets += 1
+                targets.forgetOldest(&blocks)
+            }
             row = targets.insert(key, Target(closed: bucket, newest: bucket, lastTime: record.time))
         }
         let target = targets[row]
@@ -100,7 +112,7 @@ struct LockstepTokenSlot: ~Copyable {
         let isEven = bucket & 1 == 0
         var token = isEven ? target.pointee.even : target.pointee.odd
         if token.bucket != bucket {
-            if token.block != MemberBlocks.none { blocks.release(token.block, sizeClass: Int(token.sizeClass)) }
+            token.release(to: &blocks)
             token = Token(bucket: bucket)
         }
         let isNew = add(record, to: &token, row: row)
@@ -129,31 +141,19 @@ struct LockstepTokenSlot: ~Copyable {
             counters.droppedMembers += 1
             return false
         }
-        if token.block == MemberBlocks.none {
-            guard let block = room(0, keeping: row) else {
+        let members = blocks.words + (token.stored > 0 ? Int(token.block) : 0)
+        for i in 0..<Int(token.stored) where members[i] == record.actor { return false }
+        if token.stored == 0 || Int(token.stored) == MemberBlocks.size(Int(token.sizeClass)) {
+            let found = targets.room(
+                for: row, in: &blocks, block: token.block, sizeClass: token.sizeClass, count: token.stored,
+                evicted: &counters.evictedTargets)
+            guard let block = found else {
                 counters.droppedMembers += 1
+                if token.stored > 0 { token.count &+= 1 }
                 return false
             }
             token.block = block
-            token.sizeClass = 0
-        }
-        let members = blocks.words + Int(token.block)
-        for i in 0..<Int(token.stored) where members[i] == record.actor { return false }
-        if Int(token.stored) == MemberBlocks.size(Int(token.sizeClass)) {
-            var larger = blocks.enlarge(token.block, sizeClass: Int(token.sizeClass), count: Int(token.stored))
-            var tries = 0
-            while larger == nil, tries < 64, targets.count > 1 {
-                forgetOldest(but: row)
-                tries += 1
-                larger = blocks.enlarge(token.block, sizeClass: Int(token.sizeClass), count: Int(token.stored))
-            }
-            guard let larger else {
-                counters.droppedMembers += 1
-                token.count &+= 1
-                return false
-            }
-            token.block = larger
-            token.sizeClass += 1
+            if token.stored > 0 { token.sizeClass += 1 }
         }
         let size = MemberBlocks.size(Int(token.sizeClass))
         let at = Int(token.block) + Int(token.stored)
@@ -163,33 +163,6 @@ struct LockstepTokenSlot: ~Copyable {
         token.stored += 1
         token.count &+= 1
         return true
-    }
-
-    private mutating func room(_ sizeClass: Int, keeping row: UInt32) -> UInt32? {
-        var block = blocks.allocate(sizeClass: sizeClass)
-        var tries = 0
-        while block == nil, tries < 64, targets.count > 1 {
-            forgetOldest(but: row)
-            tries += 1
-            block = blocks.allocate(sizeClass: sizeClass)
-        }
-        return block
-    }
-
-    private mutating func forgetOldest(but row: UInt32 = .max) {
-        if targets.oldest == row { targets.touch(row) }
-        counters.evictedTargets += 1
-        release(targets.removeOldest())
-    }
-
-    private mutating func release(_ row: UInt32) {
-        let target = targets[row].pointee
-        if target.even.block != MemberBlocks.none {
-            blocks.release(target.even.block, sizeClass: Int(target.even.sizeClass))
-        }
-        if target.odd.block != MemberBlocks.none {
-            blocks.release(target.odd.block, sizeClass: Int(target.odd.sizeClass))
-        }
     }
 
     /// Closes the newest window into the baseline and opens a later one.
@@ -250,11 +223,7 @@ struct LockstepTokenSlot: ~Copyable {
     }
 
     /// Forgets targets that have been idle for the memory's length.
-    mutating func expire(watermark: Int64) {
-        while targets.oldest != .max, targets[targets.oldest].pointee.lastTime < watermark - memory {
-            release(targets.removeOldest())
-        }
-    }
+    mutating func expire(watermark: Int64) { targets.forget(before: watermark - memory, &blocks) }
 
     var bytes: Int { targets.bytes + blocks.bytes }
 

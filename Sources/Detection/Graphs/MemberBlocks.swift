@@ -92,3 +92,43 @@ struct MemberBlocks: ~Copyable {
         }
     }
 }
+
+/// A row of an ``OldestFirstTable`` whose members lie in ``MemberBlocks``.
+protocol MemberHolder: BitwiseCopyable {
+    /// Event time it was last acted on.
+    var lastTime: Int64 { get }
+    /// Gives back the blocks of its members.
+    func release(to blocks: inout MemberBlocks)
+}
+
+extension OldestFirstTable where Row: MemberHolder {
+    /// Forgets the row that was touched longest ago, with its members; there must be one.
+    mutating func forgetOldest(_ blocks: inout MemberBlocks) { self[removeOldest()].pointee.release(to: &blocks) }
+
+    /// Forgets the oldest rows that were last acted on before a time.
+    mutating func forget(before time: Int64, _ blocks: inout MemberBlocks) {
+        while oldest != Self.none, self[oldest].pointee.lastTime < time { forgetOldest(&blocks) }
+    }
+
+    /// A block for one more member of a row: a first one when `count` is 0, else one of the next size with the `count` members of the full
+    /// one moved into it.
+    ///
+    /// Where there is no room, the oldest of the other rows are forgotten for it, 64 at most, and counted in `evicted`; nil when that was
+    /// not enough. Rows keep their numbers and places.
+    mutating func room(
+        for row: UInt32, in blocks: inout MemberBlocks, block: UInt32, sizeClass: UInt32, count: UInt32,
+        evicted: inout Int64
+    ) -> UInt32? {
+        var tries = 0
+        while true {
+            let found =
+                count == 0
+                ? blocks.allocate(sizeClass: 0) : blocks.enlarge(block, sizeClass: Int(sizeClass), count: Int(count))
+            if found != nil || tries == 64 || self.count <= 1 { return found }
+            if oldest == row { touch(row) }
+            forgetOldest(&blocks)
+            evicted += 1
+            tries += 1
+        }
+    }
+}

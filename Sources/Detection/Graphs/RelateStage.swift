@@ -163,11 +163,4 @@ final class Relations {
         for d in 0..<count { total = total + detectors[d].counters }
         return total
     }
-
-    /// Folds all that decides later results; between epochs.
-    func digest() -> UInt64 {
-        var digest: UInt64 = 0
-        for d in 0..<count { detectors[d].digest(into: &digest) }
-        return digest
-    }
 }

@@ -29,7 +29,7 @@ struct KeyTable: ~Copyable {
         return memory.bindMemory(to: Bucket.self, capacity: capacity)
     }
 
-    /// The slot took the low bits of the hash (``SlotCount``), so buckets are chosen by others.
+    /// The slot took the low bits of the hash (``Engine/slotCount``), so buckets are chosen by others.
     @inline(__always)
     private func home(_ key: UInt64) -> Int { Int(truncatingIfNeeded: key &>> 12) & mask }
 

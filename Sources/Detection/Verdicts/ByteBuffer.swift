@@ -185,7 +185,7 @@ public struct ByteBuffer: ~Copyable {
 
     /// Appends a time as `2026-01-05T08:00:00.250Z`, with milliseconds only when there are any.
     ///
-    /// Years 0001 to 9999.     /// Days to civil date after Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms".
+    /// Years 0001 to 9999. Days to civil date after Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms".
     public mutating func appendTime(milliseconds: Int64) {
         let (days, inDay) = milliseconds.flooredDivision(by: 86_400_000)
         let shifted = days + 719_468

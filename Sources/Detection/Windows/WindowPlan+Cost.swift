@@ -11,6 +11,9 @@ extension WindowPlan {
         public var bytesPerEvent: Int
     }
 
+    /// The kinds of key there is state for, such as `account` or `device, item`: ``EngineConfiguration/keysPerTable`` bounds each.
+    public var keyKinds: [String] { tables.map(\.name) }
+
     /// The cost of a feature of this plan; nil when nothing reads it, and so nothing is kept for it.
     public func cost(of feature: Feature) -> Cost? {
         for touch in touches.joined() {

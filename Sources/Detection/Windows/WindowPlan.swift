@@ -106,7 +106,7 @@ public struct WindowPlan: Sendable {
         var stateBytes = 0
         var entryBytes = 0
         var longest: Int64 = 0
-        /// Columns whose absence keeps an event out of the stream.
+        /// Columns whose absence keeps an event out of the stream, as does a double that is no number.
         var requiredColumns: [Int] = []
     }
 
@@ -409,6 +409,7 @@ public struct WindowPlan: Sendable {
         return true
     }
 
+    /// Whether a value may be missing or NaN; required fields are neither, as decoders refuse numbers that are not finite.
     private static func mayBeMissing(_ source: ValueSource?, _ schema: EventSchema) -> Bool {
         switch source {
         case nil: false

@@ -28,6 +28,7 @@ final class WindowProgram: @unchecked Sendable {
         var field: Int
         var program: Int
         var isRequired: Bool
+        var isDouble: Bool
         var value: Int
         var text: Int
     }
@@ -97,8 +98,8 @@ final class WindowProgram: @unchecked Sendable {
             let columns = stream.columns.indices.map { c -> Column in
                 let column = stream.columns[c]
                 var made = Column(
-                    field: -1, program: -1, isRequired: stream.requiredColumns.contains(c), value: column.value,
-                    text: column.text)
+                    field: -1, program: -1, isRequired: stream.requiredColumns.contains(c),
+                    isDouble: column.isDouble, value: column.value, text: column.text)
                 switch column.source {
                 case .field(let index): made.field = index
                 case .program(let program):

@@ -36,31 +36,34 @@ public struct WindowCounters: Sendable, Equatable {
 /// One thread at a time.
 struct WindowSlot: ~Copyable {
     let program: WindowProgram
-    private var arena = Arena()
-    private let tables: UnsafeMutablePointer<KeyTable>
+    var arena = Arena()
+    let tables: UnsafeMutablePointer<KeyTable>
     /// Most entries one key keeps per stream; the oldest go first.
     private let entriesPerKey: UInt32
     /// Most keys per table in this slot.
     private let keysPerTable: Int
     /// Where the sweep for expired keys goes on, per table, and visits since the last one.
-    private var sweepAt: [Int]
-    private var unswept = 0
-    /// Values of the event being added, and entries taken out while an event is slipped in before them.
+    var sweepAt: [Int]
+    var unswept = 0
+    /// Values of the event being added (bits, then where a text lies, then its block, 32 each), its computed texts, a place per column, and
+    /// entries taken out while an event is slipped in before them.
     private let values: UnsafeMutablePointer<UInt64>
+    private let texts: UnsafeMutablePointer<UInt8>
     private var saved: UnsafeMutableRawPointer
     private var savedCapacity = 4096
-    private(set) var counters = WindowCounters()
-    private let mapSeed: UInt64
+    var counters = WindowCounters()
+    let mapSeed: UInt64
 
     init(_ program: WindowProgram, entriesPerKey: Int, keysPerTable: Int) {
         self.program = program
         // The sums' bound and 31-bit links rest on this.
-        self.entriesPerKey = UInt32(min(max(entriesPerKey, 1), 1 << 20))
+        self.entriesPerKey = UInt32(min(max(entriesPerKey, 1), Engine.entriesPerKeyMax))
         self.keysPerTable = max(keysPerTable, 16)
         tables = .allocate(capacity: max(1, program.tableCount))
         for t in 0..<program.tableCount { (tables + t).initialize(to: KeyTable()) }
         sweepAt = [Int](repeating: 0, count: program.tableCount)
-        values = .allocate(capacity: 96)
+        values = .allocate(capacity: 3 * WindowPlan.columnsPerStream)
+        texts = .allocate(capacity: WindowPlan.columnsPerStream * WindowStream.textBytes)
         saved = .allocate(byteCount: savedCapacity, alignment: 16)
         mapSeed = program.plan.hash.seed
     }
@@ -69,6 +72,7 @@ struct WindowSlot: ~Copyable {
         tables.deinitialize(count: program.tableCount)
         tables.deallocate()
         values.deallocate()
+        texts.deallocate()
         saved.deallocate()
     }
 
@@ -120,7 +124,13 @@ struct WindowSlot: ~Copyable {
                     warm &+= at.entry(at.word(stream.pointee.windows[stream.pointee.windowCount &- 1].head)).load(
                         as: UInt64.self)
                 }
+                var evicted = counters.evictedKeys
                 for i in 0..<count {
+                    // A key looked up when the block began may have been evicted for a new one, whose state its block now is.
+                    if counters.evictedKeys != evicted {
+                        evicted = counters.evictedKeys
+                        for j in i..<count { refs[j] = 0 }
+                    }
                     let visit = visits[start + i]
                     // A key that was new when the block began may have come meanwhile.
                     if refs[i] == 0 { refs[i] = tables[touches[Int(visit.touch)].table].find(visit.key) }
@@ -205,6 +215,9 @@ struct WindowSlot: ~Copyable {
     }
 
     /// Evaluates filter and columns of an event; answers whether it belongs to the stream.
+    ///
+    /// An argument that is missing keeps the event out, and so does one that is no number (NaN, of `0.0 / 0.0`): nothing is greater than it
+    /// and no sum could ever lose it again. An infinity is a value; see ``WindowStream/fixed(_:)``.
     @inline(__always)
     private func gather(
         _ stream: UnsafePointer<WindowProgram.Stream>, _ event: Event, _ row: UnsafeMutablePointer<Slot>,
@@ -229,12 +242,25 @@ struct WindowSlot: ~Copyable {
                 slot = evaluator.evaluate(program.arguments[column.program], input)
             }
             if column.isRequired {
-                if slot.isMissing { return false }
+                if slot.isMissing || (column.isDouble && slot.double.isNaN) { return false }
             }
             values[c] = slot.bits
-            if column.text >= 0 { values[32 + c] = slot.aux }
+            if column.text >= 0 {
+                values[32 + c] = slot.textBank == TextBank.event.rawValue ? slot.aux : copyText(slot, c, evaluator)
+            }
         }
         return true
+    }
+
+    /// Copies what is kept of a computed text, which the next program may overwrite; answers where it lies in ``texts``.
+    private func copyText(_ slot: Slot, _ column: Int, _ evaluator: borrowing Evaluator) -> UInt64 {
+        let bytes = evaluator.text(slot)
+        var length = 0
+        if let start = bytes.baseAddress {
+            length = WindowStream.keptLength(of: start, count: bytes.count)
+            (texts + column &* WindowStream.textBytes).update(from: start, count: length)
+        }
+        return Slot(hash: 0, offset: column &* WindowStream.textBytes, length: length, bank: .scratch).aux
     }
 
     private func empty(_ outputs: UnsafePointer<WindowPlan.Output>, _ count: Int, _ row: UnsafeMutablePointer<Slot>) {
@@ -278,17 +304,16 @@ struct WindowSlot: ~Copyable {
         at.enter()
     }
 
-    /// Copies the event's texts into blocks of their own; their references go to `values[64...]`.
+    /// Copies the gathered texts, the event's and computed ones, into blocks of their own; their references go to `values[64...]`.
     private mutating func storeTexts(_ stream: UnsafePointer<WindowProgram.Stream>, _ text: UnsafePointer<UInt8>) {
         for c in 0..<stream.pointee.columnCount where stream.pointee.columns[c].text >= 0 {
             let slot = Slot(bits: values[c], aux: values[32 + c])
-            let isEvent = slot.textBank == TextBank.event.rawValue
-            var length = isEvent ? min(slot.textLength, WindowStream.textBytes) : 0
-            // Never cut inside a character.
-            while length < slot.textLength, length > 0, text[slot.textOffset + length] & 0xC0 == 0x80 { length -= 1 }
+            let start =
+                (slot.textBank == TextBank.event.rawValue ? text : UnsafePointer(texts)) + slot.textOffset
+            let length = WindowStream.keptLength(of: start, count: slot.textLength)
             let block = arena.allocate(bytes: WindowStream.textBytes + 4)
             arena.pointer(block).storeBytes(of: UInt32(length), as: UInt32.self)
-            (arena.pointer(block) + 4).copyMemory(from: text + slot.textOffset, byteCount: length)
+            (arena.pointer(block) + 4).copyMemory(from: start, byteCount: length)
             values[64 + c] = UInt64(block)
         }
     }
@@ -407,289 +432,5 @@ struct WindowSlot: ~Copyable {
             finishPush(stream, state)
         }
         WindowStream(stream, state: arena.pointer(state), arena: arena).advance(to: stateTime)
-    }
-
-    // MARK: Distinct values
-
-    /// Finds the previous entry with the tail entry's value, links both, and remembers the newest position.
-    @inline(__always)
-    private mutating func link(
-        _ stream: UnsafePointer<WindowProgram.Stream>, _ state: UInt32, _ column: WindowPlan.DistinctColumn
-    ) {
-        let at = WindowStream(stream, state: arena.pointer(state), arena: arena)
-        let tail = at.tail
-        let entry = at.entry(tail)
-        let value = entry.load(fromByteOffset: column.value, as: UInt64.self)
-        var distance: UInt32 = 0
-        if at.word(column.map) == 0 {
-            let kept = tail &- at.base
-            if kept >= WindowStream.scanLimit {
-                buildMap(stream, state, column)
-                return link(stream, state, column)
-            }
-            var back: UInt32 = 1
-            while back <= kept {
-                let other = at.entry(tail &- back)
-                if other.load(fromByteOffset: column.value, as: UInt64.self) == value {
-                    distance = back
-                    break
-                }
-                back &+= 1
-            }
-        } else {
-            distance = exchangeInMap(state, column, value, tail)
-            // The map may have moved the arena.
-            let again = WindowStream(stream, state: arena.pointer(state), arena: arena)
-            again.entry(tail).storeBytes(of: distance, toByteOffset: column.link, as: UInt32.self)
-            if distance != 0 { markRepeated(again, tail &- distance, column) }
-            return
-        }
-        entry.storeBytes(of: distance, toByteOffset: column.link, as: UInt32.self)
-        if distance != 0 { markRepeated(at, tail &- distance, column) }
-    }
-
-    @inline(__always)
-    private func markRepeated(_ at: WindowStream, _ position: UInt32, _ column: WindowPlan.DistinctColumn) {
-        let entry = at.entry(position)
-        let link = entry.load(fromByteOffset: column.link, as: UInt32.self)
-        entry.storeBytes(of: link | WindowStream.repeated, toByteOffset: column.link, as: UInt32.self)
-    }
-
-    /// Before the newest entry is undone: its value's newest position becomes the previous one.
-    private mutating func unlinkNewest(_ stream: UnsafePointer<WindowProgram.Stream>, _ state: UInt32) {
-        for d in 0..<stream.pointee.distinctCount {
-            let column = stream.pointee.distinct[d]
-            let at = WindowStream(stream, state: arena.pointer(state), arena: arena)
-            guard at.word(column.map) != 0 else { continue }
-            let newest = at.tail &- 1
-            let entry = at.entry(newest)
-            let value = entry.load(fromByteOffset: column.value, as: UInt64.self)
-            let distance = entry.load(fromByteOffset: column.link, as: UInt32.self)
-            if distance != 0, distance <= newest &- at.base {
-                _ = exchangeInMap(state, column, value, newest &- distance)
-            } else {
-                eraseFromMap(at.state, column, value)
-            }
-        }
-    }
-
-    // The map of a distinct column: 16-byte cells {u64 value, u32 position, u32 used}, linear probing, at most three quarters full.
-
-    @inline(__always)
-    private func mapHome(_ value: UInt64, _ mask: Int) -> Int {
-        let product = (value ^ mapSeed).multipliedFullWidth(by: 0x9E37_79B9_7F4A_7C15)
-        return Int(truncatingIfNeeded: product.high ^ product.low) & mask
-    }
-
-    private mutating func buildMap(
-        _ stream: UnsafePointer<WindowProgram.Stream>, _ state: UInt32, _ column: WindowPlan.DistinctColumn
-    ) {
-        makeMap(state, column, capacity: Int(WindowStream.scanLimit) * 4)
-        let at = WindowStream(stream, state: arena.pointer(state), arena: arena)
-        var position = at.base
-        while position != at.tail {
-            let entry = at.entry(position)
-            if entry.load(fromByteOffset: column.link, as: UInt32.self) & WindowStream.repeated == 0 {
-                put(at.state, column, entry.load(fromByteOffset: column.value, as: UInt64.self), position)
-            }
-            position &+= 1
-        }
-    }
-
-    private mutating func makeMap(_ state: UInt32, _ column: WindowPlan.DistinctColumn, capacity: Int) {
-        let map = arena.allocate(bytes: capacity * 16)
-        arena.pointer(map).initializeMemory(as: UInt8.self, repeating: 0, count: capacity * 16)
-        let header = arena.pointer(state)
-        header.storeBytes(of: map, toByteOffset: column.map, as: UInt32.self)
-        header.storeBytes(of: UInt32(capacity), toByteOffset: column.map + 4, as: UInt32.self)
-        header.storeBytes(of: 0, toByteOffset: column.map + 8, as: UInt32.self)
-    }
-
-    /// Adds a value that is not in the map; there is room.
-    private func put(
-        _ header: UnsafeMutableRawPointer, _ column: WindowPlan.DistinctColumn, _ value: UInt64, _ position: UInt32
-    ) {
-        let cells = arena.pointer(header.load(fromByteOffset: column.map, as: UInt32.self))
-        let mask = Int(header.load(fromByteOffset: column.map + 4, as: UInt32.self)) - 1
-        var at = mapHome(value, mask)
-        while cells.load(fromByteOffset: at &* 16 &+ 12, as: UInt32.self) != 0 { at = (at &+ 1) & mask }
-        cells.storeBytes(of: value, toByteOffset: at &* 16, as: UInt64.self)
-        cells.storeBytes(of: position, toByteOffset: at &* 16 &+ 8, as: UInt32.self)
-        cells.storeBytes(of: 1, toByteOffset: at &* 16 &+ 12, as: UInt32.self)
-        let used = header.load(fromByteOffset: column.map + 8, as: UInt32.self)
-        header.storeBytes(of: used &+ 1, toByteOffset: column.map + 8, as: UInt32.self)
-    }
-
-    /// Sets a value's newest position; answers its distance to the former one, or 0.
-    private mutating func exchangeInMap(
-        _ state: UInt32, _ column: WindowPlan.DistinctColumn, _ value: UInt64, _ position: UInt32
-    ) -> UInt32 {
-        let header = arena.pointer(state)
-        let cells = arena.pointer(header.load(fromByteOffset: column.map, as: UInt32.self))
-        let capacity = Int(header.load(fromByteOffset: column.map + 4, as: UInt32.self))
-        var at = mapHome(value, capacity - 1)
-        while cells.load(fromByteOffset: at &* 16 &+ 12, as: UInt32.self) != 0 {
-            if cells.load(fromByteOffset: at &* 16, as: UInt64.self) == value {
-                let former = cells.load(fromByteOffset: at &* 16 &+ 8, as: UInt32.self)
-                cells.storeBytes(of: position, toByteOffset: at &* 16 &+ 8, as: UInt32.self)
-                return position &- former
-            }
-            at = (at &+ 1) & (capacity - 1)
-        }
-        let used = Int(header.load(fromByteOffset: column.map + 8, as: UInt32.self))
-        if (used + 1) * 4 > capacity * 3 { growMap(state, column) }
-        put(arena.pointer(state), column, value, position)
-        return 0
-    }
-
-    private mutating func growMap(_ state: UInt32, _ column: WindowPlan.DistinctColumn) {
-        let old = arena.pointer(state).load(fromByteOffset: column.map, as: UInt32.self)
-        let capacity = Int(arena.pointer(state).load(fromByteOffset: column.map + 4, as: UInt32.self))
-        makeMap(state, column, capacity: capacity * 2)
-        let from = arena.pointer(old)
-        for i in 0..<capacity where from.load(fromByteOffset: i &* 16 &+ 12, as: UInt32.self) != 0 {
-            put(
-                arena.pointer(state), column, from.load(fromByteOffset: i &* 16, as: UInt64.self),
-                from.load(fromByteOffset: i &* 16 &+ 8, as: UInt32.self))
-        }
-        arena.release(old, bytes: capacity * 16)
-    }
-
-    private func eraseFromMap(_ header: UnsafeMutableRawPointer, _ column: WindowPlan.DistinctColumn, _ value: UInt64) {
-        let cells = arena.pointer(header.load(fromByteOffset: column.map, as: UInt32.self))
-        let mask = Int(header.load(fromByteOffset: column.map + 4, as: UInt32.self)) - 1
-        var hole = mapHome(value, mask)
-        while cells.load(fromByteOffset: hole &* 16 &+ 12, as: UInt32.self) != 0,
-            cells.load(fromByteOffset: hole &* 16, as: UInt64.self) != value
-        { hole = (hole &+ 1) & mask }
-        precondition(cells.load(fromByteOffset: hole &* 16 &+ 12, as: UInt32.self) != 0, "a kept value is in its map")
-        var at = (hole &+ 1) & mask
-        while cells.load(fromByteOffset: at &* 16 &+ 12, as: UInt32.self) != 0 {
-            let home = mapHome(cells.load(fromByteOffset: at &* 16, as: UInt64.self), mask)
-            if (at &- home) & mask >= (at &- hole) & mask {
-                (cells + hole &* 16).copyMemory(from: cells + at &* 16, byteCount: 16)
-                hole = at
-            }
-            at = (at &+ 1) & mask
-        }
-        (cells + hole &* 16).initializeMemory(as: UInt8.self, repeating: 0, count: 16)
-        let used = header.load(fromByteOffset: column.map + 8, as: UInt32.self)
-        header.storeBytes(of: used &- 1, toByteOffset: column.map + 8, as: UInt32.self)
-    }
-
-    // MARK: Expiry and limits
-
-    /// Looks at as many buckets as the epoch had visits, and drops keys that no window can see any more.
-    mutating func sweep(watermark: Int64) {
-        let visits = unswept
-        unswept = 0
-        guard visits > 0, watermark > .min else { return }
-        for t in 0..<program.tableCount {
-            var left = min(visits / program.tableCount + 1, tables[t].mask + 1)
-            var at = sweepAt[t] & tables[t].mask
-            while left > 0 {
-                left -= 1
-                let bucket = tables[t].buckets[at]
-                // Removing shifts a later key into this bucket: look at it again.
-                if bucket.key != 0, expire(t, bucket.ref, watermark: watermark) {
-                    tables[t].remove(at: at)
-                    continue
-                }
-                at = (at &+ 1) & tables[t].mask
-            }
-            sweepAt[t] = at
-        }
-    }
-
-    /// Gives back the streams of a key that no window can see; answers whether nothing is left.
-    private mutating func expire(_ table: Int, _ record: UInt32, watermark: Int64) -> Bool {
-        let plan = program.tables[table]
-        if plan.streamCount == 1 {
-            let stream = program.streams + plan.streams[0]
-            guard isExpired(stream, record, watermark: watermark) else { return false }
-            release(stream, record)
-            return true
-        }
-        var isEmpty = true
-        for s in 0..<plan.streamCount {
-            let state = arena.pointer(record).load(fromByteOffset: s &* 4, as: UInt32.self)
-            if state == 0 { continue }
-            let stream = program.streams + plan.streams[s]
-            if isExpired(stream, state, watermark: watermark) {
-                release(stream, state)
-                arena.pointer(record).storeBytes(of: 0, toByteOffset: s &* 4, as: UInt32.self)
-            } else {
-                isEmpty = false
-            }
-        }
-        if isEmpty { arena.release(record, bytes: plan.streamCount * 4) }
-        return isEmpty
-    }
-
-    private func isExpired(_ stream: UnsafePointer<WindowProgram.Stream>, _ state: UInt32, watermark: Int64) -> Bool {
-        let at = WindowStream(stream, state: arena.pointer(state), arena: arena)
-        return at.tail == at.base || at.timeOf(at.tail &- 1) <= watermark &- stream.pointee.longest
-    }
-
-    private mutating func release(_ stream: UnsafePointer<WindowProgram.Stream>, _ state: UInt32) {
-        let at = WindowStream(stream, state: arena.pointer(state), arena: arena)
-        if stream.pointee.hasTexts {
-            var position = at.base
-            while position != at.tail {
-                for c in 0..<stream.pointee.columnCount where stream.pointee.columns[c].text >= 0 {
-                    arena.release(
-                        at.entry(position).load(fromByteOffset: stream.pointee.columns[c].text, as: UInt32.self),
-                        bytes: WindowStream.textBytes + 4)
-                }
-                position &+= 1
-            }
-        }
-        for d in 0..<stream.pointee.distinctCount where at.word(stream.pointee.distinct[d].map) != 0 {
-            arena.release(
-                at.word(stream.pointee.distinct[d].map), bytes: Int(at.word(stream.pointee.distinct[d].map + 4)) * 16)
-        }
-        let capacity = at.word(4)
-        if capacity > 0 { arena.release(at.word(0), bytes: Int(capacity) * stream.pointee.entryBytes) }
-        arena.release(state, bytes: stream.pointee.stateBytes)
-    }
-
-    /// Makes room for one key: of the next 64 keys of the sweep, the one with the fewest entries, the longest quiet among equals.
-    ///
-    /// Busy keys are never given up for one-time ones, so a flood of new keys evicts itself.
-    private mutating func evict(_ table: Int, watermark: Int64) {
-        var at = sweepAt[table] & tables[table].mask
-        var best: (index: Int, entries: UInt32, newest: Int64)?
-        var seen = 0
-        while seen < 64 {
-            let bucket = tables[table].buckets[at]
-            if bucket.key != 0 {
-                seen += 1
-                let (entries, newest) = activity(table, bucket.ref)
-                if best.map({ entries < $0.entries || (entries == $0.entries && newest < $0.newest) }) ?? true {
-                    best = (at, entries, newest)
-                }
-            }
-            at = (at &+ 1) & tables[table].mask
-        }
-        sweepAt[table] = at
-        guard let best else { return }
-        counters.evictedKeys += 1
-        _ = expire(table, tables[table].buckets[best.index].ref, watermark: .max / 2)
-        tables[table].remove(at: best.index)
-    }
-
-    private func activity(_ table: Int, _ record: UInt32) -> (entries: UInt32, newest: Int64) {
-        let plan = program.tables[table]
-        var entries: UInt32 = 0
-        var newest = Int64.min
-        for s in 0..<plan.streamCount {
-            let state =
-                plan.streamCount == 1 ? record : arena.pointer(record).load(fromByteOffset: s &* 4, as: UInt32.self)
-            if state == 0 { continue }
-            let at = WindowStream(program.streams + plan.streams[s], state: arena.pointer(state), arena: arena)
-            entries &+= at.tail &- at.base
-            newest = max(newest, at.time)
-        }
-        return (entries, newest)
     }
 }

@@ -289,8 +289,11 @@ struct WindowStream {
     @inline(__always)
     static func bounded(_ value: Int64) -> Int64 { min(max(value, -largestAddend), largestAddend) }
 
-    /// A double in millionths, as sums keep it: order-free and exact to undo.
+    /// Largest amount of one double in a sum, in millionths: 2^20 of them stay far inside 128 bits.
     static let largestFixedAddend = 1e24
+    /// A double in millionths, as sums keep it: order-free and exact to undo.
+    ///
+    /// Amounts beyond 10^18, infinities among them, count as 10^18. Never NaN: such a value keeps its event out of the stream.
     @inline(__always)
     static func fixed(_ value: Double) -> Int128 {
         let scaled = (min(max(value, -largestFixedAddend / 1e6), largestFixedAddend / 1e6) * 1e6).rounded()
@@ -338,6 +341,14 @@ struct WindowStream {
 
     /// Texts are kept up to this many bytes; longer ones compare right (by hash) and show cut.
     static let textBytes = (Feature.stringWidth - 1) * MemoryLayout<Slot>.stride
+
+    /// How many bytes of a text are kept: never a part of a character.
+    static func keptLength(of text: UnsafePointer<UInt8>, count: Int) -> Int {
+        guard count > textBytes else { return count }
+        var length = textBytes
+        while length > 0, text[length] & 0xC0 == 0x80 { length -= 1 }
+        return length
+    }
 
     private func readText(
         _ at: UnsafeMutableRawPointer, _ output: WindowPlan.Output, _ row: UnsafeMutablePointer<Slot>,

@@ -35,6 +35,10 @@ public final class WorkerMetrics: Sendable {
     private let windowKeys: Gauge
     private let evictions: Counter
     private let truncations: Counter
+    private let outOfOrder: Counter
+    /// Targets, actors, pairs and rings forgotten, by ``forgotten``.
+    private let ringEvictions: [Counter]
+    private let ringMembersDropped: Counter
     private let ringsOpen: Gauge
     /// Per ``RingStatus``: opened, updated, closed.
     private let ringChanges: [Counter]
@@ -96,6 +100,17 @@ public final class WorkerMetrics: Sendable {
         truncations = registry.counter(
             "weir_window_truncations_total",
             help: "Entries given up inside their window because of limits.entries_per_key.")
+        outOfOrder = registry.counter(
+            "weir_window_out_of_order_total",
+            help: "Events slipped into a window before newer ones of their key, which costs more.")
+        ringEvictions = WorkerMetrics.forgotten.map {
+            registry.counter(
+                "weir_ring_evictions_total", help: "What ring detectors forgot before its time, as a table was full.",
+                labels: ["of": $0])
+        }
+        ringMembersDropped = registry.counter(
+            "weir_ring_members_dropped_total",
+            help: "Actors that ring detectors left out of a target, a pair or a ring, as its list was full.")
         ringsOpen = registry.gauge("weir_rings_open", help: "Rings open now.")
         ringChanges = WorkerMetrics.ringStatuses.map {
             registry.counter("weir_ring_changes_total", help: "New versions of rings.", labels: ["status": $0.rawValue])
@@ -114,6 +129,7 @@ public final class WorkerMetrics: Sendable {
     }
 
     private static let ringStatuses: [RingStatus] = [.opened, .updated, .closed]
+    private static let forgotten = ["target", "actor", "pair", "ring"]
 
     // MARK: Bumped by the worker
 
@@ -183,10 +199,20 @@ public final class WorkerMetrics: Sendable {
     /// Takes the size of the state; a sum over its slots.
     func measure(_ engine: Engine) {
         stateBytes.set(engine.stateBytes)
-        let windows = engine.windowCounters
+        measure(engine.windowCounters, engine.lockstepCounters)
+    }
+
+    /// Takes the totals of what the engine holds and has given up.
+    func measure(_ windows: WindowCounters, _ lockstep: LockstepCounters) {
         windowKeys.set(windows.keys)
         evictions.raise(to: windows.evictedKeys)
         truncations.raise(to: windows.truncatedEntries)
+        outOfOrder.raise(to: windows.outOfOrder)
+        let forgotten = [
+            lockstep.evictedTargets, lockstep.evictedActors, lockstep.evictedPairs, lockstep.evictedRings,
+        ]
+        for (counter, total) in zip(ringEvictions, forgotten) { counter.raise(to: Int(total)) }
+        ringMembersDropped.raise(to: Int(lockstep.droppedMembers))
     }
 
     // MARK: Read by others

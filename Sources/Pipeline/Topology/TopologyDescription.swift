@@ -34,9 +34,12 @@ public struct TimeSettings: Sendable, Equatable {
 
 /// The bounds of a deployment (`limits:`): each has a behaviour when reached, so no input can exhaust the memory.
 public struct LimitSettings: Sendable, Equatable {
-    /// Keys with window state, over all features.
+    /// Keys of one kind (account; ip; device and item; …) with window state: each kind may have as many.
+    ///
+    /// A 64th of them in each of the engine's slots, and 16 there at least, so never fewer than 1,024. A new key beyond it takes the place
+    /// of one that has done little.
     public var keys: Int = 2_000_000
-    /// Entries that one key keeps in one window.
+    /// Entries that one key keeps in one window, 2^20 at most; a new one beyond it takes the place of the oldest.
     public var entriesPerKey: Int = 1_048_576
     /// Longest text of a field in bytes, whatever its `max_length` says; a header of an output record holds at most 65,535.
     public var textBytes: Int = 65_535

@@ -1,3 +1,4 @@
+import Detection
 import RuleLanguage
 
 /// Turns the nodes of `topology.yaml` into a ``TopologyDescription`` and collects every mistake on the way.
@@ -144,7 +145,7 @@ extension TopologyReader {
             if let value = keys[name].flatMap({ reader.integer($0, name, range) }) { target = Int(value) }
         }
         set("keys", 1...(1 << 31), &limits.keys, &self)
-        set("entries_per_key", 1...(1 << 30), &limits.entriesPerKey, &self)
+        set("entries_per_key", 1...Int64(Engine.entriesPerKeyMax), &limits.entriesPerKey, &self)
         // A string slot counts its bytes in 24 bits; the decoder's own bound is lower still.
         set("text_bytes", 1...65_535, &limits.textBytes, &self)
         set("record_bytes", 64...(64 << 20), &limits.recordBytes, &self)

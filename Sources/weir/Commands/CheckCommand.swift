@@ -52,6 +52,9 @@ private struct CheckSummary {
     var rules: [RuleLine] = []
     var bytesPerKey = 0
     var bytesPerEvent = 0
+    /// Most keys of one kind, and the kinds.
+    let keysMax: Int
+    let keyKinds: [String]
 
     init(_ deployment: Deployment) {
         self.deployment = deployment
@@ -60,6 +63,8 @@ private struct CheckSummary {
         let plan = WindowPlan(
             features: set.features, events: description.events, rowWidth: max(1, set.featureRowWidth),
             hash: TextHash(seed: description.seed))
+        keysMax = Engine.keysKept(limit: description.limits.keys)
+        keyKinds = plan.keyKinds
         (_, bytesPerKey, bytesPerEvent) = CheckSummary.sum(set.features, plan)
         for rule in set.rules {
             let features = rule.features.map { set.features[$0] }
@@ -89,9 +94,12 @@ private struct CheckSummary {
             if line.bytesPerEvent > 0 { text += ", \(line.bytesPerKey) bytes a key and \(line.bytesPerEvent) an event" }
             text += "\n"
         }
-        text += "state   at most \(ProgressReport.grouped(description.limits.keys)) keys; "
+        if !keyKinds.isEmpty {
+            text +=
+                "keys    at most \(ProgressReport.grouped(keysMax)) of each kind: \(keyKinds.joined(separator: "; "))\n"
+        }
         text +=
-            "\(bytesPerKey) bytes a key and \(bytesPerEvent) bytes an event inside the windows, all rules together\n"
+            "state   \(bytesPerKey) bytes a key and \(bytesPerEvent) bytes an event inside the windows, all rules together\n"
         text +=
             "digest  topology \(deployment.topologyDigest.prefix(16)), rules \(deployment.ruleSetDigest.prefix(16))\n"
         return Terminal.escaped(text, keepingLines: true)
@@ -109,7 +117,7 @@ private struct CheckSummary {
             "{\"summary\":{\"valid\":true,\"topology\":\(JSONText.quoted(description.name)),\"version\":\(description.version),"
             + "\"events\":\(JSONText.array(description.events.map(\.name))),\"topics\":\(JSONText.array(description.topics)),"
             + "\"windows\":\(deployment.rules.features.count),\"warnings\":\(deployment.rules.warnings.count),"
-            + "\"keys_max\":\(description.limits.keys),\"bytes_per_key\":\(bytesPerKey),\"bytes_per_event\":\(bytesPerEvent),"
+            + "\"keys_max\":\(keysMax),\"key_kinds\":\(JSONText.array(keyKinds)),\"bytes_per_key\":\(bytesPerKey),\"bytes_per_event\":\(bytesPerEvent),"
             + "\"topology_digest\":\"\(deployment.topologyDigest)\",\"ruleset_digest\":\"\(deployment.ruleSetDigest)\","
             + "\"rules\":[\(each.joined(separator: ","))]}}"
     }

@@ -1,0 +1,88 @@
+import RuleLanguage
+
+@testable import Detection
+
+/// An engine that judges orders by rules of a test's own, epoch by epoch, and shows what it says as text.
+struct EngineBench {
+    struct Order {
+        var time: Int64
+        var account: String
+        var amount: Int64 = 1
+        var a: Double?
+        var b: Double?
+        var country: String?
+    }
+
+    static let schema = EventSchema(
+        name: "order", topic: "orders",
+        fields: [
+            FieldSchema(name: "ts", path: ["ts"], type: .timestamp, isRequired: true),
+            FieldSchema(name: "account", path: ["account"], type: .string, isRequired: true, entity: "account"),
+            FieldSchema(name: "amount", path: ["amount"], type: .int, isRequired: true),
+            FieldSchema(name: "a", path: ["a"], type: .double), FieldSchema(name: "b", path: ["b"], type: .double),
+            FieldSchema(name: "country", path: ["country"], type: .string),
+        ], timeField: 0, idField: nil, subjectField: 1)
+
+    private let hash = TextHash(seed: 11)
+    let engine: Engine
+
+    init(_ rules: String, keys: Int = 1 << 20, lanes: Int = 1) throws {
+        let set = try RuleSet.compile(
+            [RuleSource(path: "rules/test.weir", text: rules)],
+            in: RuleEnvironment(
+                events: [EngineBench.schema], signals: Signals.declarations, maximumWindowMilliseconds: 1 << 40,
+                hash: hash))
+        engine = Engine(
+            EngineConfiguration(
+                topology: "test", events: [EngineBench.schema], topics: ["orders"], rules: set, hash: hash,
+                entriesPerKey: 1 << 20, keysPerTable: keys, lockstep: [], anomaly: nil, versions: "{}",
+                verdictIdentifier: { _, text in text.update(repeating: UInt8(ascii: "0"), count: 36) },
+                writesFeatures: true), lanes: lanes)
+    }
+
+    /// Judges one epoch; the lanes run one after the other, the last first, so that whoever depends on their order shows.
+    func judge(_ orders: [Order], watermark: Int64 = .min) -> (features: [String], verdicts: [String]) {
+        var text: [UInt8] = []
+        var slots: [Slot] = []
+        func slot(_ value: String) -> Slot {
+            let start = text.count
+            text += value.utf8
+            return Slot(hash: hash(value), offset: start, length: value.utf8.count, bank: .event)
+        }
+        for order in orders {
+            slots += [
+                Slot(order.time), slot(order.account), Slot(order.amount), order.a.map { Slot($0) } ?? .missing,
+                order.b.map { Slot($0) } ?? .missing, order.country.map { slot($0) } ?? .missing,
+            ]
+        }
+        text += [UInt8](repeating: 0, count: 64)
+        text.withUnsafeBufferPointer { text in
+            slots.withUnsafeBufferPointer { slots in
+                guard let bytes = text.baseAddress, let fields = slots.baseAddress else { return }
+                let events = orders.indices.map { i in
+                    Event(
+                        fields: fields + 6 * i, text: bytes, lists: fields, time: orders[i].time, offset: Int64(i),
+                        partition: 0, topic: 0, type: 0, recordOffset: 0, recordLength: 0)
+                }
+                events.withUnsafeBufferPointer { events in
+                    engine.process(events, watermark: watermark) { lanes, body in
+                        for lane in (0..<lanes).reversed() { body(lane) }
+                    }
+                }
+            }
+        }
+        var features: [String] = []
+        var verdicts: [String] = []
+        engine.forEachOutput { output in
+            features += String(decoding: output.features.bytes, as: UTF8.self).split(separator: "\n").map(String.init)
+            verdicts += String(decoding: output.verdicts.bytes, as: UTF8.self).split(separator: "\n").map(String.init)
+        }
+        return (features, verdicts)
+    }
+
+    /// The value of a feature as it stands in a row's JSON; texts must not hold a comma or a brace.
+    static func value(_ name: String, _ row: String) -> String {
+        guard let start = row.firstRange(of: "\"\(name)\":")?.upperBound else { return "no such feature" }
+        return String(row[start...].prefix { $0 != "," && $0 != "}" })
+    }
+}
