@@ -27,9 +27,10 @@ public struct ReplaySummary: Sendable {
 
 /// Runs a topology over files: JSON Lines or CSV, plain or gzip; several are merged by event time.
 ///
-/// An epoch is ``epochEvents`` events in the order of the merge, so the same files give the same bytes on any number of threads. A file is a
-/// partition, numbered as given; an event's offset is the number of its record. With `replay: { sort: true }` all events are decoded first
-/// and sorted by event time: memory for the whole input.
+/// An epoch is ``epochEvents`` events in the order of the merge, so the same files give the same bytes on any number of threads. Of a single
+/// file it is as many records, or fewer where they are so long that they fill a block: that depends on the records and nothing else, so a
+/// file gives the same bytes plain, compressed and through a pipe. A file is a partition, numbered as given; an event's offset is the number
+/// of its record. With `replay: { sort: true }` all events are decoded first and sorted by event time: memory for the whole input.
 public final class FileReplay {
     /// Events of an epoch.
     public static let epochEvents = 4096
@@ -299,15 +300,11 @@ private final class InputFile {
     /// Replaces the block's content by the next records; false at the end.
     func fill(_ block: DecodedBlock, source: Int) throws(LogError) -> Bool {
         block.removeAll()
-        var count = 0
-        while count < FileReplay.epochEvents, !block.isFull {
-            let got = try records.nextBatch(maxRecords: min(256, FileReplay.epochEvents - count)) { record in
-                block.stage(
-                    source: source, offset: record.index, appendTime: nil, value: record.bytes,
-                    fullLength: record.length)
-            }
-            if got == 0 { break }
-            count += got
+        // Asked after every record: a block that is closed a little later here than there would be another epoch.
+        let count = try records.nextBatch(maxRecords: FileReplay.epochEvents) { record in
+            block.stage(
+                source: source, offset: record.index, appendTime: nil, value: record.bytes, fullLength: record.length)
+            return !block.isFull
         }
         return count > 0
     }
