@@ -66,6 +66,15 @@ public final class FileReplay {
 
     deinit { team.stop() }
 
+    /// What an input names: the file, and the topic (by its index) where one is given.
+    public static func parts(of input: String, _ deployment: Deployment) -> (topic: Int?, path: String) {
+        // A path may hold an equals sign too: only a known topic in front of it counts.
+        guard let equals = input.firstIndex(of: "="),
+            let topic = deployment.description.topics.firstIndex(of: String(input[..<equals]))
+        else { return (nil, input) }
+        return (topic, String(input[input.index(after: equals)...]))
+    }
+
     /// Reads everything and closes nothing; call once.
     public func run() throws(LogError) -> ReplaySummary {
         var files: [InputFile] = []
@@ -256,15 +265,8 @@ private final class InputFile {
 
     init(_ argument: String, index: Int, _ deployment: Deployment) throws(LogError) {
         self.index = index
-        var path = argument
-        var topic: Int?
-        // A path may hold an equals sign too: only a known topic in front of it counts.
-        if let equals = argument.firstIndex(of: "="),
-            let known = deployment.description.topics.firstIndex(of: String(argument[..<equals]))
-        {
-            topic = known
-            path = String(argument[argument.index(after: equals)...])
-        }
+        let (named, path) = FileReplay.parts(of: argument, deployment)
+        var topic = named
         let events = deployment.description.events
         if topic == nil, deployment.description.topics.count == 1 { topic = 0 }
         let types = events.indices.filter {

@@ -7,6 +7,10 @@ enum ReplayCommand {
     static func run(_ arguments: ParsedArguments, _ terminal: Terminal) throws -> ExitCode {
         let deployment = try Deployment(folder: arguments.required("topology"))
         for warning in deployment.rules.warnings { terminal.show(warning) }
+        var files = DistinctFiles()
+        for input in arguments.strings("input") { files.read("--input", FileReplay.parts(of: input, deployment).path) }
+        for flag in ["output", "features", "dead-letters"] { files.write("--\(flag)", arguments.string(flag)) }
+        try files.check()
         func writer(_ flag: String) throws -> LineWriter? {
             try arguments.string(flag).map { try LineWriter(path: $0) }
         }

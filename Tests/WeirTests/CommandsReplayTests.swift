@@ -1,0 +1,72 @@
+import Foundation
+import Glibc
+import Testing
+
+@Suite(.enabled(if: WeirProgram.path != nil, Commands.absence))
+struct CommandsReplayTests {
+    private let folder: Commands.Folder
+    private let quickstart = Commands.topology("quickstart")
+    private let input: String
+    private static let orders = (1...50).map {
+        "{\"id\":\"o\($0)\",\"ts\":\(1_772_618_400_000 + $0 * 1000),\"account\":\"ada\",\"amount\":200.00}\n"
+    }.joined()
+
+    init() throws {
+        folder = try Commands.Folder()
+        input = try folder.write("in.jsonl", CommandsReplayTests.orders)
+    }
+
+    private func replay(_ arguments: [String], input: String = "") throws -> WeirProgram.Result {
+        try WeirProgram.run(
+            try #require(WeirProgram.path), ["replay", "--topology", quickstart] + arguments, input: input, seconds: 60)
+    }
+
+    // MARK: One file, one purpose
+
+    @Test func `an output that is also an input is refused and the input keeps its bytes`() throws {
+        #expect(symlink(input, folder.path("link.jsonl")) == 0)
+        #expect(link(input, folder.path("second-name.jsonl")) == 0)
+        let before = try folder.text("in.jsonl")
+        for output in ["in.jsonl", "link.jsonl", "second-name.jsonl", "../\(folder.url.lastPathComponent)/in.jsonl"] {
+            for flag in ["--output", "--features", "--dead-letters"] {
+                let result = try replay(["--input", input, flag, folder.path(output)])
+                #expect(result.code == 2 && result.errors.contains("the same file"), "\(output) \(result)")
+            }
+        }
+        // Lines are gathered beside the output: what bears that name is safe as well.
+        let gathered = try folder.write("v.jsonl.tmp", before)
+        let named = try replay(["--input", "orders=\(gathered)", "--output", folder.path("v.jsonl")])
+        #expect(named.code == 2 && named.errors.contains("v.jsonl.tmp"), "\(named)")
+        #expect(try folder.text("in.jsonl") == before)
+        #expect(try folder.text("v.jsonl.tmp") == before)
+    }
+
+    @Test func `two outputs in one file are refused before anything is written`() throws {
+        let path = folder.path("new.jsonl")
+        let same = try replay(["--input", input, "--output", path, "--features", folder.path("./new.jsonl")])
+        #expect(same.code == 2 && same.errors.contains("--output") && same.errors.contains("--features"), "\(same)")
+        #expect(!FileManager.default.fileExists(atPath: path))
+        let both = try replay(["--input", input, "--output", "-", "--features", "-"])
+        #expect(both.code == 2 && both.errors.contains("standard output") && both.output.isEmpty, "\(both)")
+        let twice = try replay(["--input", "-", "-"], input: CommandsReplayTests.orders)
+        #expect(twice.code == 2 && twice.errors.contains("standard input"), "\(twice)")
+        let null = try replay(["--input", input, "--output", "/dev/null", "--features", "/dev/null"])
+        #expect(null.code == 0, "\(null)")
+    }
+
+    @Test func `simulate and run look at their files the same way`() throws {
+        let same = try Commands.weir("simulate", "--output", folder.path("a"), "--truth", folder.path("./a"))
+        #expect(same.code == 2 && same.errors.contains("the same file"), "\(same)")
+        let stdout = try Commands.weir("simulate", "--events", "10", "--truth", "-")
+        #expect(stdout.code == 2 && stdout.output.isEmpty, "\(stdout)")
+        let log = folder.path("shop.db")
+        #expect(try Commands.weir("simulate", "--events", "10", "--log", log).code == 0)
+        let before = try Data(contentsOf: URL(fileURLWithPath: log))
+        let truth = try Commands.weir("simulate", "--events", "10", "--log", log, "--truth", log)
+        #expect(truth.code == 2 && truth.errors.contains("--truth"), "\(truth)")
+        let metrics = try Commands.weir(
+            "run", "--topology", Commands.topology("marketplace"), "--log", log, "--metrics", log)
+        #expect(metrics.code == 2 && metrics.errors.contains("--metrics"), "\(metrics)")
+        #expect(try Data(contentsOf: URL(fileURLWithPath: log)) == before)
+    }
+}
