@@ -21,6 +21,59 @@ struct CommandsReplayTests {
             try #require(WeirProgram.path), ["replay", "--topology", quickstart] + arguments, input: input, seconds: 60)
     }
 
+    // MARK: The end
+
+    @Test func `a replay that is stopped leaves the old files whole and says so`() throws {
+        let old = "the verdicts of yesterday\n"
+        let outputs = try ["v.jsonl", "f.jsonl", "d.jsonl"].map { try folder.write($0, old) }
+        let fifo = folder.path("pipe")
+        #expect(mkfifo(fifo, 0o600) == 0)
+        let running = try RunningProgram(
+            try #require(WeirProgram.path),
+            [
+                "replay", "--topology", quickstart, "--input", fifo, "--output", outputs[0], "--features", outputs[1],
+                "--dead-letters", outputs[2],
+            ])
+        // More than an epoch, so that there are verdicts when the signal comes; the end of the input comes behind it.
+        let writer = try #require(FileHandle(forWritingAtPath: fifo))
+        for _ in 0..<100 { writer.write(Data(CommandsReplayTests.orders.utf8)) }
+        Thread.sleep(forTimeInterval: 0.5)
+        running.send(SIGINT)
+        Thread.sleep(forTimeInterval: 0.2)
+        try writer.close()
+        let result = try running.wait(seconds: 30)
+        #expect(result.code == 130, "\(result)")
+        #expect(result.errors.contains("stopped before the end") && result.errors.contains("v.jsonl"), "\(result)")
+        for name in ["v.jsonl", "f.jsonl", "d.jsonl"] { #expect(try folder.text(name) == old) }
+        let left = try FileManager.default.contentsOfDirectory(atPath: folder.url.path)
+        #expect(!left.contains { $0.hasSuffix(".tmp") }, "\(left)")
+    }
+
+    @Test func `a replay that fails leaves the old files whole`() throws {
+        let output = try folder.write("v.jsonl", "old\n")
+        let broken = try folder.write("cut.jsonl", CommandsReplayTests.orders)
+        #expect(system("gzip -n '\(broken)' && truncate -s -9 '\(broken).gz'") == 0)
+        let damaged = try replay(["--input", broken + ".gz", "--output", output])
+        #expect(damaged.code == 3 && damaged.errors.contains("breaks off"), "\(damaged)")
+        // The second output is full: the first one must not be there alone.
+        let full = try replay(["--input", input, "--output", output, "--features", "/dev/full"])
+        #expect(full.code == 3 && full.errors.contains("/dev/full"), "\(full)")
+        #expect(try folder.text("v.jsonl") == "old\n")
+    }
+
+    @Test func `a reader that leaves early leaves no part of another output behind`() throws {
+        let features = try folder.write("f.jsonl", "old\n")
+        let many = try folder.write("many.jsonl", String(repeating: CommandsReplayTests.orders, count: 1000))
+        let script =
+            "\"$0\" replay --topology \"$1\" --input \"$2\" --output - --features \"$3\" | head -n 1; "
+            + "exit ${PIPESTATUS[0]}"
+        let result = try WeirProgram.run(
+            "/bin/bash", ["-c", script, try #require(WeirProgram.path), quickstart, many, features], seconds: 60)
+        #expect(result.code == 0 && result.output.split(separator: "\n").count == 1, "\(result)")
+        #expect(result.errors.contains("stopped before the end") && result.errors.contains("f.jsonl"), "\(result)")
+        #expect(try folder.text("f.jsonl") == "old\n")
+    }
+
     // MARK: One file, one purpose
 
     @Test func `an output that is also an input is refused and the input keeps its bytes`() throws {

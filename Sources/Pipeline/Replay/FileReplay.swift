@@ -23,6 +23,8 @@ public struct ReplaySummary: Sendable {
     public var fired: [Int] = []
     public var undetermined: [Int] = []
     public var ringsOpened = 0
+    /// False when the replay was stopped before its inputs ended.
+    public var isComplete = true
 }
 
 /// Runs a topology over files: JSON Lines or CSV, plain or gzip; several are merged by event time.
@@ -95,7 +97,7 @@ public final class FileReplay {
 
     private func runOne(_ file: InputFile) throws(LogError) {
         let block = try file.makeBlock(deployment, lanes: team.lanes, source: 0)
-        while !shouldStop() {
+        while !isStopped() {
             guard try file.fill(block, source: 0) else { break }
             block.decode(team)
             try writeDeadLetters(block)
@@ -128,7 +130,7 @@ public final class FileReplay {
         var sources = [Int](repeating: 0, count: FileReplay.epochEvents)
         defer { epoch.deallocate() }
         var rejected = 0
-        while !shouldStop() {
+        while !isStopped() {
             var count = 0
             var retired: [DecodedBlock] = []
             while count < FileReplay.epochEvents {
@@ -181,7 +183,7 @@ public final class FileReplay {
         var blocks: [DecodedBlock] = []
         var all: [(event: Event, source: Int)] = []
         for file in files {
-            while true {
+            while !isStopped() {
                 let block = try file.makeBlock(deployment, lanes: team.lanes, source: file.index)
                 guard try file.fill(block, source: file.index) else { break }
                 block.decode(team)
@@ -195,7 +197,7 @@ public final class FileReplay {
         let epoch = UnsafeMutableBufferPointer<Event>.allocate(capacity: FileReplay.epochEvents)
         defer { epoch.deallocate() }
         var at = 0
-        while at < all.count || pendingRejected > 0, !shouldStop() {
+        while at < all.count || pendingRejected > 0, !isStopped() {
             let count = min(FileReplay.epochEvents, all.count - at)
             for i in 0..<count { epoch.initializeElement(at: i, to: all[at + i].event) }
             let rejected = Int(pendingRejected)
@@ -209,6 +211,12 @@ public final class FileReplay {
     }
 
     // MARK: Epochs
+
+    /// Whether somebody wants an end here; then the replay is not complete.
+    private func isStopped() -> Bool {
+        if shouldStop() { summary.isComplete = false }
+        return !summary.isComplete
+    }
 
     private func judge(
         _ events: UnsafeMutableBufferPointer<Event>, rejected: Int, origin: (Int) -> (source: Int, time: Int64)

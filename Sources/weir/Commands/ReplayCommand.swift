@@ -25,16 +25,30 @@ enum ReplayCommand {
                 deployment, inputs: arguments.strings("input"), outputs: outputs, threads: arguments.threads,
                 shouldStop: { StopSignal.received != nil || writers.contains { $0.readerIsGone } }
             ).run()
-            for writer in writers { try writer.close() }
+            // A part of the verdicts must not stand where the whole ones stood.
+            if summary.isComplete {
+                // A full disk is told before the first of several files gets its name.
+                for writer in writers { try writer.flush() }
+                for writer in writers { try writer.close() }
+            } else {
+                for writer in writers { writer.abandon() }
+            }
         } catch {
             for writer in writers { writer.abandon() }
             throw error
+        }
+        if !summary.isComplete {
+            let files = writers.filter(\.isFile).map(\.path)
+            let kept = files.isEmpty ? "" : "; not written: \(files.joined(separator: ", "))"
+            let events = ProgressReport.grouped(Int(summary.counts.records))
+            terminal.note("stopped before the end, after \(events) events\(kept)")
+            if let stopped = StopSignal.received { return stopped }
         }
         let seconds = started.duration(to: .now).inSeconds
         let text = arguments.isSet("json") ? json(summary, seconds) : table(summary, seconds, deployment)
         let usesStdout = writers.contains { $0.path == "-" }
         if usesStdout { terminal.note(text) } else { terminal.line(text) }
-        return StopSignal.received ?? .ok
+        return .ok
     }
 
     private static func json(_ summary: ReplaySummary, _ seconds: Double) -> String {
