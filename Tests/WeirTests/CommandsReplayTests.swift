@@ -74,6 +74,21 @@ struct CommandsReplayTests {
         #expect(try folder.text("f.jsonl") == "old\n")
     }
 
+    // MARK: What is late
+
+    @Test func `the summary says what late events are and what to do about them`() throws {
+        let line = CommandsReplayTests.orders.split(separator: "\n")[0]
+        let early = line.replacing("\"o1\"", with: "\"early\"").replacing("17726184", with: "17726000")
+        let orders = String(repeating: CommandsReplayTests.orders, count: 100)
+        let mixed = try folder.write("mixed.jsonl", orders + early + "\n")
+        let result = try replay(["--input", mixed])
+        #expect(result.code == 0, "\(result)")
+        #expect(result.output.contains("late          1  (not judged"), "\(result)")
+        #expect(result.output.contains("`replay: { sort: true }` in "), "\(result)")
+        let clean = try replay(["--input", input])
+        #expect(clean.output.contains("late          0\n"), "\(clean)")
+    }
+
     // MARK: One file, one purpose
 
     @Test func `an output that is also an input is refused and the input keeps its bytes`() throws {

@@ -180,18 +180,22 @@ extension CommandTable {
                 """,
             flags: [
                 .topology,
-                .option("input", "FILE", .file, required: true, list: true, "events to read"),
+                .option(
+                    "input", "FILE", .file, required: true, list: true,
+                    "events to read; - is standard input, and TOPIC=FILE says which topic's records a file holds"),
                 .option("output", "FILE", .file, "write verdicts as JSON Lines"),
                 .option(
                     "features", "FILE", .file,
-                    "write for every event one flat JSON object: its id and every declared feature by name"),
+                    "write for every event one flat JSON object: its id and every declared feature by name; late events and dead letters have no row"
+                ),
                 .option("dead-letters", "FILE", .file, "write what could not be read, with the reason, as JSON Lines"),
                 .threads,
                 .json("the summary as JSON"),
             ],
             examples: [
                 .init(
-                    line: "weir replay --topology topologies/quickstart --input orders.jsonl --output verdicts.jsonl",
+                    line:
+                        "weir replay --topology topologies/quickstart --input topologies/quickstart/samples/orders.jsonl --output -",
                     effect: "what would these rules have said?"),
                 .init(
                     line:

@@ -57,11 +57,20 @@ enum ReplayCommand {
             "{\"events\":\(c.records),\"verdicts\":\(c.verdicts),\"silent\":\(c.silent),\"dead_letters\":\(c.deadLetters),\"late\":\(c.late),\"epochs\":\(summary.epochs),\"seconds\":\(seconds.rounded(to: 3)),\"events_per_second\":\(Int(Double(c.records) / max(seconds, 1e-9))),\"state_bytes\":\(summary.stateBytes)}"
     }
 
+    /// What late means and what to do; empty where nothing is late.
+    private static func lateHint(_ count: Int64, _ deployment: Deployment) -> String {
+        if count == 0 { return "" }
+        let lateness = deployment.description.time.latenessMilliseconds
+        return "  (not judged: more than \(lateness / 1000) s older than events before them)\n"
+            + "              the input is not in order of time: `replay: { sort: true }` in \(deployment.description.path) sorts it"
+    }
+
     private static func table(_ summary: ReplaySummary, _ seconds: Double, _ deployment: Deployment) -> String {
         let c = summary.counts
         var lines = [
             "events        \(c.records)", "verdicts      \(c.verdicts)", "silent        \(c.silent)",
-            "dead letters  \(c.deadLetters)", "late          \(c.late)", "epochs        \(summary.epochs)",
+            "dead letters  \(c.deadLetters)", "late          \(c.late)\(lateHint(c.late, deployment))",
+            "epochs        \(summary.epochs)",
             "seconds       \(seconds.rounded(to: 3)) (\(Int(Double(c.records) / max(seconds, 1e-9))) events/s)",
             "state         \(summary.stateBytes) bytes, \(summary.windows.keys) keys",
         ]
