@@ -136,9 +136,6 @@ def embedded(t):
         db.execute("PRAGMA user_version = 99")
     db.close()
     refused(t, "log of another version", 8, run(whole), r"whole\.db")
-    missing = t.folder / "missing.db"
-    t.run("simulate", "--events", 100, "--log", missing)
-    refused(t, "input topic missing", 3, ["run", "--topology", TOPOLOGIES / "bench-12", "--log", missing], "topic 'events'", "create")
     # A journal that is not ours.
     strange = t.folder / "strange.db"
     t.run("simulate", "--events", 2000, "--log", strange)

@@ -125,7 +125,7 @@ extension CommandTable {
                 .init(line: "weir demo", effect: "watch it work"),
                 .init(
                     line: "weir demo --events 20000 --log demo.db",
-                    effect: "keep the log, then look around in it: weir tail --log demo.db"),
+                    effect: "keep the log, then look around in it: weir tail --log demo.db --since 1h"),
             ],
             exitCodes: [.failure] + stopCodes)
     }
@@ -136,8 +136,9 @@ extension CommandTable {
             summary: "run a topology on Kafka or on the embedded log until stopped",
             discussion: """
                 Reads the topology's topics, decides about every event and commits verdicts, rings, dead letters, journal
-                and input positions in one transaction. Makes its own topics (weir.*) where they are missing. After a crash it
-                goes on at the last commit: nothing is lost and nothing is said twice to readers of committed records.
+                and input positions in one transaction. Makes its own topics (weir.*) where they are missing, and in an embedded
+                log the input topics too; on Kafka those are for their producers to make. After a crash it goes on at the last
+                commit: nothing is lost and nothing is said twice to readers of committed records.
                 One log belongs to one topology: another one's is refused (exit 3) before anything is written to it.
 
                 SIGTERM or Ctrl-C drains and commits, then leaves; a second one ends at once, which is safe too.
@@ -156,8 +157,9 @@ extension CommandTable {
                     line: "weir run --topology topologies/marketplace --kafka kafka.properties",
                     effect: "production: Kafka, one thread per core"),
                 .init(
-                    line: "weir run --topology topologies/quickstart --log shop.db --threads 1",
-                    effect: "a laptop or a small shop: one file, nothing to install"),
+                    line: "weir run --topology topologies/marketplace --log shop.db --threads 1",
+                    effect:
+                        "a laptop or a small shop: one file, nothing to install; weir simulate --log shop.db fills it"),
                 .init(
                     line:
                         "weir run --topology topologies/marketplace --kafka kafka.properties --metrics /var/lib/node_exporter/weir.prom",

@@ -15,7 +15,7 @@ enum DemoCommand {
         StopSignal.install()
         let log = try EmbeddedLog(path: path)
         defer { log.close() }
-        try log.create(deployment.description.topics.map { TopicRequirement(name: $0, partitions: 1) })
+        try log.create(InputTopics.requirements(deployment.description.topics, onKafka: false))
         for topic in deployment.description.topics where try log.bounds(of: TopicPartition(topic, 0)).end > 0 {
             throw CommandFailure(
                 .invalid, "\(path) already holds events",

@@ -218,22 +218,20 @@ private struct Examination {
     }
 
     private mutating func inputs(_ opened: OpenedLog, _ deployment: Deployment) throws {
-        var missing: [String] = []
+        let topics = deployment.description.topics
+        let missing = try InputTopics.missing(topics, in: opened.log)
         var partitions = 0
-        for topic in deployment.description.topics {
-            if let found = try opened.log.partitions(of: topic) {
-                partitions += found.count
-            } else {
-                missing.append(topic)
-            }
-        }
+        for topic in topics { partitions += try opened.log.partitions(of: topic)?.count ?? 0 }
         if missing.isEmpty {
-            ok("inputs", "\(deployment.description.topics.count) topics, \(partitions) partitions")
-        } else {
+            ok("inputs", "\(topics.count) topics, \(partitions) partitions")
+        } else if let configuration = opened.configuration {
+            let lines = missing.map { InputTopics.commandToCreate($0, configuration.bootstrapServers) }
             fail(
                 "inputs", "missing: \(missing.joined(separator: ", "))",
-                "create them, or correct `topic:` in \(deployment.description.path)",
+                "create them, or correct `topic:` in \(deployment.description.path): \(lines.joined(separator: "; "))",
                 .invalid)
+        } else {
+            warn("inputs", "missing: \(missing.joined(separator: ", "))", "weir run makes them at its next start")
         }
     }
 

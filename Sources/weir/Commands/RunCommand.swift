@@ -22,6 +22,7 @@ enum RunCommand {
             telemetry: telemetry, metrics: kafka)
         defer { opened.close() }
         StopSignal.install()
+        try InputTopics.prepare(deployment, opened, telemetry)
         let worker = Worker(
             deployment, log: opened.log, threads: arguments.threads, telemetry: telemetry,
             takeOwnership: opened.takeOwnership)

@@ -93,13 +93,7 @@ enum SimulateCommand {
         init(_ opened: OpenedLog) throws(LogError) {
             self.opened = opened
             let topics = TrafficSimulator.topics
-            // The embedded log gains nothing from partitions; on Kafka four let a few threads share the reading.
-            let partitions = opened.kafka == nil ? 1 : 4
-            try opened.log.create(
-                topics.map {
-                    TopicRequirement(
-                        name: $0, partitions: partitions, settings: ["message.timestamp.type": "LogAppendTime"])
-                })
+            try opened.log.create(InputTopics.requirements(topics, onKafka: opened.kafka != nil))
             batch = OutputBatch(topics: topics)
             indices = Dictionary(uniqueKeysWithValues: topics.enumerated().map { ($1, $0) })
         }
