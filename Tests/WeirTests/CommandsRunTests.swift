@@ -41,11 +41,25 @@ struct CommandsRunTests {
         #expect(try log.partitions(of: "events") == nil)
     }
 
-    @Test func `doctor says before a start what a log lacks`() throws {
+    @Test(arguments: ["run", "audit"])
+    func `a topology for CSV files is refused on a log, and nothing is made`(command: String) throws {
+        let folder = try Commands.Folder()
+        for name in ["online-retail", "ad-clicks"] {
+            let result = try Commands.weir(
+                command, "--topology", Commands.topology(name), "--log", folder.path("shop.db"))
+            #expect(result.code == 3 && result.output.isEmpty, "\(result)")
+            #expect(result.errors.contains("`format: csv`") && result.errors.contains("weir replay"), "\(result)")
+        }
+        #expect(!FileManager.default.fileExists(atPath: folder.path("shop.db")))
+    }
+
+    @Test func `doctor says before a start what a log lacks and which topology is for files`() throws {
         let folder = try Commands.Folder()
         let path = folder.path("shop.db")
         #expect(try Commands.weir("simulate", "--events", "10", "--log", path).code == 0)
         let absent = try Commands.weir("doctor", "--topology", Commands.topology("bench-12"), "--log", path)
         #expect(absent.code == 0 && absent.output.contains("weir run makes them"), "\(absent)")
+        let csv = try Commands.weir("doctor", "--topology", Commands.topology("online-retail"), "--log", path)
+        #expect(csv.code == 3 && csv.output.contains("reads CSV"), "\(csv)")
     }
 }

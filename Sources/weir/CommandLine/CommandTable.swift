@@ -139,6 +139,7 @@ extension CommandTable {
                 and input positions in one transaction. Makes its own topics (weir.*) where they are missing, and in an embedded
                 log the input topics too; on Kafka those are for their producers to make. After a crash it goes on at the last
                 commit: nothing is lost and nothing is said twice to readers of committed records.
+                The records of a log are JSON: a topology with format: csv is for weir replay.
                 One log belongs to one topology: another one's is refused (exit 3) before anything is written to it.
 
                 SIGTERM or Ctrl-C drains and commits, then leaves; a second one ends at once, which is safe too.

@@ -218,6 +218,10 @@ private struct Examination {
     }
 
     private mutating func inputs(_ opened: OpenedLog, _ deployment: Deployment) throws {
+        if let reason = InputTopics.reasonAgainstLog(deployment) {
+            fail("inputs", reason, "weir replay runs it over files", .invalid)
+            return
+        }
         let topics = deployment.description.topics
         let missing = try InputTopics.missing(topics, in: opened.log)
         var partitions = 0

@@ -1,9 +1,26 @@
 import KafkaClient
 import Pipeline
+import RuleLanguage
 import Telemetry
 
 /// The topics that a topology reads: what they must be before a pipeline starts on a log.
 enum InputTopics {
+    /// Refuses (exit 3) a topology for files: the records of a log are read as JSON, and those of a CSV file would all be dead letters.
+    static func requireJSON(_ deployment: Deployment) throws(CommandFailure) {
+        if let reason = reasonAgainstLog(deployment) {
+            throw CommandFailure(
+                .invalid, reason,
+                hint: "run it over files: weir replay --topology \(deployment.description.folder) --input FILE")
+        }
+    }
+
+    /// Why a topology cannot run on a log; nil when it can.
+    static func reasonAgainstLog(_ deployment: Deployment) -> String? {
+        guard let event = deployment.description.events.first(where: { $0.format == .csv }) else { return nil }
+        return
+            "topology '\(deployment.description.name)' reads CSV (`format: csv` of event '\(event.name)'), and the records of a log are JSON"
+    }
+
     /// The topics among these that the log does not have.
     static func missing(_ topics: [String], in log: any EventLog) throws(LogError) -> [String] {
         var missing: [String] = []

@@ -7,6 +7,7 @@ enum RunCommand {
     static func run(_ arguments: ParsedArguments, _ terminal: Terminal) throws -> ExitCode {
         let deployment = try Deployment(folder: arguments.required("topology"))
         for warning in deployment.rules.warnings { terminal.show(warning) }
+        try InputTopics.requireJSON(deployment)
         var files = DistinctFiles()
         files.read("--kafka", arguments.string("kafka"))
         files.write("--log", arguments.string("log"))
