@@ -62,8 +62,10 @@ struct DoctorFinding {
 }
 
 /// Gathers findings.
-private struct Examination {
+struct Examination {
     private(set) var findings: [DoctorFinding] = []
+    /// Some input topic does not keep its records for ever.
+    var losesInputs = false
     private var failure: ExitCode?
 
     /// The code of the first failure; warnings are no failure.
@@ -87,7 +89,7 @@ private struct Examination {
         if failure == nil { failure = code }
     }
 
-    private mutating func fail(_ subject: String, _ error: any Error) {
+    fileprivate mutating func fail(_ subject: String, _ error: any Error) {
         switch error {
         case let error as LogError: fail(subject, error.message, nil, ExitCode(error.kind))
         case let error as KafkaError:
@@ -151,6 +153,7 @@ private struct Examination {
     // MARK: Log
 
     mutating func log(_ opened: OpenedLog, _ deployment: Deployment?, application: String) {
+        if let configuration = opened.configuration { properties(configuration) }
         do {
             _ = try opened.log.partitions(of: OutputTopics.journal)
             ok("log", "\(opened.name) answers")
@@ -158,15 +161,17 @@ private struct Examination {
             return fail("log", error)
         }
         do {
-            try ownTopics(opened)
-            if let deployment { try inputs(opened, deployment) }
-            try journal(opened, deployment, application)
+            let questions = TopicQuestions(opened)
+            defer { questions?.close() }
+            try ownTopics(opened, questions)
+            if let deployment { try inputs(opened, deployment, questions) }
+            try journal(opened, deployment, application, questions)
         } catch {
             fail("log", error)
         }
     }
 
-    private mutating func ownTopics(_ opened: OpenedLog) throws {
+    private mutating func ownTopics(_ opened: OpenedLog, _ questions: TopicQuestions?) throws {
         var missing: [String] = []
         for wanted in OutputTopics.requirements(partitions: 4) {
             guard let partitions = try opened.log.partitions(of: wanted.name) else {
@@ -178,9 +183,7 @@ private struct Examination {
                     "topics", "\(wanted.name) has \(partitions.count) partitions; the order of epochs needs one",
                     "stop weir run, delete the topic and start anew", .stateCorrupt)
             }
-            if let configuration = opened.configuration, let kafka = opened.kafka {
-                settings(of: wanted, configuration, kafka.options.connectMilliseconds)
-            }
+            if let questions { settings(of: wanted, questions) }
         }
         if missing.isEmpty {
             ok("topics", "all topics of weir exist")
@@ -191,39 +194,14 @@ private struct Examination {
         }
     }
 
-    private mutating func settings(of topic: TopicRequirement, _ configuration: KafkaConfiguration, _ milliseconds: Int)
-    {
-        do {
-            let admin = try AdminClient(configuration, milliseconds: milliseconds)
-            defer { admin.close() }
-            let now = try admin.settings(ofTopic: topic.name)
-            for name in topic.settings.keys.sorted() {
-                let wanted = topic.settings[name] ?? ""
-                guard let value = now[name]?.value, value != wanted else { continue }
-                warn(
-                    "topics", "\(topic.name): \(name) is \(value), and should be \(wanted)",
-                    "kafka-configs --alter --entity-type topics --entity-name \(topic.name) --add-config \(name)=\(wanted)"
-                )
-            }
-            if let found = try admin.describe(topic: topic.name), found.replicationFactor == 1 {
-                warn(
-                    "topics", "\(topic.name) has one replica: it is lost with its broker", "give it three in production"
-                )
-            }
-        } catch {
-            warn(
-                "topics", "the settings of \(topic.name) cannot be read: \(error)",
-                "grant DescribeConfigs to have them checked")
-        }
-    }
-
-    private mutating func inputs(_ opened: OpenedLog, _ deployment: Deployment) throws {
+    private mutating func inputs(_ opened: OpenedLog, _ deployment: Deployment, _ questions: TopicQuestions?) throws {
         if let reason = InputTopics.reasonAgainstLog(deployment) {
             fail("inputs", reason, "weir replay runs it over files", .invalid)
             return
         }
         let topics = deployment.description.topics
         let missing = try InputTopics.missing(topics, in: opened.log)
+        if let questions { retention(of: topics.filter { !missing.contains($0) }, questions) }
         var partitions = 0
         for topic in topics { partitions += try opened.log.partitions(of: topic)?.count ?? 0 }
         if missing.isEmpty {
@@ -239,7 +217,9 @@ private struct Examination {
         }
     }
 
-    private mutating func journal(_ opened: OpenedLog, _ deployment: Deployment?, _ application: String) throws {
+    private mutating func journal(
+        _ opened: OpenedLog, _ deployment: Deployment?, _ application: String, _ questions: TopicQuestions?
+    ) throws {
         let source = TopicPartition(OutputTopics.journal, 0)
         guard try opened.log.partitions(of: OutputTopics.journal) != nil else { return }
         let (start, end) = try opened.log.bounds(of: source)
@@ -297,6 +277,7 @@ private struct Examination {
                 "set retention.ms=-1 on \(OutputTopics.journal); state cannot be rebuilt, start anew with an empty journal",
                 .stateCorrupt)
         }
+        if deployment == nil, let questions { retention(of: Set(from.keys.map(\.topic)).sorted(), questions) }
         try retention(opened, from, to)
         try positions(opened, to, deployment, application)
         if let deployment, last.ruleSetDigest != deployment.ruleSetDigest {
@@ -338,7 +319,7 @@ private struct Examination {
                     .stateCorrupt)
             }
         }
-        if isWhole { ok("retention", "the inputs reach back to the journal's first epoch") }
+        if isWhole, !losesInputs { ok("retention", "the inputs reach back to the journal's first epoch") }
     }
 
     private mutating func positions(
