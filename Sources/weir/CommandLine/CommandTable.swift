@@ -119,7 +119,9 @@ extension CommandTable {
                 .option("events", "N", .integer(1...1_000_000_000), default: "100000", "how many events to simulate"),
                 .seed,
                 .option("log", "FILE.db", .file, "keep the embedded log in this file; without it, it is thrown away"),
-                .json("verdicts and summary as JSON Lines"),
+                .json(
+                    "verdicts as JSON Lines, and the summary as the last: attacks with caught and missed, honest with false"
+                ),
             ],
             examples: [
                 .init(line: "weir demo", effect: "watch it work"),
