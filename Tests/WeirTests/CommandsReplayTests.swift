@@ -74,6 +74,15 @@ struct CommandsReplayTests {
         #expect(try folder.text("f.jsonl") == "old\n")
     }
 
+    @Test func `a CSV file without a header is told as what it is`() throws {
+        for (name, text) in [("empty.csv", ""), ("blank.csv", "\n\n")] {
+            let path = try folder.write(name, text)
+            let result = try Commands.weir("replay", "--topology", Commands.topology("online-retail"), "--input", path)
+            #expect(result.code == 3 && result.errors.contains("\(name): the file is empty"), "\(result)")
+            #expect(!result.errors.contains("its columns are"), "\(result)")
+        }
+    }
+
     // MARK: What is late
 
     @Test func `the summary says what late events are and what to do about them`() throws {

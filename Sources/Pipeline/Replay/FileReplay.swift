@@ -294,6 +294,9 @@ private final class InputFile {
         }
         records = try RecordFile(
             path: path, splitter: isCSV ? .csv : .lines, recordLimit: deployment.decodePlan.limits.recordBytes)
+        if isCSV, records.header == nil {
+            throw LogError(.refused, "\(path): the file is empty; the first line of a CSV file names its columns")
+        }
         decoding = SourceDecoding(
             topic: topic, partition: Int32(index), csv: isCSV ? (records.header ?? [], types) : nil)
     }

@@ -104,7 +104,7 @@ struct Examination {
 
     mutating func machine() {
         let memory = sysconf(Int32(_SC_PHYS_PAGES)) * sysconf(Int32(_SC_PAGESIZE))
-        ok("machine", "\(Cores.available) cores for this process, \(memory >> 20) MiB of memory")
+        ok("machine", "\(counted(Cores.available, "core")) for this process, \(memory >> 20) MiB of memory")
     }
 
     mutating func libraries(usesKafka: Bool) {
@@ -134,11 +134,12 @@ struct Examination {
         do {
             let deployment = try Deployment(folder: folder)
             let warnings = deployment.rules.warnings.count
-            let text = "\(deployment.description.name): \(deployment.rules.rules.count) rules compile"
+            let text =
+                "\(deployment.description.name): \(counted(deployment.rules.rules.count, "rule")) without mistakes"
             if warnings == 0 {
                 ok("topology", text)
             } else {
-                warn("topology", "\(text), \(warnings) warnings", "weir check \(folder) shows them")
+                warn("topology", "\(text), \(counted(warnings, "warning"))", "weir check \(folder) shows them")
             }
             return deployment
         } catch {
@@ -205,7 +206,7 @@ struct Examination {
         var partitions = 0
         for topic in topics { partitions += try opened.log.partitions(of: topic)?.count ?? 0 }
         if missing.isEmpty {
-            ok("inputs", "\(topics.count) topics, \(partitions) partitions")
+            ok("inputs", "\(counted(topics.count, "topic")), \(counted(partitions, "partition"))")
         } else if let configuration = opened.configuration {
             let lines = missing.map { InputTopics.commandToCreate($0, configuration.bootstrapServers) }
             fail(
