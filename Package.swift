@@ -77,7 +77,8 @@ let package = Package(
             ],
             exclude: ["Fixtures"], swiftSettings: base),
         .testTarget(
-            name: "WeirTests", dependencies: ["weir", "Pipeline", "Telemetry", "ExpositionFormat", "KafkaTestBroker"],
+            name: "WeirTests",
+            dependencies: ["weir", "Pipeline", "KafkaClient", "Telemetry", "ExpositionFormat", "KafkaTestBroker"],
             swiftSettings: base),
         .testTarget(name: "Tidy", swiftSettings: base),
     ],

@@ -136,9 +136,11 @@ def embedded(t):
         db.execute("PRAGMA user_version = 99")
     db.close()
     refused(t, "log of another version", 8, run(whole), r"whole\.db")
-    missing = t.folder / "missing.db"
-    t.run("simulate", "--events", 100, "--log", missing)
-    refused(t, "input topic missing", 3, ["run", "--topology", TOPOLOGIES / "bench-12", "--log", missing], "topic 'events'", "create")
+    for name in ("online-retail", "ad-clicks"):
+        for words in (["run"], ["audit"]):
+            refused(t, f"{name} for CSV files, {words[0]}", 3, [*words, "--topology", TOPOLOGIES / name, "--log", t.folder / "csv.db"],
+                    "format: csv", "weir replay")
+    t.check(not (t.folder / "csv.db").exists(), "and no log is left behind")
     # A journal that is not ours.
     strange = t.folder / "strange.db"
     t.run("simulate", "--events", 2000, "--log", strange)

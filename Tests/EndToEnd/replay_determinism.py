@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""The same input gives the same bytes: with 1, 2 and 4 threads, in five fresh processes, from plain and compressed files, and when
-keys are forgotten for lack of room."""
+"""The same input gives the same bytes: with 1, 2 and 4 threads, in five fresh processes, from plain and compressed files and stdin, and
+when keys are forgotten for lack of room."""
 import gzip
 import json
 
@@ -38,6 +38,34 @@ def same_bytes(t, topology, source, label):
     again, _, _ = replay(t, topology, [compressed], 2, f"{label}-gz")
     t.equal(again[:2], first[:2], f"{label}: .gz input gives the same verdicts and features")
     return summary, outputs[0]
+
+
+def padded(source, length):
+    """The same events, each with a field that the topology does not read, so that a record has about this length."""
+    out = source.with_name("long-" + source.name)
+    with open(source, "rb") as plain, open(out, "wb") as target:
+        for line in plain:
+            event = line.rstrip(b"\n")
+            # No text may be longer than 1,024 bytes.
+            texts = [b'"' + b"p" * 500 + b'"'] * ((length - len(event)) // 503)
+            target.write(event[:-1] + b',"padding":[' + b",".join(texts) + b"]}\n")
+    return out
+
+
+def every_way_in(t, topology, source, label):
+    """Where epochs end depends on the records, not on how their bytes come: what is fed back, such as rings, would show it."""
+    compressed = t.folder / f"{source.name}.gz"
+    compressed.write_bytes(gzip.compress(source.read_bytes(), 1, mtime=0))
+    found = {}
+    for way, words, pipe in (("plain", [source], None), (".gz", [compressed], None), ("stdin", ["-"], source.read_bytes())):
+        outputs = [t.folder / f"{label}.{kind}" for kind in ("verdicts", "features")]
+        done = t.run("replay", "--topology", topology, "--input", *words, "--output", outputs[0], "--features", outputs[1], "--json",
+                     input=pipe)
+        summary = json.loads(done.out)
+        found[way] = (summary["epochs"], summary["verdicts"], [digest(p) for p in outputs])
+    t.check(found["plain"][0] > 2 and found["plain"][1] > 0, f"{label}: {found['plain'][0]} epochs of long records, {found['plain'][1]} verdicts", found)
+    for way in (".gz", "stdin"):
+        t.equal(found[way], found["plain"], f"{label}: {way} gives the epochs, verdicts and features of the plain file")
 
 
 def with_poison(path, every=997):
@@ -115,6 +143,8 @@ def test(t):
     source, _ = t.simulate(1_000_000 if t.is_long else 60_000, seed=3)
     same_bytes(t, TOPOLOGIES / "marketplace", with_poison(source), "marketplace")
     crowded(t)
+    source, _ = t.simulate(6_000, seed=3)
+    every_way_in(t, TOPOLOGIES / "marketplace", padded(source, 8_000), "records of 8 kB")
 
 
 main(test)

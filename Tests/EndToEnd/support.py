@@ -54,12 +54,12 @@ def shown(text, limit=2000):
 class Background:
     """A process beside the test; its streams are files, so that no reader must keep up."""
 
-    def __init__(self, words, folder, label):
+    def __init__(self, words, folder, label, cwd=ROOT):
         self.words = [str(w) for w in words]
         self.label = label
         self.out_path, self.err_path = folder / f"{label}.out", folder / f"{label}.err"
         with open(self.out_path, "wb") as out, open(self.err_path, "wb") as err:
-            self.process = subprocess.Popen(self.words, stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=ROOT)
+            self.process = subprocess.Popen(self.words, stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=cwd)
 
     @property
     def out(self):

@@ -62,6 +62,7 @@ private func rows(
                 if let base = record.bytes.baseAddress {
                     for i in 0..<16 { sum += Int((base + record.bytes.count).load(fromByteOffset: i, as: UInt8.self)) }
                 }
+                return true
             }
             if count == 0 { break }
         }
@@ -200,7 +201,11 @@ private func sharedData(_ name: String) -> String? {
         for path in [plain, compressed] {
             let file = try RecordFile(path: path, splitter: .lines)
             var lengths: [[Int]] = []
-            while try file.nextBatch(maxRecords: 10, { lengths.append([$0.length, $0.bytes.count]) }) > 0 {}
+            let take = { (record: FileRecord) in
+                lengths.append([record.length, record.bytes.count])
+                return true
+            }
+            while try file.nextBatch(maxRecords: 10, take) > 0 {}
             #expect(lengths == [[10 << 20, 1 << 20], [2, 2]])
             #expect(file.bytesRead == Int64(content.count))
         }
@@ -218,12 +223,41 @@ private func sharedData(_ name: String) -> String? {
                 let take = { (record: FileRecord) in
                     found.append([record.length, Int(record.line)])
                     heads += record.bytes.count { $0 == 0x7b }
+                    return true
                 }
                 while try file.nextBatch(maxRecords: 10, take) > 0 {}
                 #expect(found == [[1, 1], [length, 2], [1, 3]])
                 #expect(heads == 100)
             }
         }
+    }
+
+    @Test func `a batch ends where its reader says, however the bytes come`() throws {
+        let content = (0..<700).map { "\($0)" + String(repeating: "x", count: 8000 + $0 % 97) + "\n" }.joined()
+        let plain = folder.file("long")
+        save(bytes(content), plain)
+        let compressed = folder.file("long.gz")
+        save(try gzip(bytes(content), folder), compressed)
+        let fifo = folder.file("long-pipe")
+        #expect(mkfifo(fifo, 0o600) == 0)
+        #expect(system("cat '\(plain)' > '\(fifo)' &") == 0)
+        var batches: [[Int]] = []
+        for path in [plain, compressed, fifo] {
+            let file = try RecordFile(path: path, splitter: .lines)
+            var counts: [Int] = []
+            while true {
+                var held = 0
+                let count = try file.nextBatch(maxRecords: 4096) { record in
+                    held += record.length
+                    return held < 2 << 20
+                }
+                if count == 0 { break }
+                counts.append(count)
+            }
+            batches.append(counts)
+        }
+        #expect(batches[0] == [261, 261, 178])
+        #expect(batches[1] == batches[0] && batches[2] == batches[0])
     }
 
     @Test func `gzip members and padding follow one another; other bytes behind them are told`() throws {
@@ -325,6 +359,7 @@ private func sharedData(_ name: String) -> String? {
                     if byte == 0x22 { quoted.toggle() }
                     if byte == 0x2c, !quoted { fields += 1 }
                 }
+                return true
             }
             if got == 0 { break }
             rows += got

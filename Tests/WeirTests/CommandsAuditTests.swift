@@ -117,6 +117,31 @@ struct CommandsAuditTests {
             result.code == 7 && answer?.missing == 1 && answer?.different == 1 && answer?.repeated == 0, "\(result)")
     }
 
+    @Test func `of many missing verdicts every run names the same ones`() throws {
+        let folder = try Commands.Folder()
+        let path = try Commands.judgedLog(folder)
+        var gone: [String] = []
+        do {
+            let log = try EmbeddedLog(path: path)
+            defer { log.close() }
+            for record in try Commands.records(log, OutputTopics.verdicts) {
+                // {"verdict_id":"…36 characters…"
+                gone.append(String(decoding: (record.value ?? []).dropFirst(15).prefix(36), as: UTF8.self))
+            }
+            for partition in try log.partitions(of: OutputTopics.verdicts) ?? [] {
+                let source = TopicPartition(OutputTopics.verdicts, partition)
+                try log.deleteRecords(of: source, before: try log.bounds(of: source).end)
+            }
+        }
+        let (result, answer) = try audit(path)
+        #expect(result.code == 7 && answer?.missing == Int64(gone.count) && gone.count > 100)
+        let named = result.errors.split(separator: "\n").filter { $0.contains("missing: the replay") }.map {
+            String($0.trimmingPrefix("  ").prefix(36))
+        }
+        #expect(named == Array(gone.sorted().prefix(20)))
+        #expect(result.errors.contains("… and \(gone.count - 20) more"))
+    }
+
     @Test func `other rules than the journal's end with 8 and the digest that is wanted`() throws {
         let folder = try Commands.Folder()
         let path = try Commands.judgedLog(folder, events: 2000)

@@ -1,3 +1,4 @@
+import KafkaClient
 import KafkaTestBroker
 import Testing
 
@@ -8,6 +9,14 @@ enum CommandsBroker {
 
     /// Bootstrap address of the plain broker.
     static let plain = TestBroker.plain.map(\.address)
+
+    /// Makes a topic of one partition on the plain broker.
+    static func create(_ topic: String, settings: [String: String]) throws {
+        let admin = try AdminClient(KafkaConfiguration(["bootstrap.servers": try plain.get()]))
+        defer { admin.close() }
+        try admin.create([AdminClient.NewTopic(topic, partitions: 1, settings: settings)])
+    }
+
     /// One that asks for a password (PLAIN: weir/weir-secret).
     static let guarded = TestBroker.guarded.map(\.address)
 }

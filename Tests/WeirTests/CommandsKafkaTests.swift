@@ -56,6 +56,44 @@ struct CommandsKafkaTests {
         let doctor = try Commands.weir("doctor", "--topology", marketplace, "--kafka", file)
         #expect(doctor.code == 0 && !doctor.output.contains("\nfail"), "\(doctor.output)")
         #expect(doctor.output.contains("positions") && doctor.output.contains("without a gap"))
+        // What Weir makes for input is kept for ever.
+        #expect(doctor.output.contains("ok    retention"), "\(doctor.output)")
+    }
+
+    @Test func `run says how to make a missing input topic, and doctor which ones do not keep their records`() throws {
+        let folder = try Commands.Folder()
+        let servers = try CommandsBroker.plain.get()
+        let file = try folder.write(
+            "k.properties", "bootstrap.servers=\(servers)\nweir.connect.ms=20000\nisolation.level=read_uncommitted\n")
+        try FileManager.default.copyItem(atPath: Commands.topology("quickstart"), toPath: folder.path("shop"))
+        let topology = folder.path("shop/topology.yaml")
+        let text = try String(contentsOfFile: topology, encoding: .utf8)
+        let topic = "kept-briefly-\(UUID().uuidString.prefix(8).lowercased())"
+        try Data(
+            text.replacing("topic: orders", with: "topic: \(topic)").replacing("quickstart", with: "marketplace").utf8
+        )
+        .write(to: URL(fileURLWithPath: topology))
+        let absent = try Commands.weir("run", "--topology", folder.path("shop"), "--kafka", file)
+        #expect(absent.code == 3 && absent.errors.contains("'\(topic)' does not exist on \(servers)"), "\(absent)")
+        #expect(absent.errors.contains("kafka-topics.sh --bootstrap-server \(servers) --create --topic \(topic)"))
+        // Said before that, and once, although there are several clients.
+        let replaced = absent.errors.split(separator: "\n").filter { $0.contains("property=isolation.level") }
+        #expect(replaced.count == 1, "\(absent.errors)")
+
+        func doctor() throws -> String {
+            try Commands.weir("doctor", "--topology", folder.path("shop"), "--kafka", file).output
+        }
+        try CommandsBroker.create(topic, settings: ["retention.ms": "604800000", "retention.bytes": "1073741824"])
+        let found = try doctor()
+        #expect(
+            found.contains("warn  retention   \(topic) deletes each 7 days after the time its producer gave it"),
+            "\(found)")
+        #expect(found.contains("(retention.bytes=1073741824)") && !found.contains("ok    retention"), "\(found)")
+        #expect(
+            found.contains(
+                "kafka-configs.sh --bootstrap-server \(servers) --alter --entity-type topics --entity-name \(topic) "
+                    + "--add-config retention.bytes=-1,retention.ms=-1\n"), "\(found)")
+        #expect(found.contains("warn  properties  isolation.level is not used"), "\(found)")
     }
 
     @Test func `a wrong password ends with 6 and says where to look`() throws {

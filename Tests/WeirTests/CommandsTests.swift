@@ -116,6 +116,14 @@ struct CommandsCheckTests {
         }
     }
 
+    @Test func `one of a kind is told in the singular`() throws {
+        let plain = try Commands.weir("check", Commands.topology("quickstart"))
+        let first = "quickstart version 1: 1 event type on 1 topic, 1 rule, 2 windows, no mistakes\n"
+        #expect(plain.output.hasPrefix(first), "\(plain.output)")
+        let several = try Commands.weir("check", Commands.topology("marketplace"))
+        #expect(several.output.contains(" event types on 9 topics, "), "\(several.output)")
+    }
+
     @Test func `mistakes are shown with their place, all of them, as text and as data`() throws {
         let folder = try Commands.Folder()
         try FileManager.default.copyItem(atPath: Commands.topology("quickstart"), toPath: folder.path("shop"))

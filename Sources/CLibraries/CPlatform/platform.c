@@ -4,8 +4,6 @@
 #include <malloc.h>
 #include <pthread.h>
 #include <sched.h>
-#include <stdio.h>
-#include <unistd.h>
 
 // The CPU_SET family are macros, which Swift does not import.
 int weir_pin_current_thread(int core) {
@@ -21,15 +19,6 @@ int weir_core_count(void) {
     cpu_set_t set;
     if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
     return CPU_COUNT(&set);
-}
-
-int64_t weir_resident_bytes(void) {
-    FILE *file = fopen("/proc/self/statm", "r");
-    if (!file) return -1;
-    long total = 0, resident = -1;
-    if (fscanf(file, "%ld %ld", &total, &resident) != 2) resident = -1;
-    fclose(file);
-    return resident < 0 ? -1 : (int64_t)resident * sysconf(_SC_PAGESIZE);
 }
 
 void weir_map_large_blocks(void) { mallopt(M_MMAP_THRESHOLD, 1 << 20); }

@@ -20,7 +20,7 @@ extension JournalRecord {
     /// Ask before anything is made, fenced or written; a replay asks again of every record.
     ///
     /// - Throws: ``LogError``: `refused` for another topology's journal, `corrupt` for a record that is none.
-    static func requireJournal(of name: String, in log: any EventLog) throws(LogError) {
+    public static func requireJournal(of name: String, in log: any EventLog) throws(LogError) {
         let journal = TopicPartition(OutputTopics.journal, 0)
         guard try log.partitions(of: journal.topic) != nil else { return }
         let (start, end) = try log.bounds(of: journal)

@@ -19,7 +19,10 @@ public enum OutputTopics {
         let append = ["message.timestamp.type": "LogAppendTime"]
         let compacted = ["cleanup.policy": "compact", "message.timestamp.type": "LogAppendTime"]
         // The journal is the truth about what was done: it must not expire before the inputs it names.
-        let kept = ["cleanup.policy": "delete", "retention.ms": "-1", "message.timestamp.type": "LogAppendTime"]
+        let kept = [
+            "cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1",
+            "message.timestamp.type": "LogAppendTime",
+        ]
         return [
             TopicRequirement(name: verdicts, partitions: partitions, settings: append),
             TopicRequirement(name: rings, partitions: 1, settings: compacted),

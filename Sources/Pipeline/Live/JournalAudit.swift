@@ -20,7 +20,8 @@ public final class JournalAudit {
         public var repeated: Int64 = 0
         /// Verdicts with other bytes than the replay's, or that the replay does not give at all.
         public var different: Int64 = 0
-        /// The first of them, at most ``JournalAudit/findingsMax``.
+        /// Some of them, at most ``JournalAudit/findingsMax``, the same in every run: what the log holds as it comes in the log, then what is
+        /// missing by its id.
         public var findings: [Finding] = []
         /// False when the audit was stopped before its end.
         public var isComplete = true
@@ -42,9 +43,11 @@ public final class JournalAudit {
     /// Most findings that a result lists.
     public static let findingsMax = 20
 
-    private struct Identifier: Hashable {
+    private struct Identifier: Hashable, Comparable {
         var high: UInt64
         var low: UInt64
+
+        static func < (a: Identifier, b: Identifier) -> Bool { (a.high, a.low) < (b.high, b.low) }
     }
     private struct Expected {
         var high: UInt64
@@ -92,14 +95,11 @@ public final class JournalAudit {
         let ends = try replay(sources, goOn)
         if result.isComplete { try compare(sources, ends, goOn) }
         if result.isComplete {
-            for (id, verdict) in expected where !verdict.isSeen {
-                result.missing += 1
-                if result.findings.count < JournalAudit.findingsMax {
-                    result.findings.append(
-                        Finding(
-                            verdict: JournalAudit.text(of: id),
-                            reason: "missing: the replay gives it, the log does not hold it"))
-                }
+            // A dictionary's order is another one in each process: sorted before it is cut, so that every run names the same ones.
+            let missing = expected.filter { !$0.value.isSeen }.keys.sorted()
+            result.missing += Int64(missing.count)
+            for id in missing.prefix(JournalAudit.findingsMax - result.findings.count) {
+                add(JournalAudit.text(of: id), "missing: the replay gives it, the log does not hold it")
             }
             result.findings.sort { $0.verdict < $1.verdict }
         }

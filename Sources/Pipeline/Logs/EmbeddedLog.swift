@@ -1,5 +1,6 @@
 import CSQLite
 import Glibc
+import Telemetry
 
 // The file: an SQLite database in WAL mode, application_id "Weir", user_version 1. Open it with `sqlite3` to look; every time is in
 // milliseconds since 1970.
@@ -130,15 +131,6 @@ public final class EmbeddedLog: EventLog {
         try partitionList(topic)?.map(\.number)
     }
 
-    /// Names of all topics in ascending order.
-    public func topicNames() throws(LogError) -> [String] {
-        let statement = try statement("SELECT name FROM topics ORDER BY name")
-        defer { statement.reset() }
-        var names: [String] = []
-        while try statement.step() { names.append(statement.text(0)) }
-        return names
-    }
-
     public func bounds(of source: TopicPartition) throws(LogError) -> (start: Int64, end: Int64) {
         try edges(of: find(source))
     }
@@ -179,8 +171,8 @@ public final class EmbeddedLog: EventLog {
     }
 
     public func wait(milliseconds: Int) throws(LogError) {
-        let deadline = monotonicMilliseconds() + Int64(milliseconds)
-        var pause: Int64 = 1
+        let deadline = MonotonicClock.milliseconds() + Double(milliseconds)
+        var pause = 1.0
         while true {
             // The version changes with another connection's commit. Our own appends do not change it, hence the first look at any call.
             let version = try dataVersion()
@@ -188,9 +180,9 @@ public final class EmbeddedLog: EventLog {
                 for source in sources where try edges(of: source.partition).end > source.next { return }
                 seenVersion = version
             }
-            let left = deadline - monotonicMilliseconds()
+            let left = deadline - MonotonicClock.milliseconds()
             if left <= 0 { return }
-            usleep(UInt32(min(pause, left)) * 1000)
+            usleep(UInt32(min(pause, left) * 1000))
             pause = min(pause + 1, 5)
         }
     }
@@ -457,7 +449,7 @@ extension EmbeddedLog {
 
     private func begin() throws(LogError) {
         precondition(!inTransaction, "transactions do not nest")
-        let now = wallMilliseconds()
+        let now = Log.wallClockMilliseconds()
         try open().begin()
         inTransaction = true
         transactionTime = now
@@ -610,16 +602,4 @@ extension EmbeddedLog {
             headers.append((String(decoding: name, as: UTF8.self), value))
         }
     }
-}
-
-private func wallMilliseconds() -> Int64 {
-    var time = timespec()
-    clock_gettime(CLOCK_REALTIME, &time)
-    return Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000
-}
-
-private func monotonicMilliseconds() -> Int64 {
-    var time = timespec()
-    clock_gettime(CLOCK_MONOTONIC, &time)
-    return Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000
 }

@@ -13,6 +13,8 @@ public final class LineWriter {
     public private(set) var readerIsGone = false
     /// Bytes taken so far.
     public private(set) var byteCount: Int64 = 0
+    /// Whether it appears under its name as a whole at the end, and not at all when it is given up.
+    public var isFile: Bool { temporaryPath != nil }
     /// Lines taken so far.
     public private(set) var lineCount: Int64 = 0
 
@@ -128,9 +130,11 @@ public final class LineWriter {
         }
     }
 
-    /// Gives up: what was written to a file is thrown away and the path keeps what it had.
+    /// Gives up: what was written to a file is thrown away and the path keeps what it had; a pipe gets the lines taken so far.
     public func abandon() {
         guard descriptor >= 0 else { return }
+        // A reader that has seen half a line should see the rest; why it cannot, whoever gives up has told already.
+        if temporaryPath == nil { try? flush() }
         if descriptor != STDOUT_FILENO { Glibc.close(descriptor) }
         if let temporaryPath { unlink(temporaryPath) }
         descriptor = -1

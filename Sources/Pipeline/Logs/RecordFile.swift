@@ -88,6 +88,7 @@ public final class RecordFile {
             _ = try nextBatch(maxRecords: 1) { record in
                 first = [UInt8](record.bytes)
                 isWhole = !record.isOversize
+                return true
             }
             guard isWhole else {
                 throw LogError(
@@ -102,21 +103,21 @@ public final class RecordFile {
 
     /// Lends up to `maxRecords` records in file order.
     ///
-    /// Returns how many, 0 at the end. Their bytes are valid during the call only.
-    public func nextBatch(maxRecords: Int, _ body: (FileRecord) -> Void) throws(LogError) -> Int {
+    /// Returns how many, 0 at the end.
+    ///
+    /// - Parameter body: gets a record whose bytes are valid during this one call; answers false to stop behind it. Where to stop is for
+    ///   who gathers the records to say, by what it has gathered: how the bytes came in must not show.
+    public func nextBatch(maxRecords: Int, _ body: (FileRecord) -> Bool) throws(LogError) -> Int {
         var count = 0
-        let first = start
-        // Long records in one batch would fill who gathers them.
-        while count < maxRecords, start - first < RecordFile.batchBytes {
-            guard try handOutNext(body) else { break }
+        var goesOn = true
+        while count < maxRecords, goesOn {
+            guard try handOutNext({ goesOn = body($0) }) else { break }
             count += 1
+            release(before: start)
         }
-        release(before: start)
         return count
     }
 
-    /// A batch ends behind the record with which it comes to so many bytes.
-    private static let batchBytes = 1 << 20
     /// Pages of a mapped file are given back in pieces of this many bytes, and searched for the end of a record over the limit too.
     private static let releaseBytes = 2 << 20
 

@@ -23,13 +23,16 @@ public struct ReplaySummary: Sendable {
     public var fired: [Int] = []
     public var undetermined: [Int] = []
     public var ringsOpened = 0
+    /// False when the replay was stopped before its inputs ended.
+    public var isComplete = true
 }
 
 /// Runs a topology over files: JSON Lines or CSV, plain or gzip; several are merged by event time.
 ///
-/// An epoch is ``epochEvents`` events in the order of the merge, so the same files give the same bytes on any number of threads. A file is a
-/// partition, numbered as given; an event's offset is the number of its record. With `replay: { sort: true }` all events are decoded first
-/// and sorted by event time: memory for the whole input.
+/// An epoch is ``epochEvents`` events in the order of the merge, so the same files give the same bytes on any number of threads. Of a single
+/// file it is as many records, or fewer where they are so long that they fill a block: that depends on the records and nothing else, so a
+/// file gives the same bytes plain, compressed and through a pipe. A file is a partition, numbered as given; an event's offset is the number
+/// of its record. With `replay: { sort: true }` all events are decoded first and sorted by event time: memory for the whole input.
 public final class FileReplay {
     /// Events of an epoch.
     public static let epochEvents = 4096
@@ -65,6 +68,15 @@ public final class FileReplay {
 
     deinit { team.stop() }
 
+    /// What an input names: the file, and the topic (by its index) where one is given.
+    public static func parts(of input: String, _ deployment: Deployment) -> (topic: Int?, path: String) {
+        // A path may hold an equals sign too: only a known topic in front of it counts.
+        guard let equals = input.firstIndex(of: "="),
+            let topic = deployment.description.topics.firstIndex(of: String(input[..<equals]))
+        else { return (nil, input) }
+        return (topic, String(input[input.index(after: equals)...]))
+    }
+
     /// Reads everything and closes nothing; call once.
     public func run() throws(LogError) -> ReplaySummary {
         var files: [InputFile] = []
@@ -85,7 +97,7 @@ public final class FileReplay {
 
     private func runOne(_ file: InputFile) throws(LogError) {
         let block = try file.makeBlock(deployment, lanes: team.lanes, source: 0)
-        while !shouldStop() {
+        while !isStopped() {
             guard try file.fill(block, source: 0) else { break }
             block.decode(team)
             try writeDeadLetters(block)
@@ -118,7 +130,7 @@ public final class FileReplay {
         var sources = [Int](repeating: 0, count: FileReplay.epochEvents)
         defer { epoch.deallocate() }
         var rejected = 0
-        while !shouldStop() {
+        while !isStopped() {
             var count = 0
             var retired: [DecodedBlock] = []
             while count < FileReplay.epochEvents {
@@ -171,7 +183,7 @@ public final class FileReplay {
         var blocks: [DecodedBlock] = []
         var all: [(event: Event, source: Int)] = []
         for file in files {
-            while true {
+            while !isStopped() {
                 let block = try file.makeBlock(deployment, lanes: team.lanes, source: file.index)
                 guard try file.fill(block, source: file.index) else { break }
                 block.decode(team)
@@ -185,7 +197,7 @@ public final class FileReplay {
         let epoch = UnsafeMutableBufferPointer<Event>.allocate(capacity: FileReplay.epochEvents)
         defer { epoch.deallocate() }
         var at = 0
-        while at < all.count || pendingRejected > 0, !shouldStop() {
+        while at < all.count || pendingRejected > 0, !isStopped() {
             let count = min(FileReplay.epochEvents, all.count - at)
             for i in 0..<count { epoch.initializeElement(at: i, to: all[at + i].event) }
             let rejected = Int(pendingRejected)
@@ -199,6 +211,12 @@ public final class FileReplay {
     }
 
     // MARK: Epochs
+
+    /// Whether somebody wants an end here; then the replay is not complete.
+    private func isStopped() -> Bool {
+        if shouldStop() { summary.isComplete = false }
+        return !summary.isComplete
+    }
 
     private func judge(
         _ events: UnsafeMutableBufferPointer<Event>, rejected: Int, origin: (Int) -> (source: Int, time: Int64)
@@ -255,15 +273,8 @@ private final class InputFile {
 
     init(_ argument: String, index: Int, _ deployment: Deployment) throws(LogError) {
         self.index = index
-        var path = argument
-        var topic: Int?
-        // A path may hold an equals sign too: only a known topic in front of it counts.
-        if let equals = argument.firstIndex(of: "="),
-            let known = deployment.description.topics.firstIndex(of: String(argument[..<equals]))
-        {
-            topic = known
-            path = String(argument[argument.index(after: equals)...])
-        }
+        let (named, path) = FileReplay.parts(of: argument, deployment)
+        var topic = named
         let events = deployment.description.events
         if topic == nil, deployment.description.topics.count == 1 { topic = 0 }
         let types = events.indices.filter {
@@ -283,6 +294,9 @@ private final class InputFile {
         }
         records = try RecordFile(
             path: path, splitter: isCSV ? .csv : .lines, recordLimit: deployment.decodePlan.limits.recordBytes)
+        if isCSV, records.header == nil {
+            throw LogError(.refused, "\(path): the file is empty; the first line of a CSV file names its columns")
+        }
         decoding = SourceDecoding(
             topic: topic, partition: Int32(index), csv: isCSV ? (records.header ?? [], types) : nil)
     }
@@ -299,15 +313,11 @@ private final class InputFile {
     /// Replaces the block's content by the next records; false at the end.
     func fill(_ block: DecodedBlock, source: Int) throws(LogError) -> Bool {
         block.removeAll()
-        var count = 0
-        while count < FileReplay.epochEvents, !block.isFull {
-            let got = try records.nextBatch(maxRecords: min(256, FileReplay.epochEvents - count)) { record in
-                block.stage(
-                    source: source, offset: record.index, appendTime: nil, value: record.bytes,
-                    fullLength: record.length)
-            }
-            if got == 0 { break }
-            count += got
+        // Asked after every record: a block that is closed a little later here than there would be another epoch.
+        let count = try records.nextBatch(maxRecords: FileReplay.epochEvents) { record in
+            block.stage(
+                source: source, offset: record.index, appendTime: nil, value: record.bytes, fullLength: record.length)
+            return !block.isFull
         }
         return count > 0
     }

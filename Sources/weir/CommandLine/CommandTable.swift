@@ -119,13 +119,15 @@ extension CommandTable {
                 .option("events", "N", .integer(1...1_000_000_000), default: "100000", "how many events to simulate"),
                 .seed,
                 .option("log", "FILE.db", .file, "keep the embedded log in this file; without it, it is thrown away"),
-                .json("verdicts and summary as JSON Lines"),
+                .json(
+                    "verdicts as JSON Lines, and the summary as the last: attacks with caught and missed, honest with false"
+                ),
             ],
             examples: [
                 .init(line: "weir demo", effect: "watch it work"),
                 .init(
                     line: "weir demo --events 20000 --log demo.db",
-                    effect: "keep the log, then look around in it: weir tail --log demo.db"),
+                    effect: "keep the log, then look around in it: weir tail --log demo.db --since 1h"),
             ],
             exitCodes: [.failure] + stopCodes)
     }
@@ -136,8 +138,10 @@ extension CommandTable {
             summary: "run a topology on Kafka or on the embedded log until stopped",
             discussion: """
                 Reads the topology's topics, decides about every event and commits verdicts, rings, dead letters, journal
-                and input positions in one transaction. Makes its own topics (weir.*) where they are missing. After a crash it
-                goes on at the last commit: nothing is lost and nothing is said twice to readers of committed records.
+                and input positions in one transaction. Makes its own topics (weir.*) where they are missing, and in an embedded
+                log the input topics too; on Kafka those are for their producers to make. After a crash it goes on at the last
+                commit: nothing is lost and nothing is said twice to readers of committed records.
+                The records of a log are JSON: a topology with format: csv is for weir replay.
                 One log belongs to one topology: another one's is refused (exit 3) before anything is written to it.
 
                 SIGTERM or Ctrl-C drains and commits, then leaves; a second one ends at once, which is safe too.
@@ -156,8 +160,9 @@ extension CommandTable {
                     line: "weir run --topology topologies/marketplace --kafka kafka.properties",
                     effect: "production: Kafka, one thread per core"),
                 .init(
-                    line: "weir run --topology topologies/quickstart --log shop.db --threads 1",
-                    effect: "a laptop or a small shop: one file, nothing to install"),
+                    line: "weir run --topology topologies/marketplace --log shop.db --threads 1",
+                    effect:
+                        "a laptop or a small shop: one file, nothing to install; weir simulate --log shop.db fills it"),
                 .init(
                     line:
                         "weir run --topology topologies/marketplace --kafka kafka.properties --metrics /var/lib/node_exporter/weir.prom",
@@ -172,25 +177,30 @@ extension CommandTable {
             summary: "run a topology over files and write verdicts, features and dead letters",
             discussion: """
                 Inputs are JSON Lines or CSV as the topology says, plain or .gz; several are merged by event time. The same input
-                gives the same output bytes, whatever the number of threads. An output named - is standard output.
+                gives the same output bytes, whatever the number of threads. An output named - is standard output. A file gets
+                its name at the end: a replay that fails or is stopped leaves what stood there before.
 
                 The summary goes to stderr, or to stdout when no output is stdout. With --json it is one object with the keys
                 events, verdicts, silent, dead_letters, late, epochs, seconds, events_per_second and state_bytes.
                 """,
             flags: [
                 .topology,
-                .option("input", "FILE", .file, required: true, list: true, "events to read"),
+                .option(
+                    "input", "FILE", .file, required: true, list: true,
+                    "events to read; - is standard input, and TOPIC=FILE says which topic's records a file holds"),
                 .option("output", "FILE", .file, "write verdicts as JSON Lines"),
                 .option(
                     "features", "FILE", .file,
-                    "write for every event one flat JSON object: its id and every declared feature by name"),
+                    "write for every event one flat JSON object: its id and every declared feature by name; late events and dead letters have no row"
+                ),
                 .option("dead-letters", "FILE", .file, "write what could not be read, with the reason, as JSON Lines"),
                 .threads,
                 .json("the summary as JSON"),
             ],
             examples: [
                 .init(
-                    line: "weir replay --topology topologies/quickstart --input orders.jsonl --output verdicts.jsonl",
+                    line:
+                        "weir replay --topology topologies/quickstart --input topologies/quickstart/samples/orders.jsonl --output -",
                     effect: "what would these rules have said?"),
                 .init(
                     line:

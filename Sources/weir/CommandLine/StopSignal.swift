@@ -8,9 +8,8 @@ import Synchronization
 /// computed again after the next start.
 enum StopSignal {
     /// Number of the first stop signal; 0: none.
-    ///
-    /// Both are made by `install`, before a handler can read them.
     private static let number = Atomic<Int32>(0)
+    /// The two ends of the pipe, made by ``install()`` before a handler can read them; -1 before that.
     private static let pipeEnd = Atomic<Int32>(-1)
     private static let readEnd = Atomic<Int32>(-1)
 

@@ -5,6 +5,7 @@ enum AuditCommand {
     /// The command's body.
     static func run(_ arguments: ParsedArguments, _ terminal: Terminal) throws -> ExitCode {
         let deployment = try Deployment(folder: arguments.required("topology"))
+        try InputTopics.requireJSON(deployment)
         StopSignal.install()
         let opened = try LogOpening.require(
             arguments, .reader, application: LogOpening.application(deployment.description.name), terminal)

@@ -21,7 +21,7 @@ enum CheckCommand {
                 terminal.line("{\"summary\":{\"valid\":false,\"errors\":\(errors)}}")
             } else {
                 let text =
-                    "\(errors) \(errors == 1 ? "error" : "errors") in \(Terminal.escaped(folder)); weir runs no topology with errors"
+                    "\(counted(errors, "error")) in \(Terminal.escaped(folder)); weir runs no topology with errors"
                 terminal.note(terminal.styled(text, .red, on: .errors))
             }
             return .invalid
@@ -83,14 +83,14 @@ private struct CheckSummary {
     var table: String {
         let description = deployment.description
         var text = "\(description.name) version \(description.version): "
-        text += "\(description.events.count) event types on \(description.topics.count) topics, "
-        text += "\(deployment.rules.rules.count) rules, \(deployment.rules.features.count) windows, no mistakes\n"
+        text += "\(counted(description.events.count, "event type")) on \(counted(description.topics.count, "topic")), "
+        text += "\(counted(rules.count, "rule")), \(counted(deployment.rules.features.count, "window")), no mistakes\n"
         let width = rules.map(\.rule.id.count).max() ?? 0
         for line in rules {
             let name = line.rule.id + String(repeating: " ", count: width - line.rule.id.count)
             text +=
                 "  \(name)  \(line.rule.mode.rawValue), \(line.rule.severity.rawValue), on \(line.events.joined(separator: ", "))"
-            text += ": \(line.windows.count) \(line.windows.count == 1 ? "window" : "windows")"
+            text += ": \(counted(line.windows.count, "window"))"
             if line.bytesPerEvent > 0 { text += ", \(line.bytesPerKey) bytes a key and \(line.bytesPerEvent) an event" }
             text += "\n"
         }

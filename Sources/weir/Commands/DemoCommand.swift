@@ -15,7 +15,7 @@ enum DemoCommand {
         StopSignal.install()
         let log = try EmbeddedLog(path: path)
         defer { log.close() }
-        try log.create(deployment.description.topics.map { TopicRequirement(name: $0, partitions: 1) })
+        try log.create(InputTopics.requirements(deployment.description.topics, onKafka: false))
         for topic in deployment.description.topics where try log.bounds(of: TopicPartition(topic, 0)).end > 0 {
             throw CommandFailure(
                 .invalid, "\(path) already holds events",
@@ -49,21 +49,40 @@ enum DemoCommand {
         }
         let started = ContinuousClock.now
         try worker.run {
-            StopSignal.received != nil || terminal.outputIsClosed
-                || (producer.isDone && worker.counts.records >= Int64(producer.produced))
+            if StopSignal.received != nil || terminal.outputIsClosed {
+                // What it writes from now on is for nobody, and the worker drains what is there.
+                producer.askToStop()
+                return true
+            }
+            return producer.isDone && worker.counts.records >= Int64(producer.produced)
         }
         let seconds = started.duration(to: .now).inSeconds
+        // Its truths are its own until it has ended.
+        producer.stop()
         if let failure = producer.failure { throw failure }
 
+        // An attack that nobody has looked at yet is no miss.
+        let sources = deployment.description.topics.map { TopicPartition($0, 0) }
+        var judged: [String: Int64] = [:]
+        for position in try log.committedPositions(
+            of: sources, application: LogOpening.application(deployment.description.name))
+        {
+            judged[position.source.topic] = position.next
+        }
         var scorecard = Scorecard()
-        for truth in producer.truths { scorecard.record(truth: truth, decision: decisions[truth.id] ?? .allow) }
+        for truth in producer.truths {
+            // Each topic has one partition, and its records lie there in the order of the truths.
+            guard let left = judged[truth.topic], left > 0 else { continue }
+            judged[truth.topic] = left - 1
+            scorecard.record(truth: truth, decision: decisions[truth.id] ?? .allow)
+        }
         for _ in 0..<worker.ringsOpened { scorecard.recordRing() }
         terminal.flush()
         let summary =
             "\(worker.counts.records) events, \(printed) verdicts, \(worker.ringsOpened) rings in \(seconds.rounded(to: 1)) s (\(Int(Double(worker.counts.records) / max(seconds, 1e-9))) events/s)"
         if showsJSON {
             terminal.line(
-                "{\"events\":\(worker.counts.records),\"verdicts\":\(printed),\"rings\":\(worker.ringsOpened),\"seconds\":\(seconds.rounded(to: 3))}"
+                "{\"events\":\(worker.counts.records),\"verdicts\":\(printed),\"rings\":\(worker.ringsOpened),\"seconds\":\(seconds.rounded(to: 3)),\(scorecard.jsonMembers)}"
             )
         } else {
             terminal.line("")
@@ -99,7 +118,7 @@ enum DemoCommand {
 
 /// Writes simulated events into an embedded log on a thread of its own, as a shop's services would.
 ///
-/// `@unchecked Sendable`: `truths` and `failure` are written by the thread before `done` is set and read by others after.
+/// `@unchecked Sendable`: `truths` and `failure` are the thread's own until ``stop()`` has joined it.
 final class TrafficProducer: @unchecked Sendable {
     private let path: String
     private let options: TrafficSimulator.Options
@@ -128,8 +147,12 @@ final class TrafficProducer: @unchecked Sendable {
         }
     }
 
+    /// Lets the thread end behind the batch it is at; does not wait for it.
+    func askToStop() { wantsStop.store(true, ordering: .releasing) }
+
+    /// Ends the thread; a second call does nothing.
     func stop() {
-        wantsStop.store(true, ordering: .releasing)
+        askToStop()
         thread?.join()
         thread = nil
     }

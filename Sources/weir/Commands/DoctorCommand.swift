@@ -62,8 +62,10 @@ struct DoctorFinding {
 }
 
 /// Gathers findings.
-private struct Examination {
+struct Examination {
     private(set) var findings: [DoctorFinding] = []
+    /// Some input topic does not keep its records for ever.
+    var losesInputs = false
     private var failure: ExitCode?
 
     /// The code of the first failure; warnings are no failure.
@@ -87,7 +89,7 @@ private struct Examination {
         if failure == nil { failure = code }
     }
 
-    private mutating func fail(_ subject: String, _ error: any Error) {
+    fileprivate mutating func fail(_ subject: String, _ error: any Error) {
         switch error {
         case let error as LogError: fail(subject, error.message, nil, ExitCode(error.kind))
         case let error as KafkaError:
@@ -102,7 +104,7 @@ private struct Examination {
 
     mutating func machine() {
         let memory = sysconf(Int32(_SC_PHYS_PAGES)) * sysconf(Int32(_SC_PAGESIZE))
-        ok("machine", "\(Cores.available) cores for this process, \(memory >> 20) MiB of memory")
+        ok("machine", "\(counted(Cores.available, "core")) for this process, \(memory >> 20) MiB of memory")
     }
 
     mutating func libraries(usesKafka: Bool) {
@@ -132,11 +134,12 @@ private struct Examination {
         do {
             let deployment = try Deployment(folder: folder)
             let warnings = deployment.rules.warnings.count
-            let text = "\(deployment.description.name): \(deployment.rules.rules.count) rules compile"
+            let text =
+                "\(deployment.description.name): \(counted(deployment.rules.rules.count, "rule")) without mistakes"
             if warnings == 0 {
                 ok("topology", text)
             } else {
-                warn("topology", "\(text), \(warnings) warnings", "weir check \(folder) shows them")
+                warn("topology", "\(text), \(counted(warnings, "warning"))", "weir check \(folder) shows them")
             }
             return deployment
         } catch {
@@ -151,6 +154,7 @@ private struct Examination {
     // MARK: Log
 
     mutating func log(_ opened: OpenedLog, _ deployment: Deployment?, application: String) {
+        if let configuration = opened.configuration { properties(configuration) }
         do {
             _ = try opened.log.partitions(of: OutputTopics.journal)
             ok("log", "\(opened.name) answers")
@@ -158,15 +162,17 @@ private struct Examination {
             return fail("log", error)
         }
         do {
-            try ownTopics(opened)
-            if let deployment { try inputs(opened, deployment) }
-            try journal(opened, deployment, application)
+            let questions = TopicQuestions(opened)
+            defer { questions?.close() }
+            try ownTopics(opened, questions)
+            if let deployment { try inputs(opened, deployment, questions) }
+            try journal(opened, deployment, application, questions)
         } catch {
             fail("log", error)
         }
     }
 
-    private mutating func ownTopics(_ opened: OpenedLog) throws {
+    private mutating func ownTopics(_ opened: OpenedLog, _ questions: TopicQuestions?) throws {
         var missing: [String] = []
         for wanted in OutputTopics.requirements(partitions: 4) {
             guard let partitions = try opened.log.partitions(of: wanted.name) else {
@@ -178,9 +184,7 @@ private struct Examination {
                     "topics", "\(wanted.name) has \(partitions.count) partitions; the order of epochs needs one",
                     "stop weir run, delete the topic and start anew", .stateCorrupt)
             }
-            if let configuration = opened.configuration, let kafka = opened.kafka {
-                settings(of: wanted, configuration, kafka.options.connectMilliseconds)
-            }
+            if let questions { settings(of: wanted, questions) }
         }
         if missing.isEmpty {
             ok("topics", "all topics of weir exist")
@@ -191,53 +195,32 @@ private struct Examination {
         }
     }
 
-    private mutating func settings(of topic: TopicRequirement, _ configuration: KafkaConfiguration, _ milliseconds: Int)
-    {
-        do {
-            let admin = try AdminClient(configuration, milliseconds: milliseconds)
-            defer { admin.close() }
-            let now = try admin.settings(ofTopic: topic.name)
-            for name in topic.settings.keys.sorted() {
-                let wanted = topic.settings[name] ?? ""
-                guard let value = now[name]?.value, value != wanted else { continue }
-                warn(
-                    "topics", "\(topic.name): \(name) is \(value), and should be \(wanted)",
-                    "kafka-configs --alter --entity-type topics --entity-name \(topic.name) --add-config \(name)=\(wanted)"
-                )
-            }
-            if let found = try admin.describe(topic: topic.name), found.replicationFactor == 1 {
-                warn(
-                    "topics", "\(topic.name) has one replica: it is lost with its broker", "give it three in production"
-                )
-            }
-        } catch {
-            warn(
-                "topics", "the settings of \(topic.name) cannot be read: \(error)",
-                "grant DescribeConfigs to have them checked")
+    private mutating func inputs(_ opened: OpenedLog, _ deployment: Deployment, _ questions: TopicQuestions?) throws {
+        if let reason = InputTopics.reasonAgainstLog(deployment) {
+            fail("inputs", reason, "weir replay runs it over files", .invalid)
+            return
         }
-    }
-
-    private mutating func inputs(_ opened: OpenedLog, _ deployment: Deployment) throws {
-        var missing: [String] = []
+        let topics = deployment.description.topics
+        let missing = try InputTopics.missing(topics, in: opened.log)
+        if let questions { retention(of: topics.filter { !missing.contains($0) }, questions) }
         var partitions = 0
-        for topic in deployment.description.topics {
-            if let found = try opened.log.partitions(of: topic) {
-                partitions += found.count
-            } else {
-                missing.append(topic)
-            }
-        }
+        for topic in topics { partitions += try opened.log.partitions(of: topic)?.count ?? 0 }
         if missing.isEmpty {
-            ok("inputs", "\(deployment.description.topics.count) topics, \(partitions) partitions")
-        } else {
+            ok("inputs", "\(counted(topics.count, "topic")), \(counted(partitions, "partition"))")
+        } else if let configuration = opened.configuration {
+            let lines = missing.map { InputTopics.commandToCreate($0, configuration.bootstrapServers) }
             fail(
                 "inputs", "missing: \(missing.joined(separator: ", "))",
-                "create them, or correct `topic:` in \(deployment.description.path)",
+                "create them, or correct `topic:` in \(deployment.description.path): \(lines.joined(separator: "; "))",
                 .invalid)
+        } else {
+            warn("inputs", "missing: \(missing.joined(separator: ", "))", "weir run makes them at its next start")
         }
     }
 
-    private mutating func journal(_ opened: OpenedLog, _ deployment: Deployment?, _ application: String) throws {
+    private mutating func journal(
+        _ opened: OpenedLog, _ deployment: Deployment?, _ application: String, _ questions: TopicQuestions?
+    ) throws {
         let source = TopicPartition(OutputTopics.journal, 0)
         guard try opened.log.partitions(of: OutputTopics.journal) != nil else { return }
         let (start, end) = try opened.log.bounds(of: source)
@@ -295,6 +278,7 @@ private struct Examination {
                 "set retention.ms=-1 on \(OutputTopics.journal); state cannot be rebuilt, start anew with an empty journal",
                 .stateCorrupt)
         }
+        if deployment == nil, let questions { retention(of: Set(from.keys.map(\.topic)).sorted(), questions) }
         try retention(opened, from, to)
         try positions(opened, to, deployment, application)
         if let deployment, last.ruleSetDigest != deployment.ruleSetDigest {
@@ -336,7 +320,7 @@ private struct Examination {
                     .stateCorrupt)
             }
         }
-        if isWhole { ok("retention", "the inputs reach back to the journal's first epoch") }
+        if isWhole, !losesInputs { ok("retention", "the inputs reach back to the journal's first epoch") }
     }
 
     private mutating func positions(

@@ -41,6 +41,27 @@ enum LogOpening {
     static let connectSetting = "weir.connect.ms"
     static let settings = [connectSetting]
 
+    /// librdkafka's properties that Weir sets itself whatever the file says, and what it sets.
+    static let replacedProperties: KeyValuePairs<String, String> = [
+        "group.id": "the group is weir-TOPOLOGY",
+        "group.instance.id": "partitions are assigned, and nobody joins the group",
+        "transactional.id": "the ids are weir-TOPOLOGY-0-0 and weir-TOPOLOGY-0-1",
+        "transaction.timeout.ms": "a transaction lives as long as a commit is tried",
+        "isolation.level": "only committed records are read",
+        "auto.offset.reset": "the journal says where to go on, and what is gone ends with exit 7",
+        "enable.auto.commit": "positions are committed in the transaction",
+        "enable.auto.offset.store": "positions are committed in the transaction",
+        "enable.partition.eof": "set by who reads",
+        "enable.idempotence": "always on",
+        "delivery.report.only.error": "every delivery is reported",
+        "log.queue": "librdkafka's lines go into Weir's own log",
+    ]
+
+    /// Those that a properties file sets in vain.
+    static func replacedProperties(in configuration: KafkaConfiguration) -> [(name: String, value: String)] {
+        replacedProperties.filter { configuration[$0.key] != nil }.map { ($0.key, $0.value) }
+    }
+
     /// The name that commits and positions of a topology go by.
     static func application(_ topology: String) -> String { "weir-\(topology)" }
 
@@ -99,6 +120,13 @@ enum LogOpening {
         if metrics != nil { options.statisticsMilliseconds = 5000 }
         let log = try KafkaLog(configuration: configuration, options: options)
         if let warning = libraryWarning(role) { terminal.warn(warning) }
+        if role == .pipeline {
+            for (name, value) in replacedProperties(in: configuration) {
+                telemetry.warn(
+                    "a property of the file is not used: Weir sets it itself",
+                    ["property": .string(name), "why": .string(value), "file": .string(path)])
+            }
+        }
         return OpenedLog(
             log: log, takeOwnership: { () throws(LogError) in try log.takeOwnership() },
             append: { (batch: borrowing OutputBatch, flushing) throws(LogError) in

@@ -7,6 +7,10 @@ enum ReplayCommand {
     static func run(_ arguments: ParsedArguments, _ terminal: Terminal) throws -> ExitCode {
         let deployment = try Deployment(folder: arguments.required("topology"))
         for warning in deployment.rules.warnings { terminal.show(warning) }
+        var files = DistinctFiles()
+        for input in arguments.strings("input") { files.read("--input", FileReplay.parts(of: input, deployment).path) }
+        for flag in ["output", "features", "dead-letters"] { files.write("--\(flag)", arguments.string(flag)) }
+        try files.check()
         func writer(_ flag: String) throws -> LineWriter? {
             try arguments.string(flag).map { try LineWriter(path: $0) }
         }
@@ -21,16 +25,30 @@ enum ReplayCommand {
                 deployment, inputs: arguments.strings("input"), outputs: outputs, threads: arguments.threads,
                 shouldStop: { StopSignal.received != nil || writers.contains { $0.readerIsGone } }
             ).run()
-            for writer in writers { try writer.close() }
+            // A part of the verdicts must not stand where the whole ones stood.
+            if summary.isComplete {
+                // A full disk is told before the first of several files gets its name.
+                for writer in writers { try writer.flush() }
+                for writer in writers { try writer.close() }
+            } else {
+                for writer in writers { writer.abandon() }
+            }
         } catch {
             for writer in writers { writer.abandon() }
             throw error
+        }
+        if !summary.isComplete {
+            let files = writers.filter(\.isFile).map(\.path)
+            let kept = files.isEmpty ? "" : "; not written: \(files.joined(separator: ", "))"
+            let events = ProgressReport.grouped(Int(summary.counts.records))
+            terminal.note("stopped before the end, after \(events) events\(kept)")
+            if let stopped = StopSignal.received { return stopped }
         }
         let seconds = started.duration(to: .now).inSeconds
         let text = arguments.isSet("json") ? json(summary, seconds) : table(summary, seconds, deployment)
         let usesStdout = writers.contains { $0.path == "-" }
         if usesStdout { terminal.note(text) } else { terminal.line(text) }
-        return StopSignal.received ?? .ok
+        return .ok
     }
 
     private static func json(_ summary: ReplaySummary, _ seconds: Double) -> String {
@@ -39,11 +57,20 @@ enum ReplayCommand {
             "{\"events\":\(c.records),\"verdicts\":\(c.verdicts),\"silent\":\(c.silent),\"dead_letters\":\(c.deadLetters),\"late\":\(c.late),\"epochs\":\(summary.epochs),\"seconds\":\(seconds.rounded(to: 3)),\"events_per_second\":\(Int(Double(c.records) / max(seconds, 1e-9))),\"state_bytes\":\(summary.stateBytes)}"
     }
 
+    /// What late means and what to do; empty where nothing is late.
+    private static func lateHint(_ count: Int64, _ deployment: Deployment) -> String {
+        if count == 0 { return "" }
+        let lateness = deployment.description.time.latenessMilliseconds
+        return "  (not judged: more than \(lateness / 1000) s older than events before them)\n"
+            + "              the input is not in order of time: `replay: { sort: true }` in \(deployment.description.path) sorts it"
+    }
+
     private static func table(_ summary: ReplaySummary, _ seconds: Double, _ deployment: Deployment) -> String {
         let c = summary.counts
         var lines = [
             "events        \(c.records)", "verdicts      \(c.verdicts)", "silent        \(c.silent)",
-            "dead letters  \(c.deadLetters)", "late          \(c.late)", "epochs        \(summary.epochs)",
+            "dead letters  \(c.deadLetters)", "late          \(c.late)\(lateHint(c.late, deployment))",
+            "epochs        \(summary.epochs)",
             "seconds       \(seconds.rounded(to: 3)) (\(Int(Double(c.records) / max(seconds, 1e-9))) events/s)",
             "state         \(summary.stateBytes) bytes, \(summary.windows.keys) keys",
         ]

@@ -7,6 +7,12 @@ enum RunCommand {
     static func run(_ arguments: ParsedArguments, _ terminal: Terminal) throws -> ExitCode {
         let deployment = try Deployment(folder: arguments.required("topology"))
         for warning in deployment.rules.warnings { terminal.show(warning) }
+        try InputTopics.requireJSON(deployment)
+        var files = DistinctFiles()
+        files.read("--kafka", arguments.string("kafka"))
+        files.write("--log", arguments.string("log"))
+        files.write("--metrics", arguments.string("metrics"))
+        try files.check()
         let telemetry = terminal.log(level: .info, json: arguments.isSet("json"))
         let registry = MetricsRegistry()
         let metrics = WorkerMetrics(registry, deployment)
@@ -17,6 +23,7 @@ enum RunCommand {
             telemetry: telemetry, metrics: kafka)
         defer { opened.close() }
         StopSignal.install()
+        try InputTopics.prepare(deployment, opened, telemetry)
         let worker = Worker(
             deployment, log: opened.log, threads: arguments.threads, telemetry: telemetry,
             takeOwnership: opened.takeOwnership)

@@ -10,6 +10,13 @@ enum SimulateCommand {
         let events = arguments.int("events") ?? 0
         let rate = arguments.int("rate")
         let seed = UInt64(arguments.int("seed") ?? 1)
+        var files = DistinctFiles()
+        files.read("--kafka", arguments.string("kafka"))
+        files.write("--log", arguments.string("log"))
+        let isIntoLog = arguments.isSet("kafka") || arguments.isSet("log")
+        files.write("--output", isIntoLog ? nil : arguments.string("output") ?? "-")
+        files.write("--truth", arguments.string("truth"))
+        try files.check()
         StopSignal.install()
         // Everything that can be refused is opened before the first event.
         let truth = try arguments.string("truth").map { path throws(LogError) in try LineWriter(path: path) }
@@ -17,12 +24,7 @@ enum SimulateCommand {
         if let opened = try LogOpening.open(arguments, .producer, application: "weir-simulate", terminal) {
             target = try .log(LogTarget(opened))
         } else {
-            let path = arguments.string("output") ?? "-"
-            if path == arguments.string("truth") {
-                throw CommandFailure.usage(
-                    "--output and --truth name the same file", hint: "give the truth a file of its own")
-            }
-            target = .lines(try LineWriter(path: path))
+            target = .lines(try LineWriter(path: arguments.string("output") ?? "-"))
         }
         var run = SimulationRun(
             simulator: TrafficSimulator(.init(scenario: scenario, events: events, seed: seed)), target: target,
@@ -91,13 +93,7 @@ enum SimulateCommand {
         init(_ opened: OpenedLog) throws(LogError) {
             self.opened = opened
             let topics = TrafficSimulator.topics
-            // The embedded log gains nothing from partitions; on Kafka four let a few threads share the reading.
-            let partitions = opened.kafka == nil ? 1 : 4
-            try opened.log.create(
-                topics.map {
-                    TopicRequirement(
-                        name: $0, partitions: partitions, settings: ["message.timestamp.type": "LogAppendTime"])
-                })
+            try opened.log.create(InputTopics.requirements(topics, onKafka: opened.kafka != nil))
             batch = OutputBatch(topics: topics)
             indices = Dictionary(uniqueKeysWithValues: topics.enumerated().map { ($1, $0) })
         }

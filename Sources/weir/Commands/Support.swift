@@ -9,6 +9,9 @@ extension Double {
     }
 }
 
+/// A number and what is counted, such as `1 rule` and `2 rules`.
+func counted(_ number: Int, _ noun: String) -> String { "\(number) \(noun)\(number == 1 ? "" : "s")" }
+
 extension ParsedArguments {
     /// `--threads`, or one per core.
     var threads: Int { int("threads") ?? Cores.available }

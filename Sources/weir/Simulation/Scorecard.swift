@@ -135,6 +135,23 @@ struct Scorecard: Sendable {
         return text
     }
 
+    /// The same as members of a JSON object, without its braces: `attacks` has an entry for each kind of attack that took place.
+    var jsonMembers: String {
+        let attacks = SimulatedAttack.allCases.compactMap { attack -> String? in
+            let tally = tally(of: attack)
+            if tally.events == 0 { return nil }
+            return
+                "{\"attack\":\"\(attack.rawValue)\",\"events\":\(tally.events),\"caught\":\(tally.flagged),"
+                + "\"missed\":\(tally.events - tally.flagged),\"stopped\":\(tally.stopped),"
+                + "\"accounts\":\(tally.accounts),\"accounts_caught\":\(tally.accountsCaught),"
+                + "\"rings\":\(tally.rings),\"rings_caught\":\(tally.ringsCaught),"
+                + "\"first_alert_ms\":\(tally.medianDelay.map { "\($0)" } ?? "null")}"
+        }
+        return
+            "\"attacks\":[\(attacks.joined(separator: ","))],\"honest\":{\"events\":\(honestEvents),\"false\":\(falseFlags),"
+            + "\"stopped\":\(falseStops),\"accounts\":\(falseAccounts)},\"cover_events\":\(coverEvents)"
+    }
+
     private static func line(_ cells: [String]) -> String {
         var text = ""
         for (index, cell) in cells.enumerated() {

@@ -1,5 +1,4 @@
 #pragma once
-#include <stdint.h>
 
 /// Pins the calling thread to one core. Returns 0, or the errno of sched_setaffinity.
 int weir_pin_current_thread(int core);
@@ -7,8 +6,6 @@ int weir_pin_current_thread(int core);
 void weir_name_current_thread(const char *name);
 /// Cores this process may run on.
 int weir_core_count(void);
-/// Bytes of memory the process holds in RAM.
-int64_t weir_resident_bytes(void);
 /// Makes blocks from 1 MiB on mappings of their own, for the whole process, so that growing one moves pages instead of copying bytes.
 /// glibc on its own raises that limit to 32 MiB as large blocks are freed.
 void weir_map_large_blocks(void);

@@ -1,0 +1,77 @@
+import KafkaClient
+import Pipeline
+import RuleLanguage
+import Telemetry
+
+/// The topics that a topology reads: what they must be before a pipeline starts on a log.
+enum InputTopics {
+    /// Refuses (exit 3) a topology for files: the records of a log are read as JSON, and those of a CSV file would all be dead letters.
+    static func requireJSON(_ deployment: Deployment) throws(CommandFailure) {
+        if let reason = reasonAgainstLog(deployment) {
+            throw CommandFailure(
+                .invalid, reason,
+                hint: "run it over files: weir replay --topology \(deployment.description.folder) --input FILE")
+        }
+    }
+
+    /// Why a topology cannot run on a log; nil when it can.
+    static func reasonAgainstLog(_ deployment: Deployment) -> String? {
+        guard let event = deployment.description.events.first(where: { $0.format == .csv }) else { return nil }
+        return
+            "topology '\(deployment.description.name)' reads CSV (`format: csv` of event '\(event.name)'), and the records of a log are JSON"
+    }
+
+    /// The topics among these that the log does not have.
+    static func missing(_ topics: [String], in log: any EventLog) throws(LogError) -> [String] {
+        var missing: [String] = []
+        for topic in topics where try log.partitions(of: topic) == nil { missing.append(topic) }
+        return missing
+    }
+
+    /// Sees to it that all input topics are there.
+    ///
+    /// In a file nobody but Weir can make them, so a first start does; on Kafka they belong to those who write to them, and a slip in a name
+    /// must not become a topic: the message (exit 3) has the lines to type.
+    static func prepare(_ deployment: Deployment, _ opened: OpenedLog, _ telemetry: Log) throws {
+        // First of all: another topology's log is left exactly as it is.
+        try JournalRecord.requireJournal(of: deployment.description.name, in: opened.log)
+        let missing = try missing(deployment.description.topics, in: opened.log)
+        if missing.isEmpty { return }
+        guard let servers = opened.configuration?.bootstrapServers else {
+            try opened.log.create(requirements(missing, onKafka: false))
+            telemetry.info(
+                "made the input topics, which are empty: somebody must write to them",
+                ["topics": .string(missing.joined(separator: ", "))])
+            return
+        }
+        let names = missing.map { "'\($0)'" }.joined(separator: ", ")
+        throw CommandFailure(
+            .invalid,
+            missing.count == 1
+                ? "the input topic \(names) does not exist on \(servers)"
+                : "the input topics \(names) do not exist on \(servers)",
+            hint: (["create what is missing, or correct `topic:` in \(deployment.description.path):"]
+                + missing.map { commandToCreate($0, servers) }).joined(separator: "\n  "))
+    }
+
+    /// How Weir makes input topics where it does.
+    ///
+    /// The embedded log gains nothing from partitions; on Kafka four let a few threads share the reading. Nothing may expire: the state is
+    /// rebuilt from all that was read since the first epoch.
+    static func requirements(_ topics: [String], onKafka: Bool) -> [TopicRequirement] {
+        topics.map {
+            TopicRequirement(
+                name: $0, partitions: onKafka ? 4 : 1,
+                settings: kept.merging(["message.timestamp.type": "LogAppendTime"]) { $1 })
+        }
+    }
+
+    /// The settings of a topic whose records stay.
+    static let kept = ["cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"]
+
+    /// A line for the shell that makes an input topic on Kafka.
+    static func commandToCreate(_ topic: String, _ servers: String) -> String {
+        "kafka-topics.sh --bootstrap-server \(servers) --create --topic \(topic) --partitions 4 "
+            + "--config retention.ms=-1 --config retention.bytes=-1"
+    }
+}
