@@ -55,7 +55,6 @@ public final class DecodePlan: @unchecked Sendable {
         /// Pseudonymised or with allowed values: needs the careful path.
         var isSpecial = false
         var isPseudonymised = false
-        var isTime = false
         /// Position in the row.
         var slot: Int32
         /// Next field with the same path, or -1.
@@ -427,7 +426,6 @@ private struct PlanBuilder {
         -> DecodePlan.Field
     {
         var result = DecodePlan.Field(kind: .string, slot: Int32(slot), path: path)
-        result.isTime = isTime
         result.maximumLength = Int32(clamping: min(field.maximumLength, limits.textBytes))
         result.isPseudonymised = field.isPseudonymised
         result.isSpecial = field.isPseudonymised || !field.allowedValues.isEmpty
@@ -451,9 +449,9 @@ private struct PlanBuilder {
             result.kind = field.timeFormat == .rfc3339 ? .textTime : .instant
             result.shift = field.timeFormat == .seconds ? 3 : field.timeFormat == .microseconds ? -3 : 0
         }
-        if isTime {
-            result.minimum = max(result.minimum, limits.earliest)
-            result.maximum = min(result.maximum, limits.latest)
+        if field.type == .timestamp {
+            result.minimum = max(result.minimum, TimeText.minimum, isTime ? limits.earliest : .min)
+            result.maximum = min(result.maximum, TimeText.maximum, isTime ? limits.latest : .max)
         }
         return result
     }

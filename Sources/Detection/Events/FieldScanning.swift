@@ -233,9 +233,7 @@ private func storeUnusualInteger(
 }
 
 func storeTime(_ time: Int64, _ field: UnsafePointer<DecodePlan.Field>, _ sink: inout RecordSink) -> DeadLetterCode? {
-    if time < field.pointee.minimum || time > field.pointee.maximum {
-        return field.pointee.isTime ? .timestampOutOfRange : .valueOutOfRange
-    }
+    if time < field.pointee.minimum || time > field.pointee.maximum { return .timestampOutOfRange }
     sink.row[Int(field.pointee.slot)] = Slot(time)
     return nil
 }
