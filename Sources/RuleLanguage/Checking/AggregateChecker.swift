@@ -71,6 +71,10 @@ struct AggregateChecker {
             table.features[index].readers[reading] = readers(
                 syntax, keys, counted: schema, scope: readingScope(reading), isOptional: readingEvents == nil)
         }
+        // A declared feature is read wherever its key is found; one whose key is found nowhere is a mistake, told for the counted event.
+        if readingEvents == nil, table.features[index].readers.allSatisfy({ $0 == nil }) {
+            _ = readers(syntax, keys, counted: schema, scope: readingScope(event), isOptional: false)
+        }
         guard sink.errorCount == errors else { return nil }
         if readingEvents == nil {
             table.features[index].isDeclared = true

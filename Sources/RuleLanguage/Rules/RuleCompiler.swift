@@ -24,6 +24,13 @@ struct RuleCompiler {
             environment: environment)
     }
 
+    /// What a key's expression sees: keys are found before windows are read and signals given, so it has the event's fields only.
+    private func keyScope(_ source: SourceText, _ event: Int, hidden: Set<String> = []) -> Scope {
+        Scope(
+            source: source, event: event, schema: environment.events[event], isKey: true, hidden: hidden, table: table,
+            environment: environment)
+    }
+
     mutating func compile(_ blocks: BlockSyntax) -> RuleSet? {
         for feature in blocks.features { declare(feature) }
         let ids = Dictionary(blocks.rules.map { ($0.id.text, $0) }, uniquingKeysWith: { first, _ in first })
@@ -87,7 +94,7 @@ struct RuleCompiler {
         }
         let index = aggregates.feature(
             syntax.aggregate, name: syntax.name, in: syntax.source, readingEvents: nil,
-            readingScope: { scope(syntax.source, $0) })
+            readingScope: { keyScope(syntax.source, $0) })
         guard let index else {
             table.broken.insert(name)
             return
@@ -219,7 +226,7 @@ struct RuleCompiler {
             case .aggregate(let syntax):
                 let index = aggregates.feature(
                     syntax, name: name, in: rule.source, readingEvents: events,
-                    readingScope: { scope(rule.source, $0) })
+                    readingScope: { keyScope(rule.source, $0, hidden: rule.letNames) })
                 lets[name.text] = index.map { .feature($0) } ?? .failed
             case .expression(let expression):
                 var here = scope(rule.source, event, lets: lets)
