@@ -98,8 +98,7 @@ extension Deployment {
 
     /// The keyed hash of identifiers, when a field asks for it.
     private static func pseudonymiser(_ description: TopologyDescription) throws(DiagnosticError) -> Pseudonymiser? {
-        guard let file = description.identifierKeyFile else { return nil }
-        let path = file.hasPrefix("/") ? file : "\(description.folder)/\(file)"
+        guard let path = description.identifierKeyFile else { return nil }
         func refused(_ message: String, _ suggestion: String) -> DiagnosticError {
             DiagnosticError([
                 description.diagnostic(
