@@ -14,15 +14,16 @@ public struct RuleSet: Sendable {
     public let canonicalText: String
     /// What the authors should know: unused lets and the like.
     public let warnings: [Diagnostic]
+    /// What is read and has no effect in this version.
+    public let notices: [Diagnostic]
     let environment: RuleEnvironment
     let bodies: [[RuleBody]]
     let unit: CodeUnit
     let judgeTable: JudgeTable
-    let tests: [TestSyntax]
 
     init(
         environment: RuleEnvironment, features: [Feature], featureRowWidth: Int, rules: [Rule], bodies: [[RuleBody]],
-        policy: Policy, canonicalText: String, warnings: [Diagnostic], unit: CodeUnit, tests: [TestSyntax]
+        policy: Policy, canonicalText: String, warnings: [Diagnostic], notices: [Diagnostic], unit: CodeUnit
     ) {
         self.environment = environment
         self.features = features
@@ -32,8 +33,8 @@ public struct RuleSet: Sendable {
         self.policy = policy
         self.canonicalText = canonicalText
         self.warnings = warnings
+        self.notices = notices
         self.unit = unit
-        self.tests = tests
         rulesByEvent = environment.events.indices.map { event in
             rules.indices.filter { rules[$0].mode != .off && rules[$0].events.contains(event) }
         }

@@ -26,7 +26,7 @@ private let sample = """
       then block, score +60, queue "promo", challenge "otp", tag "t"
       because "{n} on {device.id} {{x}} {ts.getHours("+02:00")}"
       alert by device.id every 1h
-      missing review mode shadow expires 7d
+      missing review mode shadow
     }
     policy p { score review at 40, block at 80 cap 100 }
     test "t" for farm { send order {'device.id': 'd1', 'amount': 500} times 4 vary account every 1m expect block on 4 }

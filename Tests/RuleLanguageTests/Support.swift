@@ -55,10 +55,8 @@ enum Shop {
     /// Everything `compile` complains about, as people read it.
     static func complaints(_ text: String, in environment: RuleEnvironment = environment) -> String {
         do {
-            return try RuleSet.compile([RuleSource(path: "test.weir", text: text)], in: environment).warnings.map(
-                \.rendered
-            )
-            .joined()
+            let set = try RuleSet.compile([RuleSource(path: "test.weir", text: text)], in: environment)
+            return (set.warnings + set.notices).map(\.rendered).joined()
         } catch {
             return error.diagnostics.map(\.rendered).joined()
         }

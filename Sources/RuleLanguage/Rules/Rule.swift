@@ -85,7 +85,6 @@ public struct Rule: Sendable {
     public var severity: RuleSeverity
     public var tags: [String]
     public var mode: RuleMode
-    public var isHotfix: Bool
     /// Indices of the event types it is evaluated on.
     public var events: [Int]
     public var actions: [RuleAction]
@@ -95,7 +94,6 @@ public struct Rule: Sendable {
     public var scoreWeight: Int
     public var missing: MissingPolicy
     public var alert: RuleAlert?
-    public var expiresMilliseconds: Int64?
     /// Text of each `unless`, for explanations.
     public var exceptions: [String]
     /// Indices of the features it reads.
