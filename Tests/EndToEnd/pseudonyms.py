@@ -76,6 +76,9 @@ def test(t):
     t.check(not any(json.dumps(a)[1:-1] in written for a in ("Zoë", "a" * 200, "tab\there")), "no verdict holds a raw identifier")
     t.check("somebody" in letters.read_text(), "a dead letter holds the record as it came, identifiers included")
 
+    key.write_bytes(b"another key altogether")
+    other = json.loads(t.run("check", folder, "--json").out.splitlines()[-1])["summary"]["topology_digest"]
+    t.check(other not in digests, "another key gives the topology another digest")
     key.write_bytes(b"fifteen bytes!!\n")
     cases = [("short", r"the key of the pseudonyms has fewer than 16 bytes: .*secret\.key")]
     for what, pattern in cases + [("missing", r"the key of the pseudonyms cannot be read: .*secret\.key: No such file")]:

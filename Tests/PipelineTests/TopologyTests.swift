@@ -179,6 +179,23 @@ import Testing
                 """)
     }
 
+    @Test func `another key gives the topology another digest, and nothing of a key is shown`() throws {
+        let folder = TemporaryFolder()
+        folder.write(TopologyTests.pseudonymous, "topology.yaml")
+        func deployment(_ key: String) throws -> Deployment {
+            folder.write(key, "secret.key")
+            return try Deployment(folder: folder.path)
+        }
+        let first = try deployment("0123456789abcdef")
+        // What ends the line is no part of the key.
+        #expect(try deployment("0123456789abcdef \r\n").topologyDigest == first.topologyDigest)
+        #expect(try deployment("0123456789abcdeg").topologyDigest != first.topologyDigest)
+        let plain = try TopologyDescription.load(folder: folder.path).canonicalText
+        let code = HMACSHA256(key: Array("0123456789abcdef".utf8)).hex(of: Array("weir topology digest".utf8))
+        #expect(first.description.canonicalText == plain + "pseudonyms \(code)\n")
+        #expect(!first.description.canonicalText.contains("0123456789abcdef"))
+    }
+
     static let small = """
         topology: shop
         events:
