@@ -45,8 +45,7 @@ extension TopologyReader {
 
     private mutating func readEvent(_ entry: YAMLEntry, limits: LimitSettings, hasKeyFile: Bool) -> EventSchema? {
         let what = "event '\(entry.key)'"
-        let keys = object(
-            entry.value, of: what, keys: ["topic", "format", "when", "time", "id", "subject", "emit", "fields"])
+        let keys = object(entry.value, of: what, keys: TopologyKeys.event)
         if case .mapping = entry.value.content {} else { return nil }
         func missing(_ key: String, _ suggestion: String, _ reader: inout TopologyReader) {
             if keys[key] == nil, !reader.misspelt.contains(key) {
@@ -301,13 +300,7 @@ extension TopologyReader {
         var typeNode = entry.value
         var keys: [String: YAMLNode] = [:]
         if case .mapping = entry.value.content {
-            keys = object(
-                entry.value, of: owner,
-                keys: [
-                    "type", "path", "entity", "required", "personal", "pseudonymise", "enum", "min", "max",
-                    "max_length",
-                    "format", "scale",
-                ])
+            keys = object(entry.value, of: owner, keys: TopologyKeys.field)
             guard let node = keys["type"] else {
                 if !misspelt.contains("type") {
                     note(entry.mark, "\(owner) has no type", "add 'type: TYPE', one of \(types)")

@@ -1,5 +1,6 @@
 extension Parser {
     static let blocks = ["feature", "rule", "policy", "test"]
+    static let actions = ["allow", "block", "review", "challenge", "tag", "score", "queue"]
     static let clauses = [
         "owner", "ticket", "severity", "tags", "on", "let", "when", "unless", "then", "because", "alert", "missing",
         "mode",
@@ -7,6 +8,8 @@ extension Parser {
     /// Words of later versions: refused by name, so that nobody relies on what does not happen.
     static let laterBlocks = ["hotfix", "list"]
     static let laterClauses = ["sequence", "expires"]
+    static let laterActions = ["label", "unlabel", "hold", "list", "notify", "delay"]
+    static let laterAggregates = ["stddev", "quantile"]
     static let blockWords = blocks + laterBlocks
     static let clauseWords = clauses + laterClauses
 
@@ -154,7 +157,7 @@ extension Parser {
     func startsAggregate() -> Bool {
         guard current.kind == .identifier, ahead(1).kind == .leftParenthesis else { return false }
         let word = text(current)
-        if AggregateFunction(rawValue: word) != nil || word == "stddev" || word == "quantile" { return true }
+        if AggregateFunction(rawValue: word) != nil || Parser.laterAggregates.contains(word) { return true }
         var depth = 0
         var index = at + 1
         while index < tokens.count {
@@ -181,7 +184,7 @@ extension Parser {
         let start = advance()
         let name = text(start)
         guard let function = AggregateFunction(rawValue: name) else {
-            if name == "stddev" || name == "quantile" {
+            if Parser.laterAggregates.contains(name) {
                 throw fail("the aggregate '\(name)' is not supported yet", at: start.span)
             }
             let nearest = Diagnostic.nearest(to: name, among: AggregateFunction.allCases.map(\.rawValue))

@@ -189,7 +189,7 @@ extension Parser {
     }
 
     private mutating func action() throws(SyntaxFailure) -> RuleAction {
-        let names = ["allow", "block", "review", "challenge", "tag", "score", "queue"]
+        let names = Parser.actions
         guard current.kind == .identifier else {
             throw fail(
                 "expected an action, found \(describe(current))", suggestion: "one of \(names.joined(separator: ", "))")
@@ -213,7 +213,7 @@ extension Parser {
             let isNegative = advance().kind == .minus
             let points = try wholeNumber("the points")
             return .score(isNegative ? -points : points)
-        case "label", "unlabel", "hold", "list", "notify", "delay":
+        case let word where Parser.laterActions.contains(word):
             throw fail("the action '\(text(token))' is not supported yet", at: token.span)
         default:
             let nearest = Diagnostic.nearest(to: text(token), among: names)
