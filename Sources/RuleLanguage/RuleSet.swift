@@ -7,8 +7,6 @@ public struct RuleSet: Sendable {
     public let rules: [Rule]
     /// Per event type the indices of the rules that are evaluated on it, in the order of ``rules``; those in mode `off` are left out.
     public let rulesByEvent: [[Int]]
-    /// Per event type the indices of the features that can be read there.
-    public let featuresByEvent: [[Int]]
     public let policy: Policy
     /// Every feature, rule and policy in a fixed form: equal texts decide alike on the same topology.
     public let canonicalText: String
@@ -38,9 +36,6 @@ public struct RuleSet: Sendable {
         rulesByEvent = environment.events.indices.map { event in
             rules.indices.filter { rules[$0].mode != .off && rules[$0].events.contains(event) }
         }
-        featuresByEvent = environment.events.indices.map { event in
-            features.indices.filter { features[$0].readers[event] != nil }
-        }
         judgeTable = JudgeTable(
             rulesByEvent.enumerated().map { event, indices in
                 indices.compactMap { rule in
@@ -49,7 +44,7 @@ public struct RuleSet: Sendable {
                         rule: Int32(rule), start: Int32(body.judgement.start),
                         constants: Int32(body.judgement.constants))
                 }
-            }, rules)
+            })
     }
 
     /// Reads, checks and compiles rule files.

@@ -42,7 +42,6 @@ private func survives(_ text: String) {
             evaluator.appendReason(rule: Int(outcome.rule), event: 0, rows.input, to: &out)
             evaluator.appendValues(rule: Int(outcome.rule), event: 0, rows.input, to: &out)
         }
-        _ = set.summary
     } catch {
         #expect(!error.diagnostics.isEmpty && error.diagnostics.count <= 120)
         for diagnostic in error.diagnostics {

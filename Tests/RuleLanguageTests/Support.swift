@@ -138,6 +138,13 @@ final class Rows {
     }
 }
 
+extension RuleSet {
+    /// Per event type the indices of the features that can be read there.
+    var readable: [[Int]] {
+        environment.events.indices.map { event in features.indices.filter { features[$0].readers[event] != nil } }
+    }
+}
+
 extension [UInt8] {
     var text: String { String(decoding: self, as: UTF8.self) }
 }

@@ -1,3 +1,4 @@
+import Detection
 import RuleLanguage
 
 /// Names that CEL keeps for itself, so no field can start with one.
@@ -288,7 +289,7 @@ extension TopologyReader {
             note(
                 entry.mark, "a field cannot be called '\(word)', a word of the expression language",
                 "choose another name and add 'path: \(name)'")
-        } else if TopologyDescription.signals.contains(where: { $0.name == name }) {
+        } else if Signals.declarations.contains(where: { $0.name == name }) {
             note(entry.mark, "'\(name)' is the name of a signal", "choose another name and add 'path: \(name)'")
         }
         let owner = "field '\(name)'"

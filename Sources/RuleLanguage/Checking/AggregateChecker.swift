@@ -30,9 +30,9 @@ struct AggregateChecker {
         if syntax.windowMilliseconds > environment.maximumWindowMilliseconds {
             sink.error(
                 source, syntax.windowSpan,
-                "a window of \(Literals.durationText(syntax.windowMilliseconds)) is longer than this topology keeps",
+                "a window of \(DurationText.text(milliseconds: syntax.windowMilliseconds)) is longer than this topology keeps",
                 suggestion:
-                    "at most \(Literals.durationText(environment.maximumWindowMilliseconds)); limits.window in topology.yaml sets it"
+                    "at most \(DurationText.text(milliseconds: environment.maximumWindowMilliseconds)); limits.window in topology.yaml sets it"
             )
         }
         guard sink.errorCount == errors else { return nil }

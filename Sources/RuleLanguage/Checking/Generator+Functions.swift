@@ -129,7 +129,7 @@ extension Generator {
             let isLong = written.hasSuffix("d") || written.hasSuffix("w")
             error(
                 argument.span, isLong ? "duration() knows no days and weeks" : "duration() cannot read this text",
-                suggestion: isLong && Literals.durationMilliseconds(written) != nil
+                suggestion: isLong && DurationText.milliseconds(written) != nil
                     ? "write duration(\"\(Parser.celDuration(written))\")" : "for example duration(\"1h30m\")")
             return .failed
         }

@@ -102,15 +102,6 @@ public struct Rule: Sendable {
     public var canonicalText: String
 }
 
-/// What a rule contributes to the verdict on one event.
-public struct RuleEffect: Sendable, Equatable, BitwiseCopyable {
-    public var decision: Decision
-    /// Points to add to the event's score.
-    public var score: Int
-    /// Only to be reported: the rule is in mode `shadow`.
-    public var isShadow: Bool
-}
-
 /// From which score on which decision is taken.
 public struct Policy: Sendable, Equatable {
     /// A decision and the score it begins at.

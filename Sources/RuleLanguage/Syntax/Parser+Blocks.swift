@@ -117,7 +117,7 @@ extension Parser {
             throw fail("expected \(what), found \(describe(current))", suggestion: suggestion)
         }
         let token = advance()
-        guard let value = Literals.durationMilliseconds(text(token)), value > 0 else {
+        guard let value = DurationText.milliseconds(text(token)), value > 0 else {
             throw fail("'\(text(token))' is not a usable duration", suggestion: "at least 1ms", at: token.span)
         }
         return value
