@@ -121,6 +121,12 @@ import Testing
             #"{"ts":1760000000000,"buyer":{"id":"a1"},"seconds":-62135596800,"micros":253402300799999999}"#,
             "ts=1760000000000 account='a1' seconds=-62135596800000 micros=253402300799999"
         ),
+        // An empty text names nobody.
+        (#"{"ts":1760000000000,"buyer":{"id":""}}"#, "missing_field buyer.id @0"),
+        (
+            #"{"ts":1760000000000,"buyer":{"id":"a1"},"id":"","user_agent":""}"#,
+            "id='' ts=1760000000000 account='a1' user_agent=''"
+        ),
         (#"{"ts":null,"buyer":{"id":"a1"}}"#, "missing_field ts @0"),
         (#"{"ts":1760000000,"buyer":{"id":"a1"}}"#, "timestamp_out_of_range ts @6"),
         (#"{"ts":-1760000000000,"buyer":{"id":"a1"}}"#, "timestamp_out_of_range ts @6"),
