@@ -1,6 +1,7 @@
 /// A user's mistake in a rule or topology file: where it stands, what is wrong, why, and what to write instead.
 public struct Diagnostic: Error, Sendable, Equatable {
-    public enum Severity: String, Sendable { case error, warning }
+    /// A notice tells of something that is allowed and does nothing yet; `weir check` shows it, `weir run` does not.
+    public enum Severity: String, Sendable { case error, warning, notice }
 
     public var severity: Severity
     /// The file, as the user named it.

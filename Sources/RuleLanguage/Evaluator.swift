@@ -123,17 +123,6 @@ public struct Evaluator: ~Copyable {
 }
 
 extension RuleSet {
-    /// What an outcome contributes to the verdict; nil when nothing.
-    ///
-    /// Undetermined rules do what their `missing` clause says.
-    public func effect(of outcome: RuleOutcome) -> RuleEffect? {
-        switch outcome.kind {
-        case .quiet, .excepted: nil
-        case .fired: judgeTable.fired[Int(outcome.rule)]
-        case .undetermined: judgeTable.undetermined[Int(outcome.rule)]
-        }
-    }
-
     /// What an undetermined rule lacked: the name of a field, feature or signal, or what went wrong in a word.
     public func undeterminedField(_ outcome: RuleOutcome, event: Int) -> String {
         let operand = UInt16(truncatingIfNeeded: outcome.failure)

@@ -7,22 +7,21 @@ public struct RuleSet: Sendable {
     public let rules: [Rule]
     /// Per event type the indices of the rules that are evaluated on it, in the order of ``rules``; those in mode `off` are left out.
     public let rulesByEvent: [[Int]]
-    /// Per event type the indices of the features that can be read there.
-    public let featuresByEvent: [[Int]]
     public let policy: Policy
     /// Every feature, rule and policy in a fixed form: equal texts decide alike on the same topology.
     public let canonicalText: String
     /// What the authors should know: unused lets and the like.
     public let warnings: [Diagnostic]
+    /// What is read and has no effect in this version.
+    public let notices: [Diagnostic]
     let environment: RuleEnvironment
     let bodies: [[RuleBody]]
     let unit: CodeUnit
     let judgeTable: JudgeTable
-    let tests: [TestSyntax]
 
     init(
         environment: RuleEnvironment, features: [Feature], featureRowWidth: Int, rules: [Rule], bodies: [[RuleBody]],
-        policy: Policy, canonicalText: String, warnings: [Diagnostic], unit: CodeUnit, tests: [TestSyntax]
+        policy: Policy, canonicalText: String, warnings: [Diagnostic], notices: [Diagnostic], unit: CodeUnit
     ) {
         self.environment = environment
         self.features = features
@@ -32,13 +31,10 @@ public struct RuleSet: Sendable {
         self.policy = policy
         self.canonicalText = canonicalText
         self.warnings = warnings
+        self.notices = notices
         self.unit = unit
-        self.tests = tests
         rulesByEvent = environment.events.indices.map { event in
             rules.indices.filter { rules[$0].mode != .off && rules[$0].events.contains(event) }
-        }
-        featuresByEvent = environment.events.indices.map { event in
-            features.indices.filter { features[$0].readers[event] != nil }
         }
         judgeTable = JudgeTable(
             rulesByEvent.enumerated().map { event, indices in
@@ -48,7 +44,7 @@ public struct RuleSet: Sendable {
                         rule: Int32(rule), start: Int32(body.judgement.start),
                         constants: Int32(body.judgement.constants))
                 }
-            }, rules)
+            })
     }
 
     /// Reads, checks and compiles rule files.

@@ -68,7 +68,7 @@ public struct FieldSchema: Sendable, Equatable {
 public enum Emission: String, Sendable, Equatable {
     /// Every event.
     case all
-    /// Only events with a decision above `allow` or a rule that fired in shadow; the rest are counted as silent.
+    /// Only events with a decision above `allow` or of which a rule spoke, live or in shadow, if only by its score; the rest are counted as silent.
     case flagged
 }
 

@@ -75,6 +75,12 @@ import Testing
         (#""channel":"fax"}"#, "value_not_allowed channel @50"),
         (#""channel":"""# + "}", "value_not_allowed channel @50"),
         (#""seconds":"now"}"#, "invalid_timestamp seconds @50"),
+        // A timestamp that is not the event time has the calendar's bounds, years 1 to 9999.
+        (#""seconds":253402300800}"#, "timestamp_out_of_range seconds @50"),
+        (#""seconds":-62135596800.001}"#, "timestamp_out_of_range seconds @50"),
+        (#""seconds":"9223372036854775"}"#, "timestamp_out_of_range seconds @50"),
+        (#""micros":9223372036854775807}"#, "timestamp_out_of_range micros @49"),
+        (#""micros":-9223372036854775808}"#, "timestamp_out_of_range micros @49"),
     ])
     func `a mistake has its code, its path and its place`(_ keys: String, _ expected: String) throws {
         var bench = Bench(try plan())
@@ -103,6 +109,24 @@ import Testing
             "number_out_of_range buyer.risk.ratio @55"
         ),
         (#"{"ts":1760000000000,"buyer":{"created":"2026-02-29T00:00:00Z"}}"#, "invalid_timestamp buyer.created @39"),
+        (
+            #"{"ts":1760000000000,"buyer":{"created":"0000-12-31T23:59:59Z"}}"#,
+            "timestamp_out_of_range buyer.created @39"
+        ),
+        (
+            #"{"ts":1760000000000,"buyer":{"created":"9999-12-31T23:59:59-23:59"}}"#,
+            "timestamp_out_of_range buyer.created @39"
+        ),
+        (
+            #"{"ts":1760000000000,"buyer":{"id":"a1"},"seconds":-62135596800,"micros":253402300799999999}"#,
+            "ts=1760000000000 account='a1' seconds=-62135596800000 micros=253402300799999"
+        ),
+        // An empty text names nobody.
+        (#"{"ts":1760000000000,"buyer":{"id":""}}"#, "missing_field buyer.id @0"),
+        (
+            #"{"ts":1760000000000,"buyer":{"id":"a1"},"id":"","user_agent":""}"#,
+            "id='' ts=1760000000000 account='a1' user_agent=''"
+        ),
         (#"{"ts":null,"buyer":{"id":"a1"}}"#, "missing_field ts @0"),
         (#"{"ts":1760000000,"buyer":{"id":"a1"}}"#, "timestamp_out_of_range ts @6"),
         (#"{"ts":-1760000000000,"buyer":{"id":"a1"}}"#, "timestamp_out_of_range ts @6"),

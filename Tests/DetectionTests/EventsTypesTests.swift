@@ -114,6 +114,33 @@ private func type(
         #expect(bench.outcome(record, topic: nil) == "unknown_event_type - @0")
     }
 
+    @Test func `an empty identifier is missing, however it is declared, and other empty texts are texts`() throws {
+        let fields = [
+            FieldSchema(name: "device", path: ["device"], type: .string, entity: "device"),
+            FieldSchema(name: "card", path: ["card"], type: .string, entity: "card", isPseudonymised: true),
+            FieldSchema(name: "kind", path: ["kind"], type: .string, entity: "kind", allowedValues: ["a", "b"]),
+            FieldSchema(name: "note", path: ["note"], type: .string),
+            FieldSchema(name: "raw", path: ["device"], type: .string),
+        ]
+        let plan = try plan(
+            [type("order", when: nil, extra: fields)],
+            pseudonymise: { _, hex in for i in 0..<64 { hex[i] = UInt8(ascii: "0") } })
+        var bench = Bench(plan)
+        let start = #"{"ts":1760000000000,"account":"a","#
+        #expect(
+            bench.outcome(start + #""device":"","card":"","kind":"","note":""}"#)
+                == "ts=1760000000000 account='a' note='' raw=''")
+        #expect(
+            bench.outcome(start + #""device":"d","kind":"a","note":""}"#)
+                == "ts=1760000000000 account='a' device='d' kind='a' note='' raw='d'")
+        #expect(bench.outcome(#"{"ts":1760000000000,"account":""}"#) == "missing_field account @0")
+        guard case .rejected(let letter) = bench.decode(#"{"ts":1760000000000,"account":""}"#) else {
+            Issue.record("an event without an account")
+            return
+        }
+        #expect(plan.explanation(of: letter) == "the required field `account` is missing, empty or null")
+    }
+
     @Test func `fields may share a path`() throws {
         let fields = [
             FieldSchema(name: "raw", path: ["item"], type: .string),

@@ -14,8 +14,8 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 # The cheap ones first; those that need a broker last.
 TESTS = [
-    "samples", "readme", "exit_codes", "allocations", "replay_determinism", "poison", "bench12_oracle", "real_data", "demo", "embedded_end_to_end",
-    "kafka_end_to_end", "kafka_crash", "kafka_outage",
+    "samples", "readme", "exit_codes", "pseudonyms", "allocations", "replay_determinism", "poison", "bench12_oracle", "real_data", "demo",
+    "embedded_end_to_end", "kafka_end_to_end", "kafka_crash", "kafka_outage",
 ]
 SKIPPED = 77
 

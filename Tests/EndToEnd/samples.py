@@ -45,6 +45,12 @@ def test(t):
                 t.equal(digest(rows), digest(features), f"{folder.name}/samples/{file.name}: to the byte")
             compared += 1
     t.check(compared >= 5, f"{compared} files of samples compared")
+    # What is read and has no effect is said, and is no mistake.
+    folder = t.topology("idle")
+    rule = folder / "rules" / "first.weir"
+    rule.write_text(rule.read_text().replace("  because", "  alert by account every 1h\n  because"))
+    said = t.run("check", folder).err
+    t.check("first.weir:9:3: notice: 'alert' is read and has no effect yet" in said, "weir check tells of a clause without effect", said)
 
 
 main(test)

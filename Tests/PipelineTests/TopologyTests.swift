@@ -1,3 +1,4 @@
+import Glibc
 import RuleLanguage
 import Testing
 
@@ -28,7 +29,9 @@ import Testing
     }
 
     @Test func `every shipped topology compiles without a warning`() throws {
-        let names = try #require(FileText.names(in: "\(PackageFolder.root)/topologies"))
+        let names = try #require(FileText.names(in: "\(PackageFolder.root)/topologies")).filter {
+            FileText.kind(of: "\(PackageFolder.root)/topologies/\($0)") == .folder
+        }
         #expect(names.count >= 5)
         for name in names {
             do {
@@ -127,6 +130,72 @@ import Testing
         #expect(anomaly.trees == 5 && anomaly.depth == 6 && anomaly.window == 70)
         #expect(topology.verdictSource == "urn:shop")
         #expect(topology.rules.map(\.path) == ["shop/rules/a.weir", "shop/rules/b.weir"])
+    }
+
+    static let pseudonymous = """
+        topology: shop
+        identifiers: { key_file: secret.key }
+        events:
+          order:
+            { topic: o, time: ts, subject: a, fields: { ts: timestamp, a: { type: string, entity: account, pseudonymise: true } } }
+
+        """
+
+    @Test func `a key file is looked for in the topology's folder, wherever that is named from`() throws {
+        let folder = TemporaryFolder()
+        folder.write(TopologyTests.pseudonymous, "topology.yaml")
+        folder.write("0123456789abcdef", "secret.key")
+        var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
+        let here = try #require(getcwd(&buffer, buffer.count).map { String(cString: $0) })
+        let up = String(repeating: "../", count: here.split(separator: "/").count)
+        for path in [folder.path, folder.path + "/", up + folder.path.dropFirst()] {
+            do { _ = try Deployment(folder: path) } catch {
+                Issue.record("\(error.diagnostics.map(\.rendered).joined())")
+            }
+        }
+        func complaint() -> String {
+            do {
+                _ = try Deployment(folder: folder.path)
+                return "none"
+            } catch {
+                return error.diagnostics.map(\.rendered).joined().replacing(folder.path, with: "shop")
+            }
+        }
+        folder.write("0123456789abcde\n", "secret.key")
+        #expect(
+            complaint() == """
+                shop/topology.yaml:2:26: error: the key of the pseudonyms has fewer than 16 bytes: shop/secret.key
+                   2 | identifiers: { key_file: secret.key }
+                     |                          ^~~~~~~~~~
+                     = openssl rand -hex 32 > shop/secret.key makes one
+
+                """)
+        #expect(unlink("\(folder.path)/secret.key") == 0)
+        #expect(
+            complaint() == """
+                shop/topology.yaml:2:26: error: the key of the pseudonyms cannot be read: shop/secret.key: No such file or directory
+                   2 | identifiers: { key_file: secret.key }
+                     |                          ^~~~~~~~~~
+                     = openssl rand -hex 32 > shop/secret.key makes one
+
+                """)
+    }
+
+    @Test func `another key gives the topology another digest, and nothing of a key is shown`() throws {
+        let folder = TemporaryFolder()
+        folder.write(TopologyTests.pseudonymous, "topology.yaml")
+        func deployment(_ key: String) throws -> Deployment {
+            folder.write(key, "secret.key")
+            return try Deployment(folder: folder.path)
+        }
+        let first = try deployment("0123456789abcdef")
+        // What ends the line is no part of the key.
+        #expect(try deployment("0123456789abcdef \r\n").topologyDigest == first.topologyDigest)
+        #expect(try deployment("0123456789abcdeg").topologyDigest != first.topologyDigest)
+        let plain = try TopologyDescription.load(folder: folder.path).canonicalText
+        let code = HMACSHA256(key: Array("0123456789abcdef".utf8)).hex(of: Array("weir topology digest".utf8))
+        #expect(first.description.canonicalText == plain + "pseudonyms \(code)\n")
+        #expect(!first.description.canonicalText.contains("0123456789abcdef"))
     }
 
     static let small = """

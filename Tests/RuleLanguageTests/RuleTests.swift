@@ -36,7 +36,7 @@ private let farm = """
     #expect(set.featureRowWidth == 3)
     #expect(set.rulesByEvent == [[0], []])
     // The click names its account `user`; `account` is its entity, so the declared feature can be read there.
-    #expect(set.featuresByEvent == [[0, 1, 2], [0]])
+    #expect(set.readable == [[0, 1, 2], [0]])
     let rule = set.rules[0]
     #expect(rule.decision == .block && rule.scoreWeight == 60 && rule.severity == .high)
     #expect(rule.tags == ["incentive_abuse", "multi"])

@@ -97,28 +97,6 @@ private func evaluated(_ expression: String, _ rows: Rows) -> String {
     #expect(set.undeterminedField(outcomes[0], event: 0) == "weight")
 }
 
-@Test func `an undetermined rule does what its missing clause says`() throws {
-    let set = try Shop.compile(
-        """
-        rule a "A" { on order when weight > 1.0 then block, score +60, score -10 }
-        rule b "B" { on order when weight > 1.0 then block, score +60 missing fire }
-        rule c "C" { on order when weight > 1.0 then block, score +60 missing review mode shadow }
-        """)
-    var evaluator = Evaluator(set)
-    let unsure = evaluator.judge(event: 0, Rows(Shop.order, [:]).input).map { set.effect(of: $0) }
-    #expect(
-        unsure == [
-            nil, RuleEffect(decision: .block, score: 60, isShadow: false),
-            RuleEffect(decision: .review, score: 0, isShadow: true),
-        ])
-    let sure = evaluator.judge(event: 0, Rows(Shop.order, ["weight": .double(2)]).input).map {
-        set.effect(of: $0)?.score
-    }
-    #expect(sure == [50, 60, 60])
-    let quiet = evaluator.judge(event: 0, Rows(Shop.order, ["weight": .double(1)]).input).map { set.effect(of: $0) }
-    #expect(quiet == [nil, nil, nil])
-}
-
 @Test func `a let is computed once and keeps its value`() throws {
     let set = try Shop.compile(
         """
@@ -151,7 +129,7 @@ private func evaluated(_ expression: String, _ rows: Rows) -> String {
         """)
     #expect(set.features.map(\.name) == ["per_device", "per_account", "last"])
     #expect(set.features[0].isDeclared && !set.features[2].isDeclared)
-    #expect(set.featuresByEvent == [[0, 1], [0, 1, 2]])
+    #expect(set.readable == [[0, 1], [0, 1, 2]])
     #expect(set.features[1].excludesCurrent)
     #expect(set.featureRowWidth == 2 + Feature.stringWidth)
     guard case .field(3)? = set.features[0].readers[0]?[0], case .field(4)? = set.features[0].readers[1]?[0],

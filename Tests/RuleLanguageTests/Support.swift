@@ -55,10 +55,8 @@ enum Shop {
     /// Everything `compile` complains about, as people read it.
     static func complaints(_ text: String, in environment: RuleEnvironment = environment) -> String {
         do {
-            return try RuleSet.compile([RuleSource(path: "test.weir", text: text)], in: environment).warnings.map(
-                \.rendered
-            )
-            .joined()
+            let set = try RuleSet.compile([RuleSource(path: "test.weir", text: text)], in: environment)
+            return (set.warnings + set.notices).map(\.rendered).joined()
         } catch {
             return error.diagnostics.map(\.rendered).joined()
         }
@@ -137,6 +135,13 @@ final class Rows {
 
     var input: EvaluationInput {
         EvaluationInput(fields: fields, features: features, signals: signals, text: text, lists: lists)
+    }
+}
+
+extension RuleSet {
+    /// Per event type the indices of the features that can be read there.
+    var readable: [[Int]] {
+        environment.events.indices.map { event in features.indices.filter { features[$0].readers[event] != nil } }
     }
 }
 

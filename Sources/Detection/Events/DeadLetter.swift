@@ -96,7 +96,8 @@ extension DecodePlan {
         case .wrongType:
             return
                 "\(name) must be \(place.map { $0.field == nil ? "an object" : DecodePlan.expectation(of: field?.type) } ?? "an object")"
-        case .missingField: return "the required field \(name) is missing or null"
+        case .missingField:
+            return "the required field \(name) is missing\(field?.entity == nil ? " or" : ", empty or") null"
         case .valueNotAllowed:
             return "\(name) must be one of \(field?.allowedValues.joined(separator: ", ") ?? "the allowed values")"
         case .valueOutOfRange:

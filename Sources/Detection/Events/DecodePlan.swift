@@ -56,7 +56,8 @@ public final class DecodePlan: @unchecked Sendable {
         /// Pseudonymised or with allowed values: needs the careful path.
         var isSpecial = false
         var isPseudonymised = false
-        var isTime = false
+        /// Names an entity: an empty text names nobody and counts as missing, lest all such events share one key.
+        var isIdentifier = false
         /// Position in the row.
         var slot: Int32
         /// Next field with the same path, or -1.
@@ -90,6 +91,7 @@ public final class DecodePlan: @unchecked Sendable {
         var seen: Int32
         /// Of the commonest field, a string without anything special: its slot and its bound, here for speed; else -1.
         var textSlot: Int32 = -1
+        var textMinimum: Int32 = 0
         var textMaximum: Int32 = 0
     }
 
@@ -408,6 +410,7 @@ private struct PlanBuilder {
                     field.next < 0
                 {
                     entry.textSlot = field.slot
+                    entry.textMinimum = field.isIdentifier ? 1 : 0
                     entry.textMaximum = field.maximumLength
                 }
                 keyBytes.append(contentsOf: key.bytes)
@@ -428,9 +431,9 @@ private struct PlanBuilder {
         -> DecodePlan.Field
     {
         var result = DecodePlan.Field(kind: .string, slot: Int32(slot), path: path)
-        result.isTime = isTime
         result.maximumLength = Int32(clamping: min(field.maximumLength, limits.textBytes))
         result.isPseudonymised = field.isPseudonymised
+        result.isIdentifier = field.entity != nil
         result.isSpecial = field.isPseudonymised || !field.allowedValues.isEmpty
         result.allowedStart = Int32(allowed.count)
         result.allowedCount = Int32(field.allowedValues.count)
@@ -452,9 +455,9 @@ private struct PlanBuilder {
             result.kind = field.timeFormat == .rfc3339 ? .textTime : .instant
             result.shift = field.timeFormat == .seconds ? 3 : field.timeFormat == .microseconds ? -3 : 0
         }
-        if isTime {
-            result.minimum = max(result.minimum, limits.earliest)
-            result.maximum = min(result.maximum, limits.latest)
+        if field.type == .timestamp {
+            result.minimum = max(result.minimum, TimeText.minimum, isTime ? limits.earliest : .min)
+            result.maximum = min(result.maximum, TimeText.maximum, isTime ? limits.latest : .max)
         }
         return result
     }

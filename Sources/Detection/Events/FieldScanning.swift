@@ -145,12 +145,15 @@ func convertNumber(
 }
 
 /// Checks a text and puts it into the row; `text` stays where it is.
+///
+/// An empty identifier leaves the row as it is, with the value missing.
 @inline(__always)
 func storeText(
     _ text: UnsafePointer<UInt8>, count: Int, _ field: UnsafePointer<DecodePlan.Field>, _ work: DecodeWork,
     _ sink: inout RecordSink
 ) -> DeadLetterCode? {
     if count > Int(field.pointee.maximumLength) { return .textTooLong }
+    if count == 0, field.pointee.isIdentifier { return nil }
     let hash = work.hash(text, count: count)
     if field.pointee.isSpecial { return storeSpecialText(text, count: count, hash: hash, field, work, &sink) }
     sink.row[Int(field.pointee.slot)] = Slot(
@@ -233,9 +236,7 @@ private func storeUnusualInteger(
 }
 
 func storeTime(_ time: Int64, _ field: UnsafePointer<DecodePlan.Field>, _ sink: inout RecordSink) -> DeadLetterCode? {
-    if time < field.pointee.minimum || time > field.pointee.maximum {
-        return field.pointee.isTime ? .timestampOutOfRange : .valueOutOfRange
-    }
+    if time < field.pointee.minimum || time > field.pointee.maximum { return .timestampOutOfRange }
     sink.row[Int(field.pointee.slot)] = Slot(time)
     return nil
 }

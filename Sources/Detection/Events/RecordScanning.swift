@@ -108,7 +108,9 @@ func scanRecord(
                 if entry.pointee.textSlot >= 0, first == UInt8(ascii: "\"") {
                     let stop = endOfPlainText(at + 1)
                     let count = stop - (at + 1)
-                    if stop.pointee == UInt8(ascii: "\""), count <= Int(entry.pointee.textMaximum) {
+                    if stop.pointee == UInt8(ascii: "\""), count >= Int(entry.pointee.textMinimum),
+                        count <= Int(entry.pointee.textMaximum)
+                    {
                         row[Int(entry.pointee.textSlot)] = Slot(
                             hash: hash(at + 1, count: count), offset: at + 1 - text, length: count, bank: .event)
                         at = stop + 1

@@ -7,8 +7,6 @@ public struct UUIDv5: Sendable {
     /// Length of the text form, `xxxxxxxx-xxxx-5xxx-yxxx-xxxxxxxxxxxx`.
     public static let textLength = 36
 
-    /// The RFC's namespace of domain names, 16 bytes.
-    public static let dns = namespace(0x6ba7_b810_9dad_11d1, 0x80b4_00c0_4fd4_30c8)
     /// The RFC's namespace of URLs, 16 bytes.
     public static let url = namespace(0x6ba7_b811_9dad_11d1, 0x80b4_00c0_4fd4_30c8)
 

@@ -16,7 +16,10 @@ public struct Deployment: Sendable {
 
     /// Reads, checks and compiles a topology folder; throws every mistake found.
     public init(folder: String) throws(DiagnosticError) {
-        let description = try TopologyDescription.load(folder: folder)
+        var description = try TopologyDescription.load(folder: folder)
+        let key = try Deployment.pseudonymKey(description)
+        // Pseudonyms stand in verdicts, so the key is a part of the topology; its fingerprint tells keys apart and gives nothing of them away.
+        if let key { description.canonicalText += "pseudonyms \(key.hex(of: Array("weir topology digest".utf8)))\n" }
         self.description = description
         let hash = TextHash(seed: description.seed)
         let environment = RuleEnvironment(
@@ -31,11 +34,10 @@ public struct Deployment: Sendable {
         limits.earliest = description.time.earliest
         limits.latest = description.time.latest
         limits.futureMilliseconds = description.time.futureMilliseconds
-        let pseudonymise = try Deployment.pseudonymiser(description)
         do throws(DecodePlanError) {
             decodePlan = try DecodePlan(
                 schemas: description.events, topics: description.topics, limits: limits, hash: hash,
-                pseudonymise: pseudonymise)
+                pseudonymise: Deployment.pseudonymiser(key))
         } catch {
             throw DiagnosticError([Diagnostic(path: description.path, line: 1, column: 1, message: error.description)])
         }
@@ -96,10 +98,14 @@ extension Deployment {
             window: settings.window)
     }
 
-    /// The keyed hash of identifiers, when a field asks for it.
-    private static func pseudonymiser(_ description: TopologyDescription) throws(DiagnosticError) -> Pseudonymiser? {
-        guard let file = description.identifierKeyFile else { return nil }
-        let path = file.hasPrefix("/") ? file : "\(description.folder)/\(file)"
+    private static func pseudonymiser(_ key: HMACSHA256?) -> Pseudonymiser? {
+        guard let key else { return nil }
+        return { identifier, hex in key.write(identifier, to: hex) }
+    }
+
+    /// The keyed hash of identifiers, when the topology names a key.
+    private static func pseudonymKey(_ description: TopologyDescription) throws(DiagnosticError) -> HMACSHA256? {
+        guard let path = description.identifierKeyFile else { return nil }
         func refused(_ message: String, _ suggestion: String) -> DiagnosticError {
             DiagnosticError([
                 description.diagnostic(
@@ -119,8 +125,7 @@ extension Deployment {
                     "the key of the pseudonyms has fewer than 16 bytes: \(path)",
                     "openssl rand -hex 32 > \(path) makes one")
             }
-            let hmac = HMACSHA256(key: key)
-            return { identifier, hex in hmac.write(identifier, to: hex) }
+            return HMACSHA256(key: key)
         }
     }
 }

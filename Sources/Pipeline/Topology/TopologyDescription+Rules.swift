@@ -1,20 +1,6 @@
 public import RuleLanguage
 
 extension TopologyDescription {
-    /// The values that detectors and models give to every event, in the order of the signal row.
-    public static let signals: [RuleEnvironment.Signal] = [
-        RuleEnvironment.Signal(name: "ring.score", type: .double),
-        RuleEnvironment.Signal(name: "ring.size", type: .int),
-        RuleEnvironment.Signal(name: "anomaly.score", type: .double),
-    ]
-
-    /// What the rules of this topology may refer to.
-    public var ruleEnvironment: RuleEnvironment {
-        RuleEnvironment(
-            events: events, signals: TopologyDescription.signals, maximumWindowMilliseconds: limits.windowMilliseconds,
-            hash: TextHash(seed: seed))
-    }
-
     /// The mistakes in the models' lists of features, which only show once the rules are compiled.
     ///
     /// A name means the scored event's own numeric field, else a feature declared by a `feature` block whose value is a number and whose

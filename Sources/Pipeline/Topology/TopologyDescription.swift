@@ -96,7 +96,8 @@ public struct TopologyDescription: Sendable {
     /// Files are sorted by event time before they are replayed, for inputs that are not in time order.
     public var sortsReplay: Bool
     public var limits: LimitSettings
-    /// The file with the key of pseudonyms, from the folder when not absolute; set whenever a field is pseudonymised.
+    /// The path of the file with the key of pseudonyms, the folder in front of it unless it was written from the root; set whenever a field
+    /// is pseudonymised.
     public var identifierKeyFile: String?
     public var identifierKeyFileMark: SourceMark?
     public var events: [EventSchema]

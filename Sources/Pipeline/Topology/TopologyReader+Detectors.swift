@@ -4,7 +4,7 @@ extension TopologyReader {
     static let maximumDetectors = 32
 
     mutating func readLockstep(_ node: YAMLNode?, events: [EventSchema], limits: LimitSettings) -> [LockstepSettings] {
-        guard let node = object(node, of: "'detectors'", keys: ["lockstep"])["lockstep"] else { return [] }
+        guard let node = object(node, of: "'detectors'", keys: TopologyKeys.detectors)["lockstep"] else { return [] }
         guard case .sequence(let items) = node.content, !items.isEmpty, items.count <= Self.maximumDetectors else {
             note(
                 node.mark,
@@ -14,9 +14,7 @@ extension TopologyReader {
         }
         var detectors: [LockstepSettings] = []
         for item in items {
-            let keys = object(
-                item, of: "a lockstep detector",
-                keys: ["name", "events", "actor", "target", "window", "minimum_actors", "minimum_targets"])
+            let keys = object(item, of: "a lockstep detector", keys: TopologyKeys.lockstep)
             if case .mapping = item.content {} else { continue }
             for (key, suggestion) in [
                 ("name", "add 'name: NAME', by which rings are called"),
@@ -57,7 +55,7 @@ extension TopologyReader {
     }
 
     mutating func readAnomaly(_ node: YAMLNode?, events: [EventSchema]) -> [AnomalySettings] {
-        guard let node = object(node, of: "'models'", keys: ["anomaly"])["anomaly"] else { return [] }
+        guard let node = object(node, of: "'models'", keys: TopologyKeys.models)["anomaly"] else { return [] }
         var item = node
         // A list of one reads the same, so that a second model can come without a new format.
         if case .sequence(let items) = node.content {
@@ -67,7 +65,7 @@ extension TopologyReader {
             }
             item = items[0]
         }
-        let keys = object(item, of: "'anomaly'", keys: ["features", "events", "trees", "depth", "window"])
+        let keys = object(item, of: "'anomaly'", keys: TopologyKeys.anomaly)
         guard case .mapping = item.content else { return [] }
         for (key, suggestion) in [
             ("features", "add 'features: [NAME, …]', declared features or numeric fields"),

@@ -1,3 +1,4 @@
+import Detection
 import RuleLanguage
 
 /// Names that CEL keeps for itself, so no field can start with one.
@@ -45,8 +46,7 @@ extension TopologyReader {
 
     private mutating func readEvent(_ entry: YAMLEntry, limits: LimitSettings, hasKeyFile: Bool) -> EventSchema? {
         let what = "event '\(entry.key)'"
-        let keys = object(
-            entry.value, of: what, keys: ["topic", "format", "when", "time", "id", "subject", "emit", "fields"])
+        let keys = object(entry.value, of: what, keys: TopologyKeys.event)
         if case .mapping = entry.value.content {} else { return nil }
         func missing(_ key: String, _ suggestion: String, _ reader: inout TopologyReader) {
             if keys[key] == nil, !reader.misspelt.contains(key) {
@@ -289,7 +289,7 @@ extension TopologyReader {
             note(
                 entry.mark, "a field cannot be called '\(word)', a word of the expression language",
                 "choose another name and add 'path: \(name)'")
-        } else if TopologyDescription.signals.contains(where: { $0.name == name }) {
+        } else if Signals.declarations.contains(where: { $0.name == name }) {
             note(entry.mark, "'\(name)' is the name of a signal", "choose another name and add 'path: \(name)'")
         }
         let owner = "field '\(name)'"
@@ -301,13 +301,7 @@ extension TopologyReader {
         var typeNode = entry.value
         var keys: [String: YAMLNode] = [:]
         if case .mapping = entry.value.content {
-            keys = object(
-                entry.value, of: owner,
-                keys: [
-                    "type", "path", "entity", "required", "personal", "pseudonymise", "enum", "min", "max",
-                    "max_length",
-                    "format", "scale",
-                ])
+            keys = object(entry.value, of: owner, keys: TopologyKeys.field)
             guard let node = keys["type"] else {
                 if !misspelt.contains("type") {
                     note(entry.mark, "\(owner) has no type", "add 'type: TYPE', one of \(types)")

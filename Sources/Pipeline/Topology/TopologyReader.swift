@@ -36,23 +36,17 @@ struct TopologyReader {
                 "start with 'topology: NAME' and 'events:'")
             throw DiagnosticError(diagnostics)
         }
-        let top = object(
-            document.root, of: "a topology",
-            keys: [
-                "topology", "version", "description", "seed", "time", "replay", "limits", "identifiers", "events",
-                "detectors",
-                "models", "verdicts", "rules",
-            ])
+        let top = object(document.root, of: "a topology", keys: TopologyKeys.topology)
         let hasNoEvents = top["events"] == nil && !misspelt.contains("events")
         let name = readName(top)
         let version = top["version"].flatMap { integer($0, "version", 1...Int64(Int32.max)) } ?? 1
         let summary = top["description"].flatMap { text($0, "description") } ?? ""
         let seed = readSeed(top) ?? TextHash(seed: 0)("weir.topology.\(name)")
         let time = readTime(top["time"])
-        let replay = object(top["replay"], of: "'replay'", keys: ["sort"])
+        let replay = object(top["replay"], of: "'replay'", keys: TopologyKeys.replay)
         let sorts = replay["sort"].flatMap { boolean($0, "sort") } ?? false
         let limits = readLimits(top["limits"])
-        let identifiers = object(top["identifiers"], of: "'identifiers'", keys: ["key_file"])
+        let identifiers = object(top["identifiers"], of: "'identifiers'", keys: TopologyKeys.identifiers)
         let keyFile = identifiers["key_file"].flatMap { text($0, "key_file") }
         if hasNoEvents {
             note(
@@ -62,7 +56,7 @@ struct TopologyReader {
         let events = readEvents(top["events"], limits: limits, hasKeyFile: keyFile != nil)
         let lockstep = readLockstep(top["detectors"], events: events, limits: limits)
         let anomaly = readAnomaly(top["models"], events: events)
-        let verdicts = object(top["verdicts"], of: "'verdicts'", keys: ["source"])
+        let verdicts = object(top["verdicts"], of: "'verdicts'", keys: TopologyKeys.verdicts)
         let source = verdicts["source"].flatMap { readSource($0) } ?? "weir/\(name)"
         let rules = readRules(top["rules"], files: files)
 
@@ -120,7 +114,7 @@ extension TopologyReader {
 
     private mutating func readTime(_ node: YAMLNode?) -> TimeSettings {
         var time = TimeSettings()
-        let keys = object(node, of: "'time'", keys: ["lateness", "future", "earliest", "latest", "idle"])
+        let keys = object(node, of: "'time'", keys: TopologyKeys.time)
         let day: Int64 = 86_400_000
         if let lateness = keys["lateness"].flatMap({ duration($0, "lateness", 0...(366 * day)) }) {
             time.latenessMilliseconds = lateness
@@ -139,8 +133,7 @@ extension TopologyReader {
 
     private mutating func readLimits(_ node: YAMLNode?) -> LimitSettings {
         var limits = LimitSettings()
-        let keys = object(
-            node, of: "'limits'", keys: ["keys", "entries_per_key", "text_bytes", "record_bytes", "window"])
+        let keys = object(node, of: "'limits'", keys: TopologyKeys.limits)
         func set(_ name: String, _ range: ClosedRange<Int64>, _ target: inout Int, _ reader: inout TopologyReader) {
             if let value = keys[name].flatMap({ reader.integer($0, name, range) }) { target = Int(value) }
         }

@@ -30,9 +30,9 @@ struct AggregateChecker {
         if syntax.windowMilliseconds > environment.maximumWindowMilliseconds {
             sink.error(
                 source, syntax.windowSpan,
-                "a window of \(Literals.durationText(syntax.windowMilliseconds)) is longer than this topology keeps",
+                "a window of \(DurationText.text(milliseconds: syntax.windowMilliseconds)) is longer than this topology keeps",
                 suggestion:
-                    "at most \(Literals.durationText(environment.maximumWindowMilliseconds)); limits.window in topology.yaml sets it"
+                    "at most \(DurationText.text(milliseconds: environment.maximumWindowMilliseconds)); limits.window in topology.yaml sets it"
             )
         }
         guard sink.errorCount == errors else { return nil }
@@ -70,6 +70,10 @@ struct AggregateChecker {
         where table.features[index].readers[reading] == nil {
             table.features[index].readers[reading] = readers(
                 syntax, keys, counted: schema, scope: readingScope(reading), isOptional: readingEvents == nil)
+        }
+        // A declared feature is read wherever its key is found; one whose key is found nowhere is a mistake, told for the counted event.
+        if readingEvents == nil, table.features[index].readers.allSatisfy({ $0 == nil }) {
+            _ = readers(syntax, keys, counted: schema, scope: readingScope(event), isOptional: false)
         }
         guard sink.errorCount == errors else { return nil }
         if readingEvents == nil {

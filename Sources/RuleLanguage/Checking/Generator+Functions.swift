@@ -1,12 +1,14 @@
 extension Generator {
-    private static let globalNames = [
+    static let globalNames = [
         "size", "int", "double", "string", "bool", "duration", "timestamp", "matches", "ratio", "has",
     ]
-    private static let memberNames = [
+    static let memberNames = [
         "contains", "startsWith", "endsWith", "matches", "size", "lowerAscii", "upperAscii", "getFullYear", "getMonth",
         "getDate", "getDayOfMonth", "getDayOfWeek", "getDayOfYear", "getHours", "getMinutes", "getSeconds",
         "getMilliseconds", "all", "exists", "exists_one", "map", "filter",
     ]
+    /// CEL's functions that rules lack; refused by name.
+    static let laterNames = ["uint", "bytes", "type", "dyn"]
 
     mutating func call(
         _ expression: Expression, _ target: Expression?, _ name: String, _ nameSpan: Span, _ arguments: [Expression],
@@ -35,7 +37,7 @@ extension Generator {
             let asMember = Generator.memberNames.contains(name) && arguments.count >= 1
             error(
                 nameSpan,
-                ["uint", "bytes", "type", "dyn"].contains(name)
+                Generator.laterNames.contains(name)
                     ? "'\(name)' is not supported in rules yet" : "no function '\(name)'",
                 suggestion: hints[name] ?? Diagnostic.nearest(to: name, among: hints.keys.sorted()).flatMap {
                     hints[$0]
@@ -127,7 +129,7 @@ extension Generator {
             let isLong = written.hasSuffix("d") || written.hasSuffix("w")
             error(
                 argument.span, isLong ? "duration() knows no days and weeks" : "duration() cannot read this text",
-                suggestion: isLong && Literals.durationMilliseconds(written) != nil
+                suggestion: isLong && DurationText.milliseconds(written) != nil
                     ? "write duration(\"\(Parser.celDuration(written))\")" : "for example duration(\"1h30m\")")
             return .failed
         }

@@ -248,11 +248,14 @@ struct Generator {
             return
         }
         if !scope.seesFeatures,
-            scope.table.declared[name] != nil || scope.environment.signals.contains(where: { $0.name == name })
+            scope.hidden.contains(name) || scope.table.declared[name] != nil || scope.table.broken.contains(name)
+                || scope.environment.signals.contains(where: { $0.name == name })
         {
             error(
                 span, "'\(name)' is not a field of event '\(schema.name)'",
-                suggestion: "an aggregate reads fields of the counted event only")
+                suggestion: scope.isKey
+                    ? "a key is found before windows and signals: it reads the event's own fields only"
+                    : "an aggregate reads fields of the counted event only")
             return
         }
         if scope.letsBelow.contains(name) {

@@ -21,8 +21,12 @@ struct Scope {
     var lets: [String: LetValue] = [:]
     /// Lets that come later in the rule, for telling so.
     var letsBelow: Set<String> = []
-    /// Inside a rule; an aggregate's own expressions see nothing but the counted event.
+    /// Inside a rule; an aggregate's own expressions and its keys see nothing but one event's fields.
     var seesFeatures = false
+    /// The value of a key in the event that reads a window: worked out before any window is read or signal given.
+    var isKey = false
+    /// Lets of the rule that cannot be seen from here, for telling so.
+    var hidden: Set<String> = []
     let table: FeatureTable
     let environment: RuleEnvironment
 

@@ -134,7 +134,9 @@ extension Machine {
             return written(i.opcode, x, header)
         case .timePart:
             guard let part = TimePart(rawValue: i.extra) else { return Failure.slot(Failure.range) }
-            return Slot(TimeText.part(part, x.int + Int64(i.target) * 60_000))
+            // A zone moves the first and last times of the calendar out of it; their parts are those of the neighbouring years.
+            let (local, overflow) = x.int.addingReportingOverflow(Int64(i.target) * 60_000)
+            return overflow ? Failure.slot(Failure.overflow) : Slot(TimeText.part(part, local))
         case .durationPart:
             switch TimePart(rawValue: i.extra) {
             case .hours: return Slot(x.int / 3_600_000)

@@ -1,7 +1,9 @@
 /// Calendar arithmetic and the texts of times and durations, in milliseconds; proleptic Gregorian, as CEL's timestamps are.
-enum TimeText {
-    static let minimum: Int64 = -62_135_596_800_000
-    static let maximum: Int64 = 253_402_300_799_999
+public enum TimeText {
+    /// The first millisecond of the year 1: decoders accept no earlier timestamp, and no operation makes one.
+    public static let minimum: Int64 = -62_135_596_800_000
+    /// The last millisecond of the year 9999.
+    public static let maximum: Int64 = 253_402_300_799_999
     /// CEL's durations reach about 10,000 years either way.
     static let durationLimit: Int64 = 315_576_000_000_000
 

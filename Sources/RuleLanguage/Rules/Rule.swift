@@ -85,7 +85,6 @@ public struct Rule: Sendable {
     public var severity: RuleSeverity
     public var tags: [String]
     public var mode: RuleMode
-    public var isHotfix: Bool
     /// Indices of the event types it is evaluated on.
     public var events: [Int]
     public var actions: [RuleAction]
@@ -95,22 +94,12 @@ public struct Rule: Sendable {
     public var scoreWeight: Int
     public var missing: MissingPolicy
     public var alert: RuleAlert?
-    public var expiresMilliseconds: Int64?
     /// Text of each `unless`, for explanations.
     public var exceptions: [String]
     /// Indices of the features it reads.
     public var features: [Int]
     /// Its words in a fixed form.
     public var canonicalText: String
-}
-
-/// What a rule contributes to the verdict on one event.
-public struct RuleEffect: Sendable, Equatable, BitwiseCopyable {
-    public var decision: Decision
-    /// Points to add to the event's score.
-    public var score: Int
-    /// Only to be reported: the rule is in mode `shadow`.
-    public var isShadow: Bool
 }
 
 /// From which score on which decision is taken.

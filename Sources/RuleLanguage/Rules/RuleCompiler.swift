@@ -24,6 +24,13 @@ struct RuleCompiler {
             environment: environment)
     }
 
+    /// What a key's expression sees: keys are found before windows are read and signals given, so it has the event's fields only.
+    private func keyScope(_ source: SourceText, _ event: Int, hidden: Set<String> = []) -> Scope {
+        Scope(
+            source: source, event: event, schema: environment.events[event], isKey: true, hidden: hidden, table: table,
+            environment: environment)
+    }
+
     mutating func compile(_ blocks: BlockSyntax) -> RuleSet? {
         for feature in blocks.features { declare(feature) }
         let ids = Dictionary(blocks.rules.map { ($0.id.text, $0) }, uniquingKeysWith: { first, _ in first })
@@ -45,6 +52,7 @@ struct RuleCompiler {
             check(test, ruleIds: blocks.rules.map(\.id.text))
         }
         guard sink.errors.isEmpty else { return nil }
+        noteIdle(blocks)
         builder.freeze()
         let canonical =
             (table.features.filter(\.isDeclared).map { "feature \($0.name) = \($0.canonical)" }
@@ -53,7 +61,19 @@ struct RuleCompiler {
             environment: environment, features: table.features, featureRowWidth: table.width, rules: rules,
             bodies: bodies,
             policy: blocks.policies.first?.policy ?? .none, canonicalText: canonical, warnings: sink.warnings,
-            unit: builder.unit, tests: blocks.tests)
+            notices: sink.notices, unit: builder.unit)
+    }
+
+    /// Tells of what is read and does nothing yet: once each, for there may be hundreds.
+    private func noteIdle(_ blocks: BlockSyntax) {
+        let alerts = blocks.rules.compactMap { rule in rule.seen["alert"].map { (rule.source, $0) } }
+        let tests = blocks.tests.map { ($0.source, $0.title.span) }
+        for (places, what) in [
+            (alerts, "'alert' is read and has no effect yet"), (tests, "a test is read and not run yet"),
+        ] {
+            guard let (source, span) = places.first else { continue }
+            sink.notice(source, span, places.count > 1 ? "\(what); this is the first of \(places.count)" : what)
+        }
     }
 
     private func check(_ test: TestSyntax, ruleIds: [String]) {
@@ -87,7 +107,7 @@ struct RuleCompiler {
         }
         let index = aggregates.feature(
             syntax.aggregate, name: syntax.name, in: syntax.source, readingEvents: nil,
-            readingScope: { scope(syntax.source, $0) })
+            readingScope: { keyScope(syntax.source, $0) })
         guard let index else {
             table.broken.insert(name)
             return
@@ -103,6 +123,8 @@ struct RuleCompiler {
     // MARK: rule
 
     private mutating func compile(_ syntax: RuleSyntax) {
+        // Refused already; its steps would have been its events and conditions, so nothing else is to blame.
+        if syntax.seen["sequence"] != nil { return }
         checkClauses(syntax)
         var events: [Int] = []
         for event in syntax.events {
@@ -138,12 +160,12 @@ struct RuleCompiler {
                 owner: syntax.owner,
                 ticket: syntax.ticket, severity: syntax.severity ?? .medium, tags: syntax.tags,
                 mode: syntax.mode ?? .live,
-                isHotfix: syntax.isHotfix, events: events, actions: syntax.actions,
+                events: events, actions: syntax.actions,
                 decision: syntax.actions.compactMap(\.decision).max() ?? .allow, scoreWeight: weights.reduce(0, +),
                 missing: syntax.missing ?? .skip,
                 alert: syntax.alert.map {
                     RuleAlert(keys: $0.keys.map(\.text), everyMilliseconds: $0.everyMilliseconds)
-                }, expiresMilliseconds: syntax.expiresMilliseconds,
+                },
                 exceptions: syntax.unlesses.map { syntax.source.text($0.span) }, features: read,
                 canonicalText: syntax.canonical))
         bodies.append(compiled)
@@ -166,13 +188,6 @@ struct RuleCompiler {
         need("on", "on \(names.first ?? "EVENT"); events are \(names.joined(separator: ", "))")
         need("when", "write its condition: when amount > 100; when true fires on every event")
         need("then", "write what it does: then review, score +20")
-        if rule.isHotfix {
-            need("expires", "a hotfix ends by itself: expires 48h")
-            need("ticket", "a hotfix names its incident: ticket \"INC-412\"")
-            if let span = rule.seen["expires"], let expires = rule.expiresMilliseconds, expires > 7 * 86_400_000 {
-                sink.error(rule.source, span, "a hotfix lives at most 7d", suggestion: "make it a rule")
-            }
-        }
     }
 
     private func warnUnused(_ rule: RuleSyntax, _ used: Set<String>) {
@@ -219,7 +234,7 @@ struct RuleCompiler {
             case .aggregate(let syntax):
                 let index = aggregates.feature(
                     syntax, name: name, in: rule.source, readingEvents: events,
-                    readingScope: { scope(rule.source, $0) })
+                    readingScope: { keyScope(rule.source, $0, hidden: rule.letNames) })
                 lets[name.text] = index.map { .feature($0) } ?? .failed
             case .expression(let expression):
                 var here = scope(rule.source, event, lets: lets)

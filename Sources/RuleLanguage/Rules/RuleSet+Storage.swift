@@ -30,27 +30,10 @@ final class JudgeTable: @unchecked Sendable {
     let entries: UnsafeMutablePointer<JudgeEntry>
     /// Per event type the first entry; one more than there are types.
     let starts: UnsafeMutablePointer<Int>
-    /// Per rule what it does when fired, and when undetermined.
-    let fired: UnsafeMutablePointer<RuleEffect?>
-    let undetermined: UnsafeMutablePointer<RuleEffect?>
     let eventCount: Int
     let longest: Int
 
-    init(_ perEvent: [[JudgeEntry]], _ rules: [Rule]) {
-        fired = .allocate(capacity: max(1, rules.count))
-        undetermined = .allocate(capacity: max(1, rules.count))
-        for (index, rule) in rules.enumerated() {
-            let isShadow = rule.mode != .live
-            let effect = RuleEffect(decision: rule.decision, score: rule.scoreWeight, isShadow: isShadow)
-            (fired + index).initialize(to: effect)
-            let unsure: RuleEffect? =
-                switch rule.missing {
-                case .skip: nil
-                case .fire: effect
-                case .review: RuleEffect(decision: .review, score: 0, isShadow: isShadow)
-                }
-            (undetermined + index).initialize(to: unsure)
-        }
+    init(_ perEvent: [[JudgeEntry]]) {
         eventCount = perEvent.count
         longest = perEvent.map(\.count).max() ?? 0
         entries = .allocate(capacity: max(1, perEvent.reduce(0) { $0 + $1.count }))
@@ -67,8 +50,6 @@ final class JudgeTable: @unchecked Sendable {
     }
 
     deinit {
-        fired.deallocate()
-        undetermined.deallocate()
         entries.deallocate()
         starts.deallocate()
     }

@@ -46,12 +46,11 @@ enum TextPart: Sendable {
     case hole(Expression)
 }
 
-/// A `rule` or `hotfix` block as written.
+/// A `rule` block as written.
 struct RuleSyntax: Sendable {
     var source: SourceText
     var id: Named
     var title: String
-    var isHotfix: Bool
     var span: Span
     /// The words of the block in their order, without blanks and comments.
     var canonical: String
@@ -70,7 +69,6 @@ struct RuleSyntax: Sendable {
     var alert: (keys: [Named], everyMilliseconds: Int64)?
     var missing: MissingPolicy?
     var mode: RuleMode?
-    var expiresMilliseconds: Int64?
     /// Clauses given, whether they could be read or not, so that a broken clause is not also reported as absent.
     var seen: [String: Span] = [:]
 }
@@ -83,14 +81,14 @@ struct PolicySyntax: Sendable {
     var policy: Policy
 }
 
-/// A `test` block as written: kept for the rule tester, checked for its form only.
+/// A `test` block as written: checked for its form only, until there is something that runs it.
 struct TestSyntax: Sendable {
     enum Step: Sendable {
         case send(event: Named, value: Expression, times: Int, vary: String?, everyMilliseconds: Int64)
         case expect(outcome: Named, on: Int?)
     }
     var source: SourceText
-    var title: String
+    var title: Named
     var rule: Named
     var steps: [Step]
 }

@@ -105,25 +105,4 @@ enum Literals {
         if digits.hasPrefix("0x") || digits.hasPrefix("0X") { return UInt64(digits.dropFirst(2), radix: 16) }
         return UInt64(digits)
     }
-
-    /// Milliseconds of a duration token such as `24h`; nil when they do not fit.
-    static func durationMilliseconds(_ text: String) -> Int64? {
-        let digits = text.prefix { $0.isNumber }
-        let units: [String: Int64] = [
-            "ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000,
-        ]
-        guard let count = Int64(digits), let unit = units[String(text.dropFirst(digits.count))] else { return nil }
-        let (product, overflow) = count.multipliedReportingOverflow(by: unit)
-        return overflow ? nil : product
-    }
-
-    /// The shortest duration of the clauses' notation: 86,400,000 becomes `1d`.
-    static func durationText(_ milliseconds: Int64) -> String {
-        for (name, unit) in [("w", 604_800_000), ("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)]
-            as [(String, Int64)]
-        where milliseconds != 0 && milliseconds % unit == 0 {
-            return "\(milliseconds / unit)\(name)"
-        }
-        return "\(milliseconds)ms"
-    }
 }

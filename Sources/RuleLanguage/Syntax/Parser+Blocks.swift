@@ -1,9 +1,17 @@
 extension Parser {
-    static let blockWords = ["feature", "rule", "hotfix", "policy", "test", "list"]
-    static let clauseWords = [
-        "owner", "ticket", "severity", "tags", "on", "let", "sequence", "when", "unless", "then", "because", "alert",
-        "missing", "mode", "expires",
+    static let blocks = ["feature", "rule", "policy", "test"]
+    static let actions = ["allow", "block", "review", "challenge", "tag", "score", "queue"]
+    static let clauses = [
+        "owner", "ticket", "severity", "tags", "on", "let", "when", "unless", "then", "because", "alert", "missing",
+        "mode",
     ]
+    /// Words of later versions: refused by name, so that nobody relies on what does not happen.
+    static let laterBlocks = ["hotfix", "list"]
+    static let laterClauses = ["sequence", "expires"]
+    static let laterActions = ["label", "unlabel", "hold", "list", "notify", "delay"]
+    static let laterAggregates = ["stddev", "quantile"]
+    static let blockWords = blocks + laterBlocks
+    static let clauseWords = clauses + laterClauses
 
     /// Reads a whole file; after a mistake goes on at the next clause or block.
     mutating func file(into blocks: inout BlockSyntax) {
@@ -26,13 +34,16 @@ extension Parser {
         let word = advance()
         switch text(word) {
         case "feature": blocks.features.append(try feature())
-        case "rule", "hotfix":
-            if let rule = try rule(start: start, isHotfix: text(word) == "hotfix") { blocks.rules.append(rule) }
+        case "rule": if let rule = try rule(start: start) { blocks.rules.append(rule) }
+        case "hotfix":
+            throw fail(
+                "'hotfix' is not supported yet", suggestion: "write a rule, and take it out again by hand",
+                at: word.span)
         case "policy": blocks.policies.append(try policy(start: start))
         case "test": blocks.tests.append(try test())
         case "list": throw fail("lists come with a later version", at: word.span)
         default:
-            let nearest = Diagnostic.nearest(to: text(word), among: Parser.blockWords)
+            let nearest = Diagnostic.nearest(to: text(word), among: Parser.blocks)
             throw fail(
                 "unknown block '\(text(word))'",
                 suggestion: nearest.map { "did you mean '\($0)'?" }
@@ -106,7 +117,7 @@ extension Parser {
             throw fail("expected \(what), found \(describe(current))", suggestion: suggestion)
         }
         let token = advance()
-        guard let value = Literals.durationMilliseconds(text(token)), value > 0 else {
+        guard let value = DurationText.milliseconds(text(token)), value > 0 else {
             throw fail("'\(text(token))' is not a usable duration", suggestion: "at least 1ms", at: token.span)
         }
         return value
@@ -146,7 +157,7 @@ extension Parser {
     func startsAggregate() -> Bool {
         guard current.kind == .identifier, ahead(1).kind == .leftParenthesis else { return false }
         let word = text(current)
-        if AggregateFunction(rawValue: word) != nil || word == "stddev" || word == "quantile" { return true }
+        if AggregateFunction(rawValue: word) != nil || Parser.laterAggregates.contains(word) { return true }
         var depth = 0
         var index = at + 1
         while index < tokens.count {
@@ -173,7 +184,7 @@ extension Parser {
         let start = advance()
         let name = text(start)
         guard let function = AggregateFunction(rawValue: name) else {
-            if name == "stddev" || name == "quantile" {
+            if Parser.laterAggregates.contains(name) {
                 throw fail("the aggregate '\(name)' is not supported yet", at: start.span)
             }
             let nearest = Diagnostic.nearest(to: name, among: AggregateFunction.allCases.map(\.rawValue))
@@ -278,6 +289,6 @@ extension Parser {
                 throw fail("expected 'send', 'expect' or '}', found \(describe(current))")
             }
         }
-        return TestSyntax(source: source, title: title.text, rule: rule, steps: steps)
+        return TestSyntax(source: source, title: title, rule: rule, steps: steps)
     }
 }

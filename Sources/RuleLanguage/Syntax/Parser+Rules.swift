@@ -1,11 +1,10 @@
-/// The `rule` and `hotfix` blocks: clauses, actions and the text of a reason.
+/// The `rule` block: clauses, actions and the text of a reason.
 extension Parser {
-    mutating func rule(start: Int, isHotfix: Bool) throws(SyntaxFailure) -> RuleSyntax? {
+    mutating func rule(start: Int) throws(SyntaxFailure) -> RuleSyntax? {
         let id = try named("the rule's name")
         let title = try string("the rule's title in quotes")
         let brace = try expect(.leftBrace, "'{' before the rule's clauses")
-        var rule = RuleSyntax(
-            source: source, id: id, title: title.text, isHotfix: isHotfix, span: id.span, canonical: "")
+        var rule = RuleSyntax(source: source, id: id, title: title.text, span: id.span, canonical: "")
         while current.kind != .rightBrace {
             guard current.kind != .end, !startsBlock() else {
                 throw unclosed("rule '\(id.text)'", brace, last: "clause")
@@ -96,7 +95,11 @@ extension Parser {
         case "alert": rule.alert = try alert()
         case "missing": rule.missing = try choice(MissingPolicy.allCases, "missing")
         case "mode": rule.mode = try mode()
-        default: rule.expiresMilliseconds = try duration("how long the rule lives")
+        default:
+            // A lifetime would count from the deployment, which is in no journal: a replay could not tell when it ended.
+            throw fail(
+                "'\(name)' is not supported yet", suggestion: "take the rule out by hand, or give it mode shadow",
+                at: word.span)
         }
         try endOfClause(&rule)
     }
@@ -130,12 +133,12 @@ extension Parser {
                 return fail(
                     "'\(text(current))' is an action and stands after 'then'", suggestion: "then \(text(current)) …")
             }
-            let nearest = Diagnostic.nearest(to: text(current), among: Parser.clauseWords)
+            let nearest = Diagnostic.nearest(to: text(current), among: Parser.clauses)
             if let nearest { rule.seen[nearest] = current.span }
             return fail(
                 "unknown clause '\(text(current))'",
                 suggestion: nearest.map { "did you mean '\($0)'?" }
-                    ?? "clauses are \(Parser.clauseWords.joined(separator: ", "))")
+                    ?? "clauses are \(Parser.clauses.joined(separator: ", "))")
         default: return fail("expected a clause or '}', found \(describe(current))")
         }
     }
@@ -186,7 +189,7 @@ extension Parser {
     }
 
     private mutating func action() throws(SyntaxFailure) -> RuleAction {
-        let names = ["allow", "block", "review", "challenge", "tag", "score", "queue"]
+        let names = Parser.actions
         guard current.kind == .identifier else {
             throw fail(
                 "expected an action, found \(describe(current))", suggestion: "one of \(names.joined(separator: ", "))")
@@ -210,7 +213,7 @@ extension Parser {
             let isNegative = advance().kind == .minus
             let points = try wholeNumber("the points")
             return .score(isNegative ? -points : points)
-        case "label", "unlabel", "hold", "list", "notify", "delay":
+        case let word where Parser.laterActions.contains(word):
             throw fail("the action '\(text(token))' is not supported yet", at: token.span)
         default:
             let nearest = Diagnostic.nearest(to: text(token), among: names)

@@ -330,7 +330,7 @@ struct Parser {
 
     /// A clause's duration in CEL's notation, which ends at hours.
     static func celDuration(_ text: String) -> String {
-        guard let milliseconds = Literals.durationMilliseconds(text) else { return text }
+        guard let milliseconds = DurationText.milliseconds(text) else { return text }
         if text.hasSuffix("d") || text.hasSuffix("w") { return "\(milliseconds / 3_600_000)h" }
         return text
     }

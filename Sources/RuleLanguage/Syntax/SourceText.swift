@@ -55,6 +55,7 @@ final class DiagnosticSink {
     static let errorLimit = 20
     private(set) var errors: [Diagnostic] = []
     private(set) var warnings: [Diagnostic] = []
+    private(set) var notices: [Diagnostic] = []
     /// While above zero nothing is recorded, only counted in ``mutedErrors``: for trying whether something type-checks.
     private var muted = 0
     private var mutedErrors = 0
@@ -79,6 +80,10 @@ final class DiagnosticSink {
         let diagnostic = source.diagnostic(.warning, at: span, message, suggestion: suggestion)
         guard warnings.count < 100, !warnings.contains(diagnostic) else { return }
         warnings.append(diagnostic)
+    }
+
+    func notice(_ source: SourceText, _ span: Span, _ message: String) {
+        notices.append(source.diagnostic(.notice, at: span, message))
     }
 
     /// Runs `body` without recording; true when it reported no error.

@@ -1,3 +1,5 @@
+import RuleLanguage
+
 /// What a command was given, already checked against its definition: types, ranges, choices, required flags, alternatives.
 ///
 /// A look-up by a name that the definition does not have is a mistake in our code, so it is a precondition.
@@ -74,20 +76,7 @@ extension ValueKind {
 
     /// Milliseconds of `15m`, `200ms`, `7d` …; nil when it is no duration or does not fit.
     static func parseDuration(_ text: String) -> Int64? {
-        let digits = text.prefix { ("0"..."9").contains($0) }
-        guard !digits.isEmpty, let count = Int64(digits) else { return nil }
-        let unit: Int64
-        switch text.dropFirst(digits.count) {
-        case "ms": unit = 1
-        case "s": unit = 1_000
-        case "m": unit = 60_000
-        case "h": unit = 3_600_000
-        case "d": unit = 86_400_000
-        case "w": unit = 604_800_000
-        default: return nil
-        }
-        let (product, overflow) = count.multipliedReportingOverflow(by: unit)
-        return overflow ? nil : product
+        DurationText.milliseconds(text)
     }
 
     /// What is wrong with a value of this kind, to follow "--name VALUE: "; nil when nothing is.

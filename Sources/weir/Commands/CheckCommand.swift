@@ -10,7 +10,9 @@ enum CheckCommand {
         let isJSON = arguments.isSet("json")
         do {
             let deployment = try Deployment(folder: folder)
-            for warning in deployment.rules.warnings { show(warning, isJSON, terminal) }
+            for diagnostic in deployment.rules.warnings + deployment.rules.notices {
+                show(diagnostic, isJSON, terminal)
+            }
             let summary = CheckSummary(deployment)
             terminal.write(isJSON ? summary.json + "\n" : summary.table)
             return .ok

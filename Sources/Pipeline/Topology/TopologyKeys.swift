@@ -1,0 +1,28 @@
+/// The keys of `topology.yaml`, section by section: what the reader knows, and what `topologies/README.md` must explain.
+enum TopologyKeys {
+    static let topology = [
+        "topology", "version", "description", "seed", "time", "replay", "limits", "identifiers", "events", "detectors",
+        "models",
+        "verdicts", "rules",
+    ]
+    static let time = ["lateness", "future", "earliest", "latest", "idle"]
+    static let replay = ["sort"]
+    static let limits = ["keys", "entries_per_key", "text_bytes", "record_bytes", "window"]
+    static let identifiers = ["key_file"]
+    static let event = ["topic", "format", "when", "time", "id", "subject", "emit", "fields"]
+    static let field = [
+        "type", "path", "entity", "required", "personal", "pseudonymise", "enum", "min", "max", "max_length", "format",
+        "scale",
+    ]
+    static let detectors = ["lockstep"]
+    static let lockstep = ["name", "events", "actor", "target", "window", "minimum_actors", "minimum_targets"]
+    static let models = ["anomaly"]
+    static let anomaly = ["features", "events", "trees", "depth", "window"]
+    static let verdicts = ["source"]
+
+    /// The sections that have a table of their own in the reference.
+    static let sections: [(name: String, keys: [String])] = [
+        ("topology", topology), ("event", event), ("field", field), ("identifiers", identifiers), ("time", time),
+        ("replay", replay), ("limits", limits), ("lockstep", lockstep), ("anomaly", anomaly), ("verdicts", verdicts),
+    ]
+}
