@@ -16,7 +16,7 @@ extension Evaluator {
         for part in body.reason {
             if out.count > end { break }
             switch part {
-            case .text(let bytes): JSONText.append(escaping: bytes, to: &out)
+            case .text(let bytes): out.append(contentsOf: bytes)
             case .value(let program, let isPersonal):
                 machine.reset()
                 append(run(program, input), program.type, isPersonal: isPersonal, form: .prose, end: end, to: &out)
@@ -40,10 +40,7 @@ extension Evaluator {
         for value in body?.values ?? [] {
             let entry = out.count
             if entry > first { out.append(UInt8(ascii: ",")) }
-            out.append(UInt8(ascii: "\""))
-            JSONText.append(escaping: value.name.utf8, to: &out)
-            out.append(UInt8(ascii: "\""))
-            out.append(UInt8(ascii: ":"))
+            out.append(contentsOf: value.key)
             machine.reset()
             let start = out.count
             append(
@@ -115,24 +112,51 @@ extension Evaluator {
 
 /// JSON's notation of texts and numbers (RFC 8259).
 enum JSONText {
+    /// The bytes as the inside of a JSON string.
+    static func escaped(_ bytes: some Sequence<UInt8>) -> [UInt8] {
+        var out: [UInt8] = []
+        append(escaping: bytes, to: &out)
+        return out
+    }
+
+    /// An object's key with its quotes and colon.
+    static func key(_ name: String) -> [UInt8] { Array("\"".utf8) + escaped(name.utf8) + Array("\":".utf8) }
+
     static func append(escaping bytes: some Sequence<UInt8>, to out: inout [UInt8]) {
-        let hex = StaticString("0123456789abcdef")
-        for byte in bytes {
-            switch byte {
-            case UInt8(ascii: "\""), UInt8(ascii: "\\"):
-                out.append(UInt8(ascii: "\\"))
-                out.append(byte)
-            case 0x0A: out += [UInt8(ascii: "\\"), UInt8(ascii: "n")]
-            case 0x0D: out += [UInt8(ascii: "\\"), UInt8(ascii: "r")]
-            case 0x09: out += [UInt8(ascii: "\\"), UInt8(ascii: "t")]
-            case 0..<0x20, 0x7F:
-                out += [UInt8(ascii: "\\"), UInt8(ascii: "u"), UInt8(ascii: "0"), UInt8(ascii: "0")]
-                hex.withUTF8Buffer { digits in
-                    out.append(digits[Int(byte >> 4)])
-                    out.append(digits[Int(byte & 15)])
-                }
-            default: out.append(byte)
+        // What lies in memory is copied from one escape to the next.
+        let isDone: Void? = bytes.withContiguousStorageIfAvailable { bytes in
+            var plain = 0
+            for at in bytes.indices where bytes[at] < 0x20 || escapes(bytes[at]) {
+                out.append(contentsOf: bytes[plain..<at])
+                append(escape: bytes[at], to: &out)
+                plain = at + 1
             }
+            out.append(contentsOf: bytes[plain...])
+        }
+        if isDone != nil { return }
+        for byte in bytes {
+            if byte < 0x20 || escapes(byte) { append(escape: byte, to: &out) } else { out.append(byte) }
+        }
+    }
+
+    private static func escapes(_ byte: UInt8) -> Bool {
+        byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") || byte == 0x7F
+    }
+
+    private static func append(escape byte: UInt8, to out: inout [UInt8]) {
+        out.append(UInt8(ascii: "\\"))
+        switch byte {
+        case 0x0A: out.append(UInt8(ascii: "n"))
+        case 0x0D: out.append(UInt8(ascii: "r"))
+        case 0x09: out.append(UInt8(ascii: "t"))
+        case 0..<0x20, 0x7F:
+            let digits = StaticString("0123456789abcdef").utf8Start
+            out.append(UInt8(ascii: "u"))
+            out.append(UInt8(ascii: "0"))
+            out.append(UInt8(ascii: "0"))
+            out.append(digits[Int(byte >> 4)])
+            out.append(digits[Int(byte & 15)])
+        default: out.append(byte)
         }
     }
 

@@ -260,7 +260,7 @@ struct RuleCompiler {
         var reason: [RuleBody.ReasonPart] = []
         for part in rule.because ?? [] {
             switch part {
-            case .text(let bytes): reason.append(.text(bytes))
+            case .text(let bytes): reason.append(.text(JSONText.escaped(bytes)))
             case .hole(let expression):
                 var generator = Generator(scope, builder, sink)
                 let value = generator.generateWhole(expression)
@@ -325,7 +325,8 @@ struct RuleCompiler {
     private func values(_ rule: RuleSyntax, _ scope: Scope, _ reads: [Generator.Read]) -> [RuleBody.NamedValue] {
         var values: [RuleBody.NamedValue] = []
         func add(_ name: String) {
-            guard !values.contains(where: { $0.name == name }) else { return }
+            let key = JSONText.key(name)
+            guard !values.contains(where: { $0.key == key }) else { return }
             var generator = Generator(scope, builder, sink)
             let parts = name.split(separator: ".").map(String.init)
             let span = Span(start: 0, end: 0)
@@ -333,7 +334,7 @@ struct RuleCompiler {
             for part in parts.dropFirst() { expression = Expression(.select(expression, part), span) }
             let value = generator.generateWhole(expression)
             guard let program = generator.finish(value, at: span) else { return }
-            values.append(RuleBody.NamedValue(name: name, program: program, isPersonal: value.isPersonal))
+            values.append(RuleBody.NamedValue(key: key, program: program, isPersonal: value.isPersonal))
         }
         for binding in rule.lets { add(binding.name.text) }
         for read in reads { add(read.name) }

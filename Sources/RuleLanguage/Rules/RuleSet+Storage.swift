@@ -1,11 +1,13 @@
 /// What a rule needs at run time beyond its metadata, per event type.
 struct RuleBody: Sendable {
     enum ReasonPart: Sendable {
+        /// Escaped as the inside of a JSON string.
         case text([UInt8])
         case value(Program, isPersonal: Bool)
     }
     struct NamedValue: Sendable {
-        var name: String
+        /// The name as a JSON key: with its quotes and the colon.
+        var key: [UInt8]
         var program: Program
         var isPersonal: Bool
     }
