@@ -111,6 +111,12 @@ public struct WindowPlan: Sendable {
     }
 
     struct Touch: Sendable {
+        /// When it is the event's turn at a key; an event's touches are in this order, as two of them may lead to the same key.
+        ///
+        /// A key mapped on the event type that is counted (`by receiver = sender`) is read apart from where the event is added, and only the event
+        /// itself tells whether both are the same key. So what leaves the event out is read before it is added anywhere, the rest afterwards.
+        enum Turn: Sendable, CaseIterable { case readsBefore, adds, readsAfter }
+        var turn: Turn
         var table: Int
         var keys: [ValueSource]
         var keyIsText: [Bool]
@@ -230,29 +236,35 @@ public struct WindowPlan: Sendable {
             for (f, feature) in features.enumerated() {
                 let stream = streamOfFeature[f]
                 let keyIsText = feature.countedKeys.map { events[feature.event].fields[$0].type == .string }
+                let countedKeys = feature.countedKeys.map { ValueSource.field($0) }
                 if feature.event == e {
-                    add(
-                        event: e, keys: feature.countedKeys.map { .field($0) }, keyIsText, stream: stream, adds: true,
-                        output: nil)
+                    add(event: e, .adds, keys: countedKeys, keyIsText, stream: stream, adds: true, output: nil)
                 }
                 if let keys = feature.readers[e] {
-                    add(event: e, keys: keys, keyIsText, stream: stream, adds: false, output: outputs[f])
+                    let isMapped = feature.event == e && !WindowPlan.same(keys, countedKeys)
+                    let turn: Touch.Turn = !isMapped ? .adds : feature.excludesCurrent ? .readsBefore : .readsAfter
+                    add(event: e, turn, keys: keys, keyIsText, stream: stream, adds: false, output: outputs[f])
                 }
             }
             for t in touches[e].indices { touches[e][t].visits.sort { $0.stream < $1.stream } }
+            // Stable: the touches of one turn stay in the order of the features.
+            touches[e] = Touch.Turn.allCases.flatMap { turn in touches[e].filter { $0.turn == turn } }
         }
     }
 
     private mutating func add(
-        event: Int, keys: [ValueSource], _ keyIsText: [Bool], stream: Int, adds: Bool, output: Output?
+        event: Int, _ turn: Touch.Turn, keys: [ValueSource], _ keyIsText: [Bool], stream: Int, adds: Bool,
+        output: Output?
     ) {
         let table = streams[stream].table
         let at: Int
-        if let known = touches[event].firstIndex(where: { $0.table == table && WindowPlan.same($0.keys, keys) }) {
+        if let known = touches[event].firstIndex(where: {
+            $0.turn == turn && $0.table == table && WindowPlan.same($0.keys, keys)
+        }) {
             at = known
         } else {
             at = touches[event].count
-            touches[event].append(Touch(table: table, keys: keys, keyIsText: keyIsText, visits: []))
+            touches[event].append(Touch(turn: turn, table: table, keys: keys, keyIsText: keyIsText, visits: []))
         }
         let visit: Int
         if let known = touches[event][at].visits.firstIndex(where: { $0.stream == stream }) {
