@@ -15,7 +15,7 @@ public final class Engine {
     public static let slotCount = 64
     /// Most entries that a key keeps in a window, whatever ``EngineConfiguration/entriesPerKey`` says.
     ///
-    /// No sum of so many bounded amounts leaves its integer.
+    /// No sum of so many integers leaves the bits it is kept in; see ``WindowSum``.
     public static let entriesPerKeyMax = 1 << 20
 
     /// Keys of one kind that are kept when ``EngineConfiguration/keysPerTable`` says `limit`: whole slots, 16 keys each at least.

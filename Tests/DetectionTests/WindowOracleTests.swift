@@ -160,15 +160,15 @@ struct WindowBench: ~Copyable {
         func total() -> Double {
             Double(samples.reduce(Int128(0)) { $0 + Int128((min(max(real($1), -1e18), 1e18) * 1e6).rounded()) }) / 1e6
         }
+        func whole() -> Int128 { samples.reduce(Int128(0)) { $0 + Int128(number($1)) } }
         switch feature.function {
         case .count: return "\(samples.count)"
         case .sum:
             if isDouble { return "\(total())" }
-            return "\(samples.reduce(0) { $0 + number($1) })"
+            return Int64(exactly: whole()).map { "\($0)" } ?? "missing"
         case .avg:
             if samples.isEmpty { return "missing" }
-            if isDouble { return "\(total() / Double(samples.count))" }
-            return "\(Double(samples.reduce(0) { $0 + number($1) }) / Double(samples.count))"
+            return "\((isDouble ? total() : Double(whole())) / Double(samples.count))"
         case .min:
             return (isDouble ? samples.map(real).min().map { "\($0)" } : samples.map(number).min().map { "\($0)" })
                 ?? "missing"
@@ -200,6 +200,9 @@ struct WindowBench: ~Copyable {
         (seed: 1, keys: 3, late: 0, spread: 5, gap: 10), (seed: 2, keys: 3, late: 400, spread: 5, gap: 10),
         (seed: 3, keys: 1, late: 2000, spread: 40, gap: 3), (seed: 4, keys: 2, late: 50, spread: 1000, gap: 1),
         (seed: 5, keys: 1, late: 5000, spread: 3, gap: 20), (seed: 6, keys: 4, late: 900, spread: 20, gap: 2),
+        // Amounts as large as there are: most sums leave 64 bits and come back.
+        (seed: 7, keys: 2, late: 0, spread: .max, gap: 40), (seed: 8, keys: 1, late: 900, spread: .max, gap: 60),
+        (seed: 9, keys: 2, late: 300, spread: 1 << 44, gap: 5),
     ])
     func `every feature equals its definition recomputed, in order and out of order`(
         _ c: (seed: Int, keys: Int, late: Int, spread: Int, gap: Int)
@@ -262,6 +265,25 @@ struct WindowBench: ~Copyable {
             bench.features[$0].function == .min && bench.features[$0].argumentText == "field2"
         }
         #expect(minimum.map { bench.shown($0) } == "136")
+    }
+
+    @Test func `a key at its limit takes huge amounts out of its sums again`() throws {
+        var bench = try WindowBench(windows: [1_000_000], entriesPerKey: 4)
+        let sum = bench.features.indices.first {
+            bench.features[$0].function == .sum && bench.features[$0].argumentText == "field2"
+        }
+        let amounts: [Int64] = [.max, .max, .max, .max, .min, .min, .min, .min, 1, 2, 3, 4]
+        var kept: [Int128] = []
+        var missing = 0
+        for (i, n) in amounts.enumerated() {
+            bench.feed(.init(time: Int64(1_000 + i), key: 1, n: n, d: 0, s: i, maybe: nil), watermark: 0)
+            kept = (kept + [Int128(n)]).suffix(4)
+            let want = Int64(exactly: kept.reduce(0, +)).map { "\($0)" } ?? "missing"
+            #expect(sum.map { bench.shown($0) } == want, "after \(i + 1) amounts")
+            if want == "missing" { missing += 1 }
+        }
+        #expect(missing == 8)
+        #expect(bench.slot.counters.truncatedEntries == 8)
     }
 
     @Test func `a flood of new keys evicts itself, not the busy key`() throws {

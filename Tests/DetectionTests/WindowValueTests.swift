@@ -64,6 +64,45 @@ import Testing
         #expect(judged.features.map { EngineBench.value("max", $0) } == ["2.0", "null", "null", "4.0"])
     }
 
+    @Test func `a sum of huge amounts is right where it fits 64 bits, and has no value where it does not`() throws {
+        let bench = try EngineBench(
+            """
+            feature sum  = sum(amount) of order by account over 1s
+            feature past = sum(amount) of order by account over 1s excluding this
+            feature avg  = avg(amount) of order by account over 1s
+            rule large "More than anybody has" {
+              owner "t" severity high
+              on order
+              when sum > 0
+              then review, score +40
+              because "{sum}"
+              missing review
+            }
+            """)
+        let amounts: [(time: Int64, amount: Int64)] = [
+            (1_000, 10_000_000_000_000), (1_100, .max), (1_200, .min), (1_300, -1), (2_150, 5), (2_250, 7),
+        ]
+        let judged = bench.judge(amounts.map { .init(time: $0.time, account: "x", amount: $0.amount) })
+        #expect(
+            judged.features.map { EngineBench.value("sum", $0) } == [
+                "10000000000000", "null", "9999999999999", "9999999999998", "-9223372036854775804", "11",
+            ])
+        #expect(
+            judged.features.map { EngineBench.value("past", $0) } == [
+                "0", "10000000000000", "null", "9999999999999", "null", "4",
+            ])
+        // An average needs no 64 bits: it is a double.
+        #expect(
+            judged.features.map { Double(EngineBench.value("avg", $0)) } == [
+                1e13, 4_611_691_018_427_387_904, 3_333_333_333_333, 2_499_999_999_999.5, -3_074_457_345_618_258_432,
+                11.0 / 3,
+            ])
+        var undetermined = 0
+        bench.engine.forEachOutput { undetermined += $0.undetermined.reduce(0, +) }
+        #expect(undetermined == 1)
+        #expect(judged.verdicts.count == 5)
+    }
+
     // MARK: Texts
 
     @Test func `the first and last computed text are kept as they were written`() throws {

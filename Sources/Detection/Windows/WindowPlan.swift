@@ -18,7 +18,7 @@ public import RuleLanguage
 ///     u32 live       per distinct window: entries inside it that no later entry repeats
 ///     u32 front      per min/max window: position of the extreme
 ///     u32 map, u32 capacity, u32 used     per distinct column: value → newest position, from 16 live entries on
-///     i64 sum        per sum/avg window of integers; 16-byte fixed-point sums (10^-6) for doubles
+///     u64 low, i32 high    per sum/avg window of integers (``WindowSum``); i128 fixed-point sums (10^-6) for doubles
 /// ```
 /// ## Layout of an entry
 /// ```
@@ -355,10 +355,15 @@ public struct WindowPlan: Sendable {
         }
         var offsets: [Wanted: Int] = [:]
         for kind in [Accumulator.Kind.live, .extreme, .sum, .fixedSum] {
-            let size = kind == .fixedSum ? 16 : kind == .sum ? 8 : 4
+            let (size, alignment) =
+                switch kind {
+                case .live, .extreme: (4, 4)
+                case .sum: (WindowSum.bytes, WindowSum.alignment)
+                case .fixedSum: (16, 16)
+                }
             for (feature, column) in members {
                 guard let need = wanted(feature, column), need.kind == kind, offsets[need] == nil else { continue }
-                state = (state + size - 1) & ~(size - 1)
+                state = (state + alignment - 1) & ~(alignment - 1)
                 offsets[need] = state
                 state += size
             }

@@ -56,7 +56,7 @@ struct WindowSlot: ~Copyable {
 
     init(_ program: WindowProgram, entriesPerKey: Int, keysPerTable: Int) {
         self.program = program
-        // The sums' bound and 31-bit links rest on this.
+        // The sums' 96 bits and the links' 31 rest on this.
         self.entriesPerKey = UInt32(min(max(entriesPerKey, 1), Engine.entriesPerKeyMax))
         self.keysPerTable = max(keysPerTable, 16)
         tables = .allocate(capacity: max(1, program.tableCount))

@@ -83,10 +83,9 @@ struct WindowStream {
             let accumulator = program.pointee.accumulators[a]
             switch accumulator.kind {
             case .sum:
-                let sum = state.load(fromByteOffset: accumulator.offset, as: Int64.self)
-                let addend = WindowStream.bounded(at.load(fromByteOffset: accumulator.value, as: Int64.self))
-                state.storeBytes(
-                    of: isEntering ? sum &+ addend : sum &- addend, toByteOffset: accumulator.offset, as: Int64.self)
+                let sum = WindowSum(state + accumulator.offset)
+                let addend = at.load(fromByteOffset: accumulator.value, as: Int64.self)
+                if isEntering { sum.add(addend) } else { sum.subtract(addend) }
             case .live:
                 guard counts(at.load(fromByteOffset: accumulator.link, as: UInt32.self)) else { continue }
                 let count = word(accumulator.offset)
@@ -284,16 +283,13 @@ struct WindowStream {
         return column.isMaximum ? x >= y : x <= y
     }
 
-    /// Largest amount of one integer in a sum: with a ring's 2^20 entries no sum can leave 64 bits.
-    static let largestAddend: Int64 = 1 << 43
-    @inline(__always)
-    static func bounded(_ value: Int64) -> Int64 { min(max(value, -largestAddend), largestAddend) }
-
     /// Largest amount of one double in a sum, in millionths: 2^20 of them stay far inside 128 bits.
     static let largestFixedAddend = 1e24
-    /// A double in millionths, as sums keep it: order-free and exact to undo.
+    /// A double in millionths, as sums and averages keep it: order-free and exact to undo.
     ///
-    /// Amounts beyond 10^18, infinities among them, count as 10^18. Never NaN: such a value keeps its event out of the stream.
+    /// So what is added is rounded to six decimals: 10^-7 adds nothing, and 0.1 is a tenth. Beyond 9·10^9 a double times a million has no
+    /// unit place any more and is rounded as doubles are, to 53 bits. Amounts beyond ±10^18, infinities among them, count as ±10^18. Never NaN: such
+    /// a value keeps its event out of the stream. `min`, `max`, `first` and `last` keep the double itself.
     @inline(__always)
     static func fixed(_ value: Double) -> Int128 {
         let scaled = (min(max(value, -largestFixedAddend / 1e6), largestFixedAddend / 1e6) * 1e6).rounded()
@@ -313,14 +309,15 @@ struct WindowStream {
             let inside = tail &- head
             switch output.kind {
             case .count: row[output.column] = Slot(Int64(inside))
-            case .sum: row[output.column] = Slot(state.load(fromByteOffset: output.offset, as: Int64.self))
+            case .sum:
+                // A sum that does not fit has no value, rather than a wrong one.
+                row[output.column] = WindowSum(state + output.offset).int64.map { Slot($0) } ?? .missing
             case .live: row[output.column] = Slot(Int64(word(output.offset)))
             case .fixedSum:
                 row[output.column] = Slot(
                     Double(state.loadUnaligned(fromByteOffset: output.offset, as: Int128.self)) / 1e6)
             case .average where inside > 0:
-                row[output.column] = Slot(
-                    Double(state.load(fromByteOffset: output.offset, as: Int64.self)) / Double(inside))
+                row[output.column] = Slot(WindowSum(state + output.offset).double / Double(inside))
             case .fixedAverage where inside > 0:
                 let sum = Double(state.loadUnaligned(fromByteOffset: output.offset, as: Int128.self)) / 1e6
                 row[output.column] = Slot(sum / Double(inside))
