@@ -147,7 +147,7 @@ struct GoldenDiagnostic: Sendable, CustomTestStringConvertible {
                 error.diagnostics.map(\.message) == [
                     "the rule file '\(folder.path)/rules/c.weir' cannot be read: it is not a regular file",
                     "the rule file '\(folder.path)/rules/d.weir' is not valid UTF-8",
-                    "the rule file '\(folder.path)/rules/e.weir' cannot be read: it is too large",
+                    "the rule file '\(folder.path)/rules/e.weir' cannot be read: it is larger than 1048576 bytes",
                 ])
         }
         folder.write(String(repeating: "#", count: TopologyDescription.maximumFileBytes + 1), "topology.yaml")

@@ -42,7 +42,7 @@ enum FileText {
                 return .failure(problem(errno))
             }
             guard bytes.count + count <= limit else {
-                return .failure(FileProblem(kind: .tooLarge, reason: "it is too large"))
+                return .failure(FileProblem(kind: .tooLarge, reason: "it is larger than \(limit) bytes"))
             }
             bytes.append(contentsOf: chunk[..<count])
         }

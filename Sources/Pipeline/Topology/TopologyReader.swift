@@ -190,7 +190,8 @@ extension TopologyReader {
             switch files.text(relative) {
             case .failure(let problem):
                 note(
-                    mark, "the rule file '\(shown)' cannot be read: \(problem.reason)", "make it readable or remove it")
+                    mark, "the rule file '\(shown)' cannot be read: \(problem.reason)",
+                    problem.kind == .tooLarge ? "split it into several files" : "make it readable or remove it")
             case .success(let bytes):
                 guard let text = String(validating: bytes, as: UTF8.self) else {
                     note(mark, "the rule file '\(shown)' is not valid UTF-8", "save the file as UTF-8")

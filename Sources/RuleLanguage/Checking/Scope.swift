@@ -48,7 +48,6 @@ struct Scope {
     /// Every name that could stand here, for suggestions.
     var names: [String] {
         var names = lets.keys.sorted() + (schema?.fields.map(\.name) ?? [])
-        names += (schema?.fields.compactMap(\.entity) ?? []).filter { schema?.field(named: $0) != nil }
         if seesFeatures { names += table.declared.keys.sorted() + environment.signals.map(\.name) }
         return names
     }
