@@ -36,6 +36,9 @@ struct SourceClock {
         if doubted > 0, !isAhead(leastDoubted, of: newest) { believe() }
     }
 
+    /// Whether a time lies so far ahead of what is believed that it would be doubted; before the first event nothing is.
+    func isAhead(_ time: Int64) -> Bool { reached.map { isAhead(time, of: $0) } ?? false }
+
     private func isAhead(_ time: Int64, of reached: Int64) -> Bool {
         let (limit, over) = reached.addingReportingOverflow(step)
         return !over && time > limit

@@ -101,7 +101,9 @@ public final class FileReplay {
             guard try file.fill(block, source: 0) else { break }
             block.decode(team)
             try writeDeadLetters(block)
-            try judge(block.events, rejected: block.rejected.count) { i in (0, block.events[i].time) }
+            try judge(block.events, rejected: block.rejected.count, held: { _ in nil }) { i in
+                (0, block.events[i].time)
+            }
         }
     }
 
@@ -112,12 +114,24 @@ public final class FileReplay {
         let file: InputFile
         var block: DecodedBlock
         var next = 0
+        /// Nothing follows in the file behind the block.
         var isAtEnd = false
         init(_ file: InputFile, _ block: DecodedBlock) {
             self.file = file
             self.block = block
         }
         var head: Event? { next < block.events.count ? block.events[next] : nil }
+
+        /// How far the file has come though its events wait for those of others: the least time of the next few, as the very next may have
+        /// a bad clock; nil where too few are known to tell.
+        ///
+        /// - Parameter clock: what the file's judged events say.
+        func heldTime(_ clock: SourceClock) -> Int64? {
+            let events = block.events[next..<min(block.events.count, next + SourceClock.confirmations)]
+            guard let least = events.lazy.map(\.time).min() else { return nil }
+            if events.count < SourceClock.confirmations, !isAtEnd, clock.isAhead(least) { return nil }
+            return least
+        }
     }
 
     private func runMerged(_ files: [InputFile]) throws(LogError) {
@@ -128,9 +142,17 @@ public final class FileReplay {
         for cursor in cursors { try refill(cursor) }
         let epoch = UnsafeMutableBufferPointer<Event>.allocate(capacity: FileReplay.epochEvents)
         var sources = [Int](repeating: 0, count: FileReplay.epochEvents)
+        var gave = [Bool](repeating: true, count: cursors.count)
         defer { epoch.deallocate() }
         var rejected = 0
         while !isStopped() {
+            // Whose last event was judged has nothing to wait for any more.
+            for (c, cursor) in cursors.enumerated() where cursor.head == nil && cursor.isAtEnd {
+                tracker.isIdle[c] = true
+            }
+            // What gave events to the epoch before has its clock; at the start nobody waits yet.
+            let waiting = cursors.indices.map { gave[$0] ? nil : cursors[$0].heldTime(tracker.clocks[$0]) }
+            for c in gave.indices { gave[c] = false }
             var count = 0
             var retired: [DecodedBlock] = []
             while count < FileReplay.epochEvents {
@@ -143,6 +165,7 @@ public final class FileReplay {
                 guard let (c, head) = best else { break }
                 epoch.initializeElement(at: count, to: head)
                 sources[count] = c
+                gave[c] = true
                 count += 1
                 cursors[c].next += 1
                 if cursors[c].head == nil, !cursors[c].isAtEnd {
@@ -155,9 +178,9 @@ public final class FileReplay {
             rejected = Int(pendingRejected)
             pendingRejected = 0
             if count == 0, rejected == 0 { break }
-            try judge(UnsafeMutableBufferPointer(rebasing: epoch[0..<count]), rejected: rejected) { i in
-                (sources[i], epoch[i].time)
-            }
+            try judge(
+                UnsafeMutableBufferPointer(rebasing: epoch[0..<count]), rejected: rejected, held: { waiting[$0] }
+            ) { i in (sources[i], epoch[i].time) }
             withExtendedLifetime(retired) {}
         }
     }
@@ -167,21 +190,25 @@ public final class FileReplay {
     private func refill(_ cursor: Cursor) throws(LogError) {
         cursor.next = 0
         repeat {
-            cursor.block.removeAll()
             guard try cursor.file.fill(cursor.block, source: cursor.file.index) else {
                 cursor.isAtEnd = true
                 return
             }
+            // Read to its end with this block: what waits in it is all there is.
+            cursor.isAtEnd = cursor.block.stagedCount < FileReplay.epochEvents && !cursor.block.isFull
             cursor.block.decode(team)
             try writeDeadLetters(cursor.block)
             pendingRejected += Int64(cursor.block.rejected.count)
-        } while cursor.block.events.isEmpty
+        } while cursor.block.events.isEmpty && !cursor.isAtEnd
     }
 
     /// Everything decoded, sorted, then judged in epochs.
+    ///
+    /// In order of time all files are one source: none waits for another.
     private func runSorted(_ files: [InputFile]) throws(LogError) {
+        tracker = WatermarkTracker(sources: 1, latenessMilliseconds: tracker.latenessMilliseconds)
         var blocks: [DecodedBlock] = []
-        var all: [(event: Event, source: Int)] = []
+        var all: [Event] = []
         for file in files {
             while !isStopped() {
                 let block = try file.makeBlock(deployment, lanes: team.lanes, source: file.index)
@@ -189,22 +216,22 @@ public final class FileReplay {
                 block.decode(team)
                 try writeDeadLetters(block)
                 pendingRejected += Int64(block.rejected.count)
-                for event in block.events { all.append((event, file.index)) }
+                all.append(contentsOf: block.events)
                 blocks.append(block)
             }
         }
-        all.sort { Event.precedes($0.event, $1.event) }
+        all.sort { Event.precedes($0, $1) }
         let epoch = UnsafeMutableBufferPointer<Event>.allocate(capacity: FileReplay.epochEvents)
         defer { epoch.deallocate() }
         var at = 0
         while at < all.count || pendingRejected > 0, !isStopped() {
             let count = min(FileReplay.epochEvents, all.count - at)
-            for i in 0..<count { epoch.initializeElement(at: i, to: all[at + i].event) }
+            for i in 0..<count { epoch.initializeElement(at: i, to: all[at + i]) }
             let rejected = Int(pendingRejected)
             pendingRejected = 0
-            try judge(UnsafeMutableBufferPointer(rebasing: epoch[0..<count]), rejected: rejected) { i in
-                (all[at + i].source, all[at + i].event.time)
-            }
+            try judge(
+                UnsafeMutableBufferPointer(rebasing: epoch[0..<count]), rejected: rejected, held: { _ in nil }
+            ) { i in (0, all[at + i].time) }
             at += count
         }
         withExtendedLifetime(blocks) {}
@@ -218,10 +245,16 @@ public final class FileReplay {
         return !summary.isComplete
     }
 
+    /// Judges the events as one epoch.
+    ///
+    /// - Parameters:
+    ///   - held: the event time that a source has given and that waited when the epoch began; nil: none.
+    ///   - origin: of an event by its index, before the epoch is sorted.
     private func judge(
-        _ events: UnsafeMutableBufferPointer<Event>, rejected: Int, origin: (Int) -> (source: Int, time: Int64)
+        _ events: UnsafeMutableBufferPointer<Event>, rejected: Int, held: (Int) -> Int64?,
+        origin: (Int) -> (source: Int, time: Int64)
     ) throws(LogError) {
-        let watermark = tracker.advance()
+        let watermark = tracker.advance(held: held)
         // A class's own property is checked for exclusive access at each use: the loop has it to itself. Swapped, for the first write to
         // a copy would copy its arrays.
         var tracker = WatermarkTracker(sources: 0, latenessMilliseconds: 0)
