@@ -49,6 +49,32 @@ struct CommandsReplayTests {
         #expect(!left.contains { $0.hasSuffix(".tmp") }, "\(left)")
     }
 
+    @Test(arguments: [(SIGINT, 130), (SIGTERM, 143)] as [(Int32, Int32)])
+    func `one signal ends a replay that waits for its input or reads without end`(signal: Int32, code: Int32) throws {
+        let output = try folder.write("v.jsonl", "old\n")
+        let (silent, begun) = (folder.path("silent"), folder.path("begun"))
+        #expect(mkfifo(silent, 0o600) == 0 && mkfifo(begun, 0o600) == 0)
+        // Held open for writing; on Linux this needs no reader.
+        let writer = try FileHandle(forUpdating: URL(fileURLWithPath: begun))
+        writer.write(Data(CommandsReplayTests.orders.utf8.prefix(100)))
+        let program = try #require(WeirProgram.path)
+        let replay = "exec \"$0\" replay --topology \"$1\" --output \"$2\" --input "
+        // Nobody has opened the pipe for writing; half a line and no more; the same as standard input; a line without an end.
+        for input in ["'\(silent)'", "'\(begun)'", "- < '\(begun)'", "/dev/zero", "'\(self.input)' '\(silent)'"] {
+            let running = try RunningProgram("/bin/bash", ["-c", replay + input, program, quickstart, output])
+            Thread.sleep(forTimeInterval: 0.5)
+            #expect(running.isRunning, "\(input) \(running.errors)")
+            running.send(signal)
+            let result = try running.wait(seconds: 10)
+            #expect(result.code == code, "\(input) \(result)")
+            #expect(result.errors.contains("stopped before the end"), "\(input) \(result)")
+            #expect(try folder.text("v.jsonl") == "old\n")
+            writer.write(Data(CommandsReplayTests.orders.utf8.prefix(100)))
+        }
+        let left = try FileManager.default.contentsOfDirectory(atPath: folder.url.path)
+        #expect(!left.contains { $0.hasSuffix(".tmp") }, "\(left)")
+    }
+
     @Test func `a replay that fails leaves the old files whole`() throws {
         let output = try folder.write("v.jsonl", "old\n")
         let broken = try folder.write("cut.jsonl", CommandsReplayTests.orders)

@@ -12,6 +12,7 @@ final class ByteSource {
 
     private(set) var shape = Shape.stream
     private let path: String
+    private let shouldStop: () -> Bool
     private let descriptor: Int32
     private let owned: Bool
     private var reserved = 0
@@ -29,10 +30,18 @@ final class ByteSource {
     /// Bytes that can be read behind a mapped file's end, all zero.
     static let margin = 16
 
-    init(path: String) throws(LogError) {
+    /// How long a wait for bytes may last before somebody is asked whether to stop, in milliseconds; a signal ends the wait at once.
+    private static let patience: Int32 = 200
+
+    /// Opens a file, `-` for stdin, and looks at its first bytes, for which a pipe may keep it waiting.
+    ///
+    /// - Parameter shouldStop: asked before each read and while there is nothing to read; true ends it with an error of the kind `.stopped`.
+    init(path: String, shouldStop: @escaping () -> Bool = { false }) throws(LogError) {
         self.path = path == "-" ? "stdin" : path
+        self.shouldStop = shouldStop
         owned = path != "-"
-        descriptor = owned ? open(path, O_RDONLY | O_CLOEXEC) : STDIN_FILENO
+        // A named pipe is opened without waiting for its writer: the wait for its first bytes can be ended.
+        descriptor = owned ? open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC) : STDIN_FILENO
         chunk = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 18, alignment: 64)
         guard descriptor >= 0 else {
             throw LogError(.refused, "cannot open the input \(path): \(systemText(errno)).")
@@ -158,9 +167,13 @@ final class ByteSource {
         chunkEnd = 0
         // Two bytes at least, so that the first look can tell gzip from text even when a pipe gives one byte at a time.
         while chunkEnd < 2, !atEnd {
+            if shouldStop() { throw LogError(.stopped, "stopped while reading \(path).") }
+            var wanted = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+            let ready = poll(&wanted, 1, ByteSource.patience)
+            if ready == 0 || (ready < 0 && errno == EINTR) { continue }
             let got = Glibc.read(descriptor, chunk.baseAddress.map { $0 + chunkEnd }, chunk.count - chunkEnd)
             if got < 0 {
-                if errno == EINTR { continue }
+                if errno == EINTR || errno == EAGAIN { continue }
                 throw cannotRead()
             }
             if got == 0 { atEnd = true }

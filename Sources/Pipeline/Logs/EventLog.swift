@@ -79,6 +79,8 @@ public struct LogError: Error, Sendable, CustomStringConvertible {
         case refused
         /// It may work later; the log itself has already tried again.
         case transient
+        /// Somebody asked for an end meanwhile: nothing is wrong, and who asked knows what to say.
+        case stopped
     }
     public var kind: Kind
     /// What happened and what to do, one or two sentences.

@@ -57,13 +57,19 @@ public final class RecordFile {
     private var released = 0
 
     /// Opens a file and, of CSV, reads its header.
-    public init(path: String, splitter: RecordSplitter, recordLimit: Int = 1 << 20) throws(LogError) {
+    ///
+    /// - Parameter shouldStop: asked before each read and while a pipe has nothing to read; true ends opening and reading with an error of
+    ///   the kind `.stopped`.
+    public init(
+        path: String, splitter: RecordSplitter, recordLimit: Int = 1 << 20,
+        shouldStop: @escaping () -> Bool = { false }
+    ) throws(LogError) {
         precondition(recordLimit > 0, "a record has at least one byte")
         self.path = path
         self.recordLimit = recordLimit
         scanner = RecordScanner(splitter)
         isLines = splitter == .lines
-        source = try ByteSource(path: path)
+        source = try ByteSource(path: path, shouldStop: shouldStop)
         switch source.shape {
         case .mapped(let bytes):
             isMapped = true

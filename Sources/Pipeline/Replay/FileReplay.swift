@@ -49,7 +49,7 @@ public final class FileReplay {
 
     /// - Parameters:
     ///   - inputs: paths, `-` for stdin; `TOPIC=PATH` says which topic's records a file holds.
-    ///   - shouldStop: asked between epochs.
+    ///   - shouldStop: asked between epochs, and while an input keeps it waiting.
     public init(
         _ deployment: Deployment, inputs: [String], outputs: ReplayOutputs, threads: Int,
         shouldStop: @escaping () -> Bool = { false }
@@ -79,8 +79,22 @@ public final class FileReplay {
 
     /// Reads everything and closes nothing; call once.
     public func run() throws(LogError) -> ReplaySummary {
+        do throws(LogError) {
+            try judgeAll()
+        } catch {
+            guard error.kind == .stopped else { throw error }
+            summary.isComplete = false
+        }
+        summary.stateBytes = processor.engine.stateBytes
+        summary.windows = processor.engine.windowCounters
+        return summary
+    }
+
+    private func judgeAll() throws(LogError) {
         var files: [InputFile] = []
-        for (index, path) in paths.enumerated() { files.append(try InputFile(path, index: index, deployment)) }
+        for (index, path) in paths.enumerated() {
+            files.append(try InputFile(path, index: index, deployment, shouldStop))
+        }
         if files.count == 1, !deployment.description.sortsReplay {
             try runOne(files[0])
         } else if deployment.description.sortsReplay {
@@ -88,9 +102,6 @@ public final class FileReplay {
         } else {
             try runMerged(files)
         }
-        summary.stateBytes = processor.engine.stateBytes
-        summary.windows = processor.engine.windowCounters
-        return summary
     }
 
     // MARK: One file
@@ -304,7 +315,8 @@ private final class InputFile {
     let decoding: SourceDecoding
     private let records: RecordFile
 
-    init(_ argument: String, index: Int, _ deployment: Deployment) throws(LogError) {
+    init(_ argument: String, index: Int, _ deployment: Deployment, _ shouldStop: @escaping () -> Bool) throws(LogError)
+    {
         self.index = index
         let (named, path) = FileReplay.parts(of: argument, deployment)
         var topic = named
@@ -326,7 +338,8 @@ private final class InputFile {
                     + "say which topic the file holds: --input \(events[plain].topic)=\(path)")
         }
         records = try RecordFile(
-            path: path, splitter: isCSV ? .csv : .lines, recordLimit: deployment.decodePlan.limits.recordBytes)
+            path: path, splitter: isCSV ? .csv : .lines, recordLimit: deployment.decodePlan.limits.recordBytes,
+            shouldStop: shouldStop)
         if isCSV, records.header == nil {
             throw LogError(.refused, "\(path): the file is empty; the first line of a CSV file names its columns")
         }

@@ -34,7 +34,7 @@ enum ExitCode: Int32, Sendable, CaseIterable {
         case .outOfRange, .corrupt: self = .stateCorrupt
         case .incompatible: self = .incompatible
         case .refused: self = .invalid
-        case .fenced, .transient: self = .failure
+        case .fenced, .transient, .stopped: self = .failure
         }
     }
 
