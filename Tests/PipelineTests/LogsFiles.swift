@@ -1,6 +1,7 @@
 import Glibc
-import Pipeline
 import Testing
+
+@testable import Pipeline
 
 /// Compresses with the system's gzip: an encoder other than the one under test.
 private func gzip(_ content: [UInt8], _ folder: TemporaryFolder) throws -> [UInt8] {
@@ -161,6 +162,64 @@ private func sharedData(_ name: String) -> String? {
         let long = try everyWay("h\n1,\"open\n" + (2..<40).map { "\($0),b\n" }.joined(), .csv, limit: 32)
         #expect(long.rows.count == 39)
         #expect(long.rows.allSatisfy { !$0.isOversize })
+    }
+
+    @Test func `quotes that are never closed cost no more than the lines they stand in`() throws {
+        // Each line closes the quote of the one before and opens another, so that no line ends outside quotes when it began in them.
+        let content = "h\n" + String(repeating: "x\"y,\"z\n", count: 40_000)
+        let plain = folder.file("open-quotes")
+        save(bytes(content), plain)
+        let compressed = folder.file("open-quotes.gz")
+        save(try gzip(bytes(content), folder), compressed)
+        for path in [plain, compressed] {
+            for limit in [1 << 20, 5_002] {
+                let file = try RecordFile(path: path, splitter: .csv, recordLimit: limit)
+                var count = 0
+                while true {
+                    let got = try file.nextBatch(maxRecords: 4096) { $0.length == 6 }
+                    if got == 0 { break }
+                    count += got
+                }
+                #expect(count == 40_000)
+                #expect(file.bytesSearched < 3 * Int64(content.utf8.count))
+            }
+        }
+    }
+
+    /// What the reader's documentation says, without its memory of what was searched: every record is searched from its own start.
+    private func searchedAnew(_ content: [UInt8], limit: Int) -> [[UInt8]] {
+        var records: [[UInt8]] = []
+        var start = 0
+        while start < content.count {
+            var scanner = RecordScanner(.csv)
+            let reach = min(content.count, start + limit + 2)
+            let found = content.withUnsafeBytes { bytes in
+                bytes.baseAddress.flatMap { scanner.end(in: $0, from: start, to: reach) }
+            }
+            let line = content[start..<reach].firstIndex(of: 0x0a)
+            let isOver = found == nil && reach - start > limit + 1
+            let lineEnd =
+                found ?? (scanner.isInQuotes ? line : nil)
+                ?? (isOver ? content[reach...].firstIndex(of: 0x0a) : nil) ?? content.count
+            var record = content[start..<lineEnd]
+            if lineEnd < content.count, record.last == 0x0d { record.removeLast() }
+            if !record.isEmpty { records.append([UInt8](record.prefix(limit))) }
+            start = lineEnd + 1
+        }
+        return records
+    }
+
+    @Test func `records behind open quotes are those that a search from each start finds`() throws {
+        var random = SeededGenerator(state: 11)
+        let pieces = [
+            "a", ",", "\"", "\"", ",\"", "\"\"", "\n", "\n", "\r\n", "\"\n", "bc", String(repeating: "d", count: 30),
+        ]
+        for round in 0..<150 {
+            let content = (0..<300).map { _ in pieces[random.below(pieces.count)] }.joined()
+            let limit = [8, 64, 1 << 20][round % 3]
+            let read = try everyWay("h\n" + content, .csv, limit: limit)
+            #expect(read.rows.map { bytes($0.text) } == searchedAnew(bytes(content), limit: limit))
+        }
     }
 
     @Test(arguments: [

@@ -52,6 +52,11 @@ public final class RecordFile {
     private var start = 0
     private var scanned = 0
     private var end = 0
+    /// A search for the end of a quoted field has come so far and found none, from one of the records handed out before; see
+    /// ``passOpenQuote(_:to:)``.
+    private var openUntil = 0
+    /// Bytes of a CSV file that were searched for ends of records, each as often as it was.
+    private(set) var bytesSearched: Int64 = 0
     private var windowOffset: Int64 = 0
     private var isComplete: Bool
     private var released = 0
@@ -150,7 +155,7 @@ public final class RecordFile {
         while true {
             // In a mapped file the search for a quote's end stops at the limit too, so that both kinds of file part the same way.
             let reach = min(end, start + recordLimit + 2)
-            if let lineEnd = nextEnd(base, from: scanned, to: reach) {
+            if let lineEnd = passOpenQuote(base, to: reach) ?? nextEnd(base, from: scanned, to: reach) {
                 if handOut(to: lineEnd, next: lineEnd + 1, body) { return true }
                 continue
             }
@@ -162,6 +167,7 @@ public final class RecordFile {
             }
             if start == end { return false }
             if scanner.isInQuotes, let lineEnd = firstLineEnd() {
+                openUntil = scanned
                 if handOut(to: lineEnd, next: lineEnd + 1, body) { return true }
                 continue
             }
@@ -174,9 +180,28 @@ public final class RecordFile {
     /// Of lines the scanner keeps no state, so it need not be asked.
     @inline(__always)
     private func nextEnd(_ base: UnsafeRawPointer, from: Int, to: Int) -> Int? {
-        guard isLines else { return scanner.end(in: base, from: from, to: to) }
+        guard isLines else {
+            let found = scanner.end(in: base, from: from, to: to)
+            bytesSearched += Int64(max(0, (found ?? to) - from))
+            return found
+        }
         guard from < to, let found = memchr(base + from, 0x0a, to - from) else { return nil }
         return UnsafeRawPointer(found) - base
+    }
+
+    /// The end of a record that begins in a stretch which was searched in vain before, if it ends with its first line.
+    ///
+    /// A quote that no other closes would have every line behind it searched up to the limit again. But each line in the stretch was found to
+    /// end within quotes when it began in them. So a record that hangs in quotes at the end of its first line hangs in them all along the
+    /// stretch, and the search goes on behind it.
+    private func passOpenQuote(_ base: UnsafeRawPointer, to reach: Int) -> Int? {
+        guard scanned == start, openUntil > start,
+            let at = memchr(base + start, 0x0a, min(openUntil, reach) - start)
+        else { return nil }
+        let behindLine = UnsafeRawPointer(at) - base + 1
+        if let lineEnd = nextEnd(base, from: start, to: behindLine) { return lineEnd }
+        scanned = max(behindLine, openUntil)
+        return nil
     }
 
     /// Hands out the bytes from `start` unless they are an empty line.
@@ -200,6 +225,7 @@ public final class RecordFile {
     /// Hands out the head of a record over the limit and skips the rest, which is never held.
     private func handOutOversize(_ body: (FileRecord) -> Void) throws(LogError) -> Bool {
         if scanner.isInQuotes, let lineEnd = firstLineEnd() {
+            openUntil = scanned
             return handOut(to: lineEnd, next: lineEnd + 1, body) ? true : try handOutNext(body)
         }
         let firstLine = line
@@ -295,6 +321,7 @@ public final class RecordFile {
             windowOffset += Int64(start)
             end -= start
             scanned -= start
+            openUntil -= start
             start = 0
         }
         let room = UnsafeMutableRawBufferPointer(rebasing: window[end..<(window.count - ByteSource.margin)])
