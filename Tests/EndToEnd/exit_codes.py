@@ -6,6 +6,7 @@ import re
 import shutil
 import socket
 import sqlite3
+import subprocess
 
 from support import OWN_TOPICS, TOPOLOGIES, Broker, Embedded, Skipped, Test, digest, fail, is_drained, journal, main, shown, wait_for
 from traffic import orders
@@ -102,17 +103,54 @@ def files(t, source):
     refused(t, "no bootstrap.servers", 3, ["tail", "--kafka", bad], r"bootstrap\.servers")
 
 
+def forbidden(t, log):
+    """A log that one may not write, or not even read; root, who may do all, becomes nobody for it."""
+    as_nobody = dict(user=65534, group=65534, extra_groups=[]) if os.geteuid() == 0 else {}
+    marketplace = TOPOLOGIES / "marketplace"
+    folder = t.folder / "forbidden"
+    folder.mkdir()
+    copy = folder / "copy.db"
+    shutil.copy(log, copy)
+    folder.chmod(0o555)
+    try:
+        for mode, commands in ((0o000, (["tail"], ["audit", "--topology", marketplace], ["doctor"], ["simulate", "--events", "10"])),
+                               (0o444, (["simulate", "--events", "10"], ["run", "--topology", marketplace]))):
+            copy.chmod(mode)
+            for words in commands:
+                result = subprocess.run([str(t.weir), *map(str, words), "--log", str(copy)], capture_output=True, text=True, timeout=60,
+                                        cwd="/", **as_nobody)
+                t.check(result.returncode == 6 and "copy.db" in result.stdout + result.stderr,
+                        f"{words[0]} of a log with mode {mode:o}: exit 6", result.stdout + result.stderr)
+    except PermissionError as reason:
+        t.note(f"skipped: logs without rights: nobody may not start {t.weir}: {reason}")
+    finally:
+        folder.chmod(0o755)
+
+
 def embedded(t):
     marketplace = TOPOLOGIES / "marketplace"
     run = lambda path: ["run", "--topology", marketplace, "--log", path]
     no = t.folder / "no" / "log.db"
-    refused(t, "log in a folder that is not there", 3, run(no), r"log\.db")
-    refused(t, "tail of a log that is not there", 3, ["tail", "--log", t.folder / "no.db"], r"no\.db")
+    refused(t, "log in a folder that is not there", 5, run(no), r"log\.db")
+    readers = (["tail"], ["audit", "--topology", marketplace])
+    for words in readers:
+        refused(t, f"{words[0]} of a log that is not there", 5, [*words, "--log", t.folder / "no.db"], r"no\.db")
+    for words in (["run", "--topology", marketplace], ["simulate", "--events", 10], *readers):
+        refused(t, f"{words[0]} on a folder as a log", 5, [*words, "--log", t.folder], "directory")
+    for path in (t.folder / "no.db", t.folder):
+        result = t.run("doctor", "--log", path, code=5)
+        t.check("cannot open the log" in result.out, f"doctor of {path.name}: exit 5", result.out)
     whole = t.folder / "whole.db"
     t.run("simulate", "--events", 20_000, "--log", whole)
     with sqlite3.connect(whole) as db:
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     db.close()
+    holder = sqlite3.connect(whole, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    refused(t, "log that another process holds", 5, ["simulate", "--events", 10, "--log", whole], "another process", r"whole\.db")
+    holder.execute("ROLLBACK")
+    holder.close()
+    forbidden(t, whole)
     broken = t.folder / "broken.db"
     shutil.copy(whole, broken)
     size = broken.stat().st_size

@@ -150,8 +150,14 @@ import Testing
         try one.transaction { () throws(LogError) in
             error = logError { try two.append(batch(0..<1)) }
         }
-        #expect(error?.kind == .transient)
+        #expect(error?.kind == .unreachable)
         #expect(error?.message.contains("another process") == true)
+        // Who commits tries again.
+        try two.takeOwnership(application: "shop")
+        try one.transaction { () throws(LogError) in
+            error = logError { try two.commit(batch(0..<1), positions: []) }
+        }
+        #expect(error?.kind == .transient)
         try two.append(batch(0..<1))
     }
 
@@ -182,13 +188,17 @@ import Testing
         #expect(try readAll(log, source).map(\.offset) == [1000])
     }
 
-    @Test func `a path that cannot be opened is refused with the system's reason`() throws {
+    @Test func `a path that cannot be opened is told with the system's reason`() throws {
         let absent = logError { _ = try EmbeddedLog(path: folder.file("no/such/folder.db")) }
-        #expect(absent?.kind == .refused)
+        #expect(absent?.kind == .unreachable)
         #expect(absent?.message.contains("No such file or directory") == true)
-        #expect(logError { _ = try EmbeddedLog(path: folder.path) }?.kind == .refused)
+        for opening in [EmbeddedLog.Opening.createIfMissing, .existing] {
+            let directory = logError { _ = try EmbeddedLog(path: folder.path, opening: opening) }
+            #expect(directory?.kind == .unreachable)
+            #expect(directory?.message.contains("directory") == true)
+        }
         let missing = logError { _ = try EmbeddedLog(path: path, opening: .existing) }
-        #expect(missing?.kind == .refused)
+        #expect(missing?.kind == .unreachable)
         #expect(access(path, F_OK) != 0, "a reader does not make the file")
     }
 
@@ -196,7 +206,7 @@ import Testing
     func `a folder nobody may write in is refused`() throws {
         chmod(folder.path, 0o555)
         defer { chmod(folder.path, 0o755) }
-        #expect(logError { _ = try EmbeddedLog(path: path) }?.kind == .refused)
+        #expect(logError { _ = try EmbeddedLog(path: path) }?.kind == .notAuthorised)
     }
 
     @Test func `a file that is no database is corrupt and stays as it was`() throws {

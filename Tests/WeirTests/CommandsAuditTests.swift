@@ -172,6 +172,6 @@ struct CommandsAuditTests {
         let empty = try audit(fresh).result
         #expect(empty.code == 3 && empty.errors.contains("weir.journal"), "\(empty.errors)")
         let absent = try audit(folder.path("absent.db")).result
-        #expect(absent.code == 3 && !FileManager.default.fileExists(atPath: folder.path("absent.db")))
+        #expect(absent.code == 5 && !FileManager.default.fileExists(atPath: folder.path("absent.db")))
     }
 }

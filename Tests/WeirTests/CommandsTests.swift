@@ -79,7 +79,7 @@ struct CommandsSimulateTests {
         let file = try Commands.weir("simulate", "--output", folder.path("absent/e.jsonl"))
         #expect(file.code == 3 && file.errors.contains("cannot write") && file.output.isEmpty)
         let log = try Commands.weir("simulate", "--log", folder.path("absent/e.db"))
-        #expect(log.code == 3 && log.errors.contains("Check the path"))
+        #expect(log.code == 5 && log.errors.contains("Check the path"))
         let same = try Commands.weir("simulate", "--output", folder.path("a"), "--truth", folder.path("a"))
         #expect(same.code == 2)
         let full = try Commands.weir("simulate", "--events", "5000", "--output", "/dev/full")
@@ -304,7 +304,7 @@ struct CommandsDoctorTests {
 
     @Test func `a wrong path, topology or properties file is a finding with its code`() throws {
         let folder = try Commands.Folder()
-        #expect(try examine("--log", folder.path("none.db")).code == 3)
+        #expect(try examine("--log", folder.path("none.db")).code == 5)
         #expect(try examine("--topology", "/nonexistent").code == 3)
         let broken = try folder.write("k.properties", "bootstrap.server=x\n")
         #expect(try examine("--kafka", broken).code == 3)

@@ -7,6 +7,8 @@ final class Database {
     private let path: String
     private let patience: Int
     private var statements: [String: Statement] = [:]
+    /// The last failure was that another process holds the file: it may work later.
+    private(set) var isBusy = false
     /// Pages in the write-ahead log after our last commit; written by SQLite's hook.
     private let walPages = UnsafeMutablePointer<Int32>.allocate(capacity: 1)
     /// A second connection that does nothing but checkpoints; see ``begin()``.
@@ -93,7 +95,7 @@ final class Database {
                 }
                 return
             } catch {
-                guard error.kind == .transient, tries < patience / 10 else { throw error }
+                guard isBusy, tries < patience / 10 else { throw error }
                 tries += 1
                 usleep(10_000)
             }
@@ -187,10 +189,11 @@ final class Database {
         let text = handle == nil ? String(cString: sqlite3_errstr(code)) : String(cString: sqlite3_errmsg(handle))
         let number = handle == nil ? 0 : sqlite3_system_errno(handle)
         let system = number == 0 ? text : "\(text): \(systemText(number))"
+        isBusy = code & 0xff == SQLITE_BUSY || code & 0xff == SQLITE_LOCKED
         switch code & 0xff {
         case SQLITE_BUSY, SQLITE_LOCKED:
             return LogError(
-                .transient,
+                .unreachable,
                 "cannot use \(path): another process has held it for more than \(patience) ms. See who with `fuser \(path)`."
             )
         case SQLITE_CORRUPT, SQLITE_NOTADB:
@@ -202,9 +205,11 @@ final class Database {
             return LogError(
                 .transient,
                 "cannot write to \(path): the disk is full. Nothing of this transaction was written; make room.")
+        case SQLITE_CANTOPEN where ![EACCES, EPERM, EROFS].contains(number):
+            return LogError(.unreachable, "cannot \(doing) \(path): \(system). Check the path given to --log.")
         case SQLITE_CANTOPEN, SQLITE_PERM, SQLITE_READONLY, SQLITE_AUTH:
             return LogError(
-                .refused, "cannot \(doing) \(path): \(system). Check the path and who may write file and folder.")
+                .notAuthorised, "cannot \(doing) \(path): \(system). Check who may read and write file and folder.")
         case SQLITE_IOERR: return LogError(.transient, "cannot \(doing) \(path): \(system). Check the disk.")
         case SQLITE_NOMEM: return LogError(.transient, "cannot \(doing) \(path): out of memory.")
         case SQLITE_FORMAT: return LogError(.incompatible, "cannot \(doing) \(path): \(system).")

@@ -56,12 +56,14 @@ public final class EmbeddedLog: EventLog {
 
     /// Opens the log, making file and tables where they are missing.
     ///
-    /// `patience` is how long one call waits for another process's transaction, in milliseconds, before it fails with `.transient`.
+    /// `patience` is how long one call waits for another process's transaction, in milliseconds, before it fails with `.unreachable`, or
+    /// ``commit(_:positions:)`` with `.transient`: who commits tries again.
     public init(path: String, opening: Opening = .createIfMissing, patience: Int = 10_000) throws(LogError) {
         self.path = path
         if opening == .existing, access(path, F_OK) != 0 {
             throw LogError(
-                .refused, "cannot open the log \(path): \(systemText(errno)). Check the path given to --log.")
+                errno == EACCES ? .notAuthorised : .unreachable,
+                "cannot open the log \(path): \(systemText(errno)). Check the path given to --log.")
         }
         let database = try Database(path: path, patience: patience)
         self.database = database
@@ -221,7 +223,11 @@ public final class EmbeddedLog: EventLog {
         guard let ownership else {
             throw LogError(.refused, "\(path): a pipeline takes ownership of its application before it commits.")
         }
-        try begin()
+        do throws(LogError) {
+            try begin()
+        } catch {
+            throw database?.isBusy == true ? LogError(.transient, error.message) : error
+        }
         do throws(LogError) {
             let current = try generation(of: ownership.application)
             guard current == ownership.generation else {

@@ -63,9 +63,9 @@ public struct TopicRequirement: Sendable, Equatable {
 public struct LogError: Error, Sendable, CustomStringConvertible {
     /// What a caller does about it; the command line maps each to an exit code.
     public enum Kind: Sendable, Equatable {
-        /// The log cannot be reached (exit 5).
+        /// The log cannot be reached, or another process holds it for long (exit 5).
         case unreachable
-        /// It refuses us (exit 6); the message names the missing right.
+        /// It, or the file system, refuses us (exit 6); the message names the missing right.
         case notAuthorised
         /// Another process owns our identity; stop (exit 1).
         case fenced
@@ -75,7 +75,7 @@ public struct LogError: Error, Sendable, CustomStringConvertible {
         case corrupt
         /// The log's version or the library's is too old (exit 8).
         case incompatible
-        /// Our request is wrong: an unknown topic, an unwritable file (exit 3).
+        /// Our request is wrong: an unknown topic, an unwritable output file (exit 3).
         case refused
         /// It may work later; the log itself has already tried again.
         case transient

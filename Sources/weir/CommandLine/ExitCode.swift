@@ -13,9 +13,9 @@ enum ExitCode: Int32, Sendable, CaseIterable {
     case invalid = 3
     /// A threshold was missed (tests, back-tests, benchmarks).
     case thresholdMissed = 4
-    /// Kafka, or whichever log was named, cannot be reached.
+    /// Kafka, or whichever log was named, cannot be reached, or another process holds its file locked.
     case unreachable = 5
-    /// The log refuses us; the message names the missing right.
+    /// The log, or the file system it lies on, refuses us; the message names the missing right.
     case notAuthorised = 6
     /// Stored state, journal or verdicts contradict each other.
     case stateCorrupt = 7
@@ -46,7 +46,7 @@ enum ExitCode: Int32, Sendable, CaseIterable {
         case .usage: "wrong use of the command line"
         case .invalid: "invalid rules, topology, input or output file, or another topology's log"
         case .thresholdMissed: "a threshold was missed"
-        case .unreachable: "Kafka or the log file cannot be reached"
+        case .unreachable: "Kafka or the log file cannot be reached, or the file is locked"
         case .notAuthorised: "not authorised"
         case .stateCorrupt: "state, journal and verdicts contradict each other"
         case .incompatible: "incompatible version of a library, broker or file"
