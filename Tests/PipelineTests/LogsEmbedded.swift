@@ -112,7 +112,7 @@ import Testing
     @Test func `a reader in another handle sees a producer's records as they are committed`() throws {
         let producer = try EmbeddedLog(path: path)
         try producer.create([TopicRequirement(name: "events", partitions: 1)])
-        let reader = try EmbeddedLog(path: path, opening: .existing)
+        let reader = try EmbeddedLog(path: path, opening: .reading)
         try reader.assign([SourcePosition(source: TopicPartition("events", 0), next: 0)])
         #expect(try drainOnce(reader) == 0)
         try producer.append(batch(0..<5))
@@ -120,9 +120,14 @@ import Testing
         #expect(try drainOnce(reader) == 5)
         try reader.wait(milliseconds: 5)
         #expect(try drainOnce(reader) == 0)
+        // Who only reads writes nothing, though the file would let it.
+        #expect(logError { try reader.append(batch(5..<7)) }?.kind == .notAuthorised)
+        #expect(logError { try reader.takeOwnership(application: "shop") }?.kind == .notAuthorised)
         // A pipeline may both append to a topic and read it.
-        try reader.append(batch(5..<7))
-        try reader.wait(milliseconds: 1000)
+        try producer.assign([SourcePosition(source: TopicPartition("events", 0), next: 5)])
+        try producer.append(batch(5..<7))
+        try producer.wait(milliseconds: 1000)
+        #expect(try drainOnce(producer) == 2)
         #expect(try drainOnce(reader) == 2)
     }
 
@@ -192,12 +197,12 @@ import Testing
         let absent = logError { _ = try EmbeddedLog(path: folder.file("no/such/folder.db")) }
         #expect(absent?.kind == .unreachable)
         #expect(absent?.message.contains("No such file or directory") == true)
-        for opening in [EmbeddedLog.Opening.createIfMissing, .existing] {
+        for opening in [EmbeddedLog.Opening.createIfMissing, .reading] {
             let directory = logError { _ = try EmbeddedLog(path: folder.path, opening: opening) }
             #expect(directory?.kind == .unreachable)
             #expect(directory?.message.contains("directory") == true)
         }
-        let missing = logError { _ = try EmbeddedLog(path: path, opening: .existing) }
+        let missing = logError { _ = try EmbeddedLog(path: path, opening: .reading) }
         #expect(missing?.kind == .unreachable)
         #expect(access(path, F_OK) != 0, "a reader does not make the file")
     }

@@ -12,7 +12,7 @@ struct CommandsRunTests {
             try #require(WeirProgram.path), ["run", "--topology", Commands.topology("quickstart"), "--log", path])
         #expect(running.wait(seconds: 20) { $0.errors.contains("msg=ready") }, "\(running.errors)")
         #expect(running.errors.contains("topics=orders") && running.errors.contains("somebody must write to them"))
-        let log = try EmbeddedLog(path: path, opening: .existing)
+        let log = try EmbeddedLog(path: path)
         defer { log.close() }
         #expect(try log.partitions(of: "orders") == [0])
         let samples = try String(
@@ -36,7 +36,7 @@ struct CommandsRunTests {
         let path = try Commands.judgedLog(folder, events: 500)
         let result = try Commands.weir("run", "--topology", Commands.topology("bench-12"), "--log", path)
         #expect(result.code == 3 && result.errors.contains("belongs to topology 'marketplace'"), "\(result)")
-        let log = try EmbeddedLog(path: path, opening: .existing)
+        let log = try EmbeddedLog(path: path, opening: .reading)
         defer { log.close() }
         #expect(try log.partitions(of: "events") == nil)
     }

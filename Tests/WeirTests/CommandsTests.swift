@@ -23,7 +23,7 @@ struct CommandsSimulateTests {
 
         let path = folder.path("e.db")
         #expect(try Commands.weir("simulate", "--events", "3000", "--seed", "9", "--log", path).code == 0)
-        let log = try EmbeddedLog(path: path, opening: .existing)
+        let log = try EmbeddedLog(path: path, opening: .reading)
         defer { log.close() }
         var lines: Set<String> = []
         for topic in TrafficSimulator.topics {
@@ -181,7 +181,7 @@ struct CommandsTailTests {
             running.send(SIGINT)
             return try running.wait(seconds: 20)
         }
-        let log = try EmbeddedLog(path: path, opening: .existing)
+        let log = try EmbeddedLog(path: path, opening: .reading)
         defer { log.close() }
         let verdicts = try Commands.records(log, OutputTopics.verdicts)
         let bodies = Set(verdicts.map { String(decoding: $0.value ?? [], as: UTF8.self) })

@@ -20,13 +20,35 @@ final class Database {
     /// Pages (16 KiB) the write-ahead log may hold before it is moved into the file.
     private static let walPageLimit: Int32 = 2000
 
-    init(path: String, patience: Int) throws(LogError) {
+    /// What the connection may do.
+    enum Access {
+        /// Read and write; makes the file where it is missing.
+        case full
+        /// Only read, of a file that one may write: SQLite's own files beside it are made and removed as for a writer.
+        case look
+        /// Only read, without the right to write: SQLite's own files beside the log are there already.
+        case readOnly
+        /// Only read a file that has none of SQLite's beside it, without looking for locks: nobody may write meanwhile.
+        case still
+    }
+
+    let access: Access
+
+    init(path: String, patience: Int, access: Access) throws(LogError) {
         self.path = path
         self.patience = patience
+        self.access = access
         walPages.initialize(to: 0)
         // One thread at a time uses a log, so SQLite's own locks would be paid for nothing.
-        let flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE
-        let code = sqlite3_open_v2(path, &handle, flags, nil)
+        var flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE
+        switch access {
+        case .full: flags |= SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
+        case .look: flags |= SQLITE_OPEN_READWRITE
+        case .readOnly: flags |= SQLITE_OPEN_READONLY
+        case .still: flags |= SQLITE_OPEN_READONLY | SQLITE_OPEN_URI
+        }
+        let name = access == .still ? Database.immutableName(of: path) : path
+        let code = sqlite3_open_v2(name, &handle, flags, nil)
         guard code == SQLITE_OK else {
             let error = failure(code, "open the log")
             sqlite3_close_v2(handle)
@@ -55,6 +77,7 @@ final class Database {
                 """
                 PRAGMA page_size = 16384; PRAGMA synchronous = FULL;
                 PRAGMA cache_size = -16000; PRAGMA journal_size_limit = 67108864; PRAGMA foreign_keys = OFF;
+                PRAGMA query_only = \(access == .full ? "OFF" : "ON");
                 """)
         } catch {
             close()
@@ -76,6 +99,23 @@ final class Database {
         checkpointer = nil
         sqlite3_close_v2(handle)
         handle = nil
+    }
+
+    /// The path as a URI that tells SQLite nobody writes to the file.
+    private static func immutableName(of path: String) -> String {
+        var name = path.hasPrefix("/") ? "file://" : "file:"
+        for byte in path.utf8 {
+            switch UInt8(byte) {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "/"), UInt8(ascii: "."), UInt8(ascii: "-"),
+                UInt8(ascii: "_"):
+                name.unicodeScalars.append(Unicode.Scalar(byte))
+            default:
+                let digits = String(byte, radix: 16, uppercase: true)
+                name += byte < 16 ? "%0\(digits)" : "%\(digits)"
+            }
+        }
+        return name + "?immutable=1"
     }
 
     /// Opens the turnstile; called once the file is known to be ours.
@@ -205,6 +245,12 @@ final class Database {
             return LogError(
                 .transient,
                 "cannot write to \(path): the disk is full. Nothing of this transaction was written; make room.")
+        case SQLITE_CANTOPEN where access == .readOnly && handle != nil,
+            SQLITE_READONLY where access == .readOnly:
+            return LogError(
+                .notAuthorised,
+                "cannot \(doing) \(path): it is in use or was not closed, and \(path)-wal and \(path)-shm beside it cannot be read (\(text)). "
+                    + "Ask for the right to read them, or look at a copy of all three.")
         case SQLITE_CANTOPEN where ![EACCES, EPERM, EROFS].contains(number):
             return LogError(.unreachable, "cannot \(doing) \(path): \(system). Check the path given to --log.")
         case SQLITE_CANTOPEN, SQLITE_PERM, SQLITE_READONLY, SQLITE_AUTH:

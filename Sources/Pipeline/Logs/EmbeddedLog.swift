@@ -31,13 +31,16 @@ public final class EmbeddedLog: EventLog {
     public enum Opening: Sendable {
         /// Make it.
         case createIfMissing
-        /// Refuse: a reader should not leave an empty log behind because of a slip in the path.
-        case existing
+        /// Refuse: a reader should not leave an empty log behind because of a slip in the path. A reader writes no records, and needs no
+        /// right to: of a file that it may not write, SQLite's -wal and -shm must be readable too while they are there.
+        case reading
     }
 
     /// Version of the file's layout that this code writes and reads.
     public static let layoutVersion = 1
     private static let applicationID: Int32 = 0x5765_6972
+    /// How often a reader without the right to write looks for the files of one who does, 20 ms apart.
+    private static let readerTries = 25
 
     /// Version of the SQLite library in use, such as "3.40.1".
     public static var libraryVersion: String { String(cString: sqlite3_libversion()) }
@@ -53,6 +56,9 @@ public final class EmbeddedLog: EventLog {
     private var inTransaction = false
     private var transactionTime: Int64 = 0
     private var seenVersion: Int64 = -1
+    private let patience: Int
+    /// The file as it was when it was opened as one that nobody writes to; nil: it was opened otherwise.
+    private var stillState: FileState?
 
     /// Opens the log, making file and tables where they are missing.
     ///
@@ -60,15 +66,20 @@ public final class EmbeddedLog: EventLog {
     /// ``commit(_:positions:)`` with `.transient`: who commits tries again.
     public init(path: String, opening: Opening = .createIfMissing, patience: Int = 10_000) throws(LogError) {
         self.path = path
-        if opening == .existing, access(path, F_OK) != 0 {
+        self.patience = patience
+        if opening == .reading, access(path, F_OK) != 0 {
             throw LogError(
                 errno == EACCES ? .notAuthorised : .unreachable,
                 "cannot open the log \(path): \(systemText(errno)). Check the path given to --log.")
         }
-        let database = try Database(path: path, patience: patience)
-        self.database = database
         do throws(LogError) {
-            try prepareFile(database)
+            if opening == .reading {
+                try openToRead()
+            } else {
+                let database = try Database(path: path, patience: patience, access: .full)
+                self.database = database
+                try prepareFile(database)
+            }
         } catch {
             close()
             throw error
@@ -130,11 +141,13 @@ public final class EmbeddedLog: EventLog {
     }
 
     public func partitions(of topic: String) throws(LogError) -> [Int32]? {
-        try partitionList(topic)?.map(\.number)
+        try follow()
+        return try partitionList(topic)?.map(\.number)
     }
 
     public func bounds(of source: TopicPartition) throws(LogError) -> (start: Int64, end: Int64) {
-        try edges(of: find(source))
+        try follow()
+        return try edges(of: find(source))
     }
 
     public func assign(_ wanted: [SourcePosition]) throws(LogError) {
@@ -150,6 +163,7 @@ public final class EmbeddedLog: EventLog {
 
     public func poll(source: Int, limit: Int, _ body: (LogRecord) -> Bool) throws(LogError) -> Int64 {
         guard limit > 0 else { return sources[source].next }
+        try follow()
         let partition = sources[source].partition
         let select = try partition.select(in: open())
         defer { select.reset() }
@@ -176,6 +190,7 @@ public final class EmbeddedLog: EventLog {
         let deadline = MonotonicClock.milliseconds() + Double(milliseconds)
         var pause = 1.0
         while true {
+            try follow()
             // The version changes with another connection's commit. Our own appends do not change it, hence the first look at any call.
             let version = try dataVersion()
             if version != seenVersion || pause == 1 {
@@ -194,6 +209,7 @@ public final class EmbeddedLog: EventLog {
         _ body: (LogRecord, [(String, UnsafeRawBufferPointer)]) -> Bool
     ) throws(LogError) {
         guard from < to else { return }
+        try follow()
         let partition = try find(source)
         let edges = try edges(of: partition)
         guard from >= edges.start, to <= edges.end else {
@@ -363,6 +379,23 @@ extension EmbeddedLog {
 
 // MARK: - Inside
 
+/// What tells that a file was written to.
+private struct FileState: Equatable {
+    var inode: UInt
+    var size: Int
+    var seconds: Int
+    var nanoseconds: Int
+
+    init?(_ path: String) {
+        var status = stat()
+        guard stat(path, &status) == 0 else { return nil }
+        inode = UInt(status.st_ino)
+        size = Int(status.st_size)
+        seconds = status.st_mtim.tv_sec
+        nanoseconds = status.st_mtim.tv_nsec
+    }
+}
+
 /// A partition's place in the file and its prepared statements.
 private final class Partition {
     let id: Int64
@@ -407,13 +440,65 @@ extension EmbeddedLog {
 
     private func statement(_ sql: String) throws(LogError) -> Statement { try open().cached(sql) }
 
-    private func prepareFile(_ database: Database) throws(LogError) {
-        // First the question whose file this is: nothing is written into a stranger's database.
+    /// Opens a log that is there, to look at it.
+    ///
+    /// In WAL mode SQLite wants to make its own files beside a file that it reads. Who may not do that reads those of the process that writes;
+    /// where there are none nobody writes, and the file is read as it lies, until somebody does: see ``follow()``.
+    private func openToRead() throws(LogError) {
+        let folder = path.lastIndex(of: "/").map { String(path[...$0]) } ?? "."
+        if access(path, W_OK) == 0, access(folder, W_OK) == 0 { return try openToRead(.look) }
+        var tries = 0
+        while true {
+            do throws(LogError) {
+                return try openToRead(access(path + "-wal", F_OK) == 0 ? .readOnly : .still)
+            } catch {
+                // A process that just opens or closes the log makes or removes one file after the other.
+                guard error.kind == .notAuthorised, tries < EmbeddedLog.readerTries else { throw error }
+                tries += 1
+                usleep(20_000)
+            }
+        }
+    }
+
+    private func openToRead(_ mode: Database.Access) throws(LogError) {
+        database?.close()
+        stillState = mode == .still ? FileState(path) : nil
+        let database = try Database(path: path, patience: patience, access: mode)
+        self.database = database
+        try checkOwner(database)
+        try checkLayout(database)
+        guard try database.integer("PRAGMA user_version") > 0 else {
+            throw LogError(
+                .refused, "\(path) is empty and no log of Weir yet. `weir run` and `weir simulate` make one.")
+        }
+    }
+
+    /// Opens the file anew when it was opened as one that nobody writes to, and somebody has begun to.
+    ///
+    /// A writer changes the file itself with its first checkpoint only, long after -wal has come into being; so it is enough to look before
+    /// each question.
+    private func follow() throws(LogError) {
+        guard let stillState else { return }
+        if access(path + "-wal", F_OK) != 0, FileState(path) == stillState { return }
+        let positions = sources.map {
+            SourcePosition(source: TopicPartition($0.partition.topic, $0.partition.number), next: $0.next)
+        }
+        close()
+        try openToRead()
+        try assign(positions)
+    }
+
+    /// Whose file this is: nothing is written into a stranger's database.
+    private func checkOwner(_ database: Database) throws(LogError) {
         let id = try database.integer("PRAGMA application_id")
         let objects = try database.integer("SELECT count(*) FROM sqlite_master")
         if id != Int64(EmbeddedLog.applicationID), objects > 0 {
             throw LogError(.refused, "\(path) is an SQLite database and not a log of Weir. Give another path.")
         }
+    }
+
+    private func prepareFile(_ database: Database) throws(LogError) {
+        try checkOwner(database)
         try checkLayout(database)
         try database.useWriteAheadLog()
         database.openTurnstile()

@@ -31,7 +31,7 @@ enum LogOpening {
     enum Role {
         /// Judges and commits: makes the file where it is missing.
         case pipeline
-        /// Only looks: owns nothing, writes nothing, makes no file.
+        /// Only looks: owns nothing, writes nothing, makes no file, and needs no right to write one.
         case reader
         /// Appends input records: makes the file where it is missing.
         case producer
@@ -81,7 +81,7 @@ enum LogOpening {
             return try openKafka(path, role, application: application, terminal, telemetry, metrics)
         }
         guard let path = arguments.string("log") else { return nil }
-        let log = try EmbeddedLog(path: path, opening: role == .reader ? .existing : .createIfMissing)
+        let log = try EmbeddedLog(path: path, opening: role == .reader ? .reading : .createIfMissing)
         return OpenedLog(
             log: log, takeOwnership: { () throws(LogError) in try log.takeOwnership(application: application) },
             append: { (batch: borrowing OutputBatch, _) throws(LogError) in try log.append(batch) }, embedded: log,
