@@ -454,7 +454,46 @@ private func sharedData(_ name: String) -> String? {
         try writer.close()
         #expect(load(path) == bytes((0..<100_000).map { "line \($0)\n" }.joined()))
         #expect(writer.lineCount == 100_000)
-        #expect(access(path + ".tmp", F_OK) != 0)
+        #expect(FileText.names(in: folder.path) == ["out.jsonl"])
+    }
+
+    @Test func `two writers of one output, and a file of the name with tmp, leave each other alone`() throws {
+        let path = folder.file("out.jsonl")
+        save(bytes("mine"), path + ".tmp")
+        let (first, second) = (try LineWriter(path: path), try LineWriter(path: path))
+        for i in 0..<50_000 {
+            try first.writeLine("first \(i)")
+            try second.writeLine("second \(i)")
+        }
+        try second.close()
+        #expect(load(path) == bytes((0..<50_000).map { "second \($0)\n" }.joined()))
+        try first.close()
+        #expect(load(path) == bytes((0..<50_000).map { "first \($0)\n" }.joined()))
+        let third = try LineWriter(path: path)
+        third.abandon()
+        #expect(load(path + ".tmp") == bytes("mine"))
+        #expect((FileText.names(in: folder.path) ?? []).sorted() == ["out.jsonl", "out.jsonl.tmp"])
+    }
+
+    @Test func `a new file has the rights that any new file gets, and one that is replaced keeps its own`() throws {
+        func rights(_ path: String) -> mode_t {
+            var status = stat()
+            return stat(path, &status) == 0 ? status.st_mode & 0o7777 : 0
+        }
+        let plain = open(folder.file("other"), O_WRONLY | O_CREAT, 0o666)
+        close(plain)
+        let path = folder.file("out")
+        try LineWriter(path: path).close()
+        #expect(rights(path) == rights(folder.file("other")))
+        chmod(path, 0o640)
+        try LineWriter(path: path).close()
+        #expect(rights(path) == 0o640)
+    }
+
+    @Test func `a name as long as names may be can be written`() throws {
+        let path = folder.file(String(repeating: "n", count: 255))
+        try LineWriter(path: path).close()
+        #expect(access(path, F_OK) == 0)
     }
 
     @Test func `lines around the buffer's size come through unharmed`() throws {
@@ -481,7 +520,7 @@ private func sharedData(_ name: String) -> String? {
             try writer.writeLine("new")
         }
         #expect(load(path) == bytes("old"))
-        #expect(access(path + ".tmp", F_OK) != 0)
+        #expect(FileText.names(in: folder.path) == ["out"])
     }
 
     @Test func `an output that cannot be written is refused at once with path and reason`() throws {

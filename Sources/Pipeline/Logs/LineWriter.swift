@@ -2,8 +2,9 @@ import Glibc
 
 /// Writes lines to a file or stdout (`-`) through one buffer of 256 KiB.
 ///
-/// A file appears under its name only when ``close()`` returns: the lines go to `<path>.tmp`, which is synced and renamed, so whoever
-/// reads the path sees the old file or the whole new one. Devices, pipes and stdout are written as they are. When a pipe's reader leaves
+/// A file appears under its name only when ``close()`` returns: the lines go to a new file beside it, `<path>.XXXXXX.tmp` with a name that
+/// nobody else has, which is synced and renamed. So whoever reads the path sees the old file or the whole new one, and of two writers the
+/// last to close wins. Devices, pipes and stdout are written as they are. When a pipe's reader leaves
 /// (`| head`), ``readerIsGone`` turns true and what follows is dropped: the caller stops and ends cleanly. A writer that goes without
 /// ``close()`` leaves nothing behind.
 public final class LineWriter {
@@ -52,9 +53,11 @@ public final class LineWriter {
                 throw LogError(.refused, "cannot write \(path): \(systemText(errno)).")
             }
             finalPath = target
-            temporaryPath = target + ".tmp"
-            descriptor = open(target + ".tmp", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o666)
-            if descriptor >= 0, exists { fchmod(descriptor, status.st_mode & 0o7777) }
+            (descriptor, temporaryPath) = LineWriter.makeTemporary(beside: target)
+            // A name of mkstemp is for its owner alone: the file gets the mode of the old one, or the one a plain `open` would give.
+            if descriptor >= 0 {
+                fchmod(descriptor, exists ? status.st_mode & 0o7777 : 0o666 & ~LineWriter.creationMask)
+            }
         }
         buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 18, alignment: 64)
         if descriptor < 0 { throw LogError(.refused, "cannot write \(path): \(systemText(errno)).") }
@@ -63,6 +66,34 @@ public final class LineWriter {
     deinit {
         abandon()
         buffer.deallocate()
+    }
+
+    /// What the process takes from the mode of files it makes.
+    ///
+    /// Setting it is the only way to ask; for that moment new files of other threads are for their owner alone.
+    private static let creationMask: mode_t = {
+        let mask = umask(0o077)
+        umask(mask)
+        return mask
+    }()
+
+    /// Makes a file of a new name in the folder of another; -1 when it cannot.
+    private static func makeTemporary(beside target: String) -> (descriptor: Int32, path: String) {
+        // The longest name there is leaves no room for more: then it gives way.
+        var folder = ""
+        var name = target
+        if let slash = target.lastIndex(of: "/") {
+            folder = String(target[...slash])
+            name = String(target[target.index(after: slash)...])
+        }
+        while name.utf8.count + 11 > Int(NAME_MAX) { name.removeLast() }
+        var template = Array("\(folder)\(name).XXXXXX.tmp".utf8CString)
+        let descriptor = template.withUnsafeMutableBufferPointer { bytes in
+            bytes.baseAddress.map { mkstemps($0, 4) } ?? -1
+        }
+        if descriptor >= 0 { _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC) }
+        let path = template.withUnsafeBufferPointer { bytes in bytes.baseAddress.map { String(cString: $0) } ?? "" }
+        return (descriptor, path)
     }
 
     /// Writes the bytes and a line end.

@@ -118,7 +118,8 @@ extension Parser {
         }
         let token = advance()
         guard let value = DurationText.milliseconds(text(token)), value > 0 else {
-            throw fail("'\(text(token))' is not a usable duration", suggestion: "from 1ms to 15250284452w", at: token.span)
+            throw fail(
+                "'\(text(token))' is not a usable duration", suggestion: "from 1ms to 15250284452w", at: token.span)
         }
         return value
     }

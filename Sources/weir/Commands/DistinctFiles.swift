@@ -74,7 +74,7 @@ struct DistinctFiles {
         return .existing(device: UInt(status.st_dev), inode: UInt(status.st_ino))
     }
 
-    /// The place itself, and for a file the one where its lines are gathered until the end.
+    /// The place itself, and for standard output the file behind it.
     private static func places(ofOutput path: String) -> [Place] {
         if path == "-" {
             var status = stat()
@@ -85,22 +85,14 @@ struct DistinctFiles {
         var status = stat()
         if stat(path, &status) == 0 {
             if isDevice(status) { return [] }
-            let place = Place.existing(device: UInt(status.st_dev), inode: UInt(status.st_ino))
-            guard status.st_mode & S_IFMT == S_IFREG else { return [place] }
-            return [place, self.place(named: (resolved(path) ?? path) + ".tmp")]
+            return [.existing(device: UInt(status.st_dev), inode: UInt(status.st_ino))]
         }
         let slash = path.lastIndex(of: "/")
         let folder = slash.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
         let name = slash.map { String(path[path.index(after: $0)...]) } ?? path
         // Without a folder the output cannot be opened, which is told elsewhere.
         guard let folder = resolved(folder) else { return [] }
-        return [.absent(folder + "/" + name), place(named: folder + "/" + name + ".tmp")]
-    }
-
-    private static func place(named path: String) -> Place {
-        var status = stat()
-        guard stat(path, &status) == 0 else { return .absent(path) }
-        return .existing(device: UInt(status.st_dev), inode: UInt(status.st_ino))
+        return [.absent(folder + "/" + name)]
     }
 
     private static func isDevice(_ status: stat) -> Bool {
