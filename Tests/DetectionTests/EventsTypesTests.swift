@@ -255,9 +255,13 @@ private func type(
             "invoice='5' quantity=6 \(good) price=2.5 paid=300 gift=true tags=[x]"
         ),
         (
-            "5,,ä \"quoted\" b,6,2010-12-01 08:30:00,,,,,,more",
+            "5,,ä \"quoted\" b,6,2010-12-01 08:30:00,,,,",
             "invoice='5' description='ä \"quoted\" b' quantity=6 \(good)"
         ),
+        // More columns than the header has: one that nobody quoted has shifted them.
+        ("5,,ä \"quoted\" b,6,2010-12-01 08:30:00,,,,,more", "invalid_csv - @42"),
+        ("5,,red, large,6,2010-12-01 08:30:00,1,1,1,a", "invalid_csv - @41"),
+        ("5,,,,2010-12-01 08:30:00,,,,,", "invalid_csv - @28"),
         ("", "missing_field InvoiceNo @0"),
         (",,,,2010-12-01 08:30:00", "missing_field InvoiceNo @0"),
         ("5,,,,", "missing_field InvoiceDate @5"),

@@ -109,6 +109,28 @@ struct CommandsReplayTests {
         }
     }
 
+    @Test
+    func `a CSV row with more columns than the header is a dead letter, and a header without the id is told once`()
+        throws
+    {
+        let text = try String(contentsOfFile: quickstart + "/topology.yaml", encoding: .utf8)
+        _ = try folder.write(
+            "csv/topology.yaml", text.replacing("    topic: orders", with: "    topic: orders\n    format: csv"))
+        let rule = try String(contentsOfFile: quickstart + "/rules/first.weir", encoding: .utf8)
+        _ = try folder.write("csv/rules/first.weir", rule)
+        let rows = "1772618400000,ada,2.00\n1772618401000,smith, bob,2.00\n1772618402000,eve,2.00\n"
+        let path = try folder.write("rows.csv", "ts,account,amount\n" + rows)
+        let result = try Commands.weir(
+            "replay", "--topology", folder.path("csv"), "--input", path, "--dead-letters", folder.path("dead"))
+        #expect(result.code == 0 && result.output.contains("dead letters  1\n"), "\(result)")
+        #expect(try folder.text("dead").contains("\"invalid_csv\""))
+        let warnings = result.errors.split(separator: "\n").filter { $0.contains("the header has no column `id`") }
+        #expect(warnings.count == 1, "\(result)")
+        let whole = try folder.write("whole.csv", "id,ts,account,amount\n1,1772618400000,ada,2.00\n")
+        let quiet = try Commands.weir("replay", "--topology", folder.path("csv"), "--input", whole)
+        #expect(quiet.code == 0 && quiet.errors.isEmpty, "\(quiet)")
+    }
+
     // MARK: What is late
 
     @Test func `the summary says what late events are and what to do about them`() throws {

@@ -8,7 +8,8 @@ public struct CSVHeaderError: Error, Sendable, Equatable, CustomStringConvertibl
 
 /// Turns the lines of one CSV file (RFC 4180, UTF-8) into the same events as ``EventDecoder``.
 ///
-/// The header maps columns to fields by the first part of their path; columns that no field names are ignored. An empty column is missing.
+/// The header maps columns to fields by the first part of their path; columns that no field names are ignored. An empty column is missing, and
+/// so is one that a short row lacks; a row with more columns than the header is rejected, as a separator that nobody quoted has shifted them.
 /// Quoted columns may hold separators, line ends and doubled quotes. A `list<string>` is written with `;` between its elements, a bool as
 /// `true`, `false`, `1` or `0`, numbers as in JSON but with leading zeros allowed. One per thread and file; allocates nothing once warm.
 ///
@@ -79,7 +80,8 @@ public struct CSVDecoder: ~Copyable, @unchecked Sendable {
         columnOfField.deallocate()
     }
 
-    private static func columnNames(_ header: UnsafeRawBufferPointer) throws(CSVHeaderError) -> [String] {
+    /// The columns that a header names; a byte order mark is passed over.
+    public static func columnNames(_ header: UnsafeRawBufferPointer) throws(CSVHeaderError) -> [String] {
         var bytes = [UInt8](header)
         if bytes.starts(with: [0xEF, 0xBB, 0xBF]) { bytes.removeFirst(3) }
         while bytes.last == 0x0A || bytes.last == 0x0D { bytes.removeLast() }
@@ -219,6 +221,10 @@ public struct CSVDecoder: ~Copyable, @unchecked Sendable {
                 note(start, at - start)
             }
             if at >= end { break }
+            if index == columnCount {
+                sink.faultAt = at
+                return .invalidCSV
+            }
             at += 1
         }
         // Short lines end in empty columns.

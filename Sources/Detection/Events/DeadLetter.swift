@@ -114,7 +114,7 @@ extension DecodePlan {
         case .tombstone: return "the record has no value (a tombstone)"
         case .tooManyElements: return "a list has too many elements" + (place.map { " in `\($0.text)`" } ?? "")
         case .tooManyKeys: return "an object has more than \(limits.keysPerObject) keys"
-        case .invalidCSV: return "a quoted column is not closed or is followed by something else than a separator"
+        case .invalidCSV: return "an open quote, text behind a quoted column, or more columns than the header"
         case .tooFewColumns: return "the line has fewer columns than the header needs for \(name)"
         }
     }

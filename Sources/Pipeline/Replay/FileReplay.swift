@@ -46,15 +46,18 @@ public final class FileReplay {
     private var summary = ReplaySummary()
     private var deadLetter: [UInt8] = []
     private let shouldStop: () -> Bool
+    private let warn: (String) -> Void
 
     /// - Parameters:
     ///   - inputs: paths, `-` for stdin; `TOPIC=PATH` says which topic's records a file holds.
     ///   - shouldStop: asked between epochs, and while an input keeps it waiting.
+    ///   - warn: hears what people should know of an input, once.
     public init(
         _ deployment: Deployment, inputs: [String], outputs: ReplayOutputs, threads: Int,
-        shouldStop: @escaping () -> Bool = { false }
+        shouldStop: @escaping () -> Bool = { false }, warn: @escaping (String) -> Void = { _ in }
     ) {
         self.deployment = deployment
+        self.warn = warn
         self.outputs = outputs
         self.shouldStop = shouldStop
         paths = inputs
@@ -93,7 +96,9 @@ public final class FileReplay {
     private func judgeAll() throws(LogError) {
         var files: [InputFile] = []
         for (index, path) in paths.enumerated() {
-            files.append(try InputFile(path, index: index, deployment, shouldStop))
+            let file = try InputFile(path, index: index, deployment, shouldStop)
+            for warning in file.warnings(deployment) { warn(warning) }
+            files.append(file)
         }
         if files.count == 1, !deployment.description.sortsReplay {
             try runOne(files[0])
@@ -345,6 +350,23 @@ private final class InputFile {
         }
         decoding = SourceDecoding(
             topic: topic, partition: Int32(index), csv: isCSV ? (records.header ?? [], types) : nil)
+    }
+
+    /// What is no mistake, but seldom meant: a CSV file without the column that tells its events apart.
+    func warnings(_ deployment: Deployment) -> [String] {
+        guard let csv = decoding.csv,
+            // A header that is none is told when the file is decoded.
+            let names = try? csv.header.withUnsafeBytes({ (bytes) throws(CSVHeaderError) in
+                try CSVDecoder.columnNames(bytes)
+            })
+        else { return [] }
+        return csv.types.compactMap { type in
+            let event = deployment.description.events[type]
+            guard let id = event.idField, !names.contains(event.fields[id].path[0]) else { return nil }
+            return
+                "\(records.path): the header has no column `\(event.fields[id].path[0])`, which is the `id:` of event "
+                + "'\(event.name)': its verdicts carry no id of the event"
+        }
     }
 
     /// A block that can decode this file's records, under the file's own source number.

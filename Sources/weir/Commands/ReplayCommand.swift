@@ -23,7 +23,8 @@ enum ReplayCommand {
         do {
             summary = try FileReplay(
                 deployment, inputs: arguments.strings("input"), outputs: outputs, threads: arguments.threads,
-                shouldStop: { StopSignal.received != nil || writers.contains { $0.readerIsGone } }
+                shouldStop: { StopSignal.received != nil || writers.contains { $0.readerIsGone } },
+                warn: { terminal.warn($0) }
             ).run()
             // A part of the verdicts must not stand where the whole ones stood.
             if summary.isComplete {
