@@ -302,6 +302,34 @@ struct CommandsDoctorTests {
         #expect(cut.code == 7 && cut.report.find("journal").first?.state == "fail")
     }
 
+    @Test(.enabled(if: access("/usr/bin/sqlite3", X_OK) == 0, "needs sqlite3 (Debian package sqlite3)"))
+    func `records and tables that are missing in a log are named`() throws {
+        let folder = try Commands.Folder()
+        let path = try Commands.judgedLog(folder, events: 500)
+        #expect(try examine("--log", path).report.find("records").map(\.state) == ["ok"])
+        func change(_ sql: String) throws {
+            #expect(system("sqlite3 '\(path)' \"\(sql)\"") == 0)
+        }
+        let log = try EmbeddedLog(path: path)
+        let end = try log.bounds(of: TopicPartition("orders", 0)).end
+        log.close()
+        try #require(end > 10)
+        let script =
+            "sqlite3 '\(path)' \"SELECT 'records_' || id FROM partitions WHERE topic = 'orders'\" > '\(folder.path("name"))'"
+        try #require(system(script) == 0)
+        let name = try folder.text("name").split(separator: "\n")[0]
+        try change("DELETE FROM \(name) WHERE offset IN (3, 4)")
+        let gap = try examine("--log", path)
+        #expect(gap.code == 7, "\(gap)")
+        #expect(
+            gap.report.find("records").map(\.message)
+                == ["orders/0 lacks 2 of its records, offsets 0 to \(end - 1)"], "\(gap)")
+        try change("DROP TABLE \(name)")
+        let dropped = try examine("--log", path)
+        #expect(dropped.code == 7, "\(dropped)")
+        #expect(dropped.report.find("records").map(\.message) == ["orders/0 has lost its table \(name)"], "\(dropped)")
+    }
+
     @Test func `a wrong path, topology or properties file is a finding with its code`() throws {
         let folder = try Commands.Folder()
         #expect(try examine("--log", folder.path("none.db")).code == 5)

@@ -297,6 +297,42 @@ public final class EmbeddedLog: EventLog {
         return found
     }
 
+    /// Looks whether each partition holds its records, for those who only look; reads the whole file.
+    ///
+    /// - Returns: how many records there are, and one sentence about each partition that lacks some.
+    public func examineRecords() throws(LogError) -> (count: Int64, faults: [String]) {
+        try follow()
+        let list = try Statement(open(), "SELECT id, topic, partition FROM partitions ORDER BY topic, partition")
+        var count: Int64 = 0
+        var faults: [String] = []
+        while try list.step() {
+            let (id, name) = (list.int(0), "\(list.text(1))/\(list.int(2))")
+            let tables = try open().integer(
+                "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'records_\(id)'")
+            guard tables == 1 else {
+                faults.append("\(name) has lost its table records_\(id)")
+                continue
+            }
+            // One statement, one moment: a producer may write meanwhile.
+            let row = try Statement(
+                open(),
+                """
+                SELECT p.start, p.next, (SELECT count(*) FROM records_\(id)),
+                    (SELECT count(*) FROM records_\(id) r WHERE r.offset >= p.start AND r.offset < p.next)
+                FROM partitions p WHERE p.id = \(id)
+                """)
+            guard try row.step() else { continue }
+            let (start, next, all, within) = (row.int(0), row.int(1), row.int(2), row.int(3))
+            count += all
+            if within < next - start {
+                faults.append("\(name) lacks \(next - start - within) of its records, offsets \(start) to \(next - 1)")
+            } else if all > within {
+                faults.append("\(name) has \(all - within) records outside its offsets, \(start) to \(next - 1)")
+            }
+        }
+        return (count, faults)
+    }
+
     public func close() {
         sources = []
         topics = [:]

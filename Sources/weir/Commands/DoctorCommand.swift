@@ -162,6 +162,7 @@ struct Examination {
             return fail("log", error)
         }
         do {
+            if let embedded = opened.embedded { try records(embedded) }
             let questions = TopicQuestions(opened)
             defer { questions?.close() }
             try ownTopics(opened, questions)
@@ -170,6 +171,17 @@ struct Examination {
         } catch {
             fail("log", error)
         }
+    }
+
+    /// Whether each partition of the embedded log holds what it says; on Kafka that is the broker's to know.
+    private mutating func records(_ log: EmbeddedLog) throws {
+        let (count, faults) = try log.examineRecords()
+        for fault in faults {
+            fail(
+                "records", fault, "somebody else wrote to the file: restore a copy, or start anew with an empty log",
+                .stateCorrupt)
+        }
+        if faults.isEmpty { ok("records", "\(counted(Int(count), "record")), without a gap") }
     }
 
     private mutating func ownTopics(_ opened: OpenedLog, _ questions: TopicQuestions?) throws {
