@@ -120,6 +120,18 @@ struct CommandsCheckTests {
         let plain = try Commands.weir("check", Commands.topology("quickstart"))
         let first = "quickstart version 1: 1 event type on 1 topic, 1 rule, 2 windows, no mistakes\n"
         #expect(plain.output.hasPrefix(first), "\(plain.output)")
+        // A warning is no mistake, and is counted beside them.
+        let folder = try Commands.Folder()
+        try FileManager.default.copyItem(atPath: Commands.topology("quickstart"), toPath: folder.path("shop"))
+        let rule = try folder.text("shop/rules/first.weir")
+        _ = try folder.write(
+            "shop/rules/first.weir",
+            rule.replacing("  let orders", with: "  let idle = count() of order by account over 5m\n  let orders"))
+        let warned = try Commands.weir("check", folder.path("shop"))
+        #expect(warned.code == 0, "\(warned)")
+        #expect(warned.errors.contains("'idle' is never used"), "\(warned)")
+        let heading = try #require(warned.output.split(separator: "\n").first)
+        #expect(heading.hasSuffix(", no mistakes, 1 warning"), "\(warned)")
         let several = try Commands.weir("check", Commands.topology("marketplace"))
         #expect(several.output.contains(" event types on 9 topics, "), "\(several.output)")
     }

@@ -86,7 +86,9 @@ private struct CheckSummary {
         let description = deployment.description
         var text = "\(description.name) version \(description.version): "
         text += "\(counted(description.events.count, "event type")) on \(counted(description.topics.count, "topic")), "
-        text += "\(counted(rules.count, "rule")), \(counted(deployment.rules.features.count, "window")), no mistakes\n"
+        text += "\(counted(rules.count, "rule")), \(counted(deployment.rules.features.count, "window")), no mistakes"
+        let warnings = deployment.rules.warnings.count
+        text += warnings == 0 ? "\n" : ", \(counted(warnings, "warning"))\n"
         let width = rules.map(\.rule.id.count).max() ?? 0
         for line in rules {
             let name = line.rule.id + String(repeating: " ", count: width - line.rule.id.count)
