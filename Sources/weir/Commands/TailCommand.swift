@@ -109,12 +109,14 @@ enum TailCommand {
         do {
             let admin = try AdminClient(configuration, milliseconds: kafka.options.connectMilliseconds)
             defer { admin.close() }
+            // The ends first: what is committed between the two questions lies behind them and is shown.
+            let bounds = try sources.map { try opened.log.bounds(of: $0) }
             let found = try admin.offsets(sources.map { KafkaPartition($0.topic, $0.partition) }, at: time)
-            return try sources.map { source in
+            return zip(sources, bounds).map { source, bounds in
                 let offset = found.first { $0.partition.partition == source.partition }?.offset ?? -1
-                let (start, end) = try opened.log.bounds(of: source)
                 // A later record of an open transaction may stand behind the committed end.
-                return SourcePosition(source: source, next: offset < 0 ? end : min(max(offset, start), end))
+                let next = offset < 0 ? bounds.end : min(max(offset, bounds.start), bounds.end)
+                return SourcePosition(source: source, next: next)
             }
         } catch let error as KafkaError {
             throw CommandFailure(
