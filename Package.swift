@@ -16,7 +16,11 @@ let strict = base + [.strictMemorySafety()]
 
 let package = Package(
     name: "weir",
-    products: [.executable(name: "weir", targets: ["weir"])],
+    products: [
+        .executable(name: "weir", targets: ["weir"]),
+        // Kafka for other programs too: consumers, transactions, administration; knows nothing of fraud.
+        .library(name: "KafkaClient", targets: ["KafkaClient"]),
+    ],
     targets: [
         // The doors to C.
         .systemLibrary(

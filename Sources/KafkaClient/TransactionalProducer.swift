@@ -39,6 +39,40 @@ public enum CommitOutcome: Sendable, Equatable {
 /// Call order: ``initialise()``, then for each transaction ``begin()``,
 /// ``produce(topic:partition:key:value:headers:)``…, ``commit(offsets:consumer:)`` or ``discard()``. One thread owns
 /// the object.
+///
+/// From one topic to another, each record exactly once for readers of committed ones:
+/// ```swift
+/// func relay(_ configuration: KafkaConfiguration, from source: KafkaPartition, to topic: String) throws {
+///     let consumer = try Consumer(configuration)
+///     defer { consumer.close() }
+///     let options = TransactionalProducer.Options(transactionalIDs: ["relay-0", "relay-1"])
+///     let producer = try TransactionalProducer(configuration, options: options)
+///     defer { producer.close() }
+///     // Ends what a former self left open: only then is the group's position final.
+///     try producer.initialise()
+///     let start = try consumer.committed([source]).first?.offset ?? -1
+///     try consumer.assign([KafkaOffset(source, start >= 0 ? start : try consumer.watermarks(of: source).low)])
+///     let output = producer.topic(named: topic)
+///     let end = try consumer.watermarks(of: source).high
+///     while try !consumer.isBehind(0, end) {
+///         guard try consumer.wait(milliseconds: 100) else { continue }
+///         try producer.begin()
+///         var failure: KafkaError?
+///         try consumer.poll(0, limit: 1000) { record in
+///             do throws(KafkaError) {
+///                 try producer.produce(topic: output, key: record.key, value: record.value)
+///             } catch { failure = error }
+///             return failure == nil
+///         }
+///         if let failure { throw failure }
+///         switch producer.commit(offsets: [KafkaOffset(source, consumer.next(0))], consumer: consumer) {
+///         case .committed: continue
+///         // Whether it is there or not, the group's position tells the next start.
+///         case .notCommitted(let error), .unknown(let error): throw error
+///         }
+///     }
+/// }
+/// ```
 public final class TransactionalProducer {
     /// How a producer names itself and commits.
     public struct Options {
