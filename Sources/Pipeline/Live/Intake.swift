@@ -32,9 +32,11 @@ struct Intake {
     private var isAligned = false
     /// How far time rises from one event of a source to the next without a doubt.
     private let step: Int64
-    /// Scratch of ``align(_:_:until:)``, by event: the time of the next event of its source in the block, nil: none; later whether its clock is bad.
+    /// Scratch of ``align(_:_:until:)``: by event, the time of its source's next event in the block (nil: none) and whether its own clock is
+    /// bad; by source, its last event so far.
     private var following: [Int64?] = []
     private var isOutlier: [Bool] = []
+    private var last: [Int?] = []
     private var turn = 0
 
     init(epochRecords: Int, idle: Duration, lateness: Int64, next: [Int64], ends: [Int64], reached: [Int64?]) {
@@ -123,14 +125,20 @@ struct Intake {
     ///
     /// A block whose memory is full is taken as it is, and so is an event with a bad clock: everybody would wait for its time.
     mutating func align(_ block: DecodedBlock, _ now: ContinuousClock.Instant, until ends: [Int64]?) {
-        findOutliers(block)
-        for i in block.events.indices where !isOutlier[i] {
+        findFollowing(block)
+        isOutlier.removeAll(keepingCapacity: true)
+        isOutlier.append(contentsOf: repeatElement(false, count: block.events.count))
+        for i in block.events.indices {
             let s = Int(block.eventSources[i])
             let time = block.events[i].time
             if let known = reached[s] {
                 if time <= known { continue }
-                // Whether the last event has a bad clock is not known before the next has come.
-                if time - known > step, following[i] == nil { continue }
+                if time - known > step {
+                    // Far ahead of its source: the next event tells whether its clock is bad, and before that nobody counts on it.
+                    guard let after = following[i] else { continue }
+                    isOutlier[i] = time - after > step
+                    if isOutlier[i] { continue }
+                }
             }
             reached[s] = time
             lastRise[s] = now
@@ -149,27 +157,15 @@ struct Intake {
         return time
     }
 
-    /// An event far ahead both of what its source had reached and of its next event has a bad clock.
-    private mutating func findOutliers(_ block: DecodedBlock) {
+    private mutating func findFollowing(_ block: DecodedBlock) {
         following.removeAll(keepingCapacity: true)
         following.append(contentsOf: repeatElement(nil, count: block.events.count))
-        isOutlier.removeAll(keepingCapacity: true)
-        isOutlier.append(contentsOf: repeatElement(false, count: block.events.count))
-        var last = [Int?](repeating: nil, count: next.count)
+        last.removeAll(keepingCapacity: true)
+        last.append(contentsOf: repeatElement(nil, count: next.count))
         for i in block.events.indices {
             let s = Int(block.eventSources[i])
             if let former = last[s] { following[former] = block.events[i].time }
             last[s] = i
-        }
-        var highest = reached
-        for i in block.events.indices {
-            let s = Int(block.eventSources[i])
-            let time = block.events[i].time
-            if let known = highest[s], let after = following[i], time - known > step, time - after > step {
-                isOutlier[i] = true
-            } else {
-                highest[s] = max(highest[s] ?? time, time)
-            }
         }
     }
 
