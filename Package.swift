@@ -55,9 +55,10 @@ let package = Package(
                 "KafkaClient", "Detection", "RuleLanguage", "Models", "Telemetry", "CPlatform", "CSQLite", "CYAML",
                 "CCrypto", "CZlib",
             ], swiftSettings: base),
+        .target(name: "Simulation", dependencies: ["RuleLanguage", "Models"], swiftSettings: base),
         .executableTarget(
             name: "weir",
-            dependencies: ["Pipeline", "Detection", "RuleLanguage", "Models", "KafkaClient", "Telemetry"],
+            dependencies: ["Pipeline", "Simulation", "Detection", "RuleLanguage", "KafkaClient", "Telemetry"],
             swiftSettings: base),
 
         .target(name: "ExpositionFormat", path: "Tests/ExpositionFormat", swiftSettings: base),
@@ -81,8 +82,12 @@ let package = Package(
             ],
             exclude: ["Fixtures"], swiftSettings: base),
         .testTarget(
+            name: "SimulationTests", dependencies: ["Simulation", "RuleLanguage"], swiftSettings: base),
+        .testTarget(
             name: "WeirTests",
-            dependencies: ["weir", "Pipeline", "KafkaClient", "Telemetry", "ExpositionFormat", "KafkaTestBroker"],
+            dependencies: [
+                "weir", "Pipeline", "Simulation", "KafkaClient", "Telemetry", "ExpositionFormat", "KafkaTestBroker",
+            ],
             swiftSettings: base),
         .testTarget(name: "Tidy", swiftSettings: base),
     ],

@@ -3,7 +3,7 @@
 /// Imports run one way, each C library has one door, and the pure targets stay pure.
 ///
 /// `CRdKafka ← KafkaClient ← Pipeline ← Console ← weir`; `RuleLanguage, Models ← Detection ← Pipeline`;
-/// `Telemetry ← Pipeline, Console, weir`.
+/// `Models ← Simulation ← weir`; `Telemetry ← Pipeline, Console, weir`.
 enum ImportArrows {
     /// Modules by importing target; the standard library needs no import.
     static let allowed: [String: Set<String>] = [
@@ -21,8 +21,10 @@ enum ImportArrows {
             "Pipeline", "Detection", "RuleLanguage", "Models", "Telemetry", "CMicroHTTPD", "Glibc", "Synchronization",
             "FoundationEssentials",
         ],
+        "Simulation": ["RuleLanguage", "Models"],
         "weir": [
-            "Console", "Pipeline", "Detection", "RuleLanguage", "Models", "KafkaClient", "Telemetry", "Glibc",
+            "Console", "Pipeline", "Simulation", "Detection", "RuleLanguage", "Models", "KafkaClient", "Telemetry",
+            "Glibc",
             "Synchronization",
             "FoundationEssentials",
         ],

@@ -1,6 +1,7 @@
 import Foundation
 import Glibc
 import Pipeline
+import Simulation
 import Testing
 
 @testable import weir

@@ -1,6 +1,7 @@
 import Glibc
 import Pipeline
 import RuleLanguage
+import Simulation
 import Synchronization
 
 /// `weir demo`: simulated traffic through the flagship topology on the embedded log, verdicts as they come, and what was caught at the end.

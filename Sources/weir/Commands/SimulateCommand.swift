@@ -1,4 +1,5 @@
 import Pipeline
+import Simulation
 
 /// `weir simulate`: synthetic traffic into a file, stdout or a log, with the truth beside it.
 enum SimulateCommand {
@@ -205,9 +206,4 @@ extension LineWriter {
     fileprivate func writeLine(_ line: [UInt8]) throws(LogError) {
         try line.withUnsafeBufferPointer { (bytes) throws(LogError) in try writeLine(UnsafeRawBufferPointer(bytes)) }
     }
-}
-
-extension TrafficSimulator {
-    /// Every topic that simulated events go to, in alphabetical order.
-    static let topics = ["accounts", "clicks", "coupons", "logins", "orders", "refunds", "reviews", "signups", "staff"]
 }

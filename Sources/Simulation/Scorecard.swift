@@ -1,24 +1,25 @@
-import RuleLanguage
+public import RuleLanguage
 
 /// Compares decisions with the truth of simulated traffic, for the summary of `weir demo`.
 ///
 /// Memory: one entry per account to blame and per honest account with a decision against it.
-struct Scorecard: Sendable {
+public struct Scorecard: Sendable {
     /// What became of one kind of attack.
-    struct Tally: Sendable {
-        var events = 0
+    public struct Tally: Sendable {
+        public var events = 0
         /// Events with a decision above `allow`.
-        var flagged = 0
+        public var flagged = 0
         /// Events challenged or blocked.
-        var stopped = 0
-        var accounts = 0
-        var accountsCaught = 0
-        var rings = 0
-        var ringsCaught = 0
+        public var stopped = 0
+        public var accounts = 0
+        public var accountsCaught = 0
+        public var rings = 0
+        public var ringsCaught = 0
         /// Milliseconds from a ring's, or a lone account's, first event to the first decision against it, one entry for each one caught.
-        var delays: [Int64] = []
+        public var delays: [Int64] = []
 
-        var medianDelay: Int64? {
+        /// The middle of ``delays``, or nil where nothing was caught.
+        public var medianDelay: Int64? {
             if delays.isEmpty { return nil }
             return delays.sorted()[delays.count / 2]
         }
@@ -33,31 +34,33 @@ struct Scorecard: Sendable {
     }
 
     private(set) var tallies = [Tally](repeating: Tally(), count: SimulatedAttack.allCases.count)
-    private(set) var honestEvents = 0
+    public private(set) var honestEvents = 0
     /// Honest events with a decision above `allow`, and those challenged or blocked.
-    private(set) var falseFlags = 0
-    private(set) var falseStops = 0
+    public private(set) var falseFlags = 0
+    public private(set) var falseStops = 0
     /// Events without an attack by a ring's accounts; counted nowhere else.
-    private(set) var coverEvents = 0
-    private(set) var ringsReported = 0
+    public private(set) var coverEvents = 0
+    public private(set) var ringsReported = 0
     private var culprits: [String: Culprit] = [:]
     private var groups: [String: Culprit] = [:]
     private var wronged: Set<String> = []
     /// Honest accounts with a decision against one of their events.
-    var falseAccounts: Int { wronged.count }
+    public var falseAccounts: Int { wronged.count }
 
-    init() {}
+    /// Nothing counted.
+    public init() {}
 
     private static func index(of attack: SimulatedAttack) -> Int {
         SimulatedAttack.allCases.firstIndex(of: attack) ?? 0
     }
 
-    func tally(of attack: SimulatedAttack) -> Tally { tallies[Scorecard.index(of: attack)] }
+    /// What became of one kind of attack.
+    public func tally(of attack: SimulatedAttack) -> Tally { tallies[Scorecard.index(of: attack)] }
 
     /// Counts one event and the decision about it.
     ///
     /// Events come in the order of time; each comes once.
-    mutating func record(truth: SimulatedEvent, decision: Decision) {
+    public mutating func record(truth: SimulatedEvent, decision: Decision) {
         guard let attack = truth.attack else {
             // What a culprit does for cover is neither a catch nor an error.
             if let culprit = culprits[truth.key], culprit.isHired {
@@ -107,10 +110,10 @@ struct Scorecard: Sendable {
     }
 
     /// Counts a ring that a detector reported.
-    mutating func recordRing() { ringsReported += 1 }
+    public mutating func recordRing() { ringsReported += 1 }
 
     /// The summary as a table of fixed columns, each line ended by a newline.
-    var rendered: String {
+    public var rendered: String {
         var text = Scorecard.line([
             "attack", "events", "caught", "missed", "stopped", "accounts", "caught", "first alert",
         ])
@@ -136,7 +139,7 @@ struct Scorecard: Sendable {
     }
 
     /// The same as members of a JSON object, without its braces: `attacks` has an entry for each kind of attack that took place.
-    var jsonMembers: String {
+    public var jsonMembers: String {
         let attacks = SimulatedAttack.allCases.compactMap { attack -> String? in
             let tally = tally(of: attack)
             if tally.events == 0 { return nil }

@@ -1,5 +1,5 @@
 /// The attacks the simulator knows; the raw values stand in the truth file.
-enum SimulatedAttack: String, Sendable, CaseIterable {
+public enum SimulatedAttack: String, Sendable, CaseIterable {
     case couponRing = "coupon_ring"
     case clickFarm = "click_farm"
     case brushingRing = "brushing_ring"
@@ -11,28 +11,43 @@ enum SimulatedAttack: String, Sendable, CaseIterable {
 }
 
 /// One simulated event as its surroundings need it; the event itself is the line of JSON that came with it.
-struct SimulatedEvent: Sendable {
+public struct SimulatedEvent: Sendable {
     /// The event's own id, unique in the stream.
-    var id: String
+    public var id: String
     /// Name of the event type (`order`) and of its topic (`orders`).
-    var eventType: String
-    var topic: String
+    public var eventType: String
+    public var topic: String
     /// The account, or the member of staff, that the event is about: the record's key.
-    var key: String
+    public var key: String
     /// Event time in milliseconds since 1970; never less than the event's before it.
-    var time: Int64
+    public var time: Int64
     /// nil for honest traffic.
-    var attack: SimulatedAttack?
+    public var attack: SimulatedAttack?
     /// The group that acts together, such as `coupon_ring-3`, or nil.
-    var ring: String?
+    public var ring: String?
     /// Those to blame; not empty exactly when there is an attack.
-    var accounts: [String]
+    public var accounts: [String]
+
+    /// An event as a test or another simulator describes it.
+    public init(
+        id: String, eventType: String, topic: String, key: String, time: Int64, attack: SimulatedAttack?, ring: String?,
+        accounts: [String]
+    ) {
+        self.id = id
+        self.eventType = eventType
+        self.topic = topic
+        self.key = key
+        self.time = time
+        self.attack = attack
+        self.ring = ring
+        self.accounts = accounts
+    }
 }
 
 /// Writes the truth file: one JSON object per event with `id`, `attack`, `ring` and `accounts`.
-enum TruthLine {
+public enum TruthLine {
     /// Replaces `line` by the event's truth, without a newline.
-    static func write(_ event: SimulatedEvent, into line: inout [UInt8]) {
+    public static func write(_ event: SimulatedEvent, into line: inout [UInt8]) {
         line.removeAll(keepingCapacity: true)
         line.append(literal: "{\"id\":\"")
         line.append(contentsOf: event.id.utf8)

@@ -1,5 +1,5 @@
 /// What the simulated traffic is made of.
-enum SimulationScenario: String, Sendable, CaseIterable {
+public enum SimulationScenario: String, Sendable, CaseIterable {
     /// Shoppers, staff and the hard cases among them: families, offices, kiosks, flash sales.
     case honest
     /// The same with every kind of attack.
@@ -16,16 +16,17 @@ enum SimulationScenario: String, Sendable, CaseIterable {
 ///
 /// Memory: the queue of what is due, about 100 bytes per visit in progress and per review or refund to come, whatever the number of events.
 /// Cost: about one microsecond per event.
-struct TrafficSimulator: Sendable {
-    struct Options: Sendable {
-        var scenario: SimulationScenario
+public struct TrafficSimulator: Sendable {
+    /// What to simulate; the same options give the same bytes on every machine.
+    public struct Options: Sendable {
+        public var scenario: SimulationScenario
         /// Number of events to give.
-        var events: Int
-        var seed: UInt64
+        public var events: Int
+        public var seed: UInt64
         /// Mean of the honest traffic over a day, in events per second of event time.
-        var eventsPerSecond: Double
+        public var eventsPerSecond: Double
 
-        init(scenario: SimulationScenario, events: Int, seed: UInt64, eventsPerSecond: Double = 10) {
+        public init(scenario: SimulationScenario, events: Int, seed: UInt64, eventsPerSecond: Double = 10) {
             precondition(events >= 0 && eventsPerSecond > 0)
             self.scenario = scenario
             self.events = events
@@ -34,8 +35,13 @@ struct TrafficSimulator: Sendable {
         }
     }
 
+    /// Every topic that simulated events go to, in alphabetical order.
+    public static let topics = [
+        "accounts", "clicks", "coupons", "logins", "orders", "refunds", "reviews", "signups", "staff",
+    ]
+
     /// Monday 2026-01-05T00:00:00Z in milliseconds since 1970.
-    static let start: Int64 = 1_767_571_200_000
+    public static let start: Int64 = 1_767_571_200_000
 
     static let second: Int64 = 1_000_000
     static let minute: Int64 = 60 * second
@@ -44,7 +50,7 @@ struct TrafficSimulator: Sendable {
     /// Honest events that one visit leads to, all follow-ups, staff and sign-ups included; measured, see the tests.
     static let eventsPerVisit = 5.55
 
-    let options: Options
+    public let options: Options
     let market: Marketplace
     /// About how long the whole stream is, in microseconds.
     let span: Int64
@@ -71,7 +77,8 @@ struct TrafficSimulator: Sendable {
     /// Count of events at which the next attack begins.
     var nextAttack = Int.max
 
-    init(_ options: Options) {
+    /// Lays out the marketplace (some 20 ms); no event is made yet.
+    public init(_ options: Options) {
         self.options = options
         market = Marketplace(seed: options.seed)
         random = SimulationRandom(seed: options.seed)
@@ -84,7 +91,7 @@ struct TrafficSimulator: Sendable {
     static var startMicroseconds: Int64 { start * 1_000 }
 
     /// Gives the next event and replaces `line` by its JSON without a newline; nil after the last.
-    mutating func next(into line: inout [UInt8]) -> SimulatedEvent? {
+    public mutating func next(into line: inout [UInt8]) -> SimulatedEvent? {
         if emitted == options.events { return nil }
         while let due = queue.pop() {
             switch due.kind {
