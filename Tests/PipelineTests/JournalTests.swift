@@ -7,7 +7,7 @@ import Testing
     private static let record = JournalRecord(
         epoch: 12, topologyName: "world-2", watermark: -5,
         ranges: [.init(source: TopicPartition("orders", 3), from: 7, to: 9)], events: 2, deadLetters: 1, late: 1,
-        verdicts: 1, topologyDigest: "aa", ruleSetDigest: "bb", modelsDigest: "cc")
+        verdicts: 1, topologyDigest: "aa", releaseDigest: "bb")
 
     private static func parse(_ text: String) throws -> JournalRecord {
         try Array(text.utf8).withUnsafeBytes { bytes throws(LogError) in try JournalRecord(parsing: bytes) }
@@ -20,10 +20,10 @@ import Testing
         record.write(to: &bytes)
         let text = String(decoding: bytes, as: UTF8.self)
         let expected =
-            #"{"epoch":12,"topology_name":"world-2","watermark":-5,"ranges":[["orders",3,7,9],["clicks",11,0,9007199254740993]],"#
-            + #""events":2,"dead_letters":1,"late":1,"verdicts":1,"topology":"aa","ruleset":"bb","models":"cc","version":1}"#
+            #"{"version":2,"epoch":12,"topology_name":"world-2","watermark":-5,"ranges":[["orders",3,7,9],["clicks",11,0,9007199254740993]],"#
+            + #""events":2,"dead_letters":1,"late":1,"verdicts":1,"topology":"aa","release":"bb"}"#
         #expect(text == expected)
-        #expect(bytes.withUnsafeBytes { KafkaLog.epoch(in: $0) } == 12)
+        #expect(bytes.withUnsafeBytes { JournalRecord.epoch(atHeadOf: $0) } == 12)
         #expect(try Self.parse(text) == record)
 
         record.watermark = nil
@@ -31,6 +31,21 @@ import Testing
         bytes = []
         record.write(to: &bytes)
         #expect(String(decoding: bytes, as: UTF8.self).contains(#""world-2","ranges":[],"events":2,"#))
+    }
+
+    @Test(arguments: [
+        #"{"version":3,"epoch":12,"what":{"nobody":["knows"]},"topology_name":7}"#, #"{"version":3}"#,
+        #"{"epoch":12,"topology_name":"world-2","ranges":[],"version":1}"#,
+    ])
+    func `a record of another version is told as that, whatever keys follow`(_ text: String) {
+        let error = logError { _ = try Self.parse(text) }
+        #expect(error?.kind == .incompatible, "\(error?.message ?? "")")
+        #expect(error?.message.contains("this program reads 2") == true, "\(error?.message ?? "")")
+    }
+
+    @Test(arguments: [#"{"epochs":12}"#, #"{"topology_name":"world-2","version":2}"#, "{}", "[2]", #"{"version":"2"}"#])
+    func `what does not begin with a version is no record`(_ text: String) {
+        #expect(logError { _ = try Self.parse(text) }?.kind == .corrupt)
     }
 
     @Test func `a record that does not name its topology is corrupt, whatever else it says`() throws {

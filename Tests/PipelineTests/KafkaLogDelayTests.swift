@@ -146,7 +146,7 @@ struct KafkaLogDelayTests {
     private func batch(_ epoch: Int64, journal: String) -> OutputBatch {
         var batch = OutputBatch(topics: [topic, journal])
         batch.append(topic: 0, key: { $0.append(1) }, value: { $0.append(contentsOf: "\(epoch)".utf8) })
-        batch.append(topic: 1, key: nil, value: { $0.append(contentsOf: "{\"epoch\":\(epoch)}".utf8) })
+        batch.append(topic: 1, key: nil, value: { $0.append(contentsOf: "{\"version\":2,\"epoch\":\(epoch)}".utf8) })
         batch.epochs = epoch...epoch
         return batch
     }

@@ -59,7 +59,7 @@ struct KafkaMetricsTests {
         try serve(untilLag: 0...0)
 
         batch.removeAll()
-        batch.append(topic: 1, key: nil, value: { $0 += Array("{\"epoch\":0}".utf8) })
+        batch.append(topic: 1, key: nil, value: { $0 += Array("{\"version\":2,\"epoch\":0}".utf8) })
         batch.epochs = 0...0
         try log.commit(batch, positions: [SourcePosition(source: source, next: next)])
         let deadline = ContinuousClock.now + .seconds(1)

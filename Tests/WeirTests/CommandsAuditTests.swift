@@ -154,7 +154,7 @@ struct CommandsAuditTests {
         let (result, _) = try audit(path, topology: copy)
         let deployment = try Deployment(folder: Commands.topology("marketplace"))
         #expect(result.code == 8 && result.output.isEmpty)
-        #expect(result.errors.contains("rules \(deployment.ruleSetDigest.prefix(16))"), "\(result.errors)")
+        #expect(result.errors.contains("release \(deployment.release.shortDigest)"), "\(result.errors)")
     }
 
     @Test func `a journal without its beginning, and a log without one, are named`() throws {

@@ -2,10 +2,11 @@
 ///
 /// Everything that is not in the inputs but changes a result is in here.
 ///
-/// JSON, UTF-8, fixed key order, `epoch` first so that the newest number can be read off the record's beginning:
+/// JSON, UTF-8, fixed key order: `version` first, so that a program that is older than a record says so before it meets a key it does not
+/// know, then `epoch`, so that the newest number can be read off the record's beginning:
 /// ```
-/// {"epoch":12,"topology_name":"marketplace","watermark":1767600000000,"ranges":[["orders",0,100,150]],"events":50,"dead_letters":0,
-///  "late":0,"verdicts":3,"topology":"sha256…","ruleset":"sha256…","models":"sha256…","version":1}
+/// {"version":2,"epoch":12,"topology_name":"marketplace","watermark":1767600000000,"ranges":[["orders",0,100,150]],"events":50,
+///  "dead_letters":0,"late":0,"verdicts":3,"topology":"sha256…","release":"sha256…"}
 /// ```
 /// `topology_name` says whose journal this is: a log has one, and the ids of the verdicts come from that name.
 /// A range is topic, partition, first offset, and the offset behind the last. `watermark` is the one in force while the epoch was judged
@@ -24,7 +25,7 @@ public struct JournalRecord: Sendable, Equatable {
     }
 
     /// Version of this format.
-    public static let version: Int64 = 1
+    public static let version: Int64 = 2
 
     public var epoch: Int64
     /// Name of the topology that judged the epoch: letters, digits and dashes.
@@ -36,13 +37,13 @@ public struct JournalRecord: Sendable, Equatable {
     public var late: Int64
     public var verdicts: Int64
     public var topologyDigest: String
-    public var ruleSetDigest: String
-    public var modelsDigest: String
+    /// Digest of the ``Release`` that judged the epoch.
+    public var releaseDigest: String
 
     public init(
         epoch: Int64, topologyName: String, watermark: Int64?, ranges: [Range], events: Int64, deadLetters: Int64,
         late: Int64, verdicts: Int64,
-        topologyDigest: String, ruleSetDigest: String, modelsDigest: String
+        topologyDigest: String, releaseDigest: String
     ) {
         self.epoch = epoch
         self.topologyName = topologyName
@@ -53,8 +54,7 @@ public struct JournalRecord: Sendable, Equatable {
         self.late = late
         self.verdicts = verdicts
         self.topologyDigest = topologyDigest
-        self.ruleSetDigest = ruleSetDigest
-        self.modelsDigest = modelsDigest
+        self.releaseDigest = releaseDigest
     }
 
     /// Appends the record's JSON.
@@ -65,7 +65,8 @@ public struct JournalRecord: Sendable, Equatable {
             add(label)
             add(String(number))
         }
-        add("{\"epoch\":", epoch)
+        add("{\"version\":", JournalRecord.version)
+        add(",\"epoch\":", epoch)
         // Nothing in a topology's name is to be escaped either.
         add(",\"topology_name\":\"")
         add(topologyName)
@@ -87,12 +88,9 @@ public struct JournalRecord: Sendable, Equatable {
         add(",\"verdicts\":", verdicts)
         add(",\"topology\":\"")
         add(topologyDigest)
-        add("\",\"ruleset\":\"")
-        add(ruleSetDigest)
-        add("\",\"models\":\"")
-        add(modelsDigest)
-        add("\",\"version\":", JournalRecord.version)
-        add("}")
+        add("\",\"release\":\"")
+        add(releaseDigest)
+        add("\"}")
     }
 
     /// Reads a record; a text that is not one says where it stops making sense.
@@ -100,10 +98,10 @@ public struct JournalRecord: Sendable, Equatable {
         var reader = Reader(bytes: bytes)
         self.init(
             epoch: -1, topologyName: "", watermark: nil, ranges: [], events: 0, deadLetters: 0, late: 0, verdicts: 0,
-            topologyDigest: "", ruleSetDigest: "", modelsDigest: "")
+            topologyDigest: "", releaseDigest: "")
         try reader.expect("{")
-        var version: Int64 = 0
-        while true {
+        try JournalRecord.requireVersion(&reader)
+        while reader.take(",") {
             let name = try reader.string()
             try reader.expect(":")
             switch name {
@@ -114,10 +112,8 @@ public struct JournalRecord: Sendable, Equatable {
             case "dead_letters": deadLetters = try reader.integer()
             case "late": late = try reader.integer()
             case "verdicts": verdicts = try reader.integer()
-            case "version": version = try reader.integer()
             case "topology": topologyDigest = try reader.string()
-            case "ruleset": ruleSetDigest = try reader.string()
-            case "models": modelsDigest = try reader.string()
+            case "release": releaseDigest = try reader.string()
             case "ranges":
                 try reader.expect("[")
                 while !reader.take("]") {
@@ -138,15 +134,8 @@ public struct JournalRecord: Sendable, Equatable {
                 }
             default: throw reader.damaged("no key '\(name)'")
             }
-            if reader.take("}") { break }
-            try reader.expect(",")
         }
-        guard version == JournalRecord.version else {
-            throw LogError(
-                .incompatible,
-                "the journal is of version \(version), this program reads \(JournalRecord.version): use the release that wrote it"
-            )
-        }
+        try reader.expect("}")
         guard epoch >= 0 else { throw reader.damaged("no epoch number") }
         // Never taken for ours on trust: a build before the first release left the name out, and so may another program.
         guard !topologyName.isEmpty else {
@@ -155,6 +144,42 @@ public struct JournalRecord: Sendable, Equatable {
                 "the journal's epoch \(epoch) does not say which topology wrote it: start anew with an empty journal")
         }
     }
+
+    /// Takes the first key and its value; what another version says behind it is not looked at.
+    private static func requireVersion(_ reader: inout Reader) throws(LogError) {
+        let name = try reader.string()
+        try reader.expect(":")
+        // The first version stood at the record's end.
+        let version = name == "epoch" ? 1 : try reader.integer()
+        guard name == "version" || name == "epoch" else { throw reader.damaged("'version' expected first") }
+        guard version == JournalRecord.version else {
+            throw LogError(
+                .incompatible,
+                "the journal is of version \(version), this program reads \(JournalRecord.version): use the release that wrote it, "
+                    + "or start anew with an empty journal"
+            )
+        }
+    }
+
+    /// The epoch's number at the beginning of a record of this version; nil where there is none.
+    static func epoch(atHeadOf value: UnsafeRawBufferPointer) -> Int64? {
+        let head = JournalRecord.head
+        guard value.count > head.count, value.prefix(head.count).elementsEqual(head) else { return nil }
+        var number: Int64 = 0
+        var digits = 0
+        for byte in value.dropFirst(head.count) {
+            guard byte >= 0x30 && byte <= 0x39 else { break }
+            let (scaled, over) = number.multipliedReportingOverflow(by: 10)
+            let (sum, more) = scaled.addingReportingOverflow(Int64(byte - 0x30))
+            if over || more { return nil }
+            number = sum
+            digits += 1
+        }
+        return digits == 0 ? nil : number
+    }
+
+    /// What every record of this version begins with.
+    private static let head = Array("{\"version\":\(version),\"epoch\":".utf8)
 
     private struct Reader {
         let bytes: UnsafeRawBufferPointer

@@ -125,12 +125,9 @@ public final class JournalAudit {
         try record.requireTopology(deployment.description.name)
         let pairs = [
             ("topology", record.topologyDigest, deployment.topologyDigest),
-            ("rules", record.ruleSetDigest, deployment.ruleSetDigest),
-            ("models", record.modelsDigest, deployment.modelsDigest),
+            ("release", record.releaseDigest, deployment.release.digest),
         ]
-        // The rules' text is part of the topology's: name the narrower cause.
-        let differing = pairs.filter { $0.1 != $0.2 }
-        guard let (what, wanted, got) = differing.last(where: { $0.0 != "topology" }) ?? differing.first else { return }
+        guard let (what, wanted, got) = pairs.first(where: { $0.1 != $0.2 }) else { return }
         throw LogError(
             .incompatible,
             "epoch \(record.epoch) was judged with \(what) \(wanted.prefix(16)) and the folder has \(got.prefix(16)): "

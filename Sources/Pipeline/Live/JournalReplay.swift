@@ -135,7 +135,7 @@ final class JournalReplay {
         }
         epochs += 1
         let counts = processor.counts
-        if record.ruleSetDigest == deployment.ruleSetDigest, record.topologyDigest == deployment.topologyDigest,
+        if record.releaseDigest == deployment.release.digest, record.topologyDigest == deployment.topologyDigest,
             (counts.events, counts.deadLetters, counts.late, counts.verdicts) != (
                 record.events, record.deadLetters, record.late, record.verdicts
             )

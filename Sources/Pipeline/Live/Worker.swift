@@ -158,10 +158,10 @@ public final class Worker {
         judged = replay.next
         if let last = replay.lastRecord {
             epoch = last.epoch + 1
-            if last.ruleSetDigest != deployment.ruleSetDigest {
-                telemetry.warn("rules changed since the last epoch; their windows were rebuilt from the log", [:])
-            } else if last.topologyDigest != deployment.topologyDigest || last.modelsDigest != deployment.modelsDigest {
+            if last.topologyDigest != deployment.topologyDigest {
                 telemetry.warn("the topology changed since the last epoch; its state was rebuilt from the log", [:])
+            } else if last.releaseDigest != deployment.release.digest {
+                telemetry.warn("the release changed since the last epoch; its windows were rebuilt from the log", [:])
             }
             telemetry.info(
                 "recovered from the journal",
@@ -352,8 +352,7 @@ public final class Worker {
                 epoch: epoch, topologyName: deployment.description.name, watermark: watermark, ranges: ranges,
                 events: c.events, deadLetters: c.deadLetters, late: c.late,
                 verdicts: c.verdicts, topologyDigest: deployment.topologyDigest,
-                ruleSetDigest: deployment.ruleSetDigest,
-                modelsDigest: deployment.modelsDigest), to: &filling.batch)
+                releaseDigest: deployment.release.digest), to: &filling.batch)
         epoch += 1
         filling.records += Int(c.records)
         if committed != nil {

@@ -66,12 +66,12 @@ public final class WorkerMetrics: Sendable {
                 "weir_dlq_records_total", help: "Records that could not be read, by reason.", labels: ["code": $0.name])
         }
         late = registry.counter("weir_late_events_total", help: "Events that came behind the watermark.")
-        fired = deployment.rules.rules.map {
+        fired = deployment.release.rules.rules.map {
             registry.counter(
                 "weir_rule_hits_total", help: "How often a rule fired.",
                 labels: ["rule": $0.id, "mode": $0.mode.rawValue])
         }
-        undetermined = deployment.rules.rules.map {
+        undetermined = deployment.release.rules.rules.map {
             registry.counter(
                 "weir_rule_undetermined_total", help: "How often a rule could not be decided, as a value was missing.",
                 labels: ["rule": $0.id])
@@ -123,7 +123,7 @@ public final class WorkerMetrics: Sendable {
             labels: [
                 "version": Deployment.engineVersion, "topology": deployment.description.name,
                 "topology_digest": String(deployment.topologyDigest.prefix(16)),
-                "ruleset_digest": String(deployment.ruleSetDigest.prefix(16)),
+                "release_digest": String(deployment.release.shortDigest),
             ]
         ).set(1)
     }

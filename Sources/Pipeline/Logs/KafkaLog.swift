@@ -610,7 +610,7 @@ public final class KafkaLog: EventLog {
 
     /// The number of the newest committed epoch by the journal; nil when the journal is empty or missing.
     ///
-    /// Journal values begin with `{"epoch":N`. The end of a transactional topic is a marker, and tombstones stand for
+    /// Journal values begin with their version and the epoch's number. The end of a transactional topic is a marker, and tombstones stand for
     /// nothing, so the last few offsets are read, and more of them until a record is found.
     public func lastJournalEpoch() throws(LogError) -> Int64? {
         let journal = TopicPartition(options.journalTopic, 0)
@@ -625,7 +625,7 @@ public final class KafkaLog: EventLog {
             var isWrong = false
             try read(journal, from: from, to: end) { record, _ in
                 guard let value = record.value else { return true }
-                guard let epoch = KafkaLog.epoch(in: value) else {
+                guard let epoch = JournalRecord.epoch(atHeadOf: value) else {
                     isWrong = true
                     return false
                 }
@@ -636,7 +636,8 @@ public final class KafkaLog: EventLog {
                 throw LogError(
                     .corrupt,
                     """
-                    \(journal) holds a record that is not of a journal: its value must begin with {"epoch":N. \
+                    \(journal) holds a record that is not of a journal: its value must begin with \
+                    {"version":\(JournalRecord.version),"epoch":N. \
                     Is the topic used by others?
                     """
                 )
@@ -644,23 +645,6 @@ public final class KafkaLog: EventLog {
             if newest != nil || from == start { return newest }
             span *= 8
         }
-    }
-
-    /// The epoch's number at the beginning of a journal record.
-    static func epoch(in value: UnsafeRawBufferPointer) -> Int64? {
-        let head = Array("{\"epoch\":".utf8)
-        guard value.count > head.count, value.prefix(head.count).elementsEqual(head) else { return nil }
-        var number: Int64 = 0
-        var digits = 0
-        for byte in value.dropFirst(head.count) {
-            guard byte >= 0x30 && byte <= 0x39 else { break }
-            let (scaled, over) = number.multipliedReportingOverflow(by: 10)
-            let (sum, more) = scaled.addingReportingOverflow(Int64(byte - 0x30))
-            if over || more { return nil }
-            number = sum
-            digits += 1
-        }
-        return digits == 0 ? nil : number
     }
 
     /// How often a transactional producer was destroyed and made anew: a figure for metrics.

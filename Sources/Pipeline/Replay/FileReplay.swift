@@ -65,7 +65,7 @@ public final class FileReplay {
         processor = EpochProcessor(deployment, team: team, writesFeatures: outputs.features != nil)
         tracker = WatermarkTracker(
             sources: inputs.count, latenessMilliseconds: deployment.description.time.latenessMilliseconds)
-        summary.fired = [Int](repeating: 0, count: deployment.rules.rules.count)
+        summary.fired = [Int](repeating: 0, count: deployment.release.rules.rules.count)
         summary.undetermined = summary.fired
     }
 

@@ -1,15 +1,14 @@
 public import Detection
 public import RuleLanguage
 
-/// A topology ready to run: description, compiled rules, digests, and what engine and decoders are made from.
+/// A topology ready to run: description, digest, what engine and decoders are made from, and the release that its folder holds.
 public struct Deployment: Sendable {
     public let description: TopologyDescription
-    public let rules: RuleSet
     public let decodePlan: DecodePlan
-    /// SHA-256, hex: the topology with everything that can change an output; the rules; the models in force.
+    /// SHA-256, hex: everything but the release that can change an output.
     public let topologyDigest: String
-    public let ruleSetDigest: String
-    public let modelsDigest: String
+    /// What the folder's rules and models say.
+    public let release: Release
 
     /// The release that verdicts name.
     public static let engineVersion = "0.1.0"
@@ -25,7 +24,7 @@ public struct Deployment: Sendable {
         let environment = RuleEnvironment(
             events: description.events, signals: Signals.declarations,
             maximumWindowMilliseconds: description.limits.windowMilliseconds, hash: hash)
-        rules = try RuleSet.compile(description.rules, in: environment)
+        let rules = try RuleSet.compile(description.rules, in: environment)
         let problems = description.featureDiagnostics(compiled: rules.features)
         if !problems.isEmpty { throw DiagnosticError(problems) }
         var limits = DecodeLimits()
@@ -42,9 +41,7 @@ public struct Deployment: Sendable {
             throw DiagnosticError([Diagnostic(path: description.path, line: 1, column: 1, message: error.description)])
         }
         topologyDigest = SHA256.hex(of: Array(description.canonicalText.utf8))
-        ruleSetDigest = SHA256.hex(of: Array(rules.canonicalText.utf8))
-        modelsDigest = SHA256.hex(
-            of: Array(description.anomaly.map { "\($0.features)|\($0.trees)|\($0.depth)|\($0.window)" }.joined().utf8))
+        release = Release(rules: rules, models: description.anomaly)
     }
 
     /// What the engine is told.
@@ -52,10 +49,11 @@ public struct Deployment: Sendable {
         let uuid = UUIDv5(namespace: UUIDv5.url)
         // Digests are long; sixteen digits tell releases apart.
         let versions =
-            "{\"engine\":\"\(Deployment.engineVersion)\",\"topology\":\"\(topologyDigest.prefix(16))\",\"ruleset\":\"\(ruleSetDigest.prefix(16))\",\"models\":\"\(modelsDigest.prefix(16))\"}"
+            "{\"engine\":\"\(Deployment.engineVersion)\",\"topology\":\"\(topologyDigest.prefix(16))\",\"release\":\"\(release.shortDigest)\"}"
         return EngineConfiguration(
-            topology: description.name, events: description.events, topics: description.topics, rules: rules,
-            hash: TextHash(seed: description.seed), entriesPerKey: description.limits.entriesPerKey,
+            topology: description.name, events: description.events, topics: description.topics,
+            rules: release.rules, hash: TextHash(seed: description.seed),
+            entriesPerKey: description.limits.entriesPerKey,
             keysPerTable: description.limits.keys, lockstep: lockstep, anomaly: anomalyConfiguration,
             versions: versions,
             verdictIdentifier: { name, into in
@@ -89,7 +87,7 @@ extension Deployment {
                     if let index = schema.field(named: name) {
                         return .field(index: index, type: schema.fields[index].type)
                     }
-                    return rules.features.first { $0.isDeclared && $0.name == name }
+                    return release.rules.features.first { $0.isDeclared && $0.name == name }
                         .map { .feature(column: $0.column, type: $0.resultType) }
                 })
         }

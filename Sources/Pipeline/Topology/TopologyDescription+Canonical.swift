@@ -4,8 +4,8 @@ extension TopologyDescription {
     /// One line per setting, `key value`, in a fixed order.
     ///
     /// Free text is preceded by its length in bytes, so that no two topologies share a form. Left out, since no output depends on
-    /// them: description, folder, marks and the place of the key file. What the key of pseudonyms is, ``Deployment`` adds when it has read it.
-    func makeCanonicalText(rulePaths: [String]) -> String {
+    /// them: description, folder, marks and the place of the key file; and what belongs to a ``Release``: the rules, and what a model reads. What the key of pseudonyms is, ``Deployment`` adds when it has read it.
+    func makeCanonicalText() -> String {
         var out = "weir-topology 1\n"
         func line(_ key: String, _ value: some CustomStringConvertible) { out += "\(key) \(value)\n" }
         func quoted(_ text: String) -> String { "\(text.utf8.count):\(text)" }
@@ -61,9 +61,7 @@ extension TopologyDescription {
         for model in anomaly {
             line("anomaly", "\(model.trees) \(model.depth) \(model.window)")
             line(" events", model.events)
-            for feature in model.features { line(" feature", quoted(feature)) }
         }
-        for (path, rule) in zip(rulePaths, rules) { line("rules", "\(quoted(path)) \(quoted(rule.text))") }
         return out
     }
 }

@@ -112,8 +112,8 @@ public struct TopologyDescription: Sendable {
     public var rules: [RuleSource]
     /// The folder as the user named it, without a trailing slash.
     public var folder: String
-    /// Everything above that can change an output, and the rules' text, in one fixed form that no folder, comment or layout changes: what
-    /// a digest of the topology is taken over.
+    /// Everything above that can change an output, the rules and the inputs of models apart (see ``Release``), in one fixed form that no
+    /// folder, comment or layout changes: what a digest of the topology is taken over.
     public var canonicalText: String
     /// The path of `topology.yaml`, as diagnostics show it.
     public var path: String

@@ -73,10 +73,10 @@ struct TopologyReader {
             limits: limits,
             identifierKeyFile: keyFile.map { $0.hasPrefix("/") ? $0 : "\(folder)/\($0)" },
             identifierKeyFileMark: identifiers["key_file"]?.mark, events: events, topics: topics, lockstep: lockstep,
-            anomaly: anomaly, verdictSource: source, rules: rules.map(\.source), folder: folder, canonicalText: "",
+            anomaly: anomaly, verdictSource: source, rules: rules, folder: folder, canonicalText: "",
             path: path,
             lines: document.lines)
-        description.canonicalText = description.makeCanonicalText(rulePaths: rules.map(\.relative))
+        description.canonicalText = description.makeCanonicalText()
         return description
     }
 }
@@ -159,9 +159,7 @@ extension TopologyReader {
         return source
     }
 
-    private mutating func readRules(
-        _ node: YAMLNode?, files: some RuleFiles
-    ) -> [(relative: String, source: RuleSource)] {
+    private mutating func readRules(_ node: YAMLNode?, files: some RuleFiles) -> [RuleSource] {
         var patterns: [(text: String, mark: SourceMark)] = [("rules/*.weir", startOfFile)]
         if let node {
             patterns = list(node, "rules", example: "rules: [rules/*.weir]").compactMap { item in
@@ -184,7 +182,7 @@ extension TopologyReader {
             note(sorted[0].value, "\(sorted.count) rule files, more than \(TopologyDescription.maximumRuleFiles)")
             return []
         }
-        var rules: [(relative: String, source: RuleSource)] = []
+        var rules: [RuleSource] = []
         for (relative, mark) in sorted {
             let shown = relative.hasPrefix("/") ? relative : "\(folder)/\(relative)"
             switch files.text(relative) {
@@ -197,7 +195,7 @@ extension TopologyReader {
                     note(mark, "the rule file '\(shown)' is not valid UTF-8", "save the file as UTF-8")
                     continue
                 }
-                rules.append((relative, RuleSource(path: shown, text: text)))
+                rules.append(RuleSource(path: shown, text: text))
             }
         }
         return rules

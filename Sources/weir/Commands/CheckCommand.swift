@@ -10,7 +10,7 @@ enum CheckCommand {
         let isJSON = arguments.isSet("json")
         do {
             let deployment = try Deployment(folder: folder)
-            for diagnostic in deployment.rules.warnings + deployment.rules.notices {
+            for diagnostic in deployment.release.rules.warnings + deployment.release.rules.notices {
                 show(diagnostic, isJSON, terminal)
             }
             let summary = CheckSummary(deployment)
@@ -60,7 +60,7 @@ private struct CheckSummary {
 
     init(_ deployment: Deployment) {
         self.deployment = deployment
-        let set = deployment.rules
+        let set = deployment.release.rules
         let description = deployment.description
         let plan = WindowPlan(
             features: set.features, events: description.events, rowWidth: max(1, set.featureRowWidth),
@@ -86,8 +86,9 @@ private struct CheckSummary {
         let description = deployment.description
         var text = "\(description.name) version \(description.version): "
         text += "\(counted(description.events.count, "event type")) on \(counted(description.topics.count, "topic")), "
-        text += "\(counted(rules.count, "rule")), \(counted(deployment.rules.features.count, "window")), no mistakes"
-        let warnings = deployment.rules.warnings.count
+        text +=
+            "\(counted(rules.count, "rule")), \(counted(deployment.release.rules.features.count, "window")), no mistakes"
+        let warnings = deployment.release.rules.warnings.count
         text += warnings == 0 ? "\n" : ", \(counted(warnings, "warning"))\n"
         let width = rules.map(\.rule.id.count).max() ?? 0
         for line in rules {
@@ -105,7 +106,7 @@ private struct CheckSummary {
         text +=
             "state   \(bytesPerKey) bytes a key and \(bytesPerEvent) bytes an event inside the windows, all rules together\n"
         text +=
-            "digest  topology \(deployment.topologyDigest.prefix(16)), rules \(deployment.ruleSetDigest.prefix(16))\n"
+            "digest  topology \(deployment.topologyDigest.prefix(16)), release \(deployment.release.shortDigest)\n"
         return Terminal.escaped(text, keepingLines: true)
     }
 
@@ -120,9 +121,9 @@ private struct CheckSummary {
         return
             "{\"summary\":{\"valid\":true,\"topology\":\(JSONText.quoted(description.name)),\"version\":\(description.version),"
             + "\"events\":\(JSONText.array(description.events.map(\.name))),\"topics\":\(JSONText.array(description.topics)),"
-            + "\"windows\":\(deployment.rules.features.count),\"warnings\":\(deployment.rules.warnings.count),"
+            + "\"windows\":\(deployment.release.rules.features.count),\"warnings\":\(deployment.release.rules.warnings.count),"
             + "\"keys_max\":\(keysMax),\"key_kinds\":\(JSONText.array(keyKinds)),\"bytes_per_key\":\(bytesPerKey),\"bytes_per_event\":\(bytesPerEvent),"
-            + "\"topology_digest\":\"\(deployment.topologyDigest)\",\"ruleset_digest\":\"\(deployment.ruleSetDigest)\","
+            + "\"topology_digest\":\"\(deployment.topologyDigest)\",\"release_digest\":\"\(deployment.release.digest)\","
             + "\"rules\":[\(each.joined(separator: ","))]}}"
     }
 }

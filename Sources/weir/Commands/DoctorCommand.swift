@@ -133,9 +133,9 @@ struct Examination {
     mutating func topology(_ folder: String) -> Deployment? {
         do {
             let deployment = try Deployment(folder: folder)
-            let warnings = deployment.rules.warnings.count
+            let warnings = deployment.release.rules.warnings.count
             let text =
-                "\(deployment.description.name): \(counted(deployment.rules.rules.count, "rule")) without mistakes"
+                "\(deployment.description.name): \(counted(deployment.release.rules.rules.count, "rule")) without mistakes"
             if warnings == 0 {
                 ok("topology", text)
             } else {
@@ -293,12 +293,12 @@ struct Examination {
         if deployment == nil, let questions { retention(of: Set(from.keys.map(\.topic)).sorted(), questions) }
         try retention(opened, from, to)
         try positions(opened, to, deployment, application)
-        if let deployment, last.ruleSetDigest != deployment.ruleSetDigest {
+        if let deployment, last.releaseDigest != deployment.release.digest {
             warn(
-                "rules",
-                "the last epoch was judged with rules \(last.ruleSetDigest.prefix(16)), the folder has "
-                    + "\(deployment.ruleSetDigest.prefix(16))",
-                "weir run takes the folder's; weir audit needs those of the journal")
+                "release",
+                "the last epoch was judged by release \(last.releaseDigest.prefix(16)), the folder has "
+                    + "\(deployment.release.shortDigest)",
+                "weir run goes on with the folder's; weir audit needs the former one too: --release DIR")
         }
     }
 

@@ -6,7 +6,7 @@ import RuleLanguage
 enum ReplayCommand {
     static func run(_ arguments: ParsedArguments, _ terminal: Terminal) throws -> ExitCode {
         let deployment = try Deployment(folder: arguments.required("topology"))
-        for warning in deployment.rules.warnings { terminal.show(warning) }
+        for warning in deployment.release.rules.warnings { terminal.show(warning) }
         var files = DistinctFiles()
         for input in arguments.strings("input") { files.read("--input", FileReplay.parts(of: input, deployment).path) }
         for flag in ["output", "features", "dead-letters"] { files.write("--\(flag)", arguments.string(flag)) }
@@ -75,7 +75,7 @@ enum ReplayCommand {
             "seconds       \(seconds.rounded(to: 3)) (\(Int(Double(c.records) / max(seconds, 1e-9))) events/s)",
             "state         \(summary.stateBytes) bytes, \(summary.windows.keys) keys",
         ]
-        let rules = deployment.rules.rules
+        let rules = deployment.release.rules.rules
         if !rules.isEmpty {
             let width = rules.map(\.id.count).max() ?? 0
             lines.append("rules")

@@ -6,7 +6,7 @@ import Telemetry
 enum RunCommand {
     static func run(_ arguments: ParsedArguments, _ terminal: Terminal) throws -> ExitCode {
         let deployment = try Deployment(folder: arguments.required("topology"))
-        for warning in deployment.rules.warnings { terminal.show(warning) }
+        for warning in deployment.release.rules.warnings { terminal.show(warning) }
         try InputTopics.requireJSON(deployment)
         var files = DistinctFiles()
         files.read("--kafka", arguments.string("kafka"))
@@ -34,7 +34,7 @@ enum RunCommand {
             "starting",
             [
                 "topology": .string(deployment.description.name), "log": .string(opened.name),
-                "ruleset": .string(String(deployment.ruleSetDigest.prefix(16))), "threads": .int(arguments.threads),
+                "release": .string(String(deployment.release.shortDigest)), "threads": .int(arguments.threads),
             ])
         try reporter.start()
         defer { reporter.stop() }

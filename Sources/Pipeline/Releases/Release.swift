@@ -1,0 +1,29 @@
+public import RuleLanguage
+
+/// What is in force: the rules with their thresholds and policy, and what each model reads; immutable, named by its digest.
+///
+/// It stands apart from the topology, which says what the state looks like (events, detectors, limits), and from the state itself: an
+/// engine adopts another release between two epochs and keeps all that both ask for. The journal names the release of each epoch, so that
+/// recovery and audit judge it again by the one that judged it.
+public struct Release: Sendable {
+    public let rules: RuleSet
+    /// Per model of the topology, in its order: the names of its inputs, as ``AnomalySettings/features`` has them.
+    public let modelInputs: [[String]]
+    /// SHA-256, hex, of a text that holds everything above in a fixed form: equal digests decide alike on one topology and state.
+    public let digest: String
+
+    init(rules: RuleSet, models: [AnomalySettings]) {
+        self.rules = rules
+        modelInputs = models.map(\.features)
+        // Free text is preceded by its length in bytes, so that no two releases share a form.
+        var text = "weir-release 1\nrules \(rules.canonicalText.utf8.count):\(rules.canonicalText)\n"
+        for (number, inputs) in modelInputs.enumerated() {
+            text += "model \(number)\n"
+            for name in inputs { text += " input \(name.utf8.count):\(name)\n" }
+        }
+        digest = SHA256.hex(of: Array(text.utf8))
+    }
+
+    /// The part of the digest that people and verdicts are shown: sixteen digits tell releases apart.
+    public var shortDigest: Substring { digest.prefix(16) }
+}
