@@ -32,10 +32,9 @@ let needed = #""ts":1760000000000,"buyer":{"id":"a1"}"#
 func plan(
     _ schemas: [EventSchema] = [order], limits: DecodeLimits = DecodeLimits(), pseudonymise: Pseudonymiser? = nil
 ) throws -> DecodePlan {
-    var topics: [String] = []
-    for schema in schemas where !topics.contains(schema.topic) { topics.append(schema.topic) }
-    return try DecodePlan(
-        schemas: schemas, topics: topics, limits: limits, hash: TextHash(seed: 7), pseudonymise: pseudonymise)
+    try DecodePlan(
+        schemas: schemas, topics: Set(schemas.map(\.topic)).sorted(), limits: limits, hash: TextHash(seed: 7),
+        pseudonymise: pseudonymise)
 }
 
 /// A decoder with a batch, for tests.

@@ -25,7 +25,7 @@ private func type(
                 FieldSchema(name: "item", path: ["item"], type: .int),
                 FieldSchema(name: "kind", path: ["type"], type: .string),
             ]),
-        type("login", topic: "logins", when: nil),
+        type("login", topic: "visits", when: nil),
     ]
 
     @Test func `the discriminator tells the type wherever it stands and whatever came before`() throws {

@@ -103,7 +103,7 @@ import Testing
         #expect(topology.limits.keys == 10 && topology.limits.entriesPerKey == 20 && topology.limits.textBytes == 512)
         #expect(topology.limits.recordBytes == 4096 && topology.limits.windowMilliseconds == 30 * 86_400_000)
         #expect(topology.identifierKeyFile == "shop/secret.key")
-        #expect(topology.topics == ["shop", "coupons"])
+        #expect(topology.topics == ["coupons", "shop"])
         #expect(topology.events.map(\.name) == ["order", "coupon", "refund"])
         let order = topology.events[0]
         #expect(order.discriminator?.path == ["meta", "type"] && order.discriminator?.value == "order")

@@ -135,7 +135,7 @@ public final class DecodePlan: @unchecked Sendable {
 
     /// The schemas; an event's `type` is the index here.
     public let schemas: [EventSchema]
-    /// Topic names in the order of their indices.
+    /// Topic names in the order of their indices, which is the names' own: of two events at the same time, that of the first comes first.
     public let topics: [String]
     public let limits: DecodeLimits
     public let hash: TextHash
@@ -169,13 +169,17 @@ public final class DecodePlan: @unchecked Sendable {
         allowed.deallocate()
     }
 
-    /// Compiles schemas; every schema's topic must be among `topics`, whose order gives the events' topic indices.
+    /// Compiles schemas; every schema's topic must be among `topics`, which are sorted by name and give the events' topic indices.
     ///
-    /// - Throws: ``DecodePlanError`` when a schema has more than 96 fields, names no required time, or needs a pseudonymiser that is not given.
+    /// - Throws: ``DecodePlanError`` when `topics` are not sorted, a schema has more than 96 fields, names no required time, or needs a pseudonymiser that is not given.
     public init(
         schemas: [EventSchema], topics: [String], limits: DecodeLimits = DecodeLimits(), hash: TextHash,
         pseudonymise: Pseudonymiser? = nil
     ) throws(DecodePlanError) {
+        guard zip(topics, topics.dropFirst()).allSatisfy({ $0 < $1 }) else {
+            throw DecodePlanError(
+                description: "topics must be sorted by name, each once: their order decides between equal times")
+        }
         var builder = PlanBuilder(hash: hash)
         for (type, schema) in schemas.enumerated() {
             guard let topic = topics.firstIndex(of: schema.topic) else {

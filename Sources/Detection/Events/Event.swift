@@ -11,7 +11,7 @@ public struct Event: BitwiseCopyable {
     public var time: Int64
     public var offset: Int64
     public var partition: Int32
-    /// Index of the source topic and of the event type in the topology.
+    /// Index of the source topic, which rises with its name, and of the event type in the topology.
     public var topic: UInt16
     public var type: UInt16
     /// The original record's value in `text`.
@@ -34,7 +34,7 @@ public struct Event: BitwiseCopyable {
         self.recordLength = recordLength
     }
 
-    /// The order of an epoch: event time, topic, partition, offset; total, because no two records share the last three.
+    /// The order of an epoch: event time, topic name, partition, offset; total, because no two records share the last three.
     @inlinable public static func precedes(_ a: Event, _ b: Event) -> Bool {
         if a.time != b.time { return a.time < b.time }
         if a.topic != b.topic { return a.topic < b.topic }

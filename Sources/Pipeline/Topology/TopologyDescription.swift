@@ -101,7 +101,7 @@ public struct TopologyDescription: Sendable {
     public var identifierKeyFile: String?
     public var identifierKeyFileMark: SourceMark?
     public var events: [EventSchema]
-    /// Source topics, in the order in which the events mention them first; an event's `topic` number is its index here.
+    /// Source topics by name; an event's `topic` number is its index here, so that equal times are ordered by the topic's name.
     public var topics: [String]
     public var lockstep: [LockstepSettings]
     /// At most one for now.

@@ -60,8 +60,7 @@ struct TopologyReader {
         let source = verdicts["source"].flatMap { readSource($0) } ?? "weir/\(name)"
         let rules = readRules(top["rules"], files: files)
 
-        var topics: [String] = []
-        for event in events where !topics.contains(event.topic) { topics.append(event.topic) }
+        let topics = Set(events.map(\.topic)).sorted()
         guard diagnostics.isEmpty else {
             throw DiagnosticError(
                 diagnostics.enumerated().sorted { a, b in
