@@ -74,8 +74,9 @@ public final class Engine {
     /// - Parameters:
     ///   - events: in the order (time, topic, partition, offset).
     ///   - watermark: the one in force; `Int64.min` before there is one.
+    ///   - wanted: lanes the work is worth, at most ``laneCount``.
     ///   - fork: runs lanes; see ``Fork``.
-    public func process(_ events: UnsafeBufferPointer<Event>, watermark: Int64, fork: Fork) {
+    public func process(_ events: UnsafeBufferPointer<Event>, watermark: Int64, lanes wanted: Int, fork: Fork) {
         relations.beginEpoch()
         guard let first = events.baseAddress, events.count > 0 else {
             for l in 0..<lanes { laneStates[l].output.removeAll() }
@@ -89,8 +90,7 @@ public final class Engine {
         let laneStates = self.laneStates
         let relations = self.relations
         let scoring = self.scoring
-        // A small epoch is done sooner by one thread than by waking the others.
-        let used = events.count < 64 * lanes ? 1 : lanes
+        let used = min(wanted, lanes)
         let share = (events.count + used - 1) / used
         func range(_ lane: Int) -> Range<Int> {
             min(lane * share, events.count)..<min((lane + 1) * share, events.count)

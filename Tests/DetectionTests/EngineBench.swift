@@ -65,7 +65,7 @@ struct EngineBench {
                         partition: 0, topic: 0, type: 0, recordOffset: 0, recordLength: 0)
                 }
                 events.withUnsafeBufferPointer { events in
-                    engine.process(events, watermark: watermark) { lanes, body in
+                    engine.process(events, watermark: watermark, lanes: engine.laneCount) { lanes, body in
                         for lane in (0..<lanes).reversed() { body(lane) }
                     }
                 }

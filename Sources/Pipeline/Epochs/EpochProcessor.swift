@@ -24,7 +24,8 @@ public struct EpochCounts: Sendable, Equatable {
 
 /// Runs epochs: puts the events of an epoch in their order, sets late ones aside, judges the rest.
 ///
-/// State lives in its engine. Used alike by `run`, `replay`, `demo`, recovery and `audit`: that they give the same bytes is a property of this one path.
+/// State lives in its engine. Used alike by `run`, `replay`, `demo`, recovery and `audit`: that they give the same bytes is a property of this
+/// one path.
 final class EpochProcessor {
     let deployment: Deployment
     /// Another one only before the first epoch: the one of a snapshot.
@@ -43,10 +44,6 @@ final class EpochProcessor {
         weir_map_large_blocks()
         engine = Engine(deployment.engineConfiguration(writesFeatures: writesFeatures), lanes: team.lanes)
     }
-
-    /// Epochs below this many events are judged by the caller alone: about ten stages each wake the team and wait for it, and on busy cores
-    /// each wait may be a scheduler's turn.
-    private static let sharedEvents = 512
 
     /// Judges the events of an epoch; reorders them in place.
     ///
@@ -71,12 +68,8 @@ final class EpochProcessor {
         let inTime = UnsafeMutableBufferPointer(rebasing: events[0..<kept])
         sorter.sort(inTime)
         late.withUnsafeMutableBufferPointer { sorter.sort($0) }
-        engine.process(UnsafeBufferPointer(inTime), watermark: watermark ?? .min) { lanes, body in
-            if kept < EpochProcessor.sharedEvents {
-                for lane in 0..<lanes { body(lane) }
-            } else {
-                team.run(lanes: lanes, body)
-            }
+        engine.process(UnsafeBufferPointer(inTime), watermark: watermark ?? .min, lanes: team.lanes(for: kept)) {
+            lanes, body in team.run(lanes: lanes, body)
         }
         counts = EpochCounts()
         engine.forEachOutput { output in

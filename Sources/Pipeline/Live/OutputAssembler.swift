@@ -65,17 +65,19 @@ final class OutputAssembler {
 
     /// Appends a block's dead letters, ordered by topic, partition and offset.
     func appendDeadLetters(_ block: DecodedBlock, sources: [TopicPartition], to batch: inout OutputBatch) {
-        for record in block.rejected.sorted(by: { (sources[$0.source], $0.offset) < (sources[$1.source], $1.offset) }) {
-            let source = sources[record.source]
+        func origin(_ rejected: RejectedRecord) -> (TopicPartition, Int64) {
+            (sources[Int(rejected.record.source)], rejected.record.offset)
+        }
+        for rejected in block.rejected.sorted(by: { origin($0) < origin($1) }) {
+            let (source, offset) = origin(rejected)
             text.removeAll(keepingCapacity: true)
             deployment.decodePlan.appendRecord(
-                of: record.letter, topic: source.topic, partition: source.partition, offset: record.offset,
-                value: block.value(of: record),
-                fullLength: record.fullLength, to: &text)
+                of: rejected.letter, topic: source.topic, partition: source.partition, offset: offset,
+                value: block.value(of: rejected), fullLength: rejected.record.fullLength, to: &text)
             let value = text
             batch.append(
                 topic: OutputTopics.deadLettersIndex,
-                key: { $0.append(contentsOf: "\(source.topic)/\(source.partition)/\(record.offset)".utf8) },
+                key: { $0.append(contentsOf: "\(source.topic)/\(source.partition)/\(offset)".utf8) },
                 value: { $0.append(contentsOf: value) }, headers: [("content-type", Array("application/json".utf8))])
         }
     }

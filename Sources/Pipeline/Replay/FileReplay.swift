@@ -42,7 +42,6 @@ public final class FileReplay {
     private let processor: EpochProcessor
     private let outputs: ReplayOutputs
     private let paths: [String]
-    private var tracker: WatermarkTracker
     private var summary = ReplaySummary()
     private var deadLetter: [UInt8] = []
     private let shouldStop: () -> Bool
@@ -63,8 +62,6 @@ public final class FileReplay {
         paths = inputs
         team = ThreadTeam(lanes: threads)
         processor = EpochProcessor(deployment, team: team, writesFeatures: outputs.features != nil)
-        tracker = WatermarkTracker(
-            sources: inputs.count, latenessMilliseconds: deployment.description.time.latenessMilliseconds)
         summary.fired = [Int](repeating: 0, count: deployment.release.rules.rules.count)
         summary.undetermined = summary.fired
     }
@@ -93,6 +90,10 @@ public final class FileReplay {
         return summary
     }
 
+    private func makeTracker(sources: Int) -> WatermarkTracker {
+        WatermarkTracker(sources: sources, latenessMilliseconds: deployment.description.time.latenessMilliseconds)
+    }
+
     private func judgeAll() throws(LogError) {
         var files: [InputFile] = []
         for (index, path) in paths.enumerated() {
@@ -113,13 +114,13 @@ public final class FileReplay {
 
     private func runOne(_ file: InputFile) throws(LogError) {
         let block = try file.makeBlock(deployment, lanes: team.lanes, source: 0)
+        var tracker = makeTracker(sources: 1)
         while !isStopped() {
             guard try file.fill(block, source: 0) else { break }
             block.decode(team)
             try writeDeadLetters(block)
-            try judge(block.events, rejected: block.rejected.count, held: { _ in nil }) { i in
-                (0, block.events[i].time)
-            }
+            let events = block.events
+            try judge(events, rejected: block.rejected.count, &tracker) { i in (0, events[i].time) }
         }
     }
 
@@ -160,6 +161,7 @@ public final class FileReplay {
         var sources = [Int](repeating: 0, count: FileReplay.epochEvents)
         var gave = [Bool](repeating: true, count: cursors.count)
         defer { epoch.deallocate() }
+        var tracker = makeTracker(sources: cursors.count)
         var rejected = 0
         while !isStopped() {
             // Whose last event was judged has nothing to wait for any more.
@@ -195,7 +197,8 @@ public final class FileReplay {
             pendingRejected = 0
             if count == 0, rejected == 0 { break }
             try judge(
-                UnsafeMutableBufferPointer(rebasing: epoch[0..<count]), rejected: rejected, held: { waiting[$0] }
+                UnsafeMutableBufferPointer(rebasing: epoch[0..<count]), rejected: rejected, &tracker,
+                held: { waiting[$0] }
             ) { i in (sources[i], epoch[i].time) }
             withExtendedLifetime(retired) {}
         }
@@ -222,7 +225,7 @@ public final class FileReplay {
     ///
     /// In order of time all files are one source: none waits for another.
     private func runSorted(_ files: [InputFile]) throws(LogError) {
-        tracker = WatermarkTracker(sources: 1, latenessMilliseconds: tracker.latenessMilliseconds)
+        var tracker = makeTracker(sources: 1)
         var blocks: [DecodedBlock] = []
         var all: [Event] = []
         for file in files {
@@ -246,7 +249,7 @@ public final class FileReplay {
             let rejected = Int(pendingRejected)
             pendingRejected = 0
             try judge(
-                UnsafeMutableBufferPointer(rebasing: epoch[0..<count]), rejected: rejected, held: { _ in nil }
+                UnsafeMutableBufferPointer(rebasing: epoch[0..<count]), rejected: rejected, &tracker
             ) { i in (0, all[at + i].time) }
             at += count
         }
@@ -267,19 +270,14 @@ public final class FileReplay {
     ///   - held: the event time that a source has given and that waited when the epoch began; nil: none.
     ///   - origin: of an event by its index, before the epoch is sorted.
     private func judge(
-        _ events: UnsafeMutableBufferPointer<Event>, rejected: Int, held: (Int) -> Int64?,
-        origin: (Int) -> (source: Int, time: Int64)
+        _ events: UnsafeMutableBufferPointer<Event>, rejected: Int, _ tracker: inout WatermarkTracker,
+        held: (Int) -> Int64? = { _ in nil }, origin: (Int) -> (source: Int, time: Int64)
     ) throws(LogError) {
         let watermark = tracker.advance(held: held)
-        // A class's own property is checked for exclusive access at each use: the loop has it to itself. Swapped, for the first write to
-        // a copy would copy its arrays.
-        var tracker = WatermarkTracker(sources: 0, latenessMilliseconds: 0)
-        swap(&tracker, &self.tracker)
         processor.process(events, rejected: rejected, watermark: watermark) { i in
             let (source, time) = origin(i)
             tracker.see(source: source, time: time)
         }
-        swap(&tracker, &self.tracker)
         summary.counts += processor.counts
         summary.epochs += 1
         var failure: LogError?
@@ -298,13 +296,12 @@ public final class FileReplay {
 
     private func writeDeadLetters(_ block: DecodedBlock) throws(LogError) {
         guard let writer = outputs.deadLetters else { return }
-        for record in block.rejected {
+        for rejected in block.rejected {
+            let record = rejected.record
             deadLetter.removeAll(keepingCapacity: true)
-            let file = paths[record.source]
             deployment.decodePlan.appendRecord(
-                of: record.letter, topic: file, partition: Int32(record.source), offset: record.offset,
-                value: block.value(of: record),
-                fullLength: record.fullLength, to: &deadLetter)
+                of: rejected.letter, topic: paths[Int(record.source)], partition: record.source, offset: record.offset,
+                value: block.value(of: rejected), fullLength: record.fullLength, to: &deadLetter)
             var failure: LogError?
             deadLetter.withUnsafeBytes { bytes in
                 do throws(LogError) { try writer.writeLine(bytes) } catch { failure = error }

@@ -3,7 +3,7 @@ import Glibc
 /// A fixed team of threads that runs one stage of an epoch at a time: fork, work on disjoint lanes, join.
 ///
 /// The calling thread is lane 0; the others sleep between stages on a condition variable. One caller at a time. Costs about 10 µs a stage,
-/// so a small epoch is better run on the caller alone: see ``run(lanes:_:)``.
+/// so a small epoch is better run on the caller alone: see ``lanes(for:)``.
 ///
 /// `@unchecked Sendable`: every shared field is written and read under `mutex`.
 public final class ThreadTeam: @unchecked Sendable {
@@ -56,6 +56,15 @@ public final class ThreadTeam: @unchecked Sendable {
         mutex.deallocate()
         wakeUp.deallocate()
         allDone.deallocate()
+    }
+
+    /// Fewer records than this, in all and per lane, are done sooner by the caller alone: a stage wakes the team and waits for it, and on
+    /// busy cores each wait may be a scheduler's turn.
+    private static let sharedRecords = (all: 512, perLane: 64)
+
+    /// Lanes that so many records are worth: one, or all.
+    public func lanes(for records: Int) -> Int {
+        records < max(ThreadTeam.sharedRecords.all, ThreadTeam.sharedRecords.perLane * lanes) ? 1 : lanes
     }
 
     /// Calls `body` once for each lane in `0..<lanes`, in parallel, and returns when all have returned.
