@@ -34,12 +34,14 @@ public final class Engine {
     private var signals: UnsafeMutablePointer<Slot>
     private var rowCapacity = 0
     let rowWidth: Int
+    private let signalWidth: Int
 
     /// - Parameter lanes: parts a stage's work is split into, one per thread; does not change any result.
     public init(_ configuration: EngineConfiguration, lanes: Int) {
         self.configuration = configuration
         self.lanes = max(1, min(lanes, Engine.slotCount))
         rowWidth = max(1, configuration.rules.featureRowWidth)
+        signalWidth = configuration.signals.width
         let plan = WindowPlan(
             features: configuration.rules.features, events: configuration.events, rowWidth: rowWidth,
             hash: configuration.hash)
@@ -91,6 +93,7 @@ public final class Engine {
         let relations = self.relations
         let scoring = self.scoring
         let used = min(wanted, lanes)
+        let signalWidth = self.signalWidth
         let share = (events.count + used - 1) / used
         func range(_ lane: Int) -> Range<Int> {
             min(lane * share, events.count)..<min((lane + 1) * share, events.count)
@@ -116,10 +119,9 @@ public final class Engine {
         // RELATE reads the rings of earlier epochs and learns from this one; SCORE likewise.
         fork(used) { lane in
             for i in range(lane) {
-                let signal = signals + i * Signals.width
-                relations.read(first[i], into: signal)
-                signal[Signals.anomalyScore] = scoring.score(
-                    first[i], row: i, features: UnsafePointer(rows + i * rowWidth))
+                let row = signals + i * signalWidth
+                relations.read(first[i], into: row)
+                scoring.score(first[i], row: i, features: UnsafePointer(rows + i * rowWidth), into: row)
             }
         }
         relations.learn(events, watermark: watermark, lanes: used, fork: fork)
@@ -131,8 +133,7 @@ public final class Engine {
             for i in range(lane) {
                 laneStates[lane].decide(
                     first[i], row: UnsafePointer(rows + i * rowWidth),
-                    signals: UnsafePointer(signals + i * Signals.width),
-                    relations: relations)
+                    signals: UnsafePointer(signals + i * signalWidth))
             }
         }
         relations.endEpoch(watermark: watermark)
@@ -178,23 +179,8 @@ public final class Engine {
         rows.deallocate()
         signals.deallocate()
         rows = .allocate(capacity: rowCapacity * rowWidth)
-        signals = .allocate(capacity: rowCapacity * Signals.width)
-        signals.initialize(repeating: Slot(0.0), count: rowCapacity * Signals.width)
+        signals = .allocate(capacity: rowCapacity * signalWidth)
     }
-}
-
-/// The signal row: what detectors and models say of an event, in this order.
-public enum Signals {
-    public static let ringScore = 0
-    public static let ringSize = 1
-    public static let anomalyScore = 2
-    public static let width = 3
-
-    /// As rules see them.
-    public static let declarations: [RuleEnvironment.Signal] = [
-        .init(name: "ring.score", type: .double), .init(name: "ring.size", type: .int),
-        .init(name: "anomaly.score", type: .double),
-    ]
 }
 
 /// Everything the engine must be told; built once from a topology.
@@ -210,7 +196,7 @@ public struct EngineConfiguration: Sendable {
     /// Most keys of one kind, over all slots; see ``Engine/keysKept(limit:)``.
     public var keysPerTable: Int
     public var lockstep: [LockstepConfiguration]
-    public var anomaly: AnomalyConfiguration?
+    public var anomaly: [AnomalyConfiguration]
     /// The verdict's `versions` object, as JSON.
     public var versions: String
     /// Writes the 36 characters of a verdict's id; the name it is made of is `topic/partition/offset/topology`.
@@ -221,7 +207,7 @@ public struct EngineConfiguration: Sendable {
 
     public init(
         topology: String, events: [EventSchema], topics: [String], rules: RuleSet, hash: TextHash, entriesPerKey: Int,
-        keysPerTable: Int, lockstep: [LockstepConfiguration], anomaly: AnomalyConfiguration?, versions: String,
+        keysPerTable: Int, lockstep: [LockstepConfiguration], anomaly: [AnomalyConfiguration], versions: String,
         verdictIdentifier: @escaping @Sendable (UnsafeRawBufferPointer, UnsafeMutablePointer<UInt8>) -> Void,
         writesFeatures: Bool
     ) {
@@ -237,5 +223,10 @@ public struct EngineConfiguration: Sendable {
         self.versions = versions
         self.verdictIdentifier = verdictIdentifier
         self.writesFeatures = writesFeatures
+    }
+
+    /// What detectors and models say of an event, and where.
+    public var signals: SignalLayout {
+        SignalLayout(detectors: lockstep.map(\.name), models: anomaly.map(\.name))
     }
 }

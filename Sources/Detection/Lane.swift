@@ -6,7 +6,7 @@ struct Lane: ~Copyable {
     var output: EpochOutput
     private let hash: TextHash
     private let ruleSet: RuleSet
-    private let rules: [RuleWeight]
+    private let fusion: Fusion
     /// Per event type.
     private let emitsAll: [Bool]
 
@@ -23,11 +23,7 @@ struct Lane: ~Copyable {
         hash = configuration.hash
         ruleSet = configuration.rules
         emitsAll = configuration.events.map { $0.emission == .all }
-        rules = ruleSet.rules.map {
-            RuleWeight(
-                mode: $0.mode, severity: $0.severity, missing: $0.missing, decision: $0.decision,
-                allowsAlways: $0.actions.contains(.allow), weight: $0.scoreWeight)
-        }
+        fusion = Fusion(rules: ruleSet.rules, policy: ruleSet.policy)
         routed = .allocate(capacity: capacity)
         sorted = .allocate(capacity: capacity)
         starts = .allocate(capacity: Engine.slotCount + 1)
@@ -113,43 +109,19 @@ struct Lane: ~Copyable {
     // MARK: DECIDE
 
     /// Judges one event by its type's rules and writes the verdict if one is due.
-    mutating func decide(
-        _ event: Event, row: UnsafePointer<Slot>, signals: UnsafePointer<Slot>, relations: Relations
-    ) {
+    mutating func decide(_ event: Event, row: UnsafePointer<Slot>, signals: UnsafePointer<Slot>) {
         let type = Int(event.type)
         let input = EvaluationInput(
             fields: event.fields, features: row, signals: signals, text: event.text, lists: event.lists)
         let outcomes = evaluator.judge(event: type, input)
-        var decision = Decision.allow
-        var isOverridden = false
-        var score = 0
-        var severity: RuleSeverity?
-        var hasFired = false
         for outcome in outcomes {
-            let rule = Int(outcome.rule)
-            switch outcome.kind {
-            case .quiet, .excepted: continue
-            case .undetermined:
-                output.undetermined[rule] += 1
-                switch rules[rule].missing {
-                case .skip: continue
-                case .review where rules[rule].mode == .live: decision = max(decision, .review)
-                case .review: break
-                case .fire: apply(rule, &decision, &isOverridden, &score)
-                }
-            case .fired:
-                output.fired[rule] += 1
-                apply(rule, &decision, &isOverridden, &score)
-            }
-            hasFired = true
-            severity = max(severity ?? rules[rule].severity, rules[rule].severity)
+            if outcome.kind == .fired { output.fired[Int(outcome.rule)] += 1 }
+            if outcome.kind == .undetermined { output.undetermined[Int(outcome.rule)] += 1 }
         }
-        score = min(max(score, 0), ruleSet.policy.cap)
-        decision = isOverridden ? .allow : max(decision, ruleSet.policy.decision(score: score))
-        if hasFired || decision > .allow || emitsAll[type] {
+        let judgement = fusion.judge(outcomes)
+        if judgement.severity != nil || judgement.decision > .allow || emitsAll[type] {
             output.verdictWriter.write(
-                event, decision: decision, score: score, severity: severity, outcomes: outcomes,
-                input: input, ring: relations.membership(of: event), evaluator: &evaluator, to: &output)
+                event, judgement, outcomes: outcomes, input: input, evaluator: &evaluator, to: &output)
         } else {
             output.silent += 1
         }
@@ -157,22 +129,4 @@ struct Lane: ~Copyable {
             writer.write(event, row: row, identifiers: output.verdictWriter, to: &output.features)
         }
     }
-
-    /// Counts a rule that speaks, unless it is only watched.
-    private func apply(_ rule: Int, _ decision: inout Decision, _ isOverridden: inout Bool, _ score: inout Int) {
-        guard rules[rule].mode == .live else { return }
-        decision = max(decision, rules[rule].decision)
-        if rules[rule].allowsAlways { isOverridden = true }
-        score += rules[rule].weight
-    }
-}
-
-/// What DECIDE needs of a rule, without its texts.
-struct RuleWeight {
-    var mode: RuleMode
-    var severity: RuleSeverity
-    var missing: MissingPolicy
-    var decision: Decision
-    var allowsAlways: Bool
-    var weight: Int
 }

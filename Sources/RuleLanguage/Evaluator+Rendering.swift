@@ -55,6 +55,13 @@ extension Evaluator {
         return isCut
     }
 
+    /// Writes a field of the event judged last as JSON: a missing one as `null`, a personal one masked.
+    public mutating func appendField(_ field: Int, event: Int, _ input: EvaluationInput, to out: inout [UInt8]) {
+        let schema = ruleSet.environment.events[event].fields[field]
+        guard let type = StaticType(schema.type).valueType else { return }
+        append(input.fields[field], type, isPersonal: schema.isPersonal, form: .json, end: .max, to: &out)
+    }
+
     private enum Form { case prose, json }
 
     /// Writes one value; texts and lists stop a little behind a count of `end` bytes, as what lies there is cut away.

@@ -10,8 +10,11 @@ public struct RuleSource: Sendable {
 
 /// What rules may refer to.
 public struct RuleEnvironment: Sendable {
-    /// A value the detectors and models give for every event, such as `ring.score`; its index is its slot in the signal row.
-    public struct Signal: Sendable {
+    /// A value that a detector or model gives for every event, such as `coupon_ring.score`; its index is its slot in the signal row.
+    public struct Signal: Sendable, Equatable {
+        /// The last parts of signals' names: what a detector or model says.
+        public static let properties = ["score", "size", "id"]
+
         public var name: String
         public var type: FieldType
         public init(name: String, type: FieldType) {

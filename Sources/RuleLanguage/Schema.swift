@@ -96,10 +96,13 @@ public struct EventSchema: Sendable, Equatable {
     /// Index of the field whose entity the verdict is about (a required string with an entity).
     public var subjectField: Int
     public var emission: Emission
+    /// Indices of the fields that verdicts on the event quote, in their order.
+    public var contextFields: [Int]
 
     public init(
         name: String, topic: String, format: InputFormat = .json, discriminator: (path: [String], value: String)? = nil,
-        fields: [FieldSchema], timeField: Int, idField: Int?, subjectField: Int, emission: Emission = .flagged
+        fields: [FieldSchema], timeField: Int, idField: Int?, subjectField: Int, emission: Emission = .flagged,
+        contextFields: [Int] = []
     ) {
         self.name = name
         self.topic = topic
@@ -110,12 +113,14 @@ public struct EventSchema: Sendable, Equatable {
         self.idField = idField
         self.subjectField = subjectField
         self.emission = emission
+        self.contextFields = contextFields
     }
 
     public static func == (a: EventSchema, b: EventSchema) -> Bool {
         a.name == b.name && a.topic == b.topic && a.format == b.format && a.discriminator?.path == b.discriminator?.path
             && a.discriminator?.value == b.discriminator?.value && a.fields == b.fields && a.timeField == b.timeField
             && a.idField == b.idField && a.subjectField == b.subjectField && a.emission == b.emission
+            && a.contextFields == b.contextFields
     }
 
     /// The field a name means: a field's own name, else the only field of that entity kind.

@@ -30,12 +30,12 @@ struct EngineBench {
         let set = try RuleSet.compile(
             [RuleSource(path: "rules/test.weir", text: rules)],
             in: RuleEnvironment(
-                events: [EngineBench.schema], signals: Signals.declarations, maximumWindowMilliseconds: 1 << 40,
+                events: [EngineBench.schema], signals: [], maximumWindowMilliseconds: 1 << 40,
                 hash: hash))
         engine = Engine(
             EngineConfiguration(
                 topology: "test", events: [EngineBench.schema], topics: ["orders"], rules: set, hash: hash,
-                entriesPerKey: 1 << 20, keysPerTable: keys, lockstep: [], anomaly: nil, versions: "{}",
+                entriesPerKey: 1 << 20, keysPerTable: keys, lockstep: [], anomaly: [], versions: "{}",
                 verdictIdentifier: { _, text in text.update(repeating: UInt8(ascii: "0"), count: 36) },
                 writesFeatures: true), lanes: lanes)
     }

@@ -26,10 +26,10 @@ private let schemas: [EventSchema] = [
         ], timeField: 0, idField: nil, subjectField: 0),
 ]
 
-private func configuration(_ anomaly: AnomalyConfiguration?) throws -> EngineConfiguration {
+private func configuration(_ anomaly: AnomalyConfiguration...) throws -> EngineConfiguration {
     let hash = TextHash(seed: 7)
     let environment = RuleEnvironment(
-        events: schemas, signals: Signals.declarations, maximumWindowMilliseconds: 86_400_000, hash: hash)
+        events: schemas, signals: [], maximumWindowMilliseconds: 86_400_000, hash: hash)
     return EngineConfiguration(
         topology: "test", events: schemas, topics: ["t"], rules: try RuleSet.compile([], in: environment), hash: hash,
         entriesPerKey: 1024, keysPerTable: 1024, lockstep: [], anomaly: anomaly, versions: "{}",
@@ -38,6 +38,7 @@ private func configuration(_ anomaly: AnomalyConfiguration?) throws -> EngineCon
 
 private func anomaly(trees: Int = 9, window: Int = 100) -> AnomalyConfiguration {
     AnomalyConfiguration(
+        name: "usual",
         features: [
             AnomalyFeature(name: "amount", sources: [.field(index: 0, type: .money)]),
             AnomalyFeature(name: "items", sources: [.field(index: 1, type: .int)]),
@@ -87,7 +88,9 @@ private func run(
                         fields: base, text: UnsafeRawPointer(base).assumingMemoryBound(to: UInt8.self), lists: base,
                         time: 0, offset: 0,
                         partition: 0, topic: 0, type: samples[i].type, recordOffset: 0, recordLength: 0)
-                    scores[i] = scoring.score(event, row: i - start, features: base + 4).double
+                    var score = Slot(-1.0)
+                    scoring.score(event, row: i - start, features: base + 4, into: &score)
+                    scores[i] = score.double
                 }
             }
         }
@@ -198,10 +201,36 @@ private func run(
         #expect(scores.allSatisfy { (0...1).contains($0) })
     }
 
-    @Test func `without a model every score is 0`() throws {
-        let scoring = try Scoring(configuration(nil))
-        #expect(run(scoring, samples(100, seed: 7), epochs: [10], lanes: 2).scores.allSatisfy { $0 == 0 })
+    @Test func `without a model nothing is scored`() throws {
+        let scoring = try Scoring(configuration())
+        #expect(run(scoring, samples(100, seed: 7), epochs: [10], lanes: 2).scores.allSatisfy { $0 == -1 })
         #expect(scoring.stateBytes == 0)
+    }
+
+    @Test func `models beside each other score and learn as if alone`() throws {
+        let input = samples(800, seed: 8)
+        let alone = run(try Scoring(configuration(anomaly())), input, epochs: [64], lanes: 2)
+        let other = anomaly(trees: 3, window: 30)
+        let both = try Scoring(configuration(other, anomaly()))
+        var scores: [Double] = []
+        for start in stride(from: 0, to: input.count, by: 64) {
+            let range = start..<min(start + 64, input.count)
+            both.beginEpoch(events: range.count)
+            for i in range {
+                input[i].slots.withUnsafeBufferPointer { slots in
+                    guard let base = slots.baseAddress else { return }
+                    let event = Event(
+                        fields: base, text: UnsafeRawPointer(base).assumingMemoryBound(to: UInt8.self), lists: base,
+                        time: 0, offset: 0, partition: 0, topic: 0, type: input[i].type, recordOffset: 0,
+                        recordLength: 0)
+                    var signals = [Slot(-1.0), Slot(-1.0)]
+                    both.score(event, row: i - start, features: base + 4, into: &signals)
+                    scores.append(signals[1].double)
+                }
+            }
+            both.endEpoch(lanes: 2, fork: backwards)
+        }
+        #expect(scores == alone.scores && scores.contains { $0 > 0 })
     }
 
     @Test(.enabled(if: getenv("WEIR_MEASURE") != nil, "a measurement: WEIR_MEASURE=1 with a release build"))
@@ -213,7 +242,8 @@ private func run(
             }
             let scoring = try Scoring(
                 configuration(
-                    AnomalyConfiguration(features: features, events: [1], trees: trees, depth: 8, window: window)))
+                    AnomalyConfiguration(
+                        name: "usual", features: features, events: [1], trees: trees, depth: 8, window: window)))
             var random = SplitMix64(seed: 9)
             let rows = (0..<count * 10).map { _ in Slot(random.unit() * random.unit() * 1000) }
             var best = Double.infinity
@@ -233,7 +263,9 @@ private func run(
                                 fields: row, text: text, lists: row, time: 0, offset: 0, partition: 0, topic: 0,
                                 type: 1, recordOffset: 0,
                                 recordLength: 0)
-                            sum += scoring.score(event, row: i, features: row).double
+                            var score = Slot(0.0)
+                            scoring.score(event, row: i, features: row, into: &score)
+                            sum += score.double
                         }
                         scoring.endEpoch(lanes: 1) { _, body in body(0) }
                     }

@@ -22,7 +22,9 @@ import Testing
         """
 
     /// The verdicts on orders of these weights; nil is an order without one.
-    private static func verdicts(_ rules: String, _ weights: [Double?]) throws -> [[String: Any]] {
+    private static func verdicts(
+        _ rules: String, _ weights: [Double?], topology: String = topology
+    ) throws -> [[String: Any]] {
         let store = SimulatedStore(clock: 1_767_600_000_000)
         let log = SimulatedLog(store)
         try log.create([TopicRequirement(name: "orders", partitions: 1)])
@@ -80,5 +82,33 @@ import Testing
         #expect(
             try said(skip + fire + review + shadow)[1]
                 == "challenge 60; spoke: fire ask; shadow: watch; undetermined: skip fire ask watch")
+    }
+
+    @Test func `a verdict says who decided and quotes the fields that the topology lists`() throws {
+        let rules = """
+            rule block "B" { on order when weight > 8.0 then block }
+            rule trust "T" { on order when weight > 9.0 then allow }
+            rule points "P" { on order when weight > 1.0 then score +50 }
+            policy shop { score review at 40 cap 100 }
+            """
+        let topology =
+            Self.topology.replacing("emit: all", with: "emit: all\n    context: [weight, account, id, phone]")
+            + "\n      phone: { type: string, personal: true }"
+        let verdicts = try Self.verdicts(rules, [nil, 2, 8.5, 9.5], topology: topology)
+        func json(_ value: Any?) throws -> String {
+            guard let value else { return "-" }
+            return String(
+                decoding: try JSONSerialization.data(withJSONObject: value, options: [.sortedKeys]), as: UTF8.self)
+        }
+        #expect(
+            try verdicts.map { try json($0["decided_by"]) } == [
+                "-", #"{"at":40,"policy":"shop"}"#, #"{"rule":"block"}"#, #"{"allow":"trust"}"#,
+            ])
+        #expect(
+            try verdicts.map { try json(($0["event"] as? [String: Any])?["context"]) }[...1] == [
+                #"{"account":"ada","id":"o0","phone":null,"weight":null}"#,
+                #"{"account":"ada","id":"o1","phone":null,"weight":2}"#,
+            ])
+        #expect(try verdicts.allSatisfy { try json($0["revision"]) == "-" })
     }
 }

@@ -81,7 +81,9 @@ import Testing
                 + MissingPolicy.allCases.map(\.rawValue))
         try check("Actions", Parser.actions + Decision.allCases.map(\.name))
         try check("Expressions", Generator.globalNames + Generator.memberNames)
-        try check("Expressions", Signals.declarations.map(\.name) + ValueType.documented)
+        try check(
+            "Expressions",
+            SignalLayout(detectors: ["NAME"], models: ["NAME"]).declarations.map(\.name) + ValueType.documented)
         let operators = try section("Expressions").joined(separator: "\n").replacing("\\|", with: "|")
         for sign in Expression.Binary.all + ["!", "&&", "||"] { #expect(operators.contains("`\(sign)`"), "\(sign)") }
         try check(

@@ -19,6 +19,7 @@ import Testing
                 id: id
                 subject: account
                 emit: all
+                context: [note, account, tags]
                 fields:
                   id: { type: string, max_length: 65535 }
                   ts: { type: timestamp, format: ms }
@@ -119,7 +120,10 @@ import Testing
             }
             let leftOut = truncated["left_out"] as? Int ?? 0
             let shortened = truncated["shortened"] as? Int ?? 0
-            #expect(kept + leftOut == 600 && leftOut > 0 && shortened > 0 && kept > 100, "\(kept) kept, \(truncated)")
+            let context = try #require((body["event"] as? [String: Any])?["context"] as? [String: Any])
+            #expect(
+                kept + context.count + leftOut == 603 && leftOut > 0 && shortened > 0 && kept > 100,
+                "\(kept) kept, \(truncated)")
             // Decision and score count what has no room as well: 134 live rules with a point each.
             #expect(body["score"] as? Int == 134 && body["decision"] as? String == "review")
             let reasons = try #require(body["reasons"] as? [[String: Any]])
@@ -148,7 +152,8 @@ import Testing
         let plain = try Self.judged(try Self.deployment(rules: 1), events).map(Self.body)
         let whole = try #require(plain.first { $0["truncated"] == nil })
         let members = [
-            "decision", "event", "excepted", "reasons", "score", "subject", "undetermined", "verdict_id", "versions",
+            "decided_by", "decision", "event", "excepted", "reasons", "score", "subject", "undetermined", "verdict_id",
+            "versions",
         ]
         #expect(whole.keys.sorted() == members)
     }

@@ -102,9 +102,9 @@ enum WorkerTopology {
           owner "test"  severity medium
           on coupon_redeemed
           let coupons = count() of coupon_redeemed by account over 10m
-          when ring.size >= 3 || coupons >= 3
+          when coupon_ring.size >= 3 || coupons >= 3
           then review, score +20
-          because "{coupons} coupons, ring of {ring.size}"
+          because "{coupons} coupons, ring of {coupon_ring.size}"
         }
 
         """

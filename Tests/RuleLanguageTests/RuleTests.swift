@@ -40,7 +40,7 @@ private let farm = """
     let rule = set.rules[0]
     #expect(rule.decision == .block && rule.scoreWeight == 60 && rule.severity == .high)
     #expect(rule.tags == ["incentive_abuse", "multi"])
-    #expect(set.policy.decision(score: 39) == .allow && set.policy.decision(score: 1000) == .block)
+    #expect(set.policy.threshold(score: 39) == nil && set.policy.threshold(score: 1000)?.decision == .block)
 
     var evaluator = Evaluator(set)
     func judge(_ cells: [String: Cell], _ features: [Int64], _ evaluator: inout Evaluator) -> RuleOutcome {

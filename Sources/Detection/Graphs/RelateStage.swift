@@ -2,14 +2,14 @@ import RuleLanguage
 
 /// The stage RELATE: the topology's lockstep detectors over the engine's events and lanes.
 ///
-/// ``read(_:into:)`` and ``membership(of:)`` answer from the rings as of the end of the last epoch, on any thread; what ``learn(_:watermark:lanes:fork:)``
-/// finds becomes visible in ``endEpoch(watermark:)``. A detector's stages run over its 64 slots by lanes; the exchanges between them are
+/// ``read(_:into:)`` reads the rings as of the end of the last epoch, on any thread; what ``learn(_:watermark:lanes:fork:)`` finds becomes visible in ``endEpoch(watermark:)``. A detector's stages run over its 64 slots by lanes; the exchanges between them are
 /// sequential and see only what is suspicious already.
 final class Relations {
     /// Where an event type's actor stands for a detector.
     private struct Look: BitwiseCopyable {
         var detector: Int
         var field: Int
+        var columns: SignalLayout.Ring
     }
 
     private let detectors: UnsafeMutablePointer<LockstepDetector>
@@ -17,6 +17,10 @@ final class Relations {
     /// Looks of event type t: `looks[starts[t]..<starts[t + 1]]`.
     private let looks: UnsafeMutablePointer<Look>
     private let starts: UnsafeMutablePointer<Int>
+    /// The signal row of an event of which nobody has anything to say.
+    private let emptyRow: UnsafeMutablePointer<Slot>
+    private let width: Int
+    private let hash: TextHash
     /// Actor's and target's field by detector and event type; both -1 where the detector does not learn from the type.
     private let fields: [[(actor: Int, target: Int)]]
     /// The epoch's acts, by detector; grow to the largest epoch and stay.
@@ -28,6 +32,12 @@ final class Relations {
     init(_ configuration: EngineConfiguration, lanes: Int) {
         let types = configuration.events.count
         let lockstep = configuration.lockstep
+        let layout = configuration.signals
+        let empty = layout.emptyRow(configuration.hash)
+        width = layout.width
+        emptyRow = .allocate(capacity: width)
+        emptyRow.initialize(from: empty, count: width)
+        hash = configuration.hash
         count = lockstep.count
         detectors = .allocate(capacity: max(1, count))
         for d in 0..<count { (detectors + d).initialize(to: LockstepDetector(lockstep[d])) }
@@ -37,7 +47,7 @@ final class Relations {
         for t in 0..<types {
             starts[t] = next
             for d in 0..<count where lockstep[d].actorFields[t] >= 0 {
-                looks[next] = Look(detector: d, field: lockstep[d].actorFields[t])
+                looks[next] = Look(detector: d, field: lockstep[d].actorFields[t], columns: layout.ring(d))
                 next += 1
             }
         }
@@ -55,6 +65,7 @@ final class Relations {
         detectors.deinitialize(count: count).deallocate()
         for d in 0..<count { records[d].deallocate() }
         records.deallocate()
+        emptyRow.deallocate()
         looks.deallocate()
         starts.deallocate()
     }
@@ -66,30 +77,22 @@ final class Relations {
 
     // MARK: Reading
 
-    /// The best ring of the event's actor as of the last epoch; of equal ones the first detector's.
-    @inline(__always)
-    private func ring(of event: Event) -> (ring: UInt64, score: Double, size: Int)? {
-        var best: (ring: UInt64, score: Double, size: Int)?
+    /// Writes each detector's signals of the event: the ring of its actor as of the last epoch, and nothing where there is none.
+    func read(_ event: Event, into signals: UnsafeMutablePointer<Slot>) {
+        signals.update(from: emptyRow, count: width)
         for at in starts[Int(event.type)]..<starts[Int(event.type) + 1] {
-            let slot = event.fields[looks[at].field]
-            if slot.isMissing { continue }
-            guard let found = detectors[looks[at].detector].membership(ofActor: slot.bits) else { continue }
-            if let known = best, found.score <= known.score { continue }
-            best = found
+            let actor = event.fields[looks[at].field]
+            if actor.isMissing { continue }
+            guard let ring = detectors[looks[at].detector].membership(ofActor: actor.bits) else { continue }
+            let columns = looks[at].columns
+            signals[columns.score] = Slot(ring.score)
+            signals[columns.size] = Slot(Int64(ring.size))
+            let text = UnsafeMutableRawPointer(signals + columns.text)
+            RingChange.writeText(ofID: ring.ring, to: text)
+            signals[columns.id] = Slot(
+                hash: hash(text, count: RingChange.idLength), offset: columns.text * MemoryLayout<Slot>.stride,
+                length: RingChange.idLength, bank: .signals)
         }
-        return best
-    }
-
-    /// Sets the signals `ring.score` and `ring.size`, 0 for an actor in no ring.
-    func read(_ event: Event, into signal: UnsafeMutablePointer<Slot>) {
-        let ring = ring(of: event)
-        signal[Signals.ringScore] = Slot(ring?.score ?? 0)
-        signal[Signals.ringSize] = Slot(Int64(ring?.size ?? 0))
-    }
-
-    /// What a verdict on the event says of its actor's ring.
-    func membership(of event: Event) -> RingMembership? {
-        ring(of: event).map { RingMembership(ring: $0.ring, size: $0.size, score: $0.score) }
     }
 
     // MARK: Learning

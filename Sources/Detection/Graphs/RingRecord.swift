@@ -64,12 +64,22 @@ public struct RingChange: Sendable, Equatable {
     /// One sentence for people.
     public var evidence: String
 
-    /// The ring's id in text, which is also its record's key: 16 hexadecimal digits.
-    static func appendText(ofID id: UInt64, to out: inout ByteBuffer) {
+    /// Bytes of a ring's id in text.
+    static let idLength = 16
+
+    /// Writes the ring's id in text, which is also its record's key: ``idLength`` hexadecimal digits.
+    static func writeText(ofID id: UInt64, to bytes: UnsafeMutableRawPointer) {
         let digits: StaticString = "0123456789abcdef"
-        let at = out.room(16)
-        for i in 0..<16 { at[i] = digits.utf8Start[Int(truncatingIfNeeded: id >> UInt64(60 - 4 * i)) & 15] }
-        out.advance(16)
+        for i in 0..<idLength {
+            bytes.storeBytes(
+                of: digits.utf8Start[Int(truncatingIfNeeded: id >> UInt64(60 - 4 * i)) & 15], toByteOffset: i,
+                as: UInt8.self)
+        }
+    }
+
+    static func appendText(ofID id: UInt64, to out: inout ByteBuffer) {
+        writeText(ofID: id, to: out.room(idLength))
+        out.advance(idLength)
     }
 
     /// Writes the record of the topic of rings, its keys in fixed order.
@@ -174,11 +184,4 @@ public struct RingRecord: Sendable, Equatable {
         value = Array(buffer.bytes)
         status = change.status
     }
-}
-
-/// The ring a verdict names.
-struct RingMembership {
-    var ring: UInt64
-    var size: Int
-    var score: Double
 }

@@ -23,8 +23,10 @@ public struct AnomalyFeature: Sendable, Equatable {
     }
 }
 
-/// What the engine is told of the anomaly model.
+/// What the engine is told of an anomaly model.
 public struct AnomalyConfiguration: Sendable, Equatable {
+    /// The name of its signal, `NAME.score`.
+    public var name: String
     /// 1...256 of them.
     public var features: [AnomalyFeature]
     /// Types of the scored events, by index; the others score 0 and teach nothing.
@@ -40,9 +42,10 @@ public struct AnomalyConfiguration: Sendable, Equatable {
     public var seed: UInt64?
 
     public init(
-        features: [AnomalyFeature], events: [Int], trees: Int = 25, depth: Int = 8, window: Int = 500,
+        name: String, features: [AnomalyFeature], events: [Int], trees: Int = 25, depth: Int = 8, window: Int = 500,
         seed: UInt64? = nil
     ) {
+        self.name = name
         self.features = features
         self.events = events
         self.trees = trees

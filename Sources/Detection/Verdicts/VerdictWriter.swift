@@ -3,17 +3,20 @@ import RuleLanguage
 /// Writes verdicts as JSON in one fixed key order; the schema ships as `schemas/verdict.schema.json` of the product.
 ///
 /// ```
-/// {"verdict_id":"…","decision":"block","score":760,"subject":{"type":"account","id":"u1"},
-///  "event":{"type":"order","topic":"orders","partition":0,"offset":12,"id":"e12","time":"2026-01-05T08:00:00Z"},
-///  "reasons":[{"rule":"…","version":"…","mode":"live","decision":"block","weight":60,"severity":"high","tags":[…],"text":"…","values":{…},"actions":[…]}],
+/// {"verdict_id":"…","decision":"block","score":760,"decided_by":{"rule":"…"},"revision":1,"subject":{"type":"account","id":"u1"},
+///  "event":{"type":"order","topic":"orders","partition":0,"offset":12,"id":"e12","time":"2026-01-05T08:00:00Z","context":{…}},
+///  "reasons":[{"rule":"…","version":"…","title":"…","owner":"…","ticket":"…","mode":"live","decision":"block","weight":60,
+///              "severity":"high","tags":[…],"text":"…","values":{…},"actions":[…]}],
 ///  "shadow":[…],"excepted":[{"rule":"…","unless":"…"}],"undetermined":[{"rule":"…","field":"…"}],
-///  "ring":{"id":"…","size":17,"score":0.98},"anomaly":{"score":0.91},"truncated":{"shortened":2,"left_out":1},"versions":{…}}
+///  "rings":[{"detector":"…","id":"…","size":17,"score":0.98}],"scores":{"order_anomaly":0.91},
+///  "truncated":{"shortened":2,"left_out":1},"versions":{…}}
 /// ```
-/// `shadow`, `excepted`, `undetermined`, `ring` and `anomaly`, and a reason's `tags` and `actions`, appear only when there is something to
-/// say.
+/// `decided_by` is a rule, the policy's line (`{"policy":"…","at":700}`) or the rule whose `allow` overrules (`{"allow":"…"}`); absent where
+/// nobody asked for anything above `allow`. It, `revision`, `context`, `shadow`, `excepted`, `undetermined`, `rings` and `scores`, and a
+/// reason's `owner`, `ticket`, `decision`, `tags` and `actions`, appear only when there is something to say.
 ///
-/// A verdict is never longer than ``VerdictRecord/bytesMax``. An event's id is cut at 8192 bytes; subjects are kept whole. From the
-/// first reason with which the verdict would pass ``Bounds/whole``, reasons are written short: at most 1000 bytes of text, and values of up
+/// A verdict is never longer than ``VerdictRecord/bytesMax``. An event's id is cut at 8192 bytes; subjects are kept whole. Fields of the
+/// context with which it would pass ``Bounds/context`` are left out. From the first reason with which the verdict would pass ``Bounds/whole``, reasons are written short: at most 1000 bytes of text, and values of up
 /// to 200 bytes. Short reasons that pass ``Bounds/short`` and further entries that pass ``Bounds/others`` are left out. `truncated` says how
 /// many of each; decision and score still count them all. So the work on a verdict is bounded too, whatever its event quotes.
 final class VerdictWriter {
@@ -25,13 +28,17 @@ final class VerdictWriter {
         var subjectField: Int
         var subject: [UInt8]
         var event: [UInt8]
+        /// Fields of the context, each with its key, quotes and colon.
+        var context: [(field: Int, key: [UInt8])]
     }
-    /// Up to which length of a verdict its parts are written; behind them come at most a few hundred bytes, and before them subject, event
-    /// and id with up to 450,000.
+    /// Up to which length of a verdict its parts are written; behind them come rings, scores and versions with at most 9,000 bytes, and
+    /// before them subject, event and id with up to 450,000.
     private enum Bounds {
         static let whole = 500_000
         static let short = 650_000
         static let others = 690_000
+        /// Bytes of all fields of the context.
+        static let context = 40_000
         static let eventIdentifier = 8192
         static let shortText = 1000
         static let shortValue = 200
@@ -48,6 +55,11 @@ final class VerdictWriter {
     private let texts: [RuleText]
     private let ruleSet: RuleSet
     private let modes: [RuleMode]
+    /// Per detector and model, from the brace or quote to what follows the name.
+    private let rings: [(columns: SignalLayout.Ring, head: [UInt8])]
+    private let scores: [(column: Int, key: [UInt8])]
+    /// What stands in `decided_by` before the number of the policy's line.
+    private let policyHead: [UInt8]
     private let tail: [UInt8]
     private let topics: [String]
     private let topology: [UInt8]
@@ -65,6 +77,12 @@ final class VerdictWriter {
         topology = Array(configuration.topology.utf8)
         identifier = configuration.verdictIdentifier
         tail = Array(",\"versions\":\(configuration.versions)}".utf8)
+        let layout = configuration.signals
+        rings = layout.detectors.enumerated().map {
+            (layout.ring($0), Array("{\"detector\":\"\($1)\",\"id\":\"".utf8))
+        }
+        scores = layout.models.enumerated().map { (layout.score($0), Array("\"\($1)\":".utf8)) }
+        policyHead = Array(",\"decided_by\":{\"policy\":\"\(configuration.rules.policy.name)\",\"at\":".utf8)
         types = configuration.events.map { schema in
             TypeText(
                 idField: schema.idField ?? -1,
@@ -73,14 +91,19 @@ final class VerdictWriter {
                 subject: Array(
                     ",\"subject\":{\"type\":\"\(schema.fields[schema.subjectField].entity ?? schema.fields[schema.subjectField].name)\",\"id\":\""
                         .utf8),
-                event: Array("\"},\"event\":{\"type\":\"\(schema.name)\",\"topic\":\"".utf8))
+                event: Array("\"},\"event\":{\"type\":\"\(schema.name)\",\"topic\":\"".utf8),
+                context: schema.contextFields.map { ($0, Array("\"\(schema.fields[$0].name)\":".utf8)) })
         }
         ruleSet = configuration.rules
         modes = ruleSet.rules.map(\.mode)
         texts = configuration.rules.rules.map { rule in
-            var head = "{\"rule\":\"\(rule.id)\",\"version\":\"\(rule.version)\",\"mode\":\"\(rule.mode.rawValue)\""
-            head +=
-                ",\"decision\":\"\(rule.decision.name)\",\"weight\":\(rule.scoreWeight),\"severity\":\"\(rule.severity.rawValue)\""
+            var head = "{\"rule\":\"\(rule.id)\",\"version\":\"\(rule.version)\""
+            head += ",\"title\":\"\(VerdictWriter.escaped(rule.title))\""
+            if let owner = rule.owner { head += ",\"owner\":\"\(VerdictWriter.escaped(owner))\"" }
+            if let ticket = rule.ticket { head += ",\"ticket\":\"\(VerdictWriter.escaped(ticket))\"" }
+            head += ",\"mode\":\"\(rule.mode.rawValue)\""
+            if let decision = rule.decision { head += ",\"decision\":\"\(decision.name)\"" }
+            head += ",\"weight\":\(rule.scoreWeight),\"severity\":\"\(rule.severity.rawValue)\""
             if !rule.tags.isEmpty {
                 head +=
                     ",\"tags\":[" + rule.tags.map { "\"\(VerdictWriter.escaped($0))\"" }.joined(separator: ",") + "]"
@@ -115,9 +138,8 @@ final class VerdictWriter {
     ///   - outcomes: what the event type's rules said; lies in the evaluator.
     ///   - evaluator: has just judged the event.
     func write(
-        _ event: Event, decision: Decision, score: Int, severity: RuleSeverity?,
-        outcomes: UnsafeBufferPointer<RuleOutcome>,
-        input: EvaluationInput, ring: RingMembership?, evaluator: inout Evaluator, to output: inout EpochOutput
+        _ event: Event, _ judgement: Judgement, outcomes: UnsafeBufferPointer<RuleOutcome>, input: EvaluationInput,
+        evaluator: inout Evaluator, to output: inout EpochOutput
     ) {
         start = output.verdicts.count
         isFull = false
@@ -126,9 +148,14 @@ final class VerdictWriter {
         output.verdicts.append("{\"verdict_id\":\"")
         writeIdentifier(event, &output.verdicts)
         output.verdicts.append("\",\"decision\":\"")
-        output.verdicts.append(decision.name)
+        output.verdicts.append(judgement.decision.name)
         output.verdicts.append("\",\"score\":")
-        output.verdicts.append(Int64(score))
+        output.verdicts.append(Int64(judgement.score))
+        writeDecider(judgement.decider, &output.verdicts)
+        if judgement.revision > 0 {
+            output.verdicts.append(",\"revision\":")
+            output.verdicts.append(Int64(judgement.revision))
+        }
         let texts = types[Int(event.type)]
         output.verdicts.append(texts.subject)
         let subject = event.fields[texts.subjectField]
@@ -143,28 +170,16 @@ final class VerdictWriter {
         let isCut = writeEventIdentifier(event, longest: Bounds.eventIdentifier, &output.verdicts)
         output.verdicts.append("\",\"time\":\"")
         output.verdicts.appendTime(milliseconds: event.time)
-        output.verdicts.append("\"},\"reasons\":[")
+        output.verdicts.append("\"")
+        if !texts.context.isEmpty { writeContext(texts.context, event, input, &evaluator, &output.verdicts) }
+        output.verdicts.append("},\"reasons\":[")
         _ = writeReasons(outcomes, event.type, mode: .live, opening: nil, input, &evaluator, &output)
         output.verdicts.append("]")
         if writeReasons(outcomes, event.type, mode: .shadow, opening: ",\"shadow\":[", input, &evaluator, &output) {
             output.verdicts.append("]")
         }
         writeOthers(outcomes, event.type, &output)
-        if let ring {
-            output.verdicts.append(",\"ring\":{\"id\":\"")
-            RingChange.appendText(ofID: ring.ring, to: &output.verdicts)
-            output.verdicts.append("\",\"size\":")
-            output.verdicts.append(Int64(ring.size))
-            output.verdicts.append(",\"score\":")
-            output.verdicts.append(ring.score)
-            output.verdicts.append("}")
-        }
-        let anomaly = input.signals[Signals.anomalyScore].double
-        if anomaly > 0 {
-            output.verdicts.append(",\"anomaly\":{\"score\":")
-            output.verdicts.append(anomaly)
-            output.verdicts.append("}")
-        }
+        writeSignals(input.signals, &output.verdicts)
         let isTruncated = isCut || shortened > 0 || leftOut > 0
         if isTruncated { writeTruncation(isCut, &output.verdicts) }
         output.verdicts.append(tail)
@@ -176,13 +191,14 @@ final class VerdictWriter {
         output.append(
             VerdictRecord(
                 start: start, length: length, keyStart: keyStart, keyLength: subject.textLength, time: event.time,
-                event: event.type, decision: decision, severity: severity, score: Int32(score),
+                event: event.type, decision: judgement.decision, severity: judgement.severity,
+                score: Int32(judgement.score),
                 isTruncated: isTruncated))
     }
 
     /// The event's own id, or `topic/partition/offset`; the inside of a JSON string.
     ///
-    /// A text of more than `longest` bytes is cut there, between characters; answers whether it was.
+    /// A text of more than `longest` bytes is cut there, between characters; returns whether it was.
     @discardableResult
     func writeEventIdentifier(_ event: Event, longest: Int = .max, _ output: inout ByteBuffer) -> Bool {
         let type = types[Int(event.type)]
@@ -205,6 +221,71 @@ final class VerdictWriter {
         output.append(UInt8(ascii: "/"))
         output.append(event.offset)
         return false
+    }
+
+    private func writeDecider(_ decider: Judgement.Decider, _ output: inout ByteBuffer) {
+        switch decider {
+        case .nobody: return
+        case .rule(let rule):
+            output.append(",\"decided_by\":{\"rule\":\"")
+            output.append(ruleSet.rules[rule].id)
+            output.append("\"}")
+        case .policy(let score):
+            output.append(policyHead)
+            output.append(Int64(score))
+            output.append("}")
+        case .allowed(let rule):
+            output.append(",\"decided_by\":{\"allow\":\"")
+            output.append(ruleSet.rules[rule].id)
+            output.append("\"}")
+        }
+    }
+
+    /// Writes the fields that the topology lists for the event's type.
+    private func writeContext(
+        _ fields: [(field: Int, key: [UInt8])], _ event: Event, _ input: EvaluationInput, _ evaluator: inout Evaluator,
+        _ output: inout ByteBuffer
+    ) {
+        output.append(",\"context\":{")
+        let first = output.count
+        for (field, key) in fields {
+            scratch.removeAll(keepingCapacity: true)
+            evaluator.appendField(field, event: Int(event.type), input, to: &scratch)
+            if output.count - first + key.count + scratch.count > Bounds.context {
+                leftOut += 1
+                continue
+            }
+            if output.count > first { output.append(",") }
+            output.append(key)
+            output.append(scratch)
+        }
+        output.append("}")
+    }
+
+    /// Writes the rings that the event's actors are in and what the models say, all from the signal row.
+    private func writeSignals(_ signals: UnsafePointer<Slot>, _ output: inout ByteBuffer) {
+        var isFirst = true
+        for ring in rings where signals[ring.columns.size].int > 0 {
+            output.append(isFirst ? ",\"rings\":[" : ",")
+            isFirst = false
+            output.append(ring.head)
+            let id = UnsafeRawPointer(signals + ring.columns.text).assumingMemoryBound(to: UInt8.self)
+            output.append(id, count: RingChange.idLength)
+            output.append("\",\"size\":")
+            output.append(signals[ring.columns.size].int)
+            output.append(",\"score\":")
+            output.append(signals[ring.columns.score].double)
+            output.append("}")
+        }
+        if !isFirst { output.append("]") }
+        isFirst = true
+        for score in scores where signals[score.column].double > 0 {
+            output.append(isFirst ? ",\"scores\":{" : ",")
+            isFirst = false
+            output.append(score.key)
+            output.append(signals[score.column].double)
+        }
+        if !isFirst { output.append("}") }
     }
 
     private func writeTruncation(_ isCut: Bool, _ output: inout ByteBuffer) {
@@ -235,7 +316,7 @@ final class VerdictWriter {
         output.advance(36)
     }
 
-    /// Writes the rules of a mode that fired, `opening` before the first, and answers whether there were any.
+    /// Writes the rules of a mode that fired, `opening` before the first, and returns whether there were any.
     private func writeReasons(
         _ outcomes: UnsafeBufferPointer<RuleOutcome>, _ type: UInt16, mode: RuleMode, opening: StaticString?,
         _ input: EvaluationInput, _ evaluator: inout Evaluator,
@@ -268,7 +349,7 @@ final class VerdictWriter {
         return !isFirst
     }
 
-    /// Writes one reason and answers whether its text was cut or a value left out.
+    /// Writes one reason and returns whether its text was cut or a value left out.
     private func writeReason(
         _ rule: Int, _ type: UInt16, _ input: EvaluationInput, _ longestText: Int, _ longestValue: Int,
         _ evaluator: inout Evaluator, _ output: inout ByteBuffer

@@ -22,7 +22,7 @@ public struct Deployment: Sendable {
         self.description = description
         let hash = TextHash(seed: description.seed)
         let environment = RuleEnvironment(
-            events: description.events, signals: Signals.declarations,
+            events: description.events, signals: description.signals.declarations,
             maximumWindowMilliseconds: description.limits.windowMilliseconds, hash: hash)
         let rules = try RuleSet.compile(description.rules, in: environment)
         let problems = description.featureDiagnostics(compiled: rules.features)
@@ -54,7 +54,7 @@ public struct Deployment: Sendable {
             topology: description.name, events: description.events, topics: description.topics,
             rules: release.rules, hash: TextHash(seed: description.seed),
             entriesPerKey: description.limits.entriesPerKey,
-            keysPerTable: description.limits.keys, lockstep: lockstep, anomaly: anomalyConfiguration,
+            keysPerTable: description.limits.keys, lockstep: lockstep, anomaly: anomaly,
             versions: versions,
             verdictIdentifier: { name, into in
                 uuid.write(name: name, to: UnsafeMutableRawBufferPointer(start: into, count: UUIDv5.textLength))
@@ -74,26 +74,27 @@ extension Deployment {
         }
     }
 
-    /// The anomaly model with its names resolved: the scored event's own field, else the declared feature.
+    /// The anomaly models with their names resolved: the scored event's own field, else the declared feature.
     ///
     /// ``init(folder:)`` has checked that every name means a number in every event.
-    private var anomalyConfiguration: AnomalyConfiguration? {
-        guard let settings = description.anomaly.first else { return nil }
-        let features = settings.features.map { name in
-            AnomalyFeature(
-                name: name,
-                sources: settings.events.compactMap { event -> AnomalyFeature.Source? in
-                    let schema = description.events[event]
-                    if let index = schema.field(named: name) {
-                        return .field(index: index, type: schema.fields[index].type)
-                    }
-                    return release.rules.features.first { $0.isDeclared && $0.name == name }
-                        .map { .feature(column: $0.column, type: $0.resultType) }
-                })
+    private var anomaly: [AnomalyConfiguration] {
+        description.anomaly.map { settings in
+            let features = settings.features.map { name in
+                AnomalyFeature(
+                    name: name,
+                    sources: settings.events.compactMap { event -> AnomalyFeature.Source? in
+                        let schema = description.events[event]
+                        if let index = schema.field(named: name) {
+                            return .field(index: index, type: schema.fields[index].type)
+                        }
+                        return release.rules.features.first { $0.isDeclared && $0.name == name }
+                            .map { .feature(column: $0.column, type: $0.resultType) }
+                    })
+            }
+            return AnomalyConfiguration(
+                name: settings.name, features: features, events: settings.events, trees: settings.trees,
+                depth: settings.depth, window: settings.window)
         }
-        return AnomalyConfiguration(
-            features: features, events: settings.events, trees: settings.trees, depth: settings.depth,
-            window: settings.window)
     }
 
     private static func pseudonymiser(_ key: HMACSHA256?) -> Pseudonymiser? {

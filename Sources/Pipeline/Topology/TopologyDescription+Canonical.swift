@@ -34,6 +34,7 @@ extension TopologyDescription {
             line(" id", event.idField.map(String.init) ?? "-")
             line(" subject", event.subjectField)
             line(" emit", event.emission.rawValue)
+            if !event.contextFields.isEmpty { line(" context", event.contextFields) }
             for field in event.fields {
                 line(" field", "\(field.name) \(field.type.rawValue) \(path(field.path))")
                 var flags: [String] = []
@@ -59,7 +60,7 @@ extension TopologyDescription {
             line(" minimum", "\(detector.minimumActors) \(detector.minimumTargets)")
         }
         for model in anomaly {
-            line("anomaly", "\(model.trees) \(model.depth) \(model.window)")
+            line("anomaly", "\(model.name) \(model.trees) \(model.depth) \(model.window)")
             line(" events", model.events)
         }
         return out

@@ -1,3 +1,4 @@
+public import Detection
 public import RuleLanguage
 
 /// A place in `topology.yaml`, kept for every name that can only be judged later (a feature that a model asks for, a key file that
@@ -65,8 +66,10 @@ public struct LockstepSettings: Sendable, Equatable {
     public var mark: SourceMark
 }
 
-/// The anomaly model (`models: anomaly:`): half-space trees over a row of features and numeric fields.
+/// An anomaly model (`models: anomaly:`): half-space trees over a row of features and numeric fields.
 public struct AnomalySettings: Sendable, Equatable {
+    /// Unlike that of any detector or other model; the only model is `anomaly` unless it is named.
+    public var name: String
     /// Declared features by name, or numeric fields.
     ///
     /// A name that is no field of ``events`` must be a declared feature: only the rule
@@ -104,7 +107,6 @@ public struct TopologyDescription: Sendable {
     /// Source topics by name; an event's `topic` number is its index here, so that equal times are ordered by the topic's name.
     public var topics: [String]
     public var lockstep: [LockstepSettings]
-    /// At most one for now.
     public var anomaly: [AnomalySettings]
     /// The CloudEvents `source` of verdicts.
     public var verdictSource: String
@@ -126,6 +128,9 @@ public struct TopologyDescription: Sendable {
 }
 
 extension TopologyDescription {
+    /// What its detectors and models say of an event, by name.
+    public var signals: SignalLayout { SignalLayout(detectors: lockstep.map(\.name), models: anomaly.map(\.name)) }
+
     /// Largest `topology.yaml` and largest rule file in bytes.
     public static let maximumFileBytes = 1 << 20
     /// Most rule files of one topology.

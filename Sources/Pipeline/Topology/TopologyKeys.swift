@@ -9,7 +9,7 @@ enum TopologyKeys {
     static let replay = ["sort"]
     static let limits = ["keys", "entries_per_key", "text_bytes", "record_bytes", "window"]
     static let identifiers = ["key_file"]
-    static let event = ["topic", "format", "when", "time", "id", "subject", "emit", "fields"]
+    static let event = ["topic", "format", "when", "time", "id", "subject", "emit", "context", "fields"]
     static let field = [
         "type", "path", "entity", "required", "personal", "pseudonymise", "enum", "min", "max", "max_length", "format",
         "scale",
@@ -17,7 +17,7 @@ enum TopologyKeys {
     static let detectors = ["lockstep"]
     static let lockstep = ["name", "events", "actor", "target", "window", "minimum_actors", "minimum_targets"]
     static let models = ["anomaly"]
-    static let anomaly = ["features", "events", "trees", "depth", "window"]
+    static let anomaly = ["name", "features", "events", "trees", "depth", "window"]
     static let verdicts = ["source"]
 
     /// The sections that have a table of their own in the reference.

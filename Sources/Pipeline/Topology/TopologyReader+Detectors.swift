@@ -1,3 +1,4 @@
+import Detection
 import RuleLanguage
 
 extension TopologyReader {
@@ -27,11 +28,8 @@ extension TopologyReader {
             }
             let name = keys["name"].flatMap { text($0, "name") } ?? ""
             if let mark = keys["name"]?.mark, !name.isEmpty {
-                if !isIdentifier(name) {
-                    note(
-                        mark, "'\(name)' is no name for a detector",
-                        "use letters, digits and '_', starting with a letter")
-                } else if detectors.contains(where: { $0.name == name }) {
+                checkSignalName(name, mark, of: "a detector")
+                if detectors.contains(where: { $0.name == name }) {
                     note(mark, "two lockstep detectors are called '\(name)'", "give each its own name")
                 }
             }
@@ -54,55 +52,108 @@ extension TopologyReader {
         return detectors
     }
 
-    mutating func readAnomaly(_ node: YAMLNode?, events: [EventSchema]) -> [AnomalySettings] {
+    /// Most models of one topology.
+    static let maximumModels = 16
+
+    /// Rules write the name before a dot, so it must be one that CEL can read.
+    private mutating func checkSignalName(_ name: String, _ mark: SourceMark, of what: String) {
+        if !isIdentifier(name) {
+            note(mark, "'\(name)' is no name for \(what)", "use letters, digits and '_', starting with a letter")
+        } else if Self.reservedWords.contains(name) {
+            note(mark, "\(what) cannot be called '\(name)', a word of the expression language", "choose another name")
+        }
+    }
+
+    /// No field may be called as a signal: rules would see the field and never the ring or the score.
+    mutating func checkSignals(_ signals: SignalLayout, events: [EventSchema]) {
+        let names = Set(signals.declarations.map(\.name))
+        for event in events {
+            for field in event.fields where names.contains(field.name) {
+                guard let mark = fieldMarks["\(event.name) \(field.name)"] else { continue }
+                note(
+                    mark, "'\(field.name)' is the name of a signal", "choose another name and add 'path: \(field.name)'"
+                )
+            }
+        }
+    }
+
+    mutating func readAnomaly(_ node: YAMLNode?, events: [EventSchema], detectors: [LockstepSettings])
+        -> [AnomalySettings]
+    {
         guard let node = object(node, of: "'models'", keys: TopologyKeys.models)["anomaly"] else { return [] }
-        var item = node
-        // A list of one reads the same, so that a second model can come without a new format.
-        if case .sequence(let items) = node.content {
-            guard items.count == 1 else {
-                note(node.mark, "'anomaly' has \(items.count) models; one is supported", "keep one")
+        var items = [node]
+        if case .sequence(let list) = node.content {
+            items = list
+            guard (1...Self.maximumModels).contains(items.count) else {
+                note(
+                    node.mark, "'anomaly' must be a model or a list of 1 to \(Self.maximumModels), found \(items.count)"
+                )
                 return []
             }
-            item = items[0]
         }
+        var models: [AnomalySettings] = []
+        for item in items {
+            guard let model = readModel(item, events: events, isOnly: items.count == 1) else { continue }
+            if detectors.contains(where: { $0.name == model.name }) || models.contains(where: { $0.name == model.name })
+            {
+                note(
+                    model.mark, "a second detector or model is called '\(model.name)'",
+                    "add 'name: NAME' with a name of its own, by which rules read its score")
+            }
+            models.append(model)
+        }
+        return models
+    }
+
+    private mutating func readModel(_ item: YAMLNode, events: [EventSchema], isOnly: Bool) -> AnomalySettings? {
         let keys = object(item, of: "'anomaly'", keys: TopologyKeys.anomaly)
-        guard case .mapping = item.content else { return [] }
+        guard case .mapping = item.content else { return nil }
         for (key, suggestion) in [
             ("features", "add 'features: [NAME, …]', declared features or numeric fields"),
             ("events", "add 'events: [EVENT, …]', the events that are scored"),
         ] where keys[key] == nil && !misspelt.contains(key) {
             note(item.mark, "'anomaly' has no '\(key)'", suggestion)
         }
+        if !isOnly, keys["name"] == nil, !misspelt.contains("name") {
+            note(item.mark, "one of several models has no name", "add 'name: NAME', by which rules read its score")
+        }
+        let name = keys["name"].flatMap { text($0, "name") } ?? (isOnly ? "anomaly" : "")
+        if let node = keys["name"], !name.isEmpty { checkSignalName(name, node.mark, of: "a model") }
         let indices = keys["events"].map { readEventNames($0, events, example: "events: [order]") } ?? []
-        var features: [String] = []
-        var marks: [SourceMark] = []
-        for node in keys["features"].map({ list($0, "features", example: "features: [order_count_1h]") }) ?? [] {
-            guard let name = text(node, "features") else { continue }
-            if features.contains(name) { note(node.mark, "'\(name)' stands twice in 'features'", "remove one") }
+        let features = keys["features"].map { readFeatures($0, indices, events) } ?? []
+        return AnomalySettings(
+            name: name, features: features.map(\.name), featureMarks: features.map(\.mark), events: indices,
+            trees: Int(keys["trees"].flatMap { integer($0, "trees", 1...256) } ?? 25),
+            depth: Int(keys["depth"].flatMap { integer($0, "depth", 1...15) } ?? 8),
+            window: Int(keys["window"].flatMap { integer($0, "window", 10...1_000_000) } ?? 500),
+            mark: keys["name"]?.mark ?? item.mark)
+    }
+
+    /// The inputs of a model: what is a field must be a number; what is none is looked for among the compiled features later.
+    private mutating func readFeatures(
+        _ node: YAMLNode, _ indices: [Int], _ events: [EventSchema]
+    ) -> [(name: String, mark: SourceMark)] {
+        var features: [(name: String, mark: SourceMark)] = []
+        for item in list(node, "features", example: "features: [order_count_1h]") {
+            guard let name = text(item, "features") else { continue }
+            if features.contains(where: { $0.name == name }) {
+                note(item.mark, "'\(name)' stands twice in 'features'", "remove one")
+            }
             for event in indices {
                 guard let index = events[event].field(named: name) else { continue }
                 let field = events[event].fields[index]
                 if ![.int, .double, .money, .bool].contains(field.type) {
                     note(
-                        node.mark,
+                        item.mark,
                         "the model needs numbers, but '\(name)' of event '\(events[event].name)' is \(article(field.type))",
                         "declare a feature that counts it, and name that")
                     break
                 }
             }
-            features.append(name)
-            marks.append(node.mark)
+            features.append((name, item.mark))
         }
-        if features.count > 64, let mark = keys["features"]?.mark {
-            note(mark, "\(features.count) features, more than 64")
-        }
-        return [
-            AnomalySettings(
-                features: features, featureMarks: marks, events: indices,
-                trees: Int(keys["trees"].flatMap { integer($0, "trees", 1...256) } ?? 25),
-                depth: Int(keys["depth"].flatMap { integer($0, "depth", 1...15) } ?? 8),
-                window: Int(keys["window"].flatMap { integer($0, "window", 10...1_000_000) } ?? 500), mark: item.mark)
-        ]
+        if features.count > 64 { note(node.mark, "\(features.count) features, more than 64") }
+        return features
     }
 
     /// Indices of the events that a list names.

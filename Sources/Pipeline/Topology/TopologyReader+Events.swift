@@ -1,12 +1,13 @@
 import Detection
 import RuleLanguage
 
-/// Names that CEL keeps for itself, so no field can start with one.
-private let reservedWords: Set<String> = [
-    "as", "break", "const", "continue", "else", "false", "for", "function", "if", "import", "in", "let", "loop",
-    "namespace",
-    "null", "package", "return", "true", "var", "void", "while",
-]
+extension TopologyReader {
+    /// Names that CEL keeps for itself, so nothing that rules name can start with one.
+    static let reservedWords: Set<String> = [
+        "as", "break", "const", "continue", "else", "false", "for", "function", "if", "import", "in", "let", "loop",
+        "namespace", "null", "package", "return", "true", "var", "void", "while",
+    ]
+}
 
 /// Other systems' names of the types, each with ours.
 private let foreignTypes: [String: String] = [
@@ -64,7 +65,9 @@ extension TopologyReader {
         let emit = keys["emit"].flatMap { word($0, "emit", among: ["flagged", "all"]) } ?? "flagged"
         let discriminator = keys["when"].flatMap { readDiscriminator($0, what: what, format: input) }
         let declared =
-            keys["fields"].map { readFields($0, what: what, format: input, limits: limits, hasKeyFile: hasKeyFile) }
+            keys["fields"].map {
+                readFields($0, event: entry.key, format: input, limits: limits, hasKeyFile: hasKeyFile)
+            }
             ?? []
         if let path = discriminator?.path, let node = keys["when"] {
             for field in declared.map(\.schema) where field.path != path && overlap(field.path, path) {
@@ -115,7 +118,26 @@ extension TopologyReader {
             }
             schema.idField = index
         }
+        if let node = keys["context"] { schema.contextFields = readContext(node, schema) }
         return schema
+    }
+
+    static let maximumContextFields = 16
+
+    /// Indices of the fields that verdicts quote.
+    private mutating func readContext(_ node: YAMLNode, _ schema: EventSchema) -> [Int] {
+        var indices: [Int] = []
+        for item in list(node, "context", example: "context: [amount]") {
+            guard let index = readReference(item, "context", in: schema) else { continue }
+            if indices.contains(index) {
+                note(item.mark, "'\(schema.fields[index].name)' stands twice in 'context'", "remove one")
+            }
+            indices.append(index)
+        }
+        if indices.count > Self.maximumContextFields {
+            note(node.mark, "\(indices.count) fields of context, more than \(Self.maximumContextFields)")
+        }
+        return indices
     }
 
     private mutating func require(
@@ -235,8 +257,9 @@ extension TopologyReader {
     private typealias Declared = (schema: FieldSchema, mark: SourceMark, isOptional: Bool)
 
     private mutating func readFields(
-        _ node: YAMLNode, what: String, format: InputFormat, limits: LimitSettings, hasKeyFile: Bool
+        _ node: YAMLNode, event: String, format: InputFormat, limits: LimitSettings, hasKeyFile: Bool
     ) -> [Declared] {
+        let what = "event '\(event)'"
         unreadableFields = []
         guard let entries = mapping(node, "'fields'") else { return [] }
         if entries.isEmpty { note(node.mark, "\(what) has no fields", "add one 'name: type' per line") }
@@ -266,6 +289,7 @@ extension TopologyReader {
                     note(entry.mark, "\(names) are the same value, '\(place)'", "remove one, or give it another 'path'")
                 }
             }
+            fieldMarks["\(event) \(field.schema.name)"] = entry.mark
             fields.append(field)
         }
         return fields
@@ -285,12 +309,10 @@ extension TopologyReader {
             note(
                 entry.mark, "'\(name)' is no name for a field",
                 "use letters, digits and '_', parts joined by dots; 'path' says where it stands in the input")
-        } else if let word = parts.first(where: { reservedWords.contains($0) }) {
+        } else if let word = parts.first(where: { Self.reservedWords.contains($0) }) {
             note(
                 entry.mark, "a field cannot be called '\(word)', a word of the expression language",
                 "choose another name and add 'path: \(name)'")
-        } else if Signals.declarations.contains(where: { $0.name == name }) {
-            note(entry.mark, "'\(name)' is the name of a signal", "choose another name and add 'path: \(name)'")
         }
         let owner = "field '\(name)'"
         let types = FieldType.allCases.map(\.rawValue).joined(separator: ", ")

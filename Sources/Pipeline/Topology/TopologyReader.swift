@@ -16,6 +16,8 @@ struct TopologyReader {
     var declaredEvents: Set<String> = []
     /// Fields of the event read last whose declaration could not be read.
     var unreadableFields: Set<String> = []
+    /// Where each field is declared, by `EVENT FIELD`.
+    var fieldMarks: [String: SourceMark] = [:]
     /// Keys of the mapping read last that are there under a misspelt name: not reported as missing once more.
     private(set) var misspelt: Set<String> = []
 
@@ -55,7 +57,8 @@ struct TopologyReader {
         }
         let events = readEvents(top["events"], limits: limits, hasKeyFile: keyFile != nil)
         let lockstep = readLockstep(top["detectors"], events: events, limits: limits)
-        let anomaly = readAnomaly(top["models"], events: events)
+        let anomaly = readAnomaly(top["models"], events: events, detectors: lockstep)
+        checkSignals(SignalLayout(detectors: lockstep.map(\.name), models: anomaly.map(\.name)), events: events)
         let verdicts = object(top["verdicts"], of: "'verdicts'", keys: TopologyKeys.verdicts)
         let source = verdicts["source"].flatMap { readSource($0) } ?? "weir/\(name)"
         let rules = readRules(top["rules"], files: files)

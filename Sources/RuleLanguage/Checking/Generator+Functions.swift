@@ -154,7 +154,7 @@ extension Generator {
                 if ["graph", "score", "math", "strings"].contains(whole) {
                     error(
                         target.span.union(nameSpan), "no function '\(whole).\(name)'",
-                        suggestion: "detectors' values are ring.score, ring.size and anomaly.score")
+                        suggestion: signalHint())
                 } else {
                     unknown(whole, target.span)
                 }

@@ -266,7 +266,28 @@ struct Generator {
             error(span, "lists come with a later version")
             return
         }
+        if let property = name.split(separator: ".").last.map(String.init), looksLikeSignal(name, property) {
+            error(
+                span, "no field or signal '\(name)' in event '\(schema.name)'",
+                suggestion: nearest ?? signalHint(property))
+            return
+        }
         error(span, "no field '\(name)' in event '\(schema.name)'", suggestion: nearest ?? quoteHint(name))
+    }
+
+    /// Whether a name that means nothing was meant for a detector's or model's value: `NAME.size` where no field begins with `NAME.`.
+    private func looksLikeSignal(_ name: String, _ property: String) -> Bool {
+        guard name.contains("."), RuleEnvironment.Signal.properties.contains(property) else { return false }
+        let owner = name.dropLast(property.utf8.count)
+        return !(scope.schema?.fields.contains { $0.name.hasPrefix(owner) } ?? false)
+    }
+
+    /// How signals are called here; those of one property, or all.
+    func signalHint(_ property: String? = nil) -> String {
+        let names = scope.environment.signals.map(\.name)
+        if names.isEmpty { return "the topology declares no detector and no model" }
+        let alike = property.map { property in names.filter { $0.hasSuffix(".\(property)") } } ?? []
+        return "signals are named after their detector or model: \(list(of: alike.isEmpty ? names : alike))"
     }
 
     private func quoteHint(_ name: String) -> String? {

@@ -88,8 +88,8 @@ public struct Rule: Sendable {
     /// Indices of the event types it is evaluated on.
     public var events: [Int]
     public var actions: [RuleAction]
-    /// The strongest decision among its actions; `allow` when there is none.
-    public var decision: Decision
+    /// The strongest decision among its actions; nil for a rule that only scores or queues.
+    public var decision: Decision?
     /// Sum of its `score` actions.
     public var scoreWeight: Int
     public var missing: MissingPolicy
@@ -118,11 +118,13 @@ public struct Policy: Sendable, Equatable {
     /// No thresholds: rules' own decisions only.
     public static var none: Policy { Policy(name: "none", thresholds: [], cap: 1000) }
 
-    /// The decision of a score, already limited to `0...cap` here.
-    public func decision(score: Int) -> Decision {
+    /// The line that decides at a score, the severest it reaches; nil below all of them.
+    ///
+    /// The score is limited to `0...cap` here.
+    public func threshold(score: Int) -> Threshold? {
         let limited = min(max(score, 0), cap)
-        var result = Decision.allow
-        for threshold in thresholds where limited >= threshold.score { result = max(result, threshold.decision) }
+        var result: Threshold?
+        for line in thresholds.indices where limited >= thresholds[line].score { result = thresholds[line] }
         return result
     }
 }

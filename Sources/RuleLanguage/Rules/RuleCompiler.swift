@@ -45,6 +45,7 @@ struct RuleCompiler {
             }
             compile(rule)
         }
+        for policy in blocks.policies { checkLength(policy.name, "policy", policy.source) }
         for extra in blocks.policies.dropFirst() {
             sink.error(extra.source, extra.name.span, "a second policy", suggestion: "a rule set has one policy")
         }
@@ -126,6 +127,7 @@ struct RuleCompiler {
         // Refused already; its steps would have been its events and conditions, so nothing else is to blame.
         if syntax.seen["sequence"] != nil { return }
         checkClauses(syntax)
+        checkLength(syntax.id, "rule", syntax.source)
         var events: [Int] = []
         for event in syntax.events {
             guard let index = environment.events.firstIndex(where: { $0.name == event.text }) else {
@@ -161,7 +163,7 @@ struct RuleCompiler {
                 ticket: syntax.ticket, severity: syntax.severity ?? .medium, tags: syntax.tags,
                 mode: syntax.mode ?? .live,
                 events: events, actions: syntax.actions,
-                decision: syntax.actions.compactMap(\.decision).max() ?? .allow, scoreWeight: weights.reduce(0, +),
+                decision: syntax.actions.compactMap(\.decision).max(), scoreWeight: weights.reduce(0, +),
                 missing: syntax.missing ?? .skip,
                 alert: syntax.alert.map {
                     RuleAlert(keys: $0.keys.map(\.text), everyMilliseconds: $0.everyMilliseconds)
@@ -177,6 +179,14 @@ struct RuleCompiler {
         for byte in text.utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01B3 }
         let digits = String(hash >> 16, radix: 16)
         return String(repeating: "0", count: 12 - digits.count) + digits
+    }
+
+    /// A verdict says who decided, whatever else has no room in it.
+    private func checkLength(_ name: Named, _ what: String, _ source: SourceText) {
+        guard name.text.utf8.count > 128 else { return }
+        sink.error(
+            source, name.span, "the name of a \(what) has at most 128 characters",
+            suggestion: "say the rest in the title")
     }
 
     private func checkClauses(_ rule: RuleSyntax) {
