@@ -1,3 +1,5 @@
+import Detection
+
 /// Decides the watermark of the next epoch: how far event time has certainly come.
 ///
 /// Per source how far its clock has come; over the sources the least of those that are not idle; minus the allowed lateness; never
@@ -39,7 +41,7 @@ struct WatermarkTracker {
         return watermark
     }
 
-    /// Tells all sources how far the furthest has come, and answers it.
+    /// Tells all sources how far the furthest has come, and returns it.
     @discardableResult
     private mutating func agree() -> Int64? {
         var greatest: Int64?

@@ -1,3 +1,5 @@
+import Models
+
 /// How far event time has come in one source, whatever a few bad clocks say.
 ///
 /// An event far ahead of all before it is judged like any other, but its time is doubted until the source's next events or another
@@ -5,22 +7,22 @@
 /// (a shop that sleeps) the first events are doubted too, which costs no more than that the time stands still for them.
 ///
 /// A function of the events in their order alone, so that the same input gives the same watermarks.
-struct SourceClock {
+public struct SourceClock: Sendable, Equatable {
     /// So many events in a row must lie ahead before their time is believed.
-    static let confirmations = 16
+    public static let confirmations = 16
 
     /// How far time may rise without a doubt, in milliseconds: less could make no other event late.
-    let step: Int64
+    public let step: Int64
     /// The highest event time believed; nil before the first event.
-    private(set) var reached: Int64?
+    public private(set) var reached: Int64?
     /// The events seen last that lie ahead: how many in a row, and the least time of them.
     private var doubted = 0
     private var leastDoubted = Int64.max
 
-    init(latenessMilliseconds: Int64) { step = max(latenessMilliseconds, 60_000) }
+    public init(latenessMilliseconds: Int64) { step = max(latenessMilliseconds, 60_000) }
 
     /// Takes one event in.
-    mutating func see(_ time: Int64) {
+    public mutating func see(_ time: Int64) {
         if let reached, isAhead(time, of: reached) {
             doubted += 1
             leastDoubted = min(leastDoubted, time)
@@ -32,12 +34,12 @@ struct SourceClock {
     }
 
     /// Hears how far the other sources have come: what is not ahead of them is believed.
-    mutating func hear(_ newest: Int64) {
+    public mutating func hear(_ newest: Int64) {
         if doubted > 0, !isAhead(leastDoubted, of: newest) { believe() }
     }
 
     /// Whether a time lies so far ahead of what is believed that it would be doubted; before the first event nothing is.
-    func isAhead(_ time: Int64) -> Bool { reached.map { isAhead(time, of: $0) } ?? false }
+    public func isAhead(_ time: Int64) -> Bool { reached.map { isAhead(time, of: $0) } ?? false }
 
     private func isAhead(_ time: Int64, of reached: Int64) -> Bool {
         let (limit, over) = reached.addingReportingOverflow(step)
@@ -52,5 +54,11 @@ struct SourceClock {
     private mutating func forget() {
         doubted = 0
         leastDoubted = .max
+    }
+
+    /// Folds all that decides what is believed later.
+    func digest(into digest: inout UInt64) {
+        digest = SplitMix64.mix(digest ^ UInt64(bitPattern: reached ?? .min) ^ (reached == nil ? 1 : 0))
+        digest = SplitMix64.mix(digest ^ UInt64(bitPattern: leastDoubted) ^ UInt64(doubted))
     }
 }

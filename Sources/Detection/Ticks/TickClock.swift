@@ -1,0 +1,86 @@
+import Models
+
+/// Cuts events, in the order in which they are judged, into ticks: what one tick teaches is seen by the events of later ones.
+///
+/// Event time is cut on a grid. A tick ends *before* the first event at or beyond the next grid line after the time believed so far (see
+/// ``SourceClock``), or after ``eventsMax`` events, so that what is kept until its end is bounded. A clock that runs an hour ahead ends a
+/// tick with each of its events, which does no harm, but opens none an hour ahead: the events after it would see nothing new for an hour.
+///
+/// A function of the events in their order alone: neither batches nor dead letters nor threads change a tick. What else ends one, a
+/// trigger, stands in the journal. A few nanoseconds an event.
+public struct TickClock: Sendable, Equatable {
+    /// Most events of a tick.
+    public static let eventsMax = 65_536
+
+    /// Length of a cell of the grid, ms.
+    public let tick: Int64
+    /// How far the watermark lies behind the time believed, ms.
+    public let lateness: Int64
+    private var clock: SourceClock
+    /// The grid line at which the open tick ends.
+    private var line = Int64.min
+    /// Events of the open tick.
+    public private(set) var events = 0
+
+    public init(tick: Int64, lateness: Int64) {
+        precondition(tick > 0 && lateness >= 0, "tick > 0, lateness >= 0")
+        self.tick = tick
+        self.lateness = lateness
+        clock = SourceClock(latenessMilliseconds: lateness)
+    }
+
+    /// Takes in the next event.
+    ///
+    /// Returns the watermark of the open tick when it ended before this event; nil when the event belongs to it.
+    public mutating func see(_ time: Int64) -> Int64? {
+        let ended = events > 0 && (time >= line || events == TickClock.eventsMax) ? watermark : nil
+        if ended != nil { events = 0 }
+        events += 1
+        clock.see(time)
+        if let reached = clock.reached, reached >= line { line = lineAfter(reached) }
+        return ended
+    }
+
+    /// Ends the open tick, because a trigger says so, and returns its watermark; nil when no event has come since the last one ended.
+    public mutating func endTick() -> Int64? {
+        guard events > 0 else { return nil }
+        events = 0
+        return watermark
+    }
+
+    /// The time believed minus the lateness; `Int64.min` before the first event.
+    public var watermark: Int64 {
+        guard let reached = clock.reached else { return .min }
+        let (time, over) = reached.subtractingReportingOverflow(lateness)
+        return over ? .min : time
+    }
+
+    private func lineAfter(_ time: Int64) -> Int64 {
+        let past = (time % tick + tick) % tick
+        let (line, over) = time.addingReportingOverflow(tick - past)
+        return over ? .max : line
+    }
+
+    /// Folds all that decides later ticks.
+    func digest(into digest: inout UInt64) {
+        clock.digest(into: &digest)
+        digest = SplitMix64.mix(digest ^ UInt64(bitPattern: line))
+        digest = SplitMix64.mix(digest ^ UInt64(events))
+    }
+}
+
+/// The end of a tick, by its place among an epoch's events.
+struct TickEnd: BitwiseCopyable, Equatable {
+    /// Index of the first event after it.
+    var before: Int
+    var watermark: Int64
+}
+
+extension TickClock {
+    /// Takes in the events of an epoch and appends the ticks that end in it.
+    mutating func cut(_ events: UnsafeBufferPointer<Event>, into ends: inout [TickEnd]) {
+        for i in events.indices {
+            if let watermark = see(events[i].time) { ends.append(TickEnd(before: i, watermark: watermark)) }
+        }
+    }
+}
