@@ -124,7 +124,7 @@ public final class Engine {
                 scoring.score(first[i], row: i, features: UnsafePointer(rows + i * rowWidth), into: row)
             }
         }
-        relations.learn(events, watermark: watermark, lanes: used, fork: fork)
+        relations.learn(events, lanes: used, fork: fork)
         scoring.endEpoch(lanes: used, fork: fork)
 
         // DECIDE by event ranges.

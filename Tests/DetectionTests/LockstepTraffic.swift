@@ -85,7 +85,7 @@ struct LockstepTraffic {
     }
 }
 
-/// Feeds acts to a detector in epochs.
+/// Feeds acts to a detector in ticks.
 struct LockstepFeed {
     let hash: TextHash
     /// The names, kept alive for the records' pointers.
@@ -108,17 +108,23 @@ struct LockstepFeed {
 
     func actor(_ number: Int) -> UInt64 { hash("u\(number)") }
 
-    func record(_ i: Int, index: Int) -> LockstepRecord {
+    func record(_ i: Int) -> LockstepRecord {
         let (a, t) = (text + 2 * i * Self.nameRoom, text + (2 * i + 1) * Self.nameRoom)
         let (an, tn) = ("u\(acts[i].actor)".utf8.count, "i\(acts[i].target)".utf8.count)
         return LockstepRecord(
-            eventIndex: index, relation: 0, actor: hash(a, count: an), target: hash(t, count: tn), time: acts[i].time,
+            relation: 0, actor: hash(a, count: an), target: hash(t, count: tn), time: acts[i].time,
             actorText: a, actorLength: an, targetText: t, targetLength: tn)
     }
 
-    func epochs(of size: Int) -> [[LockstepRecord]] {
-        stride(from: 0, to: acts.count, by: size).map { from in
-            (from..<min(from + size, acts.count)).map { record($0, index: $0 - from) }
+    func ticks(of size: Int) -> [[LockstepRecord]] { ticks(of: [Int](repeating: size, count: acts.count / size + 1)) }
+
+    func ticks(of sizes: [Int]) -> [[LockstepRecord]] {
+        var ticks: [[LockstepRecord]] = []
+        var from = 0
+        for size in sizes where from < acts.count {
+            ticks.append((from..<min(from + size, acts.count)).map { record($0) })
+            from += size
         }
+        return ticks
     }
 }

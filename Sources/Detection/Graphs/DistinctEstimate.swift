@@ -6,14 +6,19 @@ import Models
 struct DistinctEstimate {
     static let registers = 1024
 
+    /// What one entity says of the number: its register has been at least so high.
+    struct Sighting: BitwiseCopyable {
+        var register: UInt16
+        var rank: UInt8
+    }
+
+    /// - Parameter hash: of the entity, seeded.
     @inline(__always)
-    static func add(_ hash: UInt64, to registers: UnsafeMutablePointer<UInt8>) -> Bool {
+    static func sighting(of hash: UInt64) -> Sighting {
         let word = SplitMix64.mix(hash)
-        let at = Int(word & 1023)
-        let rank = UInt8(truncatingIfNeeded: (word | 1023).leadingZeroBitCount + 1)
-        guard rank > registers[at] else { return false }
-        registers[at] = rank
-        return true
+        return Sighting(
+            register: UInt16(truncatingIfNeeded: word & 1023),
+            rank: UInt8(truncatingIfNeeded: (word | 1023).leadingZeroBitCount + 1))
     }
 
     static func estimate(_ registers: UnsafePointer<UInt8>) -> Double {

@@ -78,7 +78,7 @@ struct LockstepActorSlot: ~Copyable {
             actor.pointee.announcedTime = record.time
             outbox.announced.append(
                 NameRecord(
-                    order: record.order << 8, key: record.actor, textOffset: UInt32(outbox.text.count),
+                    order: record.cause, key: record.actor, textOffset: UInt32(outbox.text.count),
                     textLength: UInt16(name.count), sender: outbox.number + UInt16(Lockstep.slots)))
             outbox.text.append(contentsOf: name)
         }

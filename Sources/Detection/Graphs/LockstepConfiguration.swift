@@ -88,7 +88,7 @@ public enum Lockstep {
 
 /// One act of an actor on a target: what the lockstep detector reads of an event.
 ///
-/// The texts must stay readable until the epoch's stages have run.
+/// The texts must stay readable until the stages have run.
 public struct LockstepRecord {
     /// Seeded hashes of the two texts (``TextHash``), not 0.
     public var actor: UInt64
@@ -99,13 +99,11 @@ public struct LockstepRecord {
     public var targetText: UnsafePointer<UInt8>
     public var actorLength: UInt32
     public var targetLength: UInt32
-    /// The event's place in the epoch; records are given in its order.
-    public var eventIndex: UInt32
     /// What was done: acts of different relations on one target are different tokens.
     public var relation: UInt32
 
     public init(
-        eventIndex: Int, relation: Int, actor: UInt64, target: UInt64, time: Int64, actorText: UnsafePointer<UInt8>,
+        relation: Int, actor: UInt64, target: UInt64, time: Int64, actorText: UnsafePointer<UInt8>,
         actorLength: Int, targetText: UnsafePointer<UInt8>, targetLength: Int
     ) {
         self.actor = actor
@@ -115,7 +113,6 @@ public struct LockstepRecord {
         self.targetText = targetText
         self.actorLength = UInt32(truncatingIfNeeded: actorLength)
         self.targetLength = UInt32(truncatingIfNeeded: targetLength)
-        self.eventIndex = UInt32(truncatingIfNeeded: eventIndex)
         self.relation = UInt32(truncatingIfNeeded: relation)
     }
 }

@@ -1,6 +1,6 @@
 /// What the token stage tells the actor stage: an actor is in a hot token.
 struct HotRecord: BitwiseCopyable {
-    /// Sort key: the causing record's number in the epoch, then the member's number.
+    /// Sort key: the causing record's number in the run, then the member's number.
     var order: UInt64
     var actor: UInt64
     var token: UInt64
@@ -8,6 +8,8 @@ struct HotRecord: BitwiseCopyable {
     /// When the actor acted, and where the token's window begins.
     var time: Int64
     var windowStart: Int64
+    /// The sort key of a name that it brings to the ring stage: after that of the target whose token turned hot.
+    var cause: UInt64
     /// Accounts in the token so far.
     var count: UInt32
     /// The actor's name in the sender's text.
@@ -15,6 +17,11 @@ struct HotRecord: BitwiseCopyable {
     var textLength: UInt16
     var sender: UInt16
     var padding: UInt32 = 0
+
+    /// The actor's name in the sender's text; empty when it is not known.
+    func name(in text: UnsafeBufferPointer<UInt8>) -> UnsafeBufferPointer<UInt8> {
+        UnsafeBufferPointer(rebasing: text[Int(textOffset)..<(Int(textOffset) + Int(textLength))])
+    }
 }
 
 /// What the actor stage tells the pair stage: an actor is in both of two hot tokens.
@@ -57,9 +64,13 @@ struct NameRecord: BitwiseCopyable {
     var textLength: UInt16
     /// Number of the sender's outbox, plus 64 for the actor stage.
     var sender: UInt16
+
+    func text(in text: UnsafeBufferPointer<UInt8>) -> UnsafeBufferPointer<UInt8> {
+        UnsafeBufferPointer(rebasing: text[Int(textOffset)..<(Int(textOffset) + Int(textLength))])
+    }
 }
 
-/// What one run of a stage over some slots sends on; keeps its memory between epochs.
+/// What one run of a stage over some slots sends on; keeps its memory between runs.
 ///
 /// One for a run, not one for a slot: 64 of each kind that grow one by one would ask the heap 64 times as often.
 struct Outbox<Record: ExchangeRecord> {

@@ -64,12 +64,15 @@ struct LockstepRings: ~Copyable {
     private var members: OldestFirstTable<Member>
     private var rings: OldestFirstTable<Ring>
     private var published: OldestFirstTable<Published>
-    /// Rings touched in the running epoch, in order; empty between epochs.
+    /// Rings touched in the open tick, in order.
     private var dirty: [UInt64] = []
-    /// Actors whose ring closed in the running epoch.
+    /// Actors whose ring closed in the open tick.
     private var released: [UInt64] = []
     private var republished: [UInt64] = []
+    /// Of the ticks that have ended.
     private(set) var changes: [RingChange] = []
+    /// Rings closed in the open tick; the names in them are those known at its end.
+    private var closed: [RingChange] = []
     private(set) var counters = LockstepCounters()
 
     init(_ configuration: LockstepConfiguration) {
@@ -82,9 +85,7 @@ struct LockstepRings: ~Copyable {
         published = OldestFirstTable(limit: max(2, configuration.limits.ringMembers))
     }
 
-    mutating func begin() {
-        changes.removeAll(keepingCapacity: true)
-    }
+    mutating func removeChanges() { changes.removeAll(keepingCapacity: true) }
 
     mutating func learnName(_ key: UInt64, _ text: UnsafeBufferPointer<UInt8>) {
         let name = Name(text)
@@ -152,7 +153,7 @@ struct LockstepRings: ~Copyable {
         let (winnerKey, loserKey) = keepsA ? (a, b) : (b, a)
         if rings[loser].pointee.version > 0 {
             rings[loser].pointee.version += 1
-            changes.append(change(loserKey, .closed, mergedInto: winnerKey))
+            closed.append(change(loserKey, .closed, mergedInto: winnerKey))
             counters.ringsClosed += 1
         }
         let from = rings[loser].pointee
@@ -212,8 +213,14 @@ struct LockstepRings: ~Copyable {
         ring.pointee.windowCount += 1
     }
 
-    /// Writes the epoch's versions and forgets rings that have been quiet for the memory's length.
-    mutating func finish(watermark: Int64) {
+    /// Writes the tick's versions, forgets rings that have been quiet for the memory's length, and makes the memberships visible.
+    mutating func endTick(watermark: Int64) {
+        finish(watermark: watermark)
+        publish()
+    }
+
+    private mutating func finish(watermark: Int64) {
+        takeClosed()
         for key in dirty {
             let row = rings.find(key)
             guard row != .max else { continue }
@@ -233,10 +240,23 @@ struct LockstepRings: ~Copyable {
         while rings.oldest != .max, rings[rings.oldest].pointee.lastTime < watermark - configuration.memory {
             closeOldestRing()
         }
+        takeClosed()
     }
 
-    /// Makes the epoch's memberships visible to ``membership(ofActor:)``.
-    mutating func publish() {
+    /// Appends the closed rings to the changes.
+    ///
+    /// Their names are looked up again: how many had been learnt when a ring closed depends on how the tick's records came.
+    private mutating func takeClosed() {
+        for var change in closed {
+            for i in change.members.indices { change.members[i] = name(change.members[i].hash) }
+            for i in change.targets.indices { change.targets[i] = name(change.targets[i].hash) }
+            changes.append(change)
+        }
+        closed.removeAll(keepingCapacity: true)
+    }
+
+    /// Makes the tick's memberships visible to ``membership(ofActor:)``.
+    private mutating func publish() {
         for actor in released {
             let row = published.find(actor)
             if row != .max { published.remove(row) }
@@ -286,7 +306,7 @@ struct LockstepRings: ~Copyable {
         guard row != .max else { return }
         if rings[row].pointee.version > 0 {
             rings[row].pointee.version += 1
-            changes.append(change(rings.key(row), .closed))
+            closed.append(change(rings.key(row), .closed))
             counters.ringsClosed += 1
         }
         var at = rings[row].pointee.head

@@ -46,8 +46,6 @@ struct LockstepTokenSlot: ~Copyable {
     private var targets: OldestFirstTable<Target>
     private var blocks: MemberBlocks
     private var names: TextLog
-    let registers: UnsafeMutablePointer<UInt8>
-    private(set) var registersChanged = false
     private(set) var counters = LockstepCounters()
 
     private let window: Int64
@@ -61,8 +59,6 @@ struct LockstepTokenSlot: ~Copyable {
         targets = OldestFirstTable(limit: configuration.limits.targets)
         blocks = MemberBlocks(wordsPerMember: 3, limitWords: configuration.limits.targetMemberWords)
         names = TextLog(capacity: configuration.limits.nameBytes)
-        registers = .allocate(capacity: DistinctEstimate.registers)
-        registers.initialize(repeating: 0, count: DistinctEstimate.registers)
         window = configuration.window
         memory = configuration.memory
         minimumActors = max(2, configuration.minimumActors)
@@ -71,20 +67,9 @@ struct LockstepTokenSlot: ~Copyable {
         hash = TextHash(seed: configuration.seed)
     }
 
-    deinit { registers.deallocate() }
-
-    mutating func begin() { registersChanged = false }
-
-    func copyRegisters(into all: UnsafeMutablePointer<UInt8>) {
-        for i in 0..<DistinctEstimate.registers where registers[i] > all[i] { all[i] = registers[i] }
-    }
-
-    func clearRegisters() { registers.update(repeating: 0, count: DistinctEstimate.registers) }
-
-    /// Takes one record of a target in this slot; `ordinal` is its number in the epoch.
+    /// Takes one record of a target in this slot; `ordinal` is its number in the run.
     mutating func take(_ record: LockstepRecord, key: UInt64, ordinal: UInt32, _ outbox: inout Outbox<HotRecord>) {
         counters.records += 1
-        if DistinctEstimate.add(record.actor, to: registers) { registersChanged = true }
         // The window grid of each target is shifted by a secret of the deployment.
         let shift = Int64(bitPattern: SplitMix64.mix(key ^ hash.seed) & (.max >> 1)) % window
         let shifted = record.time + shift
@@ -208,8 +193,10 @@ struct LockstepTokenSlot: ~Copyable {
             HotRecord(
                 order: UInt64(ordinal) << 32 | UInt64(sequence), actor: blocks.words[at],
                 token: hash.combine(key, UInt64(bitPattern: token.bucket)), target: record.target,
-                time: Int64(bitPattern: blocks.words[at + size]), windowStart: windowStart, count: token.count,
-                textOffset: UInt32(outbox.text.count), textLength: UInt16(name.count), sender: outbox.number))
+                time: Int64(bitPattern: blocks.words[at + size]), windowStart: windowStart,
+                cause: UInt64(ordinal) << 32 | UInt64(sequence + 1), count: token.count,
+                textOffset: UInt32(outbox.text.count),
+                textLength: UInt16(name.count), sender: outbox.number))
         outbox.text.append(contentsOf: name)
     }
 
@@ -225,6 +212,7 @@ struct LockstepTokenSlot: ~Copyable {
     /// Forgets targets that have been idle for the memory's length.
     mutating func expire(watermark: Int64) { targets.forget(before: watermark - memory, &blocks) }
 
+    var targetCount: Int { targets.count }
     var bytes: Int { targets.bytes + blocks.bytes }
 
     func digest(into digest: inout UInt64) {
@@ -241,7 +229,6 @@ struct LockstepTokenSlot: ~Copyable {
             row = targets.newer(row)
         }
         names.digest(into: &digest)
-        SplitMix64.fold(UnsafeRawBufferPointer(start: registers, count: DistinctEstimate.registers), into: &digest)
     }
 
     private func digest(_ token: Token, into digest: inout UInt64) {

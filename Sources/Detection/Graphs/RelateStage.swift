@@ -2,7 +2,8 @@ import RuleLanguage
 
 /// The stage RELATE: the topology's lockstep detectors over the engine's events and lanes.
 ///
-/// ``read(_:into:)`` reads the rings as of the end of the last epoch, on any thread; what ``learn(_:watermark:lanes:fork:)`` finds becomes visible in ``endEpoch(watermark:)``. A detector's stages run over its 64 slots by lanes; the exchanges between them are
+/// ``read(_:into:)`` reads the rings as of the end of the last epoch, on any thread; what ``learn(_:lanes:fork:)`` finds becomes visible in
+/// ``endEpoch(watermark:)``. A detector's stages run over its 64 slots by lanes; the exchanges between them are
 /// sequential and see only what is suspicious already.
 final class Relations {
     /// Where an event type's actor stands for a detector.
@@ -25,7 +26,6 @@ final class Relations {
     private let fields: [[(actor: Int, target: Int)]]
     /// The epoch's acts, by detector; grow to the largest epoch and stay.
     private let records: UnsafeMutablePointer<UnsafeMutableBufferPointer<LockstepRecord>>
-    private var hasLearnt = false
     /// Versions of rings made in the last epoch, by detector, then in the order of their making.
     private(set) var changes: [RingRecord] = []
 
@@ -72,7 +72,7 @@ final class Relations {
 
     func beginEpoch() {
         changes.removeAll(keepingCapacity: true)
-        hasLearnt = false
+        for d in 0..<count { detectors[d].removeChanges() }
     }
 
     // MARK: Reading
@@ -100,12 +100,11 @@ final class Relations {
     /// Finds the epoch's changes; nothing of it is visible before ``endEpoch(watermark:)``.
     ///
     /// The events' texts must stay readable for the call only.
-    func learn(_ events: UnsafeBufferPointer<Event>, watermark: Int64, lanes: Int, fork: Fork) {
+    func learn(_ events: UnsafeBufferPointer<Event>, lanes: Int, fork: Fork) {
         guard count > 0 else { return }
-        hasLearnt = true
         let detectors = self.detectors
         let count = self.count
-        for d in 0..<count { detectors[d].begin(gather(events, d), watermark: watermark) }
+        for d in 0..<count { detectors[d].begin(gather(events, d)) }
         for stage in [LockstepDetector.Stage.tokens, .actors, .pairs] {
             fork(lanes) { lane in
                 let slots = lane * Lockstep.slots / lanes..<(lane + 1) * Lockstep.slots / lanes
@@ -133,7 +132,7 @@ final class Relations {
             if actor.isMissing || target.isMissing { continue }
             (base + acts).initialize(
                 to: LockstepRecord(
-                    eventIndex: i, relation: 0, actor: actor.bits, target: target.bits, time: event.time,
+                    relation: 0, actor: actor.bits, target: target.bits, time: event.time,
                     actorText: event.text + actor.textOffset, actorLength: actor.textLength,
                     targetText: event.text + target.textOffset, targetLength: target.textLength))
             acts += 1
@@ -143,11 +142,8 @@ final class Relations {
 
     /// Makes what was learnt visible; an epoch without events still lets rings grow old.
     func endEpoch(watermark: Int64) {
-        if !hasLearnt {
-            learn(UnsafeBufferPointer(start: nil, count: 0), watermark: watermark, lanes: 1) { _, body in body(0) }
-        }
         for d in 0..<count {
-            detectors[d].end()
+            detectors[d].endTick(watermark: watermark)
             for change in detectors[d].changes { changes.append(RingRecord(change)) }
         }
     }
