@@ -170,6 +170,55 @@ private func run(
         }
     }
 
+    @Test func `a tick in many parts scores and learns like a tick in one`() {
+        var random = SplitMix64(seed: 11)
+        let configuration = AnomalyConfiguration(
+            name: "usual",
+            features: ["a", "b"].map { AnomalyFeature(name: $0, sources: [.feature(column: 0, type: .double)]) },
+            events: [1], trees: 9, depth: 6, window: 100)
+        // Every third event is not scored; one tick is a flood of equal events, larger than a window.
+        let ticks: [[[Double]?]] = (0..<60).map { tick in
+            let count = tick == 40 ? 500 : Int(random.next() % 30)
+            return (0..<count).map { n in
+                n % 3 == 2 ? nil : tick == 40 ? [3, 0.5] : [random.unit() * 10, random.unit()]
+            }
+        }
+        func run(parts: (Int, inout SplitMix64) -> Int) -> (scores: [Double], digests: [UInt64]) {
+            var scorer = AnomalyScorer(configuration, seed: 3)
+            var random = SplitMix64(seed: 12)
+            var scores: [Double] = []
+            var digests: [UInt64] = []
+            for tick in ticks {
+                var at = 0
+                while at < tick.count {
+                    let end = min(tick.count, at + parts(tick.count, &random))
+                    scorer.begin(rows: end - at)
+                    for row in at..<end {
+                        guard let values = tick[row] else { continue }
+                        scores.append(
+                            scorer.score(row: row - at) {
+                                $0[0] = values[0]
+                                $0[1] = values[1]
+                            })
+                    }
+                    at = end
+                }
+                scorer.endTick(lanes: 1) { _, body in body(0) }
+                var digest: UInt64 = 0
+                scorer.digest(into: &digest)
+                digests.append(digest)
+            }
+            return (scores, digests)
+        }
+        let whole = run { count, _ in count }
+        let flood = ticks[..<40].joined().count { $0 != nil }
+        #expect(Set(whole.scores[flood..<(flood + 333)]).count == 1 && whole.scores[flood] > 0)
+        for parts in [{ _, _ in 1 }, { _, random in 1 + Int(random.next() % 40) }] as [(Int, inout SplitMix64) -> Int] {
+            let other = run(parts: parts)
+            #expect(other.scores == whole.scores && other.digests == whole.digests)
+        }
+    }
+
     @Test func `events of other types score 0 and teach nothing`() throws {
         let mixed = samples(2000, seed: 4)
         let result = run(try Scoring(configuration(anomaly())), mixed, epochs: [100], lanes: 2)

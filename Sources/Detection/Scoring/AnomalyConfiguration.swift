@@ -36,7 +36,7 @@ public struct AnomalyConfiguration: Sendable, Equatable {
     /// 1...15.
     public var depth: Int
     /// Events per window, 10...1,000,000: the score stays 0 until one has taught the ranges and one,
-    /// which may begin in the same epoch, has filled the reference.
+    /// which may begin in the same tick, has filled the reference.
     public var window: Int
     /// Nil: the deployment's hash seed.
     public var seed: UInt64?

@@ -1,12 +1,14 @@
 import Models
 
-/// Half-space trees over rows of numbers, frozen inside an epoch, learning at its end in event order.
+/// Half-space trees over rows of numbers, frozen inside a tick, learning at its end in event order.
 ///
-/// Epoch: ``begin(rows:)``, then ``score(row:fill:)`` for any rows in any order on any threads, then ``end(lanes:fork:)``. A row that is never
-/// scored (an event of another type) is never learnt. The first `window` events teach only the ranges: trees on a range that still grows
+/// A tick's events may come in several parts: for each ``begin(rows:)``, then ``score(row:fill:)`` for any of its rows in any order on any
+/// threads; when the tick has ended ``endTick(lanes:fork:)``. A row that is never scored (an event of another type) is never learnt. What
+/// was scored is kept until then, also over epochs. The first `window` events teach only the ranges: trees on a range that still grows
 /// by leaps would count the same point in other leaves an hour later.
 ///
-/// Cost: about 12 ns per feature and 10 ns per tree and event; no allocation once the row count has been seen.
+/// Cost: about 12 ns per feature and 10 ns per tree and event; memory for the largest tick, at most ``TickClock/eventsMax`` rows of
+/// 8 bytes a feature and 2 a tree; no allocation once a tick of its length has been seen.
 public struct AnomalyScorer: ~Copyable {
     private let window: Int64
     private let treeCount: Int
@@ -15,13 +17,14 @@ public struct AnomalyScorer: ~Copyable {
     /// Events whose ranges were learnt.
     public private(set) var learnt: Int64 = 0
     private let featureCount: Int
-    // Work area of one epoch; not state.
+    // The open tick's rows: those of parts before the running one, and all.
+    private var earlier = 0
     private var rows = 0
     private var capacity = 0
     private var used: UnsafeMutablePointer<UInt8>
     private var places: UnsafeMutablePointer<UInt16>
     private var values: UnsafeMutablePointer<Double>
-    /// The rows that were scored, in order.
+    /// Work area of the tick's end: the rows that were scored, in order.
     private var scored: UnsafeMutablePointer<Int32>
 
     /// - Parameter seed: of the trees, unless the configuration has one.
@@ -46,33 +49,41 @@ public struct AnomalyScorer: ~Copyable {
         scored.deallocate()
     }
 
-    /// Starts an epoch of so many events.
-    public mutating func begin(rows: Int) {
-        if rows > capacity {
-            capacity = max(rows, 2 * capacity)
-            used.deallocate()
-            places.deallocate()
-            values.deallocate()
-            scored.deallocate()
-            used = .allocate(capacity: capacity)
-            places = .allocate(capacity: capacity * treeCount)
-            values = .allocate(capacity: capacity * featureCount)
-            scored = .allocate(capacity: capacity)
+    /// Takes in the next part of the open tick, of so many events; their rows are counted from 0 again.
+    @inline(__always)
+    public mutating func begin(rows count: Int) {
+        earlier = rows
+        rows += count
+        if rows > capacity { grow() }
+        (used + earlier).update(repeating: 0, count: count)
+    }
+
+    private mutating func grow() {
+        func moved<Element>(_ old: UnsafeMutablePointer<Element>, _ width: Int) -> UnsafeMutablePointer<Element> {
+            let new = UnsafeMutablePointer<Element>.allocate(capacity: capacity * width)
+            new.update(from: old, count: earlier * width)
+            old.deallocate()
+            return new
         }
-        self.rows = rows
-        used.update(repeating: 0, count: rows)
+        capacity = max(rows, min(2 * capacity, TickClock.eventsMax))
+        used = moved(used, 1)
+        places = moved(places, treeCount)
+        values = moved(values, featureCount)
+        scored.deallocate()
+        scored = .allocate(capacity: capacity)
     }
 
     /// True once scores are more than 0: a range and a reference window are known.
     public var isWarm: Bool { trees.isWarm }
 
-    /// The score of the epoch's event number `row`, 0...1 in steps of a millionth; 0 until warm.
+    /// The score of the part's event number `row`, 0...1 in steps of a millionth; 0 until warm.
     ///
     /// Distinct rows may be scored on distinct threads at the same time; a row is scored at most once.
     /// - Parameter fill: writes one number per feature, in the configured order; NaN is missing.
     @inline(__always)
     func score(row: Int, fill: (UnsafeMutablePointer<Double>) -> Void) -> Double {
-        precondition(row >= 0 && row < rows, "the row is outside the epoch")
+        let row = earlier + row
+        precondition(row >= earlier && row < rows, "the row is outside the part")
         let raw = values + row * featureCount
         used[row] = 1
         fill(raw)
@@ -88,17 +99,18 @@ public struct AnomalyScorer: ~Copyable {
 
     private var knowsRanges: Bool { learnt >= window }
 
-    /// Ends the epoch: learns its scored events in order, first into the trees (by the ranges that scored them), then into the ranges.
+    /// Ends the tick: learns its scored events in order, first into the trees (by the ranges that scored them), then into the ranges.
     ///
-    /// The epoch that completes the first window of ranges is the exception: its ranges come first, and its events are then placed by
-    /// them. Otherwise a replay in long epochs would stay without a score for one more of them. The trees are shared out over the lanes;
+    /// The tick that completes the first window of ranges is the exception: its ranges come first, and its events are then placed by
+    /// them. Otherwise a long tick would leave the next one without a score. The trees are shared out over the lanes;
     /// each lane sees all events in order, so the number of lanes changes nothing.
-    public mutating func end(lanes: Int, fork: Fork) {
+    public mutating func endTick(lanes: Int, fork: Fork) {
         var count = 0
         for row in 0..<rows where used[row] != 0 {
             scored[count] = Int32(truncatingIfNeeded: row)
             count += 1
         }
+        earlier = 0
         rows = 0
         guard count > 0 else { return }
         let knewRanges = knowsRanges
@@ -145,7 +157,7 @@ public struct AnomalyScorer: ~Copyable {
 
     public var stateBytes: Int { trees.stateBytes + featureCount * 32 }
 
-    /// Folds all that decides later scores; between epochs.
+    /// Folds all that decides later scores; between ticks.
     public func digest(into digest: inout UInt64) {
         trees.digest(into: &digest)
         scaler.digest(into: &digest)
@@ -153,5 +165,5 @@ public struct AnomalyScorer: ~Copyable {
     }
 }
 
-// `@unchecked Sendable`: the struct owns its buffers; between `begin` and `end` threads only call `score`, each on rows of its own.
+// `@unchecked Sendable`: the struct owns its buffers; between `begin` and `endTick` threads only call `score`, each on rows of its own.
 extension AnomalyScorer: @unchecked Sendable {}

@@ -94,7 +94,7 @@ final class Scoring {
     }
 
     /// Learns the epoch's scored events.
-    func endEpoch(lanes: Int, fork: Fork) { for m in 0..<count { models[m].scorer.end(lanes: lanes, fork: fork) } }
+    func endEpoch(lanes: Int, fork: Fork) { for m in 0..<count { models[m].scorer.endTick(lanes: lanes, fork: fork) } }
 
     var stateBytes: Int {
         var total = 0
