@@ -5,6 +5,7 @@ import KafkaClient
 import KafkaTestBroker
 import Pipeline
 import Testing
+import Waiting
 
 /// One record as text, so that expectations can be read.
 private struct Seen: Equatable {
@@ -57,8 +58,7 @@ struct KafkaLogTests {
         let admin = try AdminClient(TestBroker.configuration())
         defer { admin.close() }
         let high = try admin.watermarks(of: KafkaPartition(source.topic, source.partition)).high
-        let deadline = Date().addingTimeInterval(10)
-        while try log.bounds(of: source).end < high, Date() < deadline { usleep(2000) }
+        try Waiting.until { try log.bounds(of: source).end >= high }
         return try log.bounds(of: source).end
     }
 
@@ -120,7 +120,7 @@ struct KafkaLogTests {
         var seen = 0
         var tombstones = 0
         var next: [Int64] = [2, 2]
-        let deadline = Date().addingTimeInterval(20)
+        let deadline = Date().addingTimeInterval(Waiting.limit)
         while next != ends, Date() < deadline {
             try log.wait(milliseconds: 50)
             for source in 0...1 {
