@@ -61,7 +61,6 @@ let package = Package(
             dependencies: ["Pipeline", "Simulation", "Detection", "RuleLanguage", "KafkaClient", "Telemetry"],
             swiftSettings: base),
 
-        .target(name: "Waiting", path: "Tests/Waiting", swiftSettings: base),
         .target(name: "ExpositionFormat", path: "Tests/ExpositionFormat", swiftSettings: base),
         .target(
             name: "KafkaTestBroker", dependencies: ["KafkaClient"], path: "Tests/KafkaTestBroker", swiftSettings: base),
@@ -70,8 +69,7 @@ let package = Package(
             name: "DecodeBenchmark", dependencies: ["Detection", "RuleLanguage"], path: "Tests/Benchmarks/Decode",
             swiftSettings: base),
         .testTarget(name: "TelemetryTests", dependencies: ["Telemetry", "ExpositionFormat"], swiftSettings: base),
-        .testTarget(
-            name: "KafkaClientTests", dependencies: ["KafkaClient", "KafkaTestBroker", "Waiting"], swiftSettings: base),
+        .testTarget(name: "KafkaClientTests", dependencies: ["KafkaClient", "KafkaTestBroker"], swiftSettings: base),
         .testTarget(name: "RuleLanguageTests", dependencies: ["RuleLanguage"], swiftSettings: base),
         .testTarget(name: "ModelsTests", dependencies: ["Models"], swiftSettings: base),
         .testTarget(
@@ -80,7 +78,7 @@ let package = Package(
             name: "PipelineTests",
             dependencies: [
                 "Pipeline", "Detection", "RuleLanguage", "KafkaClient", "Telemetry", "ExpositionFormat",
-                "KafkaTestBroker", "Waiting",
+                "KafkaTestBroker",
             ],
             exclude: ["Fixtures"], swiftSettings: base),
         .testTarget(
@@ -89,7 +87,6 @@ let package = Package(
             name: "WeirTests",
             dependencies: [
                 "weir", "Pipeline", "Simulation", "KafkaClient", "Telemetry", "ExpositionFormat", "KafkaTestBroker",
-                "Waiting",
             ],
             swiftSettings: base),
         .testTarget(name: "Tidy", swiftSettings: base),

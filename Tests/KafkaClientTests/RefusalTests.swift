@@ -2,7 +2,6 @@ import Foundation
 import KafkaClient
 import KafkaTestBroker
 import Testing
-import Waiting
 
 @Suite(.serialized, .enabled(if: TestBroker.isAvailable, "\(TestBroker.absence)"))
 struct RefusalTests {
@@ -21,16 +20,15 @@ struct RefusalTests {
         let (error, seconds) = try error(milliseconds: 1500, KafkaConfiguration(["bootstrap.servers": "127.0.0.1:1"]))
         #expect(error?.kind == .unreachable)
         #expect(error?.text.contains("Connection refused") == true, "\(error?.text ?? "")")
-        #expect(seconds > 1)
+        #expect(seconds > 1 && seconds < 6)
     }
 
     @Test func `a wrong password is named within seconds by every client`() throws {
         let wrong = try TestBroker.guardedConfiguration(user: "weir", password: "wrong")
-        // Long before the time limit.
-        let (error, seconds) = try error(milliseconds: 1_000_000, wrong)
+        let (error, seconds) = try error(wrong)
         #expect(error?.kind == .authentication)
         #expect(error?.disposition == .stop)
-        #expect(seconds < Waiting.limit)
+        #expect(seconds < 8)
         let producer = try TransactionalProducer(wrong, options: .init(transactionalIDs: ["a"]))
         defer { producer.close() }
         #expect(#expect(throws: KafkaError.self) { try producer.initialise() }?.kind == .authentication)
@@ -107,12 +105,9 @@ struct RefusalTests {
         let index = producer.topic(named: topic)
         try "a".lend { try producer.produce(topic: index, key: nil, value: $0) }
         try producer.flush()
-        // Broker and test read one clock; the second record must be of a later millisecond than the time asked for.
-        func now() -> Int64 { Int64(Date().timeIntervalSince1970 * 1000) }
-        let after = now()
-        Waiting.until { now() > after }
-        let between = now()
-        Waiting.until { now() > between }
+        usleep(50_000)
+        let between = Int64(Date().timeIntervalSince1970 * 1000)
+        usleep(50_000)
         try "b".lend { try producer.produce(topic: index, key: nil, value: $0) }
         try producer.flush()
         let source = KafkaPartition(topic, 0)

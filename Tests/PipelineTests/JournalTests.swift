@@ -72,14 +72,13 @@ import Testing
         let journal = TopicPartition(OutputTopics.journal, 0)
         world.store.append(journal, key: nil, value: nil)
         let before = Self.everything(world.store)
-        var isOwned = false
         let log = SimulatedLog(world.store, application: "weir-other")
-        let worker = Worker(try Self.other(), log: log, threads: 1, takeOwnership: { isOwned = true })
+        let worker = Worker(try Self.other(), log: log, threads: 1)
         let error = logError { try worker.run { false } }
         #expect(error?.kind == .refused)
         let message = error?.message ?? ""
         #expect(message.contains("'world'") && message.contains("'other'") && message.contains("of its own"))
-        #expect(!isOwned && Self.everything(world.store) == before)
+        #expect(log.visits["ownership"] == nil && Self.everything(world.store) == before)
 
         let audit = JournalAudit(try Self.other(), log: log, threads: 1)
         #expect(logError { _ = try audit.run { _ in true } }?.kind == .refused)

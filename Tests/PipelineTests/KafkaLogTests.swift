@@ -3,9 +3,9 @@ import Detection
 import Glibc
 import KafkaClient
 import KafkaTestBroker
-import Pipeline
 import Testing
-import Waiting
+
+@testable import Pipeline
 
 /// One record as text, so that expectations can be read.
 private struct Seen: Equatable {
@@ -58,7 +58,8 @@ struct KafkaLogTests {
         let admin = try AdminClient(TestBroker.configuration())
         defer { admin.close() }
         let high = try admin.watermarks(of: KafkaPartition(source.topic, source.partition)).high
-        try Waiting.until { try log.bounds(of: source).end >= high }
+        let deadline = Date().addingTimeInterval(10)
+        while try log.bounds(of: source).end < high, Date() < deadline { usleep(2000) }
         return try log.bounds(of: source).end
     }
 
@@ -83,15 +84,16 @@ struct KafkaLogTests {
         try makeTopics(log)
         try makeTopics(log)
         #expect(try log.partitions(of: input) == [0, 1])
-        try log.takeOwnership()
-        #expect(try log.lastJournalEpoch() == nil)
+        try log.writer.takeOwnership()
+        #expect(try log.writer.lastJournalEpoch() == nil)
         let sources = [TopicPartition(input, 0), TopicPartition(input, 1)]
         #expect(try log.committedPositions(of: sources) == [])
         try log.assign(sources.map { SourcePosition(source: $0, next: 0) })
-        try log.commit(
+        try log.writer.commit(
             batch(epochs: 1...2, values: ["a", "b"]), positions: [SourcePosition(source: sources[0], next: 3)])
-        try log.commit(batch(epochs: 3...3, values: ["c"]), positions: [SourcePosition(source: sources[1], next: 9)])
-        #expect(try log.lastJournalEpoch() == 3)
+        try log.writer.commit(
+            batch(epochs: 3...3, values: ["c"]), positions: [SourcePosition(source: sources[1], next: 9)])
+        #expect(try log.writer.lastJournalEpoch() == 3)
         #expect(try all(log, verdicts).map(\.value) == ["a", "b", "c"])
         #expect(try all(log, verdicts).first == Seen(offset: 0, key: "k", value: "a", headers: ["ce_id=a"]))
         #expect(try all(log, journal).compactMap(\.value) == (1...3).map { "{\"version\":2,\"epoch\":\($0),\"x\":1}" })
@@ -105,6 +107,7 @@ struct KafkaLogTests {
         let log = try log()
         defer { log.close() }
         try makeTopics(log)
+        try log.writer.takeOwnership()
         var records = OutputBatch(topics: [input])
         for number in 0..<100 {
             records.append(topic: 0, key: { $0.append(UInt8(number)) }, value: { $0.append(UInt8(number)) })
@@ -112,7 +115,7 @@ struct KafkaLogTests {
         try log.append(records)
         records.removeAll()
         records.append(topic: 0, key: { $0.append(7) }, value: nil)
-        try log.commit(records, positions: [])
+        try log.writer.commit(records, positions: [])
         let sources = [TopicPartition(input, 0), TopicPartition(input, 1)]
         let ends = try sources.map { try settledEnd(log, $0) }
         #expect(ends.reduce(0, +) >= 101)
@@ -120,7 +123,7 @@ struct KafkaLogTests {
         var seen = 0
         var tombstones = 0
         var next: [Int64] = [2, 2]
-        let deadline = Date().addingTimeInterval(Waiting.limit)
+        let deadline = Date().addingTimeInterval(20)
         while next != ends, Date() < deadline {
             try log.wait(milliseconds: 50)
             for source in 0...1 {
@@ -142,16 +145,17 @@ struct KafkaLogTests {
         let former = try log()
         defer { former.close() }
         try makeTopics(former)
-        try former.commit(batch(epochs: 1...1, values: ["a"]), positions: [])
+        try former.writer.takeOwnership()
+        try former.writer.commit(batch(epochs: 1...1, values: ["a"]), positions: [])
         let newer = try log()
         defer { newer.close() }
-        try newer.takeOwnership()
-        #expect(try newer.lastJournalEpoch() == 1)
+        try newer.writer.takeOwnership()
+        #expect(try newer.writer.lastJournalEpoch() == 1)
         let error = #expect(throws: LogError.self) {
-            try former.commit(batch(epochs: 2...2, values: ["zombie"]), positions: [])
+            try former.writer.commit(batch(epochs: 2...2, values: ["zombie"]), positions: [])
         }
         #expect(error?.kind == .fenced)
-        try newer.commit(batch(epochs: 2...2, values: ["b"]), positions: [])
+        try newer.writer.commit(batch(epochs: 2...2, values: ["b"]), positions: [])
         #expect(try all(newer, verdicts).map(\.value) == ["a", "b"])
     }
 
@@ -159,6 +163,7 @@ struct KafkaLogTests {
         let log = try log()
         defer { log.close() }
         try makeTopics(log)
+        try log.writer.takeOwnership()
         let subject = [UInt8](repeating: UInt8(ascii: "s"), count: 65_535)
         var batch = OutputBatch(topics: [verdicts, journal])
         batch.append(
@@ -169,7 +174,7 @@ struct KafkaLogTests {
             ])
         batch.append(topic: 1, key: nil, value: { $0 += "{\"version\":2,\"epoch\":0}".utf8 })
         batch.epochs = 0...0
-        try log.commit(batch, positions: [])
+        try log.writer.commit(batch, positions: [])
         #expect(try all(log, verdicts).map { $0.value?.utf8.count } == [VerdictRecord.bytesMax])
     }
 
@@ -177,26 +182,29 @@ struct KafkaLogTests {
         let log = try log()
         defer { log.close() }
         try makeTopics(log)
+        try log.writer.takeOwnership()
         for epoch in 1...40 as ClosedRange<Int64> {
-            try log.commit(batch(epochs: epoch...epoch, values: []), positions: [])
+            try log.writer.commit(batch(epochs: epoch...epoch, values: []), positions: [])
         }
-        #expect(try log.lastJournalEpoch() == 40)
+        #expect(try log.writer.lastJournalEpoch() == 40)
         var foreign = OutputBatch(topics: [journal])
         foreign.append(topic: 0, key: nil, value: { $0.append(contentsOf: "hello".utf8) })
         try log.append(foreign)
-        #expect(#expect(throws: LogError.self) { _ = try log.lastJournalEpoch() }?.kind == .corrupt)
+        #expect(#expect(throws: LogError.self) { _ = try log.writer.lastJournalEpoch() }?.kind == .corrupt)
     }
 
     @Test func `a record above the limit refuses the commit and says what to raise`() throws {
         let log = try log()
         defer { log.close() }
         try makeTopics(log)
+        try log.writer.takeOwnership()
         let error = #expect(throws: LogError.self) {
-            try log.commit(batch(epochs: 1...1, values: [String(repeating: "x", count: 2_000_000)]), positions: [])
+            try log.writer.commit(
+                batch(epochs: 1...1, values: [String(repeating: "x", count: 2_000_000)]), positions: [])
         }
         #expect(error?.kind == .refused)
         #expect(error?.message.contains("message.max.bytes") == true)
-        try log.commit(batch(epochs: 1...1, values: ["short"]), positions: [])
+        try log.writer.commit(batch(epochs: 1...1, values: ["short"]), positions: [])
         #expect(try all(log, verdicts).map(\.value) == ["short"])
     }
 
@@ -204,13 +212,14 @@ struct KafkaLogTests {
         let log = try log()
         defer { log.close() }
         try makeTopics(log)
+        try log.writer.takeOwnership()
         var expected: [[Int64]] = [[], []]
         for round in 0..<20 {
             var records = OutputBatch(topics: [input])
             for number in 0..<10 {
                 records.append(topic: 0, key: { $0.append(UInt8(number)) }, value: { $0.append(UInt8(round)) })
             }
-            try log.commit(records, positions: [])
+            try log.writer.commit(records, positions: [])
         }
         let ends = try (0...1).map { try settledEnd(log, TopicPartition(input, $0)) }
         for partition in 0...1 {
@@ -245,7 +254,7 @@ struct KafkaLogTests {
     @Test func `nobody listens, wrong password, missing right, unknown topic: each says what to do`() throws {
         let nobody = try log(
             { $0.connectMilliseconds = 1500 }, configuration: KafkaConfiguration(["bootstrap.servers": "127.0.0.1:1"]))
-        let unreachable = #expect(throws: LogError.self) { try nobody.takeOwnership() }
+        let unreachable = #expect(throws: LogError.self) { try nobody.writer.takeOwnership() }
         #expect(unreachable?.kind == .unreachable)
         #expect(unreachable?.message.contains("Check bootstrap.servers") == true, "\(unreachable?.message ?? "")")
 
@@ -258,7 +267,7 @@ struct KafkaLogTests {
 
         let poor = try log(configuration: TestBroker.guardedConfiguration(user: "weir", password: "weir-secret"))
         defer { poor.close() }
-        let forbidden = #expect(throws: LogError.self) { try poor.takeOwnership() }
+        let forbidden = #expect(throws: LogError.self) { try poor.writer.takeOwnership() }
         #expect(forbidden?.kind == .notAuthorised)
         #expect(
             forbidden?.message.contains("transactional ids that begin with '\(application)'") == true,

@@ -1,6 +1,7 @@
 import Glibc
-import Pipeline
 import Testing
+
+@testable import Pipeline
 
 @Suite struct LogsEmbedded {
     private let folder = TemporaryFolder()
@@ -36,10 +37,10 @@ import Testing
 
     /// A log with one committed batch of a thousand records in `events`, still open.
     private func filled() throws -> EmbeddedLog {
-        let log = try EmbeddedLog(path: path)
-        try log.takeOwnership(application: "shop")
+        let log = try EmbeddedLog(path: path, application: "shop")
         try log.create([TopicRequirement(name: "events", partitions: 1)])
-        try log.commit(batch(0..<1000), positions: [SourcePosition(source: TopicPartition("in", 0), next: 1000)])
+        try log.takeOwnership().commit(
+            batch(0..<1000), positions: [SourcePosition(source: TopicPartition("in", 0), next: 1000)])
         return log
     }
 
@@ -65,25 +66,24 @@ import Testing
             try? copy(path + "-wal", to: copyPath + "-wal")
         }
         #expect(size(of: copyPath + "-wal") > 8 << 20, "the open transaction had reached the disk")
-        let crashed = try EmbeddedLog(path: copyPath)
+        let crashed = try EmbeddedLog(path: copyPath, application: "shop")
         #expect(try crashed.bounds(of: TopicPartition("events", 0)).end == 1000)
         #expect(try readAll(crashed, TopicPartition("events", 0)).count == 1000)
         #expect(
-            try crashed.committedPositions(of: [TopicPartition("in", 0)], application: "shop")
+            try crashed.committedPositions(of: [TopicPartition("in", 0)])
                 == [SourcePosition(source: TopicPartition("in", 0), next: 1000)])
         // Work goes on in the copy as after a restart.
-        try crashed.takeOwnership(application: "shop")
-        try crashed.commit(batch(1000..<1010), positions: [])
+        try crashed.takeOwnership().commit(batch(1000..<1010), positions: [])
         #expect(try readAll(crashed, TopicPartition("events", 0)).map(\.offset) == (0..<1010).map { Int64($0) })
         #expect(try log.bounds(of: TopicPartition("events", 0)).end == 101_000)
     }
 
     @Test func `a write-ahead log torn at any byte opens with whole commits only`() throws {
-        let log = try EmbeddedLog(path: path)
-        try log.takeOwnership(application: "shop")
+        let log = try EmbeddedLog(path: path, application: "shop")
         try log.create([TopicRequirement(name: "events", partitions: 1)])
+        let writer = try log.takeOwnership()
         for i in 0..<20 {
-            try log.commit(
+            try writer.commit(
                 batch((i * 10)..<(i * 10 + 10)),
                 positions: [SourcePosition(source: TopicPartition("in", 0), next: Int64(i * 10 + 10))])
         }
@@ -95,13 +95,13 @@ import Testing
             unlink(copyPath + "-shm")
             try copy(path + "-wal", to: copyPath + "-wal")
             #expect(truncate(copyPath + "-wal", off_t(cut)) == 0)
-            let torn = try EmbeddedLog(path: copyPath)
+            let torn = try EmbeddedLog(path: copyPath, application: "shop")
             guard try torn.partitions(of: "events") != nil else { continue }
             let end = try torn.bounds(of: TopicPartition("events", 0)).end
             #expect(end % 10 == 0)
             #expect(try readAll(torn, TopicPartition("events", 0)).count == Int(end))
             let position =
-                try torn.committedPositions(of: [TopicPartition("in", 0)], application: "shop").first?.next ?? 0
+                try torn.committedPositions(of: [TopicPartition("in", 0)]).first?.next ?? 0
             #expect(position == end, "outputs and positions belong to the same commit")
             ends.insert(end)
             torn.close()
@@ -122,7 +122,7 @@ import Testing
         #expect(try drainOnce(reader) == 0)
         // Who only reads writes nothing, though the file would let it.
         #expect(logError { try reader.append(batch(5..<7)) }?.kind == .notAuthorised)
-        #expect(logError { try reader.takeOwnership(application: "shop") }?.kind == .notAuthorised)
+        #expect(logError { _ = try reader.takeOwnership() }?.kind == .notAuthorised)
         // A pipeline may both append to a topic and read it.
         try producer.assign([SourcePosition(source: TopicPartition("events", 0), next: 5)])
         try producer.append(batch(5..<7))
@@ -158,9 +158,9 @@ import Testing
         #expect(error?.kind == .unreachable)
         #expect(error?.message.contains("another process") == true)
         // Who commits tries again.
-        try two.takeOwnership(application: "shop")
+        let committing = try EmbeddedLog(path: path, patience: 50).takeOwnership()
         try one.transaction { () throws(LogError) in
-            error = logError { try two.commit(batch(0..<1), positions: []) }
+            error = logError { try committing.commit(batch(0..<1), positions: []) }
         }
         #expect(error?.kind == .transient)
         try two.append(batch(0..<1))
@@ -251,14 +251,44 @@ import Testing
         #expect(logError { _ = try EmbeddedLog(path: path) }?.kind == .refused)
     }
 
-    @Test func `a commit without ownership is refused`() throws {
-        let log = try EmbeddedLog(path: path)
+    @Test func `each owner of an application has a generation above all before, and fences them`() throws {
+        let log = try EmbeddedLog(path: path, application: "shop")
         try log.create([TopicRequirement(name: "events", partitions: 1)])
-        #expect(logError { try log.commit(batch(0..<1), positions: []) }?.kind == .refused)
-        #expect(try log.takeOwnership(application: "shop") == 1)
-        #expect(try log.takeOwnership(application: "shop") == 2)
-        #expect(try log.takeOwnership(application: "other") == 1)
-        #expect(try log.partitions(of: "events") != nil)
+        let first = try #require(try log.takeOwnership() as? EmbeddedWriter)
+        let second = try #require(try log.takeOwnership() as? EmbeddedWriter)
+        let other = try #require(
+            try EmbeddedLog(path: path, application: "other").takeOwnership() as? EmbeddedWriter)
+        #expect([first.generation, second.generation, other.generation] == [1, 2, 1])
+        #expect(logError { try first.commit(batch(0..<1), positions: []) }?.kind == .fenced)
+        try other.commit(batch(0..<1), positions: [])
+        try second.commit(batch(1..<2), positions: [])
+        #expect(try log.bounds(of: TopicPartition("events", 0)).end == 2)
+    }
+
+    @Test func `a writer commits on its own thread while the log goes on reading`() throws {
+        let log = try filled()
+        let source = TopicPartition("events", 0)
+        try log.assign([SourcePosition(source: source, next: 0)])
+        // Handed over whole: this thread does not touch it again.
+        nonisolated(unsafe) let writer = try log.takeOwnership()
+        let committing = Thread {
+            for i in 0..<100 {
+                var one = OutputBatch(topics: ["events"])
+                one.add(0, key: nil, value: "committed \(i)")
+                try? writer.commit(one, positions: [SourcePosition(source: source, next: Int64(i))])
+            }
+        }
+        var seen: [Int64] = []
+        while seen.count < 1100 {
+            _ = try log.poll(source: 0, limit: 100) {
+                seen.append($0.offset)
+                return true
+            }
+            #expect(try log.bounds(of: source).end >= Int64(seen.count))
+            try log.wait(milliseconds: 10)
+        }
+        committing.join()
+        #expect(seen == (0..<1100).map { Int64($0) })
     }
 
     @Test func `the write-ahead log stays small while writers keep writing`() throws {
@@ -301,8 +331,9 @@ import Testing
             for i in 0..<100 { batch.add(0, key: nil, value: "produced \(i)") }
             for _ in 0..<200 { try? log.append(batch) }
         }
+        let writer = try log.takeOwnership()
         for i in 0..<10 {
-            try log.commit(batch(i..<(i + 1)), positions: [SourcePosition(source: source, next: Int64(i))])
+            try writer.commit(batch(i..<(i + 1)), positions: [SourcePosition(source: source, next: Int64(i))])
         }
         producer.join()
         #expect(try log.bounds(of: source).end == 1000 + 20_000 + 10)

@@ -4,6 +4,7 @@ import Testing
 /// A pipeline as small as can be: copies `in` to `out`, one journal record per epoch, and recovers from the journal's end.
 private struct Copier {
     let log: SimulatedLog
+    private let writer: any LogWriter
     private var epoch: Int64
     private var next: [Int64]
 
@@ -16,6 +17,7 @@ private struct Copier {
             TopicRequirement(name: "in", partitions: 3), TopicRequirement(name: "out", partitions: 1),
             TopicRequirement(name: "weir.journal", partitions: 1),
         ])
+        writer = try log.takeOwnership()
         // The last journal record holds the epoch's number and the positions behind it.
         var last: [Int64] = [0, 0, 0, 0]
         let journal = TopicPartition("weir.journal", 0)
@@ -47,7 +49,7 @@ private struct Copier {
             let entry = ([epoch] + next).map(String.init).joined(separator: " ")
             batch.append(topic: 1, key: nil, value: { $0 += Array(entry.utf8) })
             try log.reach("before commit")
-            try log.commit(
+            try writer.commit(
                 batch,
                 positions: (0..<3).map { SourcePosition(source: TopicPartition("in", Int32($0)), next: next[$0]) })
             try log.wait(milliseconds: 1)
@@ -117,7 +119,8 @@ private struct Copier {
             faults.lostReplies = 0.1
             faults.delayedRequests = 0.1
             faults.crash = .init(
-                named: point, visit: 1 + Int(seed) % (["create", "assign", "read"].contains(point) ? 1 : 7))
+                named: point,
+                visit: 1 + Int(seed) % (["create", "ownership", "assign", "read"].contains(point) ? 1 : 7))
             let log = try run(store, faults)
             // A crash while opening leaves no handle to ask.
             if log?.hasCrashed ?? true { fired += 1 }

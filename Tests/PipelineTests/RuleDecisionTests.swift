@@ -34,7 +34,7 @@ import Testing
                 TopicPartition("orders", 0), key: nil,
                 value: Array("{\"ts\":\(1_767_600_000_000 + n),\"id\":\"o\(n)\",\"account\":\"ada\"\(field)}".utf8))
         }
-        let worker = Worker(try WorkerTopology.load(topology, rules: rules), log: log, threads: 1, takeOwnership: {})
+        let worker = Worker(try WorkerTopology.load(topology, rules: rules), log: log, threads: 1)
         try worker.run { worker.isReady }
         let records = (Int32(0)..<4).flatMap { store.records(of: TopicPartition(OutputTopics.verdicts, $0)) }
         return try records.map {

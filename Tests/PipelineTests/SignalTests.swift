@@ -77,7 +77,7 @@ import Testing
         let log = SimulatedLog(store)
         try log.create(["coupons", "clicks", "visits"].map { TopicRequirement(name: $0, partitions: 1) })
         func runToEnd() throws {
-            let worker = Worker(deployment, log: SimulatedLog(store), threads: 1, takeOwnership: {})
+            let worker = Worker(deployment, log: SimulatedLog(store), threads: 1)
             try worker.run { worker.isReady }
         }
         // An honest crowd first, so that the population is not only the rings.

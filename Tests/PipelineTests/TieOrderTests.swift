@@ -52,7 +52,7 @@ import Testing
                 TopicPartition(topic, 0), key: nil, value: Array("{\"ts\":1767600000000,\"account\":\"ada\"}".utf8))
         }
         let deployment = try WorkerTopology.load("topology: world\nevents:\n\(types)", rules: rules)
-        let worker = Worker(deployment, log: log, threads: 1, takeOwnership: {})
+        let worker = Worker(deployment, log: log, threads: 1)
         try worker.run { worker.isReady }
         return (Int32(0)..<4).flatMap { store.records(of: TopicPartition(OutputTopics.verdicts, $0)) }.map {
             let text = String(decoding: $0.value ?? [], as: UTF8.self)

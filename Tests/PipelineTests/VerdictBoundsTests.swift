@@ -75,7 +75,7 @@ import Testing
         let log = SimulatedLog(store)
         try log.create([TopicRequirement(name: "orders", partitions: 1)])
         for event in events { store.append(TopicPartition("orders", 0), key: nil, value: event) }
-        let worker = Worker(deployment, log: log, threads: threads, takeOwnership: {})
+        let worker = Worker(deployment, log: log, threads: threads)
         try worker.run { worker.isReady }
         let dead = store.records(of: TopicPartition(OutputTopics.deadLetters, 0))
         #expect(

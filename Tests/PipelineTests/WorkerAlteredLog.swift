@@ -1,13 +1,12 @@
 import Glibc
 import Synchronization
-import Waiting
 
 @testable import Pipeline
 
-/// A simulated log that allows commits beside reading; a lock keeps its parts one.
+/// A simulated log whose commits take a while, on a thread of their own; a lock keeps its parts one.
 ///
 /// `@unchecked Sendable`: everything is done under the lock.
-final class AsideLog: EventLog, @unchecked Sendable {
+final class AsideLog: EventLog, LogWriter, @unchecked Sendable {
     private let log: SimulatedLog
     private let mutex = Mutex(())
 
@@ -19,11 +18,28 @@ final class AsideLog: EventLog, @unchecked Sendable {
         return try body()
     }
 
-    var commitsAside: Bool { true }
-    func create(_ topics: [TopicRequirement]) throws(LogError) { try log.create(topics) }
-    func partitions(of topic: String) throws(LogError) -> [Int32]? { try log.partitions(of: topic) }
-    func bounds(of source: TopicPartition) throws(LogError) -> (start: Int64, end: Int64) { try log.bounds(of: source) }
-    func assign(_ sources: [SourcePosition]) throws(LogError) { try log.assign(sources) }
+    var name: String { log.name }
+    func takeOwnership() throws(LogError) -> any LogWriter {
+        _ = try locked { () throws(LogError) in try log.takeOwnership() }
+        return self
+    }
+    func create(_ topics: [TopicRequirement]) throws(LogError) {
+        try locked { () throws(LogError) in try log.create(topics) }
+    }
+    func append(_ outputs: borrowing OutputBatch, flushing: Bool) throws(LogError) -> Bool {
+        mutex._unsafeLock()
+        defer { mutex._unsafeUnlock() }
+        return try log.append(outputs, flushing: flushing)
+    }
+    func partitions(of topic: String) throws(LogError) -> [Int32]? {
+        try locked { () throws(LogError) in try log.partitions(of: topic) }
+    }
+    func bounds(of source: TopicPartition) throws(LogError) -> (start: Int64, end: Int64) {
+        try locked { () throws(LogError) in try log.bounds(of: source) }
+    }
+    func assign(_ sources: [SourcePosition]) throws(LogError) {
+        try locked { () throws(LogError) in try log.assign(sources) }
+    }
     func poll(source: Int, limit: Int, _ body: (LogRecord) -> Bool) throws(LogError) -> Int64 {
         try locked { () throws(LogError) in try log.poll(source: source, limit: limit, body) }
     }
@@ -33,22 +49,22 @@ final class AsideLog: EventLog, @unchecked Sendable {
     func read(
         _ source: TopicPartition, from: Int64, to: Int64,
         _ body: (LogRecord, [(String, UnsafeRawBufferPointer)]) -> Bool
-    ) throws(LogError) { try log.read(source, from: from, to: to, body) }
+    ) throws(LogError) { try locked { () throws(LogError) in try log.read(source, from: from, to: to, body) } }
     func commit(_ outputs: borrowing OutputBatch, positions: [SourcePosition]) throws(LogError) {
         // Time for the worker to go on.
-        Waiting.fault(seconds: 0.0002)
+        usleep(200)
         mutex._unsafeLock()
         defer { mutex._unsafeUnlock() }
         try log.commit(outputs, positions: positions)
     }
     func committedPositions(of sources: [TopicPartition]) throws(LogError) -> [SourcePosition] {
-        try log.committedPositions(of: sources)
+        try locked { () throws(LogError) in try log.committedPositions(of: sources) }
     }
     func close() { log.close() }
 }
 
 /// A simulated log that answers some questions otherwise.
-final class AlteredLog: EventLog {
+final class AlteredLog: EventLog, LogWriter {
     private let log: SimulatedLog
     var partitionsOf: (_ topic: String, _ true: [Int32]?) -> [Int32]? = { $1 }
     var boundsOf: (_ source: TopicPartition, _ true: (start: Int64, end: Int64)) -> (start: Int64, end: Int64) = { $1 }
@@ -57,7 +73,16 @@ final class AlteredLog: EventLog {
 
     init(_ log: SimulatedLog) { self.log = log }
 
+    var name: String { log.name }
+    var commitsAtOnce: Bool { true }
+    func takeOwnership() throws(LogError) -> any LogWriter {
+        _ = try log.takeOwnership()
+        return self
+    }
     func create(_ topics: [TopicRequirement]) throws(LogError) { try log.create(topics) }
+    func append(_ outputs: borrowing OutputBatch, flushing: Bool) throws(LogError) -> Bool {
+        try log.append(outputs, flushing: flushing)
+    }
     func partitions(of topic: String) throws(LogError) -> [Int32]? {
         partitionsOf(topic, try log.partitions(of: topic))
     }

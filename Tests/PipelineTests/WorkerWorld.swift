@@ -153,6 +153,7 @@ final class WorkerWorld {
         self.sources = sources
         now = sources.map { _ in WorkerWorld.start }
         producer = SimulatedLog(store, application: "producer")
+        _ = try producer.takeOwnership()
         try producer.create(WorkerWorld.topics.map { TopicRequirement(name: $0, partitions: partitions) })
     }
 
@@ -232,8 +233,7 @@ final class WorkerWorld {
     ) throws -> (error: LogError?, log: SimulatedLog, worker: Worker) {
         let log = SimulatedLog(store, application: application, faults: faults)
         let worker = Worker(
-            deployment, log: wrap(log), threads: threads, options: given ?? options(),
-            takeOwnership: { () throws(LogError) in try log.reach("ownership") })
+            deployment, log: wrap(log), threads: threads, options: given ?? options())
         worker.snapshots = snapshots
         var steps = 0
         var waitsBefore = 0

@@ -37,7 +37,7 @@ private final class LogLines: Sendable {
 
     /// Judges the sample orders on an embedded log.
     private func judgeSamples() throws -> EpochCounts {
-        let log = try EmbeddedLog(path: folder.path("shop.db"))
+        let log = try EmbeddedLog(path: folder.path("shop.db"), application: "weir-quickstart")
         defer { log.close() }
         try log.create([TopicRequirement(name: "orders", partitions: 1)])
         let samples = try String(
@@ -45,9 +45,7 @@ private final class LogLines: Sendable {
         for line in samples.split(separator: "\n") {
             try Commands.append(log, "orders", key: nil, value: Array(line.utf8))
         }
-        let worker = Worker(deployment, log: log, threads: 1) { () throws(LogError) in
-            try log.takeOwnership(application: "weir-quickstart")
-        }
+        let worker = Worker(deployment, log: log, threads: 1)
         worker.metrics = metrics
         try worker.run { worker.isReady }
         return worker.counts

@@ -1,4 +1,5 @@
 import Foundation
+import Pipeline
 import Testing
 
 @testable import weir
@@ -9,7 +10,7 @@ import Testing
         let folder = Commands.root.appendingPathComponent("Sources/KafkaClient")
         let files = try FileManager.default.contentsOfDirectory(at: folder, includingPropertiesForKeys: nil)
             .filter { $0.pathExtension == "swift" }
-        let log = Commands.root.appendingPathComponent("Sources/Pipeline/Logs/KafkaLog.swift")
+        let log = Commands.root.appendingPathComponent("Sources/Pipeline/Logs/Kafka/KafkaLog.swift")
         return try (files + [log]).map { try String(contentsOf: $0, encoding: .utf8) }
     }
 
@@ -40,7 +41,7 @@ import Testing
         // Statistics are for some clients only; what the file says goes before Weir's own wish.
         replaced.remove("statistics.interval.ms")
         #expect(replaced.count > 8, "\(replaced)")
-        #expect(replaced == Set(LogOpening.replacedProperties.map(\.key)))
+        #expect(replaced == Set(KafkaLog.replacedProperties.map(\.key)))
     }
 
     @Test(.enabled(if: WeirProgram.path != nil, Commands.absence))

@@ -20,7 +20,7 @@ extension JournalRecord {
     /// Ask before anything is made, fenced or written; a replay asks again of every record.
     ///
     /// - Throws: ``LogError``: `refused` for another topology's journal, `corrupt` for a record that is none.
-    public static func requireJournal(of name: String, in log: any EventLog) throws(LogError) {
+    public static func requireJournal(of name: String, in log: any LogReader) throws(LogError) {
         let journal = TopicPartition(OutputTopics.journal, 0)
         guard try log.partitions(of: journal.topic) != nil else { return }
         let (start, end) = try log.bounds(of: journal)
@@ -37,7 +37,7 @@ extension JournalRecord {
     /// The journal's newest record; nil when it has none.
     ///
     /// The end of a topic may be markers and tombstones, so more is read until a record is found.
-    static func newest(in log: any EventLog) throws(LogError) -> JournalRecord? {
+    static func newest(in log: any LogReader) throws(LogError) -> JournalRecord? {
         let journal = TopicPartition(OutputTopics.journal, 0)
         guard try log.partitions(of: journal.topic) != nil else { return nil }
         let (start, end) = try log.bounds(of: journal)

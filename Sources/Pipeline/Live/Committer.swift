@@ -12,6 +12,7 @@ final class Commit {
     var start = ContinuousClock.now
     /// Of the last attempt.
     fileprivate(set) var seconds = 0.0
+    fileprivate(set) var counters = LogCounters()
     fileprivate(set) var error: LogError?
 
     func removeAll() {
@@ -22,12 +23,13 @@ final class Commit {
     }
 }
 
-/// Commits one batch at a time: on a thread of its own where the log allows it, so that the worker goes on reading and judging meanwhile.
+/// Commits one batch at a time, on a thread of its own, so that the worker goes on reading and judging meanwhile; where a commit takes no
+/// time, on the caller's.
 ///
-/// `@unchecked Sendable`: `job`, `done` and `isStopping` are used under `mutex` only; a commit and the log's writing half belong to the
-/// thread from ``start(_:)`` until ``finish(waiting:)`` gives the commit back.
+/// `@unchecked Sendable`: `job`, `done` and `isStopping` are used under `mutex` only; the writer belongs to the committer, and with a commit
+/// to its thread from ``start(_:)`` until ``finish(waiting:)`` gives the commit back.
 final class Committer: @unchecked Sendable {
-    private let log: any EventLog
+    private let writer: any LogWriter
     private let mutex: UnsafeMutablePointer<pthread_mutex_t>
     private let changed: UnsafeMutablePointer<pthread_cond_t>
     private var thread: BackgroundThread?
@@ -37,8 +39,8 @@ final class Committer: @unchecked Sendable {
     /// A commit was started and not yet given back; of the owner's thread.
     private(set) var isBusy = false
 
-    init(_ log: any EventLog) {
-        self.log = log
+    init(_ writer: any LogWriter) {
+        self.writer = writer
         mutex = .allocate(capacity: 1)
         changed = .allocate(capacity: 1)
         pthread_mutex_init(mutex, nil)
@@ -48,7 +50,7 @@ final class Committer: @unchecked Sendable {
         pthread_cond_init(changed, &attributes)
         pthread_condattr_destroy(&attributes)
         // Without a thread the owner commits itself.
-        if log.commitsAside { thread = BackgroundThread(named: "weir-commit") { self.work() } }
+        if !writer.commitsAtOnce { thread = BackgroundThread(named: "weir-commit") { self.work() } }
     }
 
     deinit {
@@ -111,10 +113,11 @@ final class Committer: @unchecked Sendable {
     private func perform(_ commit: Commit) {
         let began = ContinuousClock.now
         do throws(LogError) {
-            try log.commit(commit.batch, positions: commit.positions)
+            try writer.commit(commit.batch, positions: commit.positions)
             commit.error = nil
         } catch { commit.error = error }
         commit.seconds = began.duration(to: .now).inSeconds
+        commit.counters = writer.counters
     }
 
     private func work() {

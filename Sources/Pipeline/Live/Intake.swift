@@ -82,7 +82,7 @@ struct Intake {
     ///
     /// - Parameter ends: per source, the offset from which nothing is read any more; nil: everything is.
     mutating func gather(
-        _ block: DecodedBlock, from log: any EventLog, _ now: ContinuousClock.Instant, until ends: [Int64]?
+        _ block: DecodedBlock, from log: any LogReader, _ now: ContinuousClock.Instant, until ends: [Int64]?
     ) throws(LogError) -> Int {
         look(now, until: ends)
         let target = floor.map { $0 == .min ? $0 : $0 &+ pace.milliseconds(of: epochRecords) }

@@ -56,7 +56,7 @@ public final class JournalAudit {
     }
 
     private let deployment: Deployment
-    private let log: any EventLog
+    private let log: any LogReader
     private let team: ThreadTeam
     private let assembler: OutputAssembler
     private var batch = OutputBatch(topics: OutputTopics.all)
@@ -66,7 +66,7 @@ public final class JournalAudit {
     /// - Parameters:
     ///   - log: only read from.
     ///   - threads: do not change the result.
-    public init(_ deployment: Deployment, log: any EventLog, threads: Int) {
+    public init(_ deployment: Deployment, log: any LogReader, threads: Int) {
         self.deployment = deployment
         self.log = log
         team = ThreadTeam(lanes: threads)
@@ -275,10 +275,13 @@ extension JournalAudit {
 
     /// The id at the beginning of a verdict.
     private static func identifier(in value: UnsafeRawBufferPointer) -> Identifier? {
-        guard let text = VerdictRecord.identifier(in: value) else { return nil }
+        let start = VerdictRecord.idOffset
+        guard value.count > start + UUIDv5.textLength, value.prefix(start).elementsEqual("{\"verdict_id\":\"".utf8)
+        else { return nil }
         var words: [UInt64] = [0, 0]
         var digits = 0
-        for (i, byte) in text.enumerated() {
+        for i in 0..<UUIDv5.textLength {
+            let byte = value[start + i]
             if i == 8 || i == 13 || i == 18 || i == 23 {
                 if byte != UInt8(ascii: "-") { return nil }
                 continue

@@ -7,7 +7,7 @@ final class JournalReplay {
     /// How long a range that the journal names may take to come.
     private static let patienceMilliseconds = 60_000.0
 
-    private let log: any EventLog
+    private let log: any LogReader
     private let deployment: Deployment
     let sources: [TopicPartition]
     let block: DecodedBlock
@@ -37,7 +37,7 @@ final class JournalReplay {
 
     /// - Parameter snapshot: whose engine the processor has; its epochs and those before are passed over.
     init(
-        _ log: any EventLog, _ deployment: Deployment, sources: [TopicPartition], block: DecodedBlock,
+        _ log: any LogReader, _ deployment: Deployment, sources: [TopicPartition], block: DecodedBlock,
         processor: EpochProcessor, after snapshot: Snapshot? = nil
     ) {
         self.log = log

@@ -22,10 +22,10 @@ public struct WorkerOptions: Sendable {
 
 /// One worker in fused mode: recovers from the journal, then judges what arrives, exactly once, until told to stop.
 ///
-/// Everything happens on the calling thread but the stages, which the team shares, and the commits, which a log that allows it makes on a
-/// thread of their own. An epoch's outputs, its journal record and the input positions are committed in one step by the log. State in
-/// memory runs ahead of what is committed by one commit under way and the batch being filled; when a commit fails for good, the worker
-/// ends, and the next start rebuilds the state from the journal.
+/// Everything happens on the calling thread but the stages, which the team shares, and the commits, which have a thread of their own. An
+/// epoch's outputs, its journal record and the input positions are committed in one step by the log. State in memory runs ahead of what is
+/// committed by one commit under way and the batch being filled; when a commit fails for good, the worker ends, and the next start rebuilds
+/// the state from the journal.
 public final class Worker {
     private let deployment: Deployment
     private let log: any EventLog
@@ -34,14 +34,14 @@ public final class Worker {
     private let team: ThreadTeam
     private let processor: EpochProcessor
     private let assembler: OutputAssembler
-    private let takeOwnership: () throws(LogError) -> Void
     /// Where recovery may begin, and what a clean stop leaves.
     var snapshots: any SnapshotStore = NoSnapshots()
     /// Called after each commit with the verdicts' JSON of its epochs, one a line; for `weir demo`.
     public var committed: ((UnsafeRawBufferPointer) -> Void)?
     /// Hears of every epoch and transaction, when there is one.
     public var metrics: WorkerMetrics?
-    private let committer: Committer
+    /// Has the log's writer; nil before the log is owned.
+    private var committer: Committer?
     /// Filled with the epochs judged since the last commit was started.
     private var filling = Commit()
     /// To be filled next: there are two, and one at most is under way.
@@ -69,38 +69,34 @@ public final class Worker {
     public private(set) var replayedEpochs: Int64 = 0
     public var stateBytes: Int { processor.engine.stateBytes }
 
-    /// - Parameters:
-    ///   - takeOwnership: fences a former self on the log; called before the journal is read.
     public init(
         _ deployment: Deployment, log: any EventLog, threads: Int, options: WorkerOptions = WorkerOptions(),
-        telemetry: Log = .silent,
-        takeOwnership: @escaping () throws(LogError) -> Void
+        telemetry: Log = .silent
     ) {
         self.deployment = deployment
         self.log = log
         self.options = options
         self.telemetry = telemetry
-        self.takeOwnership = takeOwnership
         team = ThreadTeam(lanes: threads)
         processor = EpochProcessor(deployment, team: team)
         assembler = OutputAssembler(deployment)
-        committer = Committer(log)
     }
 
     deinit {
-        committer.stop()
+        committer?.stop()
         team.stop()
     }
 
     /// Runs until `shouldStop` answers true; then drains what it holds and commits.
     public func run(shouldStop: () -> Bool) throws(LogError) {
         // The log is the caller's again when this returns.
-        defer { if let commit = committer.finish(waiting: nil), commit.error == nil { take(back: commit) } }
+        defer { if let commit = committer?.finish(waiting: nil), commit.error == nil { take(back: commit) } }
         // First of all: another topology's log is left exactly as it is.
         try JournalRecord.requireJournal(of: deployment.description.name, in: log)
         try log.create(OutputTopics.requirements(partitions: options.verdictPartitions))
         sources = try Worker.sources(of: deployment, in: log)
-        try takeOwnership()
+        committer?.stop()
+        committer = Committer(try log.takeOwnership())
         let block = DecodedBlock(deployment, sources: sources, lanes: team.lanes)
         tracker = WatermarkTracker(
             sources: sources.count, latenessMilliseconds: deployment.description.time.latenessMilliseconds)
@@ -110,7 +106,7 @@ public final class Worker {
     }
 
     /// The partitions of all input topics, in the order of the topology's topics.
-    static func sources(of deployment: Deployment, in log: any EventLog) throws(LogError) -> [TopicPartition] {
+    static func sources(of deployment: Deployment, in log: any LogReader) throws(LogError) -> [TopicPartition] {
         var sources: [TopicPartition] = []
         for topic in deployment.description.topics {
             guard let partitions = try log.partitions(of: topic) else {
@@ -212,8 +208,6 @@ public final class Worker {
             try finishCommit(waiting: 0, shouldStop)
             let isStopping = shouldStop()
             if isStopping, stopEnds == nil {
-                // Only polling may go on beside a commit.
-                try finishCommit(waiting: nil, shouldStop)
                 stopEnds = try ends()
                 stopDeadline = .now + .milliseconds(options.drainMilliseconds)
             }
@@ -232,14 +226,14 @@ public final class Worker {
                 let age = (firstRecord ?? now).duration(to: now).inSeconds * 1000
                 let isFull = block.stagedCount >= options.epochRecords || block.isFull
                 if got == 0, intake.isHeldUp {
-                    if !filling.batch.isEmpty, !committer.isBusy { startCommit() }
+                    if !filling.batch.isEmpty, !isCommitting { startCommit() }
                     try pause()
                     continue
                 }
                 // In a backlog what was asked for has come.
                 if !isFull, !isStopping, !intake.hasBacklog || got == 0 {
                     // What could not be committed now may as well grow.
-                    if committer.isBusy, !intake.hasBacklog {
+                    if isCommitting, !intake.hasBacklog {
                         try finishCommit(waiting: 2, shouldStop)
                         continue
                     }
@@ -255,7 +249,7 @@ public final class Worker {
                 intake.align(block, now, until: stopEnds)
                 if block.stagedCount == 0 {
                     block.removeAll()
-                    if !filling.batch.isEmpty, !committer.isBusy { startCommit() }
+                    if !filling.batch.isEmpty, !isCommitting { startCommit() }
                     // Those who are waited for give little: to decode all of it again at once would be work for nothing.
                     if got < 64 { try pause() }
                     continue
@@ -268,7 +262,7 @@ public final class Worker {
                 if isFilled {
                     try finishCommit(waiting: nil, shouldStop)
                     startCommit()
-                } else if !committer.isBusy, !intake.hasBacklog || open >= options.transactionMilliseconds {
+                } else if !isCommitting, !intake.hasBacklog || open >= options.transactionMilliseconds {
                     startCommit()
                 }
                 continue
@@ -278,7 +272,7 @@ public final class Worker {
                 startCommit()
                 continue
             }
-            if committer.isBusy {
+            if isCommitting {
                 try finishCommit(waiting: 2, shouldStop)
                 continue
             }
@@ -364,6 +358,8 @@ public final class Worker {
         block.removeAll()
     }
 
+    private var isCommitting: Bool { committer?.isBusy == true }
+
     /// Hands over what was judged; the commit before must have ended.
     private func startCommit() {
         guard let empty = spare else { preconditionFailure("a commit is under way: finish it first") }
@@ -372,13 +368,13 @@ public final class Worker {
             filling.positions.append(SourcePosition(source: sources[s], next: judged[s]))
             handedOver[s] = judged[s]
         }
-        committer.start(filling)
+        committer?.start(filling)
         filling = empty
     }
 
     /// Counts a commit that succeeded, and keeps it to be filled again.
     private func take(back commit: Commit) {
-        metrics?.committed(seconds: commit.seconds, succeeded: true, processor.engine, log.counters)
+        metrics?.committed(seconds: commit.seconds, succeeded: true, processor.engine, commit.counters)
         transactions += 1
         if let committed { commit.verdicts.withUnsafeBytes { committed($0) } }
         commit.removeAll()
@@ -389,17 +385,17 @@ public final class Worker {
     ///
     /// - Parameter milliseconds: nil: waits until it has ended well.
     private func finishCommit(waiting milliseconds: Int?, _ shouldStop: () -> Bool) throws(LogError) {
-        while let commit = committer.finish(waiting: milliseconds) {
+        while let commit = committer?.finish(waiting: milliseconds) {
             guard let error = commit.error else {
                 take(back: commit)
                 return
             }
-            metrics?.committed(seconds: 0, succeeded: false, processor.engine, log.counters)
+            metrics?.committed(seconds: 0, succeeded: false, processor.engine, commit.counters)
             guard error.kind == .transient, !shouldStop() else { throw error }
             telemetry.warn("the commit is tried again", ["reason": .string(error.message)])
             // The log has waited and tried several times itself; this only keeps one that answers at once from spinning.
             usleep(50_000)
-            committer.start(commit)
+            committer?.start(commit)
         }
     }
 }

@@ -16,7 +16,7 @@ public struct TopicPartition: Hashable, Sendable, Comparable, CustomStringConver
 
 /// One record as a log lends it: its bytes are valid only during the call that passes it.
 public struct LogRecord {
-    /// Index into the sources given to ``EventLog/assign(_:)``, or 0 for ``EventLog/read(_:from:to:_:)``.
+    /// Index into the sources given to ``LogReader/assign(_:)``, or 0 for ``LogReader/read(_:from:to:_:)``.
     public var source: Int
     public var offset: Int64
     /// When the log took the record (or its producer made it), milliseconds since 1970; nil when the log does not know.
@@ -59,89 +59,133 @@ public struct TopicRequirement: Sendable, Equatable {
     }
 }
 
-/// Why a log could not do what was asked.
-public struct LogError: Error, Sendable, CustomStringConvertible {
-    /// What a caller does about it; the command line maps each to an exit code.
-    public enum Kind: Sendable, Equatable {
-        /// The log cannot be reached, or another process holds it for long (exit 5).
-        case unreachable
-        /// It, or the file system, refuses us (exit 6); the message names the missing right.
-        case notAuthorised
-        /// Another process owns our identity; stop (exit 1).
-        case fenced
-        /// A range that must be read again is gone (exit 7).
-        case outOfRange
-        /// What is stored contradicts itself (exit 7).
-        case corrupt
-        /// The log's version or the library's is too old (exit 8).
-        case incompatible
-        /// Our request is wrong: an unknown topic, an unwritable output file (exit 3).
-        case refused
-        /// It may work later; the log itself has already tried again.
-        case transient
-        /// Somebody asked for an end meanwhile: nothing is wrong, and who asked knows what to say.
-        case stopped
-    }
-    public var kind: Kind
-    /// What happened and what to do, one or two sentences.
-    public var message: String
-    public init(_ kind: Kind, _ message: String) {
-        self.kind = kind
-        self.message = message
-    }
-    public var description: String { message }
-}
-
 /// The only door between the pipeline and the world: read ranges, append atomically, list topics.
 ///
-/// One thread uses a log at a time, but for what ``commitsAside`` allows. Records are what is committed (read_committed); offsets within a
-/// partition grow but may have gaps.
-public protocol EventLog: AnyObject {
-    /// Makes the topics that are missing; those that exist are left as they are.
-    func create(_ topics: [TopicRequirement]) throws(LogError)
+/// A log has three sides, and each has its owner. Whoever opened the log reads (``LogReader``) and looks after topics
+/// (``LogAdministration``), on one thread at a time. Only who has taken ownership holds a ``LogWriter``: it may be handed to another thread and
+/// used there while the first goes on reading.
+///
+/// A log commits for one application, named when it is opened. Records are what is committed (read_committed); offsets within a partition
+/// grow but may have gaps.
+public protocol EventLog: LogReader, LogAdministration {
+    /// Becomes the one pipeline of the application that may commit: fences a former self and waits until what it left open has ended.
+    ///
+    /// From then on every commit of an earlier owner fails as `fenced`. Take ownership first and read the journal afterwards: in this order
+    /// nobody can append to it behind the reader's back.
+    func takeOwnership() throws(LogError) -> any LogWriter
 
+    /// Ends reading and writing, also by the writer that was handed out; a second call does nothing.
+    func close()
+}
+
+/// What is committed, partition by partition: the side of a log that belongs to the thread that judges.
+public protocol LogReader: AnyObject {
     /// The partitions of a topic in ascending order; nil when the topic does not exist.
     func partitions(of topic: String) throws(LogError) -> [Int32]?
 
     /// First offset still there and the offset behind the last committed record.
     func bounds(of source: TopicPartition) throws(LogError) -> (start: Int64, end: Int64)
 
+    /// The offset from which on, within the bounds, records were appended at or after a time; behind the last record when none was.
+    ///
+    /// Append times grow with the offsets but for clocks that were set back.
+    ///
+    /// - Parameter milliseconds: since 1970.
+    func offset(of source: TopicPartition, appendedSince milliseconds: Int64) throws(LogError) -> Int64
+
     /// Starts reading these partitions at these offsets; replaces an earlier assignment.
     func assign(_ sources: [SourcePosition]) throws(LogError)
 
     /// Lends up to `limit` records of one assigned source, in offset order, without waiting; returns the source's next offset.
     ///
-    /// - Parameter body: answers false to stop behind the record it was given.
+    /// - Parameter body: returns false to stop behind the record it was given.
     func poll(source: Int, limit: Int, _ body: (LogRecord) -> Bool) throws(LogError) -> Int64
 
     /// Waits until some assigned source may have records, or the time is over; serves the log's own events meanwhile.
     func wait(milliseconds: Int) throws(LogError)
 
-    /// Reads a committed range `[from, to)` of any partition on the side, until it is read or the body answers false.
+    /// Reads a committed range `[from, to)` of any partition on the side, until it is read or the body returns false.
     func read(
         _ source: TopicPartition, from: Int64, to: Int64,
         _ body: (LogRecord, [(String, UnsafeRawBufferPointer)]) -> Bool) throws(LogError)
 
+    /// Input positions of the application's newest commit, without owning it; empty when there was none.
+    ///
+    /// The journal is the truth; this is for comparison.
+    func committedPositions(of sources: [TopicPartition]) throws(LogError) -> [SourcePosition]
+}
+
+/// Commits for one application: whoever holds it has taken ownership.
+///
+/// One thread at a time uses it, and that may be another than the reader's.
+public protocol LogWriter: AnyObject {
     /// Appends the outputs and moves the input positions in one atomic step.
     ///
     /// When it returns, all of it is durable and visible, exactly once. When the outcome of an attempt is unknown the log finds out by the
     /// journal's end (its last record's epoch number) and tries again until it knows.
+    ///
+    /// - Throws: ``LogError``: `fenced` when another owner has taken over; `transient` when the same batch may succeed later; `refused` for
+    ///   what can never be written. Nothing of a batch that was refused is seen.
     func commit(_ outputs: borrowing OutputBatch, positions: [SourcePosition]) throws(LogError)
 
-    /// One thread may poll and wait, and do nothing else, while another commits.
-    var commitsAside: Bool { get }
-
-    /// Input positions of the newest commit by this pipeline; empty when there was none. The journal is the truth; this is for comparison.
-    func committedPositions(of sources: [TopicPartition]) throws(LogError) -> [SourcePosition]
-
-    /// What the log counts about itself.
+    /// What the log counts about its commits.
     var counters: LogCounters { get }
 
-    /// Ends reading and writing; a second call does nothing.
-    func close()
+    /// True where a commit waits for nothing, as in memory: it is then made on the caller's thread, which keeps a simulation deterministic.
+    var commitsAtOnce: Bool { get }
 }
 
-/// What a log counts about itself, for metrics; totals since it was opened.
+/// Topics and producers: what is done to a log beside judging.
+public protocol LogAdministration: AnyObject {
+    /// How people call the log: the file, or the brokers.
+    var name: String { get }
+
+    /// Makes the topics that are missing; those that exist are left as they are.
+    func create(_ topics: [TopicRequirement]) throws(LogError)
+
+    /// Appends records without a transaction of a pipeline and without positions, for producers; nobody needs to own anything for it.
+    ///
+    /// - Parameter flushing: false: records may still be under way when this returns, and a later call tells of those that cannot be
+    ///   delivered.
+    /// - Returns: whether everything appended so far is durable; always true with `flushing`.
+    @discardableResult
+    func append(_ outputs: borrowing OutputBatch, flushing: Bool) throws(LogError) -> Bool
+
+    /// How many partitions an input topic is best made with.
+    var suggestedPartitions: Int { get }
+
+    /// What a person types to make an input topic; nil where the pipeline makes it, because nobody else can.
+    func commandToCreate(_ topic: String) -> String?
+
+    /// The settings in force of a topic; nil where a log has none.
+    func settings(of topic: String) throws(LogError) -> TopicSettings?
+
+    /// What a person types to change settings of a topic; nil where a log has none.
+    func commandToSet(_ settings: [String: String], of topic: String) -> String?
+
+    /// What the log was opened with and does not use, with the reason.
+    var unusedProperties: [(name: String, reason: String)] { get }
+
+    /// Looks whether each partition holds its records; reads all of them. Nil where that is the log's own business.
+    ///
+    /// - Returns: how many records there are, and one sentence about each partition that lacks some.
+    func examineRecords() throws(LogError) -> (count: Int64, faults: [String])?
+}
+
+/// Settings of a topic, as Kafka has them.
+public struct TopicSettings: Sendable, Equatable {
+    /// The values in force, by name, such as `cleanup.policy`.
+    public var values: [String: String]
+    /// On how many brokers each partition lies; nil: unknown.
+    public var replicas: Int?
+
+    public init(values: [String: String], replicas: Int?) {
+        self.values = values
+        self.replicas = replicas
+    }
+}
+
+/// What a log counts about its commits, for metrics; totals since ownership was taken first.
 public struct LogCounters: Sendable, Equatable {
     /// How often transactional producers were thrown away and made anew.
     public var producerRecreations = 0
@@ -150,10 +194,39 @@ public struct LogCounters: Sendable, Equatable {
     public init() {}
 }
 
-extension EventLog {
-    /// A log that has nothing to count.
-    public var counters: LogCounters { LogCounters() }
+extension LogReader {
+    /// By halving, with a look at one record each time.
+    public func offset(of source: TopicPartition, appendedSince milliseconds: Int64) throws(LogError) -> Int64 {
+        var (low, high) = try bounds(of: source)
+        while low < high {
+            let middle = low + (high - low) / 2
+            var found: (offset: Int64, isBefore: Bool)?
+            // Offsets may have gaps: the next record there is decides.
+            try read(source, from: middle, to: high) { record, _ in
+                found = (record.offset, (record.appendTime ?? .max) < milliseconds)
+                return false
+            }
+            if let found, found.isBefore { low = found.offset + 1 } else { high = middle }
+        }
+        return low
+    }
+}
 
-    /// A log that does one thing at a time.
-    public var commitsAside: Bool { false }
+/// A log that has nothing to count, and commits that take their time.
+extension LogWriter {
+    public var counters: LogCounters { LogCounters() }
+    public var commitsAtOnce: Bool { false }
+}
+
+/// A log whose topics are names and partitions, and nothing to set.
+extension LogAdministration {
+    public var suggestedPartitions: Int { 1 }
+    public func commandToCreate(_ topic: String) -> String? { nil }
+    public func settings(of topic: String) throws(LogError) -> TopicSettings? { nil }
+    public func commandToSet(_ settings: [String: String], of topic: String) -> String? { nil }
+    public var unusedProperties: [(name: String, reason: String)] { [] }
+    public func examineRecords() throws(LogError) -> (count: Int64, faults: [String])? { nil }
+
+    /// Appends records and waits until they are durable.
+    public func append(_ outputs: borrowing OutputBatch) throws(LogError) { try append(outputs, flushing: true) }
 }

@@ -113,17 +113,36 @@ public struct OutputBatch: ~Copyable {
         _ record: Record, _ body: (_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) -> Void
     ) {
         bytes.withUnsafeBytes { all in
-            var at = record.headersOffset
-            func part() -> UnsafeRawBufferPointer {
-                let length = Int(all.loadUnaligned(fromByteOffset: at, as: UInt16.self))
-                defer { at += 2 + length }
-                return UnsafeRawBufferPointer(rebasing: all[(at + 2)..<(at + 2 + length)])
-            }
+            var rest = UnsafeRawBufferPointer(rebasing: all[record.headersOffset...])
             for _ in 0..<record.headerCount {
-                let name = part()
-                body(name, part())
+                guard let name = OutputBatch.takePart(of: &rest), let value = OutputBatch.takePart(of: &rest) else {
+                    preconditionFailure("a record's headers lie in its batch")
+                }
+                body(name, value)
             }
         }
+    }
+
+    /// Calls the body with each header of a block, as a log keeps it; returns false where the block is damaged.
+    static func readHeaders(
+        _ block: UnsafeRawBufferPointer,
+        _ body: (_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) -> Void
+    ) -> Bool {
+        var rest = block
+        while rest.count > 0 {
+            guard let name = takePart(of: &rest), let value = takePart(of: &rest) else { return false }
+            body(name, value)
+        }
+        return true
+    }
+
+    /// Takes one length and its bytes off the front; nil where they are not there.
+    private static func takePart(of rest: inout UnsafeRawBufferPointer) -> UnsafeRawBufferPointer? {
+        guard rest.count >= 2 else { return nil }
+        let end = 2 + Int(UInt16(littleEndian: rest.loadUnaligned(as: UInt16.self)))
+        guard end <= rest.count else { return nil }
+        defer { rest = UnsafeRawBufferPointer(rebasing: rest[end...]) }
+        return UnsafeRawBufferPointer(rebasing: rest[2..<end])
     }
 
     /// Calls the body with each record, its key, value and block of headers (nil: none), until it throws.

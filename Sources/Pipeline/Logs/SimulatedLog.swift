@@ -43,12 +43,20 @@ public final class SimulatedStore: Sendable {
         var commits = 0
     }
 
+    /// A record on its way to its partition.
+    fileprivate struct Sent {
+        var target: TopicPartition
+        var key: [UInt8]?
+        var value: [UInt8]?
+        var headers: [Header]
+    }
+
     /// One transaction as sent, ready to be applied.
     fileprivate struct Transaction {
         var application: String
         var generation: Int64
         var producer: Int64
-        var records: [(target: TopicPartition, key: [UInt8]?, value: [UInt8]?, headers: [Header])]
+        var records: [Sent]
         var positions: [SourcePosition]
     }
 
@@ -106,7 +114,7 @@ public final class SimulatedStore: Sendable {
 public struct SimulatedFaults: Sendable {
     /// A place inside the log where the process can die.
     public enum CrashPoint: String, Sendable, CaseIterable {
-        case create, assign, poll, wait, read
+        case create, ownership, assign, poll, wait, read
         /// Nothing of the transaction was sent.
         case beforeBegin
         /// Some outputs, all outputs, the positions were sent; the transaction is open.
@@ -153,7 +161,9 @@ public struct SimulatedFaults: Sendable {
 }
 
 /// A log in memory for tests, with faults by seed: the same seed and calls give the same run.
-public final class SimulatedLog: EventLog {
+///
+/// It is its own writer, and commits on the caller's thread.
+public final class SimulatedLog: EventLog, LogWriter {
     /// The store this handle works on.
     public let store: SimulatedStore
     /// The faults it was opened with.
@@ -176,7 +186,10 @@ public final class SimulatedLog: EventLog {
     private var isClosed = false
     private let journalTopic: String
 
-    /// Opens a handle and takes ownership of the application: commits of earlier handles fail with `.fenced` from here on.
+    public var name: String { "simulated" }
+    public var commitsAtOnce: Bool { true }
+
+    /// Opens a handle; nothing is owned yet.
     public init(
         _ store: SimulatedStore, application: String = "weir", faults: SimulatedFaults = SimulatedFaults(),
         journalTopic: String = "weir.journal"
@@ -189,6 +202,11 @@ public final class SimulatedLog: EventLog {
             faults.lostReplies + faults.lostRequests + faults.delayedRequests < 1,
             "some commits must come through, or none ever ends")
         random = SplitMix64(seed: faults.seed)
+    }
+
+    /// Commits of earlier owners fail as `fenced` from here on.
+    public func takeOwnership() throws(LogError) -> any LogWriter {
+        try reach(.ownership)
         (generation, producer) = store.content.withLock { content in
             content.believesAnyProducer = faults.keepsProducer
             content.owners[application, default: SimulatedStore.Owner()].generation += 1
@@ -196,6 +214,7 @@ public final class SimulatedLog: EventLog {
             let owner = content.owners[application] ?? SimulatedStore.Owner()
             return (owner.generation, owner.producer)
         }
+        return self
     }
 
     /// True for the error a crash throws.
@@ -301,28 +320,17 @@ public final class SimulatedLog: EventLog {
 
     public func commit(_ outputs: borrowing OutputBatch, positions: [SourcePosition]) throws(LogError) {
         try reach(.beforeBegin)
+        guard generation > 0 else { throw LogError(.refused, "a pipeline takes ownership before it commits.") }
         commits += 1
         if faults.fencedAtCommit == commits {
             store.content.withLock { $0.owners[application]?.generation += 1 }
         }
         var transaction = SimulatedStore.Transaction(
             application: application, generation: generation, producer: producer, records: [], positions: positions)
-        var journal: (key: [UInt8]?, value: [UInt8]?)?
-        try outputs.withParts { (record, key, value, _) throws(LogError) in
-            let topic = outputs.topics[record.topic]
-            guard let count = try partitions(of: topic)?.count else {
-                throw LogError(.refused, "there is no topic '\(topic)'.")
-            }
-            let number = partitioners[topic, default: Partitioner()].partition(key: key, of: count)
-            var headers: [SimulatedStore.Header] = []
-            outputs.forEachHeader(record) {
-                headers.append(.init(name: String(decoding: $0, as: UTF8.self), value: [UInt8]($1)))
-            }
-            transaction.records.append(
-                (TopicPartition(topic, Int32(number)), key.map([UInt8].init), value.map([UInt8].init), headers))
-            if topic == journalTopic { journal = (key.map([UInt8].init), value.map([UInt8].init)) }
-            if transaction.records.count == 1 { try reach(.amidProduce) }
+        transaction.records = try records(of: outputs) { count throws(LogError) in
+            if count == 1 { try reach(.amidProduce) }
         }
+        let journal = transaction.records.last { $0.target.topic == journalTopic }
         try reach(.afterProduce)
         try reach(.afterPositions)
         try reach(.beforeCommit)
@@ -354,6 +362,14 @@ public final class SimulatedLog: EventLog {
     }
 
     public func close() { isClosed = true }
+
+    public func append(_ outputs: borrowing OutputBatch, flushing: Bool) throws(LogError) -> Bool {
+        try requireAlive()
+        for record in try records(of: outputs) {
+            store.append(record.target, key: record.key, value: record.value, headers: record.headers)
+        }
+        return true
+    }
 }
 
 // MARK: - Inside
@@ -362,6 +378,32 @@ extension SimulatedLog {
     private enum Outcome { case answered, unknown }
 
     private func reach(_ point: SimulatedFaults.CrashPoint) throws(LogError) { try reach(point.rawValue) }
+
+    /// The records of a batch with their partitions.
+    ///
+    /// - Parameter added: called after each with their number so far.
+    private func records(
+        of outputs: borrowing OutputBatch, added: (Int) throws(LogError) -> Void = { _ in }
+    ) throws(LogError) -> [SimulatedStore.Sent] {
+        var records: [SimulatedStore.Sent] = []
+        try outputs.withParts { (record, key, value, _) throws(LogError) in
+            let topic = outputs.topics[record.topic]
+            guard let count = try partitions(of: topic)?.count else {
+                throw LogError(.refused, "there is no topic '\(topic)'.")
+            }
+            let number = partitioners[topic, default: Partitioner()].partition(key: key, of: count)
+            var headers: [SimulatedStore.Header] = []
+            outputs.forEachHeader(record) {
+                headers.append(.init(name: String(decoding: $0, as: UTF8.self), value: [UInt8]($1)))
+            }
+            records.append(
+                SimulatedStore.Sent(
+                    target: TopicPartition(topic, Int32(number)), key: key.map([UInt8].init),
+                    value: value.map([UInt8].init), headers: headers))
+            try added(records.count)
+        }
+        return records
+    }
 
     private func requireAlive() throws(LogError) {
         if hasCrashed { throw LogError(.unreachable, SimulatedLog.crashMessage + "an earlier call") }
@@ -394,7 +436,7 @@ extension SimulatedLog {
 
     private func commitsOfOurs() -> Int { store.content.withLock { $0.owners[application]?.commits ?? 0 } }
 
-    private func isJournalEnd(_ journal: (key: [UInt8]?, value: [UInt8]?)) -> Bool {
+    private func isJournalEnd(_ journal: SimulatedStore.Sent) -> Bool {
         store.content.withLock { content in
             guard let last = content.topics[journalTopic]?.first?.records.last else { return false }
             return last.key == journal.key && last.value == journal.value

@@ -7,11 +7,11 @@ enum AuditCommand {
         let deployment = try Deployment(folder: arguments.required("topology"))
         try InputTopics.requireJSON(deployment)
         StopSignal.install()
-        let opened = try LogOpening.require(
+        let log = try LogOpening.require(
             arguments, .reader, application: LogOpening.application(deployment.description.name), terminal)
-        defer { opened.close() }
+        defer { log.close() }
         var progress = ProgressReport(terminal, unit: "epochs", total: nil)
-        let audit = JournalAudit(deployment, log: opened.log, threads: Cores.available)
+        let audit = JournalAudit(deployment, log: log, threads: Cores.available)
         let result = try audit.run { epochs in
             progress.update(Int(epochs))
             return StopSignal.received == nil

@@ -14,9 +14,9 @@ enum DemoCommand {
         let path = try arguments.string("log") ?? temporaryLog()
         defer { if !isKept { remove(path) } }
         StopSignal.install()
-        let log = try EmbeddedLog(path: path)
+        let log = try EmbeddedLog(path: path, application: LogOpening.application(deployment.description.name))
         defer { log.close() }
-        try log.create(InputTopics.requirements(deployment.description.topics, onKafka: false))
+        try log.create(InputTopics.requirements(deployment.description.topics, on: log))
         for topic in deployment.description.topics where try log.bounds(of: TopicPartition(topic, 0)).end > 0 {
             throw CommandFailure(
                 .invalid, "\(path) already holds events",
@@ -30,11 +30,7 @@ enum DemoCommand {
         defer { producer.stop() }
 
         var decisions: [String: Decision] = [:]
-        let worker = Worker(
-            deployment, log: log, threads: min(2, Cores.available),
-            takeOwnership: { () throws(LogError) in
-                try log.takeOwnership(application: LogOpening.application(deployment.description.name))
-            })
+        let worker = Worker(deployment, log: log, threads: min(2, Cores.available))
         var printed = 0
         worker.committed = { lines in
             for line in lines.split(separator: UInt8(ascii: "\n")) {
@@ -65,9 +61,7 @@ enum DemoCommand {
         // An attack that nobody has looked at yet is no miss.
         let sources = deployment.description.topics.map { TopicPartition($0, 0) }
         var judged: [String: Int64] = [:]
-        for position in try log.committedPositions(
-            of: sources, application: LogOpening.application(deployment.description.name))
-        {
+        for position in try log.committedPositions(of: sources) {
             judged[position.source.topic] = position.next
         }
         var scorecard = Scorecard()

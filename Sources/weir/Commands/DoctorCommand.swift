@@ -16,11 +16,11 @@ enum DoctorCommand {
         let application = deployment.map { LogOpening.application($0.description.name) } ?? "weir-reader"
         do {
             // Its own findings name the library's faults; a warning beside them would say it twice.
-            if let opened = try LogOpening.open(
+            if let log = try LogOpening.open(
                 arguments, .reader, application: application, Terminal(capturingAsTerminal: false))
             {
-                defer { opened.close() }
-                examination.log(opened, deployment, application: application)
+                defer { log.close() }
+                examination.log(log, deployment, application: application)
             }
         } catch let failure as CommandFailure {
             examination.fail("log", failure.message, failure.hint, failure.code)
@@ -153,41 +153,39 @@ struct Examination {
 
     // MARK: Log
 
-    mutating func log(_ opened: OpenedLog, _ deployment: Deployment?, application: String) {
-        if let configuration = opened.configuration { properties(configuration) }
+    mutating func log(_ log: any EventLog, _ deployment: Deployment?, application: String) {
+        for (name, reason) in log.unusedProperties {
+            warn("properties", "\(name) is not used: \(reason)", "remove it from the Kafka properties")
+        }
         do {
-            _ = try opened.log.partitions(of: OutputTopics.journal)
-            ok("log", "\(opened.name) answers")
+            _ = try log.partitions(of: OutputTopics.journal)
+            ok("log", "\(log.name) answers")
         } catch {
             return fail("log", error)
         }
         do {
-            if let embedded = opened.embedded { try records(embedded) }
-            let questions = TopicQuestions(opened)
-            defer { questions?.close() }
-            try ownTopics(opened, questions)
-            if let deployment { try inputs(opened, deployment, questions) }
-            try journal(opened, deployment, application, questions)
+            if let records = try log.examineRecords() { tell(of: records) }
+            try ownTopics(log)
+            if let deployment { try inputs(log, deployment) }
+            try journal(log, deployment, application)
         } catch {
             fail("log", error)
         }
     }
 
-    /// Whether each partition of the embedded log holds what it says; on Kafka that is the broker's to know.
-    private mutating func records(_ log: EmbeddedLog) throws {
-        let (count, faults) = try log.examineRecords()
-        for fault in faults {
+    private mutating func tell(of records: (count: Int64, faults: [String])) {
+        for fault in records.faults {
             fail(
                 "records", fault, "somebody else wrote to the file: restore a copy, or start anew with an empty log",
                 .stateCorrupt)
         }
-        if faults.isEmpty { ok("records", "\(counted(Int(count), "record")), without a gap") }
+        if records.faults.isEmpty { ok("records", "\(counted(Int(records.count), "record")), without a gap") }
     }
 
-    private mutating func ownTopics(_ opened: OpenedLog, _ questions: TopicQuestions?) throws {
+    private mutating func ownTopics(_ log: any EventLog) throws {
         var missing: [String] = []
         for wanted in OutputTopics.requirements(partitions: 4) {
-            guard let partitions = try opened.log.partitions(of: wanted.name) else {
+            guard let partitions = try log.partitions(of: wanted.name) else {
                 missing.append(wanted.name)
                 continue
             }
@@ -196,7 +194,7 @@ struct Examination {
                     "topics", "\(wanted.name) has \(partitions.count) partitions; the order of epochs needs one",
                     "stop weir run, delete the topic and start anew", .stateCorrupt)
             }
-            if let questions { settings(of: wanted, questions) }
+            settings(of: wanted, log)
         }
         if missing.isEmpty {
             ok("topics", "all topics of weir exist")
@@ -207,20 +205,22 @@ struct Examination {
         }
     }
 
-    private mutating func inputs(_ opened: OpenedLog, _ deployment: Deployment, _ questions: TopicQuestions?) throws {
+    private mutating func inputs(_ log: any EventLog, _ deployment: Deployment) throws {
         if let reason = InputTopics.reasonAgainstLog(deployment) {
             fail("inputs", reason, "weir replay runs it over files", .invalid)
             return
         }
         let topics = deployment.description.topics
-        let missing = try InputTopics.missing(topics, in: opened.log)
-        if let questions { retention(of: topics.filter { !missing.contains($0) }, questions) }
+        let missing = try InputTopics.missing(topics, in: log)
+        retention(of: topics.filter { !missing.contains($0) }, log)
         var partitions = 0
-        for topic in topics { partitions += try opened.log.partitions(of: topic)?.count ?? 0 }
+        for topic in topics { partitions += try log.partitions(of: topic)?.count ?? 0 }
         if missing.isEmpty {
             ok("inputs", "\(counted(topics.count, "topic")), \(counted(partitions, "partition"))")
-        } else if let configuration = opened.configuration {
-            let lines = missing.map { InputTopics.commandToCreate($0, configuration.bootstrapServers) }
+            return
+        }
+        let lines = missing.compactMap { log.commandToCreate($0) }
+        if !lines.isEmpty {
             fail(
                 "inputs", "missing: \(missing.joined(separator: ", "))",
                 "create them, or correct `topic:` in \(deployment.description.path): \(lines.joined(separator: "; "))",
@@ -231,17 +231,17 @@ struct Examination {
     }
 
     private mutating func journal(
-        _ opened: OpenedLog, _ deployment: Deployment?, _ application: String, _ questions: TopicQuestions?
+        _ log: any EventLog, _ deployment: Deployment?, _ application: String
     ) throws {
         let source = TopicPartition(OutputTopics.journal, 0)
-        guard try opened.log.partitions(of: OutputTopics.journal) != nil else { return }
-        let (start, end) = try opened.log.bounds(of: source)
+        guard try log.partitions(of: OutputTopics.journal) != nil else { return }
+        let (start, end) = try log.bounds(of: source)
         var first: JournalRecord?
         var last: JournalRecord?
         var from: [TopicPartition: Int64] = [:]
         var to: [TopicPartition: Int64] = [:]
         var damage: LogError?
-        try opened.log.read(source, from: start, to: end) { record, _ in
+        try log.read(source, from: start, to: end) { record, _ in
             guard let value = record.value else { return true }
             do throws(LogError) {
                 let entry = try JournalRecord(parsing: value)
@@ -290,9 +290,9 @@ struct Examination {
                 "set retention.ms=-1 on \(OutputTopics.journal); state cannot be rebuilt, start anew with an empty journal",
                 .stateCorrupt)
         }
-        if deployment == nil, let questions { retention(of: Set(from.keys.map(\.topic)).sorted(), questions) }
-        try retention(opened, from, to)
-        try positions(opened, to, deployment, application)
+        if deployment == nil { retention(of: Set(from.keys.map(\.topic)).sorted(), log) }
+        try retention(log, from, to)
+        try positions(log, to, deployment, application)
         if let deployment, last.releaseDigest != deployment.release.digest {
             warn(
                 "release",
@@ -303,13 +303,13 @@ struct Examination {
     }
 
     /// Without snapshots all that the journal names must be there to rebuild the state.
-    private mutating func retention(_ opened: OpenedLog, _ from: [TopicPartition: Int64], _ to: [TopicPartition: Int64])
+    private mutating func retention(_ log: any EventLog, _ from: [TopicPartition: Int64], _ to: [TopicPartition: Int64])
         throws
     {
         var isWhole = true
         for source in from.keys.sorted() {
             guard let first = from[source], let next = to[source] else { continue }
-            guard let partitions = try opened.log.partitions(of: source.topic), partitions.contains(source.partition)
+            guard let partitions = try log.partitions(of: source.topic), partitions.contains(source.partition)
             else {
                 isWhole = false
                 fail(
@@ -317,7 +317,7 @@ struct Examination {
                     .stateCorrupt)
                 continue
             }
-            let (start, end) = try opened.log.bounds(of: source)
+            let (start, end) = try log.bounds(of: source)
             if start > first {
                 isWhole = false
                 fail(
@@ -336,13 +336,11 @@ struct Examination {
     }
 
     private mutating func positions(
-        _ opened: OpenedLog, _ to: [TopicPartition: Int64], _ deployment: Deployment?, _ application: String
+        _ log: any EventLog, _ to: [TopicPartition: Int64], _ deployment: Deployment?, _ application: String
     ) throws {
         guard deployment != nil else { return }
         let sources = to.keys.sorted()
-        let committed =
-            try opened.embedded?.committedPositions(of: sources, application: application)
-            ?? opened.log.committedPositions(of: sources)
+        let committed = try log.committedPositions(of: sources)
         var differing: [String] = []
         for position in committed {
             if let next = to[position.source], next != position.next {

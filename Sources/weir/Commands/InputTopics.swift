@@ -1,4 +1,3 @@
-import KafkaClient
 import Pipeline
 import RuleLanguage
 import Telemetry
@@ -22,7 +21,7 @@ enum InputTopics {
     }
 
     /// The topics among these that the log does not have.
-    static func missing(_ topics: [String], in log: any EventLog) throws(LogError) -> [String] {
+    static func missing(_ topics: [String], in log: any LogReader) throws(LogError) -> [String] {
         var missing: [String] = []
         for topic in topics where try log.partitions(of: topic) == nil { missing.append(topic) }
         return missing
@@ -32,13 +31,14 @@ enum InputTopics {
     ///
     /// In a file nobody but Weir can make them, so a first start does; on Kafka they belong to those who write to them, and a slip in a name
     /// must not become a topic: the message (exit 3) has the lines to type.
-    static func prepare(_ deployment: Deployment, _ opened: OpenedLog, _ telemetry: Log) throws {
+    static func prepare(_ deployment: Deployment, _ log: any EventLog, _ telemetry: Log) throws {
         // First of all: another topology's log is left exactly as it is.
-        try JournalRecord.requireJournal(of: deployment.description.name, in: opened.log)
-        let missing = try missing(deployment.description.topics, in: opened.log)
-        if missing.isEmpty { return }
-        guard let servers = opened.configuration?.bootstrapServers else {
-            try opened.log.create(requirements(missing, onKafka: false))
+        try JournalRecord.requireJournal(of: deployment.description.name, in: log)
+        let missing = try missing(deployment.description.topics, in: log)
+        let lines = missing.compactMap { log.commandToCreate($0) }
+        if lines.isEmpty {
+            if missing.isEmpty { return }
+            try log.create(requirements(missing, on: log))
             telemetry.info(
                 "made the input topics, which are empty: somebody must write to them",
                 ["topics": .string(missing.joined(separator: ", "))])
@@ -48,30 +48,23 @@ enum InputTopics {
         throw CommandFailure(
             .invalid,
             missing.count == 1
-                ? "the input topic \(names) does not exist on \(servers)"
-                : "the input topics \(names) do not exist on \(servers)",
-            hint: (["create what is missing, or correct `topic:` in \(deployment.description.path):"]
-                + missing.map { commandToCreate($0, servers) }).joined(separator: "\n  "))
+                ? "the input topic \(names) does not exist on \(log.name)"
+                : "the input topics \(names) do not exist on \(log.name)",
+            hint: (["create what is missing, or correct `topic:` in \(deployment.description.path):"] + lines)
+                .joined(separator: "\n  "))
     }
 
     /// How Weir makes input topics where it does.
     ///
-    /// The embedded log gains nothing from partitions; on Kafka four let a few threads share the reading. Nothing may expire: the state is
-    /// rebuilt from all that was read since the first epoch.
-    static func requirements(_ topics: [String], onKafka: Bool) -> [TopicRequirement] {
+    /// Nothing may expire: the state is rebuilt from all that was read since the first epoch.
+    static func requirements(_ topics: [String], on log: any LogAdministration) -> [TopicRequirement] {
         topics.map {
             TopicRequirement(
-                name: $0, partitions: onKafka ? 4 : 1,
+                name: $0, partitions: log.suggestedPartitions,
                 settings: kept.merging(["message.timestamp.type": "LogAppendTime"]) { $1 })
         }
     }
 
     /// The settings of a topic whose records stay.
     static let kept = ["cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"]
-
-    /// A line for the shell that makes an input topic on Kafka.
-    static func commandToCreate(_ topic: String, _ servers: String) -> String {
-        "kafka-topics.sh --bootstrap-server \(servers) --create --topic \(topic) --partitions 4 "
-            + "--config retention.ms=-1 --config retention.bytes=-1"
-    }
 }

@@ -18,22 +18,20 @@ enum RunCommand {
         let metrics = WorkerMetrics(registry, deployment)
         let kafka =
             arguments.string("kafka") == nil ? nil : KafkaMetrics(registry, inputs: deployment.description.topics)
-        let opened = try LogOpening.require(
+        let log = try LogOpening.require(
             arguments, .pipeline, application: LogOpening.application(deployment.description.name), terminal,
             telemetry: telemetry, metrics: kafka)
-        defer { opened.close() }
+        defer { log.close() }
         StopSignal.install()
-        try InputTopics.prepare(deployment, opened, telemetry)
-        let worker = Worker(
-            deployment, log: opened.log, threads: arguments.threads, telemetry: telemetry,
-            takeOwnership: opened.takeOwnership)
+        try InputTopics.prepare(deployment, log, telemetry)
+        let worker = Worker(deployment, log: log, threads: arguments.threads, telemetry: telemetry)
         worker.metrics = metrics
         let reporter = MetricsReporter(
             registry, metrics, kafka, file: arguments.string("metrics"), telemetry: telemetry)
         telemetry.info(
             "starting",
             [
-                "topology": .string(deployment.description.name), "log": .string(opened.name),
+                "topology": .string(deployment.description.name), "log": .string(log.name),
                 "release": .string(String(deployment.release.shortDigest)), "threads": .int(arguments.threads),
             ])
         try reporter.start()

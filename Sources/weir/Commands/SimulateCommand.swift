@@ -22,8 +22,8 @@ enum SimulateCommand {
         // Everything that can be refused is opened before the first event.
         let truth = try arguments.string("truth").map { path throws(LogError) in try LineWriter(path: path) }
         let target: Target
-        if let opened = try LogOpening.open(arguments, .producer, application: "weir-simulate", terminal) {
-            target = try .log(LogTarget(opened))
+        if let log = try LogOpening.open(arguments, .producer, application: "weir-simulate", terminal) {
+            target = try .log(LogTarget(log))
         } else {
             target = .lines(try LineWriter(path: arguments.string("output") ?? "-"))
         }
@@ -52,7 +52,7 @@ enum SimulateCommand {
         case lines(LineWriter)
         case log(LogTarget)
 
-        /// Sends what was added so far on its way; when it answers true, all of it is safe with its reader.
+        /// Sends what was added so far on its way; when it returns true, all of it is safe with its reader.
         func flush(isWanted: Bool) throws(LogError) -> Bool {
             switch self {
             case .lines(let writer):
@@ -67,14 +67,14 @@ enum SimulateCommand {
             case .lines(let writer): try writer.close()
             case .log(let target):
                 _ = try target.flush(isWanted: true)
-                target.opened.close()
+                target.log.close()
             }
         }
 
         func abandon() {
             switch self {
             case .lines(let writer): writer.abandon()
-            case .log(let target): target.opened.close()
+            case .log(let target): target.log.close()
             }
         }
 
@@ -86,15 +86,15 @@ enum SimulateCommand {
 
     /// A log's input topics, written to in batches.
     final class LogTarget {
-        let opened: OpenedLog
+        let log: any EventLog
         private var batch: OutputBatch
         private let indices: [String: Int]
 
         /// Makes the topics that are missing.
-        init(_ opened: OpenedLog) throws(LogError) {
-            self.opened = opened
+        init(_ log: any EventLog) throws(LogError) {
+            self.log = log
             let topics = TrafficSimulator.topics
-            try opened.log.create(InputTopics.requirements(topics, onKafka: opened.kafka != nil))
+            try log.create(InputTopics.requirements(topics, on: log))
             batch = OutputBatch(topics: topics)
             indices = Dictionary(uniqueKeysWithValues: topics.enumerated().map { ($1, $0) })
         }
@@ -113,11 +113,9 @@ enum SimulateCommand {
         }
 
         func flush(isWanted: Bool) throws(LogError) -> Bool {
-            // Kafka delivers while the next batch is made.
-            let isSafe = isWanted || opened.kafka == nil
-            if !batch.isEmpty || isWanted { try opened.append(batch, isSafe) }
-            batch.removeAll()
-            return isSafe
+            defer { batch.removeAll() }
+            // Some logs deliver while the next batch is made.
+            return try log.append(batch, flushing: isWanted)
         }
     }
 }

@@ -1,5 +1,4 @@
 import Glibc
-import KafkaClient
 import Pipeline
 import RuleLanguage
 import Telemetry
@@ -13,12 +12,12 @@ enum TailCommand {
 
     /// The command's body.
     static func run(_ arguments: ParsedArguments, _ terminal: Terminal) throws -> ExitCode {
-        let opened = try LogOpening.require(arguments, .reader, application: "weir-reader", terminal)
-        defer { opened.close() }
+        let log = try LogOpening.require(arguments, .reader, application: "weir-reader", terminal)
+        defer { log.close() }
         StopSignal.install()
         let least = arguments.string("severity").flatMap(RuleSeverity.init(rawValue:))
         let isJSON = arguments.isSet("json")
-        var found = try opened.log.partitions(of: OutputTopics.verdicts)
+        var found = try log.partitions(of: OutputTopics.verdicts)
         // A topic that is made while we wait is new: all of it is.
         var since = arguments.durationMilliseconds("since")
         if found == nil {
@@ -27,11 +26,11 @@ enum TailCommand {
         }
         while found == nil {
             if let stopped = StopSignal.wait(milliseconds: 500) { return stopped }
-            found = try opened.log.partitions(of: OutputTopics.verdicts)
+            found = try log.partitions(of: OutputTopics.verdicts)
         }
         let sources = (found ?? []).map { TopicPartition(OutputTopics.verdicts, $0) }
-        var positions = try start(opened, sources, since: since)
-        try opened.log.assign(positions)
+        var positions = try start(log, sources, since: since)
+        try log.assign(positions)
         var printer = TailPrinter(terminal, isLimited: terminal.outputIsTerminal && !isJSON)
         let started = ProgressReport.monotonicNanoseconds()
         var seen = 0
@@ -41,13 +40,13 @@ enum TailCommand {
             got.removeAll(keepingCapacity: true)
             for index in sources.indices {
                 do throws(LogError) {
-                    positions[index].next = try opened.log.poll(source: index, limit: share) { record in
+                    positions[index].next = try log.poll(source: index, limit: share) { record in
                         if let value = record.value { got.append((record.appendTime ?? 0, [UInt8](value))) }
                         return true
                     }
                 } catch {
                     guard error.kind == .outOfRange else { throw error }
-                    try skipGap(opened.log, &positions, terminal)
+                    try skipGap(log, &positions, terminal)
                 }
             }
             // Partitions are polled in turn; what they give is shown in the order in which it was committed.
@@ -71,7 +70,7 @@ enum TailCommand {
             if got.isEmpty {
                 printer.settle()
                 terminal.flush()
-                try opened.log.wait(milliseconds: 100)
+                try log.wait(milliseconds: 100)
             } else {
                 terminal.flush()
             }
@@ -92,55 +91,22 @@ enum TailCommand {
 
     // MARK: Where to begin
 
-    private static func start(_ opened: OpenedLog, _ sources: [TopicPartition], since: Int64?) throws
+    private static func start(_ log: any LogReader, _ sources: [TopicPartition], since: Int64?) throws
         -> [SourcePosition]
     {
         guard let since else {
-            return try sources.map { SourcePosition(source: $0, next: try opened.log.bounds(of: $0).end) }
+            return try sources.map { SourcePosition(source: $0, next: try log.bounds(of: $0).end) }
         }
         if since == .max {
-            return try sources.map { SourcePosition(source: $0, next: try opened.log.bounds(of: $0).start) }
+            return try sources.map { SourcePosition(source: $0, next: try log.bounds(of: $0).start) }
         }
         let time = Log.wallClockMilliseconds() - since
-        if let embedded = opened.embedded {
-            return try sources.map { SourcePosition(source: $0, next: try firstOffset(embedded, $0, since: time)) }
-        }
-        guard let configuration = opened.configuration, let kafka = opened.kafka else { return [] }
-        do {
-            let admin = try AdminClient(configuration, milliseconds: kafka.options.connectMilliseconds)
-            defer { admin.close() }
-            // The ends first: what is committed between the two questions lies behind them and is shown.
-            let bounds = try sources.map { try opened.log.bounds(of: $0) }
-            let found = try admin.offsets(sources.map { KafkaPartition($0.topic, $0.partition) }, at: time)
-            return zip(sources, bounds).map { source, bounds in
-                let offset = found.first { $0.partition.partition == source.partition }?.offset ?? -1
-                // A later record of an open transaction may stand behind the committed end.
-                let next = offset < 0 ? bounds.end : min(max(offset, bounds.start), bounds.end)
-                return SourcePosition(source: source, next: next)
-            }
-        } catch let error as KafkaError {
-            throw CommandFailure(
-                .unreachable, "cannot find the verdicts since then: \(error)", hint: "try without --since")
-        }
-    }
-
-    /// The first offset appended at or after a time, by halving: append times grow with the offsets but for set-back clocks.
-    private static func firstOffset(_ log: EmbeddedLog, _ source: TopicPartition, since time: Int64) throws -> Int64 {
-        var (low, high) = try log.bounds(of: source)
-        while low < high {
-            let middle = low + (high - low) / 2
-            var isBefore = false
-            try log.read(source, from: middle, to: middle + 1) { record, _ in
-                isBefore = (record.appendTime ?? .max) < time
-                return false
-            }
-            if isBefore { low = middle + 1 } else { high = middle }
-        }
-        return low
+        return try sources.map { SourcePosition(source: $0, next: try log.offset(of: $0, appendedSince: time)) }
     }
 
     /// Goes on where the log begins now, and says what was missed.
-    private static func skipGap(_ log: any EventLog, _ positions: inout [SourcePosition], _ terminal: Terminal) throws {
+    private static func skipGap(_ log: any LogReader, _ positions: inout [SourcePosition], _ terminal: Terminal) throws
+    {
         for index in positions.indices {
             let start = try log.bounds(of: positions[index].source).start
             guard start > positions[index].next else { continue }

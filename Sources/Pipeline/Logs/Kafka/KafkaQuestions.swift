@@ -1,0 +1,195 @@
+import KafkaClient
+
+/// One thread's questions to the brokers: topics, bounds, ranges of records, positions of the group.
+///
+/// Its clients are made when first needed.
+final class KafkaQuestions {
+    let configuration: KafkaConfiguration
+    let options: KafkaLog.Options
+    private let prefetchBytes: Int
+    private var admin: AdminClient?
+    private var side: Consumer?
+    /// Where the last complete read ended, by partition.
+    private var ends: [KafkaPartition: Int64] = [:]
+
+    /// - Parameter prefetchBytes: what may be read ahead of a range.
+    init(_ configuration: KafkaConfiguration, _ options: KafkaLog.Options, prefetchBytes: Int) {
+        self.configuration = configuration
+        self.options = options
+        self.prefetchBytes = prefetchBytes
+    }
+
+    func adminClient() throws(KafkaError) -> AdminClient {
+        if let admin { return admin }
+        let made = try AdminClient(configuration, milliseconds: options.connectMilliseconds, observer: options.observer)
+        admin = made
+        return made
+    }
+
+    func sideConsumer() throws(KafkaError) -> Consumer {
+        if let side { return side }
+        // Says within the time limit, and by name, why nobody answers; a consumer itself would only stay silent.
+        try adminClient().connect()
+        var options = Consumer.Options()
+        options.partitionEnd = true
+        options.fetchWaitMilliseconds = 10
+        options.prefetchBytes = prefetchBytes
+        options.callMilliseconds = self.options.connectMilliseconds
+        let made = try Consumer(configuration, options: options, observer: self.options.observer)
+        side = made
+        return made
+    }
+
+    func close() {
+        side?.close()
+        side = nil
+        ends = [:]
+        admin?.close()
+        admin = nil
+    }
+
+    // MARK: Errors
+
+    func attempt<Result>(_ body: () throws(KafkaError) -> Result) throws(LogError) -> Result {
+        do throws(KafkaError) { return try body() } catch { throw mapped(error) }
+    }
+
+    func mapped(_ error: KafkaError) -> LogError {
+        LogError(error, configuration: configuration, application: options.application)
+    }
+
+    // MARK: Questions
+
+    func partitions(of topic: String) throws(LogError) -> [Int32]? {
+        try attempt { () throws(KafkaError) in try self.adminClient().describe(topic: topic)?.partitions }
+    }
+
+    /// The end is the last stable offset: behind the last committed record and its marker, before any open transaction.
+    func bounds(of source: TopicPartition) throws(LogError) -> (start: Int64, end: Int64) {
+        try attempt { () throws(KafkaError) in
+            let found = try self.sideConsumer().watermarks(of: KafkaPartition(source))
+            return (found.low, found.high)
+        }
+    }
+
+    func committedPositions(of sources: [TopicPartition]) throws(LogError) -> [SourcePosition] {
+        try attempt { () throws(KafkaError) in
+            let wanted = sources.map { KafkaPartition($0) }
+            return try self.sideConsumer().committed(wanted).map {
+                SourcePosition(source: TopicPartition($0.partition.topic, $0.partition.partition), next: $0.offset)
+            }
+        }
+    }
+
+    /// As ``LogReader/read(_:from:to:_:)`` says.
+    func read(
+        _ source: TopicPartition, from: Int64, to: Int64,
+        _ body: (LogRecord, [(String, UnsafeRawBufferPointer)]) -> Bool
+    ) throws(LogError) {
+        if from >= to { return }
+        let partition = KafkaPartition(source)
+        var isComplete = false
+        do throws(KafkaError) {
+            let side = try sideConsumer()
+            let index: Int
+            if ends[partition] == from, let known = side.assignment.firstIndex(of: partition) {
+                index = known
+            } else {
+                index = try side.add(KafkaOffset(partition, from))
+            }
+            ends[partition] = nil
+            var goOn = true
+            var progress = MonotonicClock.milliseconds()
+            while goOn {
+                let count = try side.poll(index, limit: 1024, until: to) { record in
+                    var headers: [(String, UnsafeRawBufferPointer)] = []
+                    record.forEachHeader { headers.append(($0, $1 ?? UnsafeRawBufferPointer(start: nil, count: 0))) }
+                    goOn = body(
+                        LogRecord(
+                            source: 0, offset: record.offset,
+                            appendTime: record.timestamp >= 0 ? record.timestamp : nil, key: record.key,
+                            value: record.value), headers)
+                    return goOn
+                }
+                if !goOn { break }
+                // Records at `to` and behind stay in the consumer's batch, and then everything before has been lent.
+                if try side.isBehind(index, to) {
+                    isComplete = true
+                    break
+                }
+                if count > 0 {
+                    progress = MonotonicClock.milliseconds()
+                } else {
+                    try side.wait(milliseconds: 20)
+                    if MonotonicClock.milliseconds() - progress > Double(options.connectMilliseconds) {
+                        try missing(partition, from: from, to: to)
+                    }
+                }
+            }
+        } catch {
+            side?.close()
+            side = nil
+            ends = [:]
+            throw mapped(error)
+        }
+        if isComplete { ends[partition] = to }
+    }
+
+    /// Why a range does not come: it is not there, or nobody answers.
+    private func missing(_ partition: KafkaPartition, from: Int64, to: Int64) throws(KafkaError) -> Never {
+        let found = try sideConsumer().watermarks(of: partition)
+        let isGone = found.high < to || found.low > from
+        throw KafkaError(
+            isGone ? .outOfRange : .unreachable, "read \(partition)",
+            "offsets \(from)..<\(to) were asked and \(found.low)..<\(found.high) are there and committed",
+            disposition: isGone ? .stop : .retry)
+    }
+}
+
+/// Whatever takes records to the brokers.
+protocol KafkaRecordSink: AnyObject {
+    func topic(named name: String) -> Int
+    func produce(topic: Int, partition: Int32, key: UnsafeRawBufferPointer?, value: UnsafeRawBufferPointer?)
+        throws(KafkaError)
+    func produce(
+        topic: Int, partition: Int32, key: UnsafeRawBufferPointer?, value: UnsafeRawBufferPointer?,
+        headers: (borrowing HeaderWriter) -> Void) throws(KafkaError)
+}
+
+extension Producer: KafkaRecordSink {}
+extension TransactionalProducer: KafkaRecordSink {}
+
+extension KafkaRecordSink {
+    /// Queues every record of a batch.
+    func produce(_ outputs: borrowing OutputBatch) throws(KafkaError) {
+        var topics: [Int] = []
+        for name in outputs.topics { topics.append(topic(named: name)) }
+        var failure: KafkaError?
+        outputs.bytes.withUnsafeBytes { all in
+            func part(_ offset: Int, _ length: Int) -> UnsafeRawBufferPointer? {
+                length < 0 ? nil : UnsafeRawBufferPointer(rebasing: all[offset..<(offset + length)])
+            }
+            for record in outputs.records {
+                let key = part(record.keyOffset, record.keyLength)
+                let value = part(record.valueOffset, record.valueLength)
+                do throws(KafkaError) {
+                    if record.headerCount == 0 {
+                        try produce(topic: topics[record.topic], partition: -1, key: key, value: value)
+                    } else {
+                        try produce(topic: topics[record.topic], partition: -1, key: key, value: value) { writer in
+                            outputs.forEachHeader(record) { writer.add($0, $1) }
+                        }
+                    }
+                } catch {
+                    failure = error
+                    return
+                }
+            }
+        }
+        if let failure { throw failure }
+    }
+}
+
+extension KafkaPartition {
+    init(_ source: TopicPartition) { self.init(source.topic, source.partition) }
+}

@@ -1,0 +1,389 @@
+import Glibc
+import KafkaClient
+import Synchronization
+
+/// Commits to Kafka as one worker of one application, one transaction each.
+///
+/// Everything it asks goes through clients of its own, so that the thread that reads goes on undisturbed.
+final class KafkaWriter: LogWriter {
+    private let options: KafkaLog.Options
+    private let reporting: KafkaConfiguration
+    private let questions: KafkaQuestions
+    private var transactions: TransactionalProducer?
+    private var isOwner = false
+    /// Why nothing is committed any more, once somebody else has taken over.
+    private var fencing: LogError?
+    /// The topics made by the log, which a former self may have written to.
+    private let createdTopics = Mutex<Set<String>>([])
+    /// The newest epoch in the journal as far as we know; -1 when it is empty.
+    private var newestEpoch: Int64 = -1
+    /// The journal's end as last seen; it never goes back.
+    private var knownJournalEnd: Int64 = 0
+    /// The journal's topic was there once, so that a broker that does not know it is one that has not woken up yet.
+    private var isJournalKnown = false
+    /// A commit of the batch with this last epoch has an outcome we do not know yet.
+    private var unresolved: Int64?
+    private var retriedCommits = 0
+    /// The journal must be looked at before the next commit.
+    private var mustLook = false
+    /// Held while the producers are used: a commit and a reader that waits may meet.
+    private let writing: UnsafeMutablePointer<pthread_mutex_t>
+
+    /// Connects with ``takeOwnership()``.
+    ///
+    /// - Parameter reporting: the configuration with statistics.
+    init(_ configuration: KafkaConfiguration, reporting: KafkaConfiguration, options: KafkaLog.Options) {
+        self.options = options
+        self.reporting = reporting
+        // It reads the ends of the journal, and nothing else.
+        questions = KafkaQuestions(configuration, options, prefetchBytes: 8 << 20)
+        writing = .allocate(capacity: 1)
+        pthread_mutex_init(writing, nil)
+    }
+
+    deinit {
+        close()
+        pthread_mutex_destroy(writing)
+        writing.deallocate()
+    }
+
+    /// Topics that the log has made sure of; any thread may tell.
+    func know(_ topics: [String]) { createdTopics.withLock { $0.formUnion(topics) } }
+
+    /// Takes what the producers have to say while nobody commits; any thread may ask.
+    func serveIfIdle() {
+        guard pthread_mutex_trylock(writing) == 0 else { return }
+        transactions?.serve()
+        pthread_mutex_unlock(writing)
+    }
+
+    /// Becomes the only writer under this worker's name: fences a former self and waits until its open transactions
+    /// have ended.
+    ///
+    /// Call it before the journal is read at recovery, so that nobody can append to the journal behind the reader's
+    /// back.
+    ///
+    /// Takes milliseconds; half a second more when the former self left a transaction open.
+    func takeOwnership() throws(LogError) {
+        newestEpoch = try settle() ?? -1
+        mustLook = false
+        unresolved = nil
+        fencing = nil
+        isOwner = true
+    }
+
+    /// Makes the producers anew, and only goes on when nobody else has written to the journal since our last commit:
+    /// the ids are taken back from a newer owner too, and then it is we who are the zombie.
+    private func retakeOwnership() throws(LogError) {
+        let newest = try settle() ?? -1
+        if newest != newestEpoch { throw overtaken(newest) }
+    }
+
+    /// Ends whatever transaction was open under our ids and answers the newest epoch of the journal from then on; nil
+    /// when it holds none.
+    ///
+    /// Absence is no evidence: an end that is too low, asked of a broker that has just restarted, looks like an epoch
+    /// that was never committed, and committing it again doubles it. So a record of our own goes behind all there is.
+    /// When it can be read, so can everything committed before it.
+    private func settle() throws(LogError) -> Int64? {
+        var failure: KafkaError?
+        for number in 0..<max(1, options.attempts) {
+            if number > 0 { MonotonicClock.sleep(milliseconds: 50 << min(number, 5)) }
+            let producer = try questions.attempt { () throws(KafkaError) in
+                let producer = try self.transactionalProducer()
+                try producer.recreate()
+                return producer
+            }
+            guard try questions.attempt({ () throws(KafkaError) in try self.isJournalThere() }) else { return nil }
+            do throws(KafkaError) {
+                let side = try questions.sideConsumer()
+                if producer.needsSweep {
+                    // What was decided lies before what was given up, and in its way if it is open still.
+                    let open = try openPartitions()
+                    if !open.isEmpty {
+                        _ = try producer.probe(
+                            topic: options.journalTopic, partition: 0, open: open, consumer: side, decidedOnly: true)
+                    }
+                    let ends = try producer.sweep(
+                        position: KafkaOffset(KafkaPartition(options.journalTopic, 0), 0), consumer: side)
+                    try waitForStableEnds(behind: ends)
+                    producer.didSweep()
+                }
+                let offset = try producer.probe(
+                    topic: options.journalTopic, partition: 0, open: openPartitions(), consumer: side)
+                knownJournalEnd = max(knownJournalEnd, offset + 1)
+                // A request of the probe may be under way still. Whoever owned the ids meanwhile is seen below, where
+                // the journal is read.
+                if producer.isSuspect { try producer.recreate() }
+                failure = nil
+            } catch {
+                if error.disposition == .stop || error.kind == .fenced { throw questions.mapped(error) }
+                failure = error
+                continue
+            }
+            return try lastJournalEpoch()
+        }
+        throw failure.map { questions.mapped($0) } ?? LogError(.transient, "the journal could not be written to")
+    }
+
+    /// The partitions of our topics where a transaction is open.
+    ///
+    /// Asked once our own have ended, these are such as a coordinator has left open.
+    private func openPartitions() throws(KafkaError) -> [KafkaPartition] {
+        var asked: [KafkaPartition] = []
+        for name in createdTopics.withLock({ $0 }).union(transactions?.topics ?? []).sorted() {
+            guard let topic = try questions.adminClient().describe(topic: name) else { continue }
+            asked += topic.partitions.map { KafkaPartition(name, $0) }
+        }
+        // Markers are written when a transaction has ended, but a replica may be a moment behind.
+        for number in 0..<3 {
+            if number > 0 { MonotonicClock.sleep(milliseconds: 50) }
+            if asked.isEmpty { break }
+            let ends = try questions.adminClient().ends(of: asked)
+            let stable = try Dictionary(questions.sideConsumer().ends(of: asked).map { ($0.partition, $0.offset) }) {
+                $1
+            }
+            asked = ends.filter { end in stable[end.partition, default: end.offset] < end.offset }.map(\.partition)
+        }
+        return asked
+    }
+
+    /// Waits until nothing is open any more up to these offsets.
+    private func waitForStableEnds(behind offsets: [KafkaOffset]) throws(KafkaError) {
+        let deadline = MonotonicClock.milliseconds() + Double(options.callMilliseconds)
+        for item in offsets {
+            while try questions.sideConsumer().watermarks(of: item.partition).high <= item.offset {
+                if MonotonicClock.milliseconds() > deadline {
+                    throw KafkaError(
+                        .other, "wait for the end of a transaction", "it is still open at \(item)", disposition: .retry)
+                }
+                MonotonicClock.sleep(milliseconds: 20)
+            }
+        }
+    }
+
+    /// Whether the journal's topic exists; once seen, it does.
+    private func isJournalThere() throws(KafkaError) -> Bool {
+        if isJournalKnown { return true }
+        isJournalKnown = createdTopics.withLock { $0.contains(options.journalTopic) }
+        if isJournalKnown { return true }
+        isJournalKnown = try questions.adminClient().describe(topic: options.journalTopic) != nil
+        return isJournalKnown
+    }
+
+    private func overtaken(_ newest: Int64) -> LogError {
+        LogError(
+            .fenced,
+            """
+            Another process of the name '\(options.application)' has written epoch \(newest) to \
+            \(options.journalTopic) where we were at epoch \(newestEpoch). This one stops; make sure that only one \
+            worker of this name runs, then start it again.
+            """)
+    }
+
+    /// How long whatever is open may take to end: the transaction timeout of 15 s, the 10 s between the looks a broker takes for such
+    /// transactions by default, and two seconds to end them.
+    private static let settleMilliseconds = 27_000.0
+
+    /// Waits until no transaction of anybody is open on the journal, its stable end has reached its end, and answers
+    /// the end; nil when there is no journal topic yet.
+    ///
+    /// A broker that has just come back may answer with an end of long ago or with no topic at all. A commit whose
+    /// outcome we look for has been delivered to the journal before, so an end before what was delivered is not
+    /// believed but asked for again.
+    private func settledJournalEnd() throws(KafkaError) -> Int64? {
+        let journal = KafkaPartition(options.journalTopic, 0)
+        let delivered = max(knownJournalEnd, (transactions?.trackedOffset ?? -1) + 1)
+        if delivered > 0 { isJournalKnown = true }
+        let deadline = MonotonicClock.milliseconds() + KafkaWriter.settleMilliseconds
+        var said = "the topic is not there"
+        while true {
+            if try questions.adminClient().describe(topic: options.journalTopic) != nil {
+                isJournalKnown = true
+                let all = try questions.adminClient().watermarks(of: journal).high
+                let stable = try questions.sideConsumer().watermarks(of: journal).high
+                if stable >= all, stable >= delivered {
+                    knownJournalEnd = stable
+                    return stable
+                }
+                said = "a transaction is still open on it at offset \(stable) of \(max(all, delivered))"
+            } else if !isJournalKnown {
+                return nil
+            }
+            if MonotonicClock.milliseconds() > deadline {
+                throw KafkaError(
+                    .other, "wait for the end of the journal",
+                    """
+                    \(said) after \(Int(KafkaWriter.settleMilliseconds) / 1000) s; end whoever else writes there, and see \
+                    kafka-transactions.sh find-hanging
+                    """, disposition: .retry)
+            }
+            MonotonicClock.sleep(milliseconds: 20)
+        }
+    }
+
+    /// As ``LogWriter/commit(_:positions:)`` says; records become visible to readers within milliseconds, when the
+    /// brokers have written the markers.
+    ///
+    /// - Throws: ``LogError``: `transient` when the brokers do not answer or keep failing: the same batch may be
+    ///   committed again later, and then the journal decides whether it is there already. `fenced` when another owner
+    ///   writes; `refused` for a record that is too large.
+    func commit(_ outputs: borrowing OutputBatch, positions: [SourcePosition]) throws(LogError) {
+        pthread_mutex_lock(writing)
+        defer { pthread_mutex_unlock(writing) }
+        do throws(LogError) { try commitOrFail(outputs, positions: positions) } catch {
+            if error.kind == .fenced {
+                // For good: an attempt that looked again would take the ids back from the one who has them now.
+                fencing = error
+                isOwner = false
+            }
+            // While running, brokers that do not answer are waited for; only a start gives up on them.
+            throw error.kind == .unreachable && isOwner ? LogError(.transient, error.message) : error
+        }
+    }
+
+    private func commitOrFail(_ outputs: borrowing OutputBatch, positions: [SourcePosition]) throws(LogError) {
+        if let fencing { throw fencing }
+        guard isOwner else {
+            throw LogError(.refused, "a pipeline takes ownership of '\(options.application)' before it commits")
+        }
+        let last = outputs.epochs?.upperBound
+        if let open = unresolved {
+            let isSame = open == last
+            if try resolve(open), isSame { return }
+        }
+        var failure: KafkaError?
+        for number in 0..<options.attempts {
+            if number > 0 { MonotonicClock.sleep(milliseconds: 50 << min(number, 5)) }
+            let producer = try questions.attempt { () throws(KafkaError) in try self.transactionalProducer() }
+            // A connection lost since the last commit is heard of here, and nowhere between this look and the commit.
+            producer.serve()
+            if producer.isSuspect { mustLook = true }
+            // Stays so until the look has succeeded: after one that failed half-way no producer is suspect any more.
+            if mustLook {
+                try retakeOwnership()
+                mustLook = false
+            }
+            let outcome: CommitOutcome
+            do throws(KafkaError) { outcome = try transact(outputs, positions) } catch { throw questions.mapped(error) }
+            switch outcome {
+            case .committed:
+                if let last { newestEpoch = last }
+                return
+            case .notCommitted(let error):
+                failure = error
+                retriedCommits += 1
+                if error.disposition == .stop || error.kind == .tooLarge { throw questions.mapped(error) }
+            case .unknown(let error):
+                failure = error
+                retriedCommits += 1
+                guard let last else {
+                    throw LogError(.transient, "the outcome of a commit without an epoch is unknown: \(error)")
+                }
+                unresolved = last
+                if error.kind == .fenced { throw questions.mapped(error) }
+                if try resolve(last) { return }
+            }
+        }
+        var text = "the commit failed \(options.attempts) times"
+        if let failure { text += "; the last time: \(questions.mapped(failure).message)" }
+        throw LogError(.transient, text)
+    }
+
+    /// Finds out whether the batch that ends with this epoch was committed.
+    private func resolve(_ epoch: Int64) throws(LogError) -> Bool {
+        let newest = try settle() ?? -1
+        unresolved = nil
+        mustLook = false
+        if newest == newestEpoch { return false }
+        if newest != epoch { throw overtaken(newest) }
+        newestEpoch = newest
+        return true
+    }
+
+    private func transact(_ outputs: borrowing OutputBatch, _ positions: [SourcePosition]) throws(KafkaError)
+        -> CommitOutcome
+    {
+        let producer = try transactionalProducer()
+        let consumer = try questions.sideConsumer()
+        do throws(KafkaError) {
+            try producer.begin()
+            try producer.produce(outputs)
+        } catch {
+            producer.discard()
+            return .notCommitted(error)
+        }
+        return producer.commit(
+            offsets: positions.map { KafkaOffset(KafkaPartition($0.source), $0.next) }, consumer: consumer)
+    }
+
+    /// The number of the newest committed epoch by the journal; nil when the journal is empty or missing.
+    ///
+    /// Journal values begin with their version and the epoch's number. The end of a transactional topic is a marker, and tombstones stand for
+    /// nothing, so the last few offsets are read, and more of them until a record is found.
+    func lastJournalEpoch() throws(LogError) -> Int64? {
+        let journal = TopicPartition(options.journalTopic, 0)
+        // A commit returns when its decision is logged; its markers, and with them the stable end, follow within
+        // milliseconds.
+        guard let end = try questions.attempt({ () throws(KafkaError) in try self.settledJournalEnd() }) else {
+            return nil
+        }
+        let start = try questions.bounds(of: journal).start
+        var span: Int64 = 16
+        while true {
+            let from = max(start, end - span)
+            var newest: Int64?
+            var isWrong = false
+            try questions.read(journal, from: from, to: end) { record, _ in
+                guard let value = record.value else { return true }
+                guard let epoch = JournalRecord.epoch(atHeadOf: value) else {
+                    isWrong = true
+                    return false
+                }
+                newest = epoch
+                return true
+            }
+            if isWrong {
+                throw LogError(
+                    .corrupt,
+                    """
+                    \(journal) holds a record that is not of a journal: its value must begin with \
+                    {"version":\(JournalRecord.version),"epoch":N. \
+                    Is the topic used by others?
+                    """
+                )
+            }
+            if newest != nil || from == start { return newest }
+            span *= 8
+        }
+    }
+
+    /// How often a transactional producer was destroyed and made anew: a figure for metrics.
+    var recreations: Int { transactions?.recreations ?? 0 }
+
+    var counters: LogCounters {
+        var counters = LogCounters()
+        counters.producerRecreations = recreations
+        counters.retriedCommits = retriedCommits
+        return counters
+    }
+
+    func close() {
+        transactions?.close()
+        transactions = nil
+        questions.close()
+        isOwner = false
+    }
+
+    private func transactionalProducer() throws(KafkaError) -> TransactionalProducer {
+        if let transactions { return transactions }
+        let ids = (0..<options.transactionalIDs).map { "\(options.application)-\(options.worker)-\($0)" }
+        var settings = TransactionalProducer.Options(transactionalIDs: ids)
+        settings.initialiseMilliseconds = options.connectMilliseconds
+        settings.callMilliseconds = options.callMilliseconds
+        settings.trackedTopic = options.journalTopic
+        let made = try TransactionalProducer(reporting, options: settings, observer: options.observer)
+        transactions = made
+        return made
+    }
+}

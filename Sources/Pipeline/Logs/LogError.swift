@@ -1,0 +1,32 @@
+/// Why a log could not do what was asked.
+public struct LogError: Error, Sendable, CustomStringConvertible {
+    /// What a caller does about it; the command line maps each to an exit code.
+    public enum Kind: Sendable, Equatable {
+        /// The log cannot be reached, or another process holds it for long (exit 5).
+        case unreachable
+        /// It, or the file system, refuses us (exit 6); the message names the missing right.
+        case notAuthorised
+        /// Another process owns our identity; stop (exit 1).
+        case fenced
+        /// A range that must be read again is gone (exit 7).
+        case outOfRange
+        /// What is stored contradicts itself (exit 7).
+        case corrupt
+        /// The log's version or the library's is too old (exit 8).
+        case incompatible
+        /// Our request is wrong: an unknown topic, an unwritable output file (exit 3).
+        case refused
+        /// It may work later; the log itself has already tried again.
+        case transient
+        /// Somebody asked for an end meanwhile: nothing is wrong, and who asked knows what to say.
+        case stopped
+    }
+    public var kind: Kind
+    /// What happened and what to do, one or two sentences.
+    public var message: String
+    public init(_ kind: Kind, _ message: String) {
+        self.kind = kind
+        self.message = message
+    }
+    public var description: String { message }
+}
