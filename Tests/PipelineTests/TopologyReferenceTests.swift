@@ -4,14 +4,17 @@ import Testing
 @testable import Pipeline
 @testable import RuleLanguage
 
-/// `topologies/README.md` and what the README says of topologies are held to the tables by which files are read.
+/// `topologies/README.md`, `topologies/RULES.md` and what the README says of topologies are held to the tables by which files are read.
 @Suite struct TopologyReferenceTests {
     static let reference = PackageFolder.text("topologies/README.md")
+    static let rules = PackageFolder.text("topologies/RULES.md")
 
-    /// The lines under a heading, up to the next one.
+    /// The lines under a heading of either page, up to the next one.
     private func section(_ title: String) throws -> [Substring] {
-        let lines = TopologyReferenceTests.reference.split(separator: "\n", omittingEmptySubsequences: false)
-        let start = try #require(lines.firstIndex { $0 == "### \(title)" }, "a section '\(title)'")
+        let text = TopologyReferenceTests.reference + "\n" + TopologyReferenceTests.rules
+        let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
+        let start = try #require(
+            lines.firstIndex { $0 == "### \(title)" || $0 == "## \(title)" }, "a section '\(title)'")
         return Array(lines[(start + 1)...].prefix { !$0.hasPrefix("##") })
     }
 
@@ -71,7 +74,7 @@ import Testing
                 #expect(found, "\(title): \(word)")
             }
         }
-        let blocks = TopologyReferenceTests.reference.split(separator: "## Rules")[1].prefix { $0 != "#" }
+        let blocks = try section("Blocks").joined(separator: "\n")
         for block in Parser.blocks { #expect(blocks.contains("| `\(block)` "), "\(block)") }
         try check("Windows", AggregateFunction.allCases.map(\.rawValue) + ["excluding this", "where", "by", "over"])
         try check("Clauses", Parser.clauses)

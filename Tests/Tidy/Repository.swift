@@ -71,6 +71,41 @@ struct Repository {
         String(data: try Data(contentsOf: root.appendingPathComponent(path)), encoding: .utf8)
     }
 
+    /// Links of Markdown files that lead to no file of the package.
+    func brokenLinks(_ files: [String]) throws -> [Finding] {
+        let known = Set(files)
+        var found: [Finding] = []
+        for path in files where path.hasSuffix(".md") {
+            let lines = (try text(path) ?? "").split(separator: "\n", omittingEmptySubsequences: false)
+            for (index, line) in lines.enumerated() {
+                for target in Repository.links(line) {
+                    let place = Repository.resolve(target, from: path)
+                    if known.contains(place) || files.contains(where: { $0.hasPrefix(place + "/") }) { continue }
+                    let message = "the link to \(target) leads nowhere: there is no \(place)"
+                    found.append(Finding(path: path, line: index + 1, message: message))
+                }
+            }
+        }
+        return found
+    }
+
+    /// The targets of the links in a line of Markdown that are places in the package, without what follows `#`.
+    static func links(_ line: some StringProtocol) -> [String] {
+        String(line).split(separator: "](", omittingEmptySubsequences: false).dropFirst().compactMap { rest in
+            let target = String(rest.prefix { $0 != ")" }.prefix { $0 != "#" })
+            return target.isEmpty || target.contains(":") ? nil : target
+        }
+    }
+
+    /// A place as seen from the folder of a file.
+    static func resolve(_ target: String, from path: String) -> String {
+        var parts = path.split(separator: "/").dropLast().map(String.init)
+        for part in target.split(separator: "/") {
+            if part == ".." { _ = parts.popLast() } else if part != "." { parts.append(String(part)) }
+        }
+        return parts.joined(separator: "/")
+    }
+
     /// Names that may stand at the top.
     static let topLevel: Set<String> = [
         "Package.swift", "Sources", "Tests", "topologies", "scripts", "README.md", "CHANGELOG.md", "LICENSE",

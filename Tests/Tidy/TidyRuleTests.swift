@@ -157,6 +157,13 @@ import Testing
         #expect(messages(String(repeating: line, count: 2_000), at: "README.md") == [])
     }
 
+    @Test func `links are resolved from the folder of their file`() {
+        #expect(Repository.links("[a](b/c.md#d), [e](#f), [g](https://h.i/j) and [k](../l)") == ["b/c.md", "../l"])
+        #expect(Repository.resolve("b/c.md", from: "README.md") == "b/c.md")
+        #expect(Repository.resolve("../l", from: "x/y/README.md") == "x/l")
+        #expect(Repository.resolve("./m", from: "x/README.md") == "x/m")
+    }
+
     @Test func `files in wrong places are found`() {
         let good = [
             "Package.swift", "Sources/A/B.swift", ".ci/run", "scripts/demo", "topologies/a/README.md", ".gitignore",

@@ -29,6 +29,11 @@ import Testing
             })
     }
 
+    @Test func `every link in the documents leads somewhere`() throws {
+        let repository = try Repository()
+        report(try repository.brokenLinks(try repository.files()))
+    }
+
     @Test func `each C library has one door`() {
         let doors = ImportArrows.allowed.values.flatMap { $0 }.filter { $0.hasPrefix("C") && $0 != "Console" }
         #expect(Set(doors).count == doors.count)

@@ -106,15 +106,16 @@ private final class LogLines: Sendable {
         #expect(lines.all[2].contains("commit_p99_seconds=none"))
     }
 
-    @Test func `the README names every metric of a run, and no other`() throws {
+    @Test func `the page for operators names every metric of a run, and no other`() throws {
         _ = KafkaMetrics(registry, inputs: [])
         metrics.refresh()
         let made = Set(
             String(decoding: registry.render(), as: UTF8.self).split(separator: "\n").filter { $0.hasPrefix("# TYPE ") }
                 .map { String($0.split(separator: " ")[2]) }
         ).union(["weir_watermark_lag_seconds", "weir_kafka_consumer_lag"])
-        let readme = try String(contentsOf: Commands.root.appendingPathComponent("README.md"), encoding: .utf8)
-        let rows = readme.split(separator: "\n").filter { $0.hasPrefix("| `weir_") || $0.hasPrefix("| `process_") }
+        let page = try String(
+            contentsOf: Commands.root.appendingPathComponent("Sources/weir/README.md"), encoding: .utf8)
+        let rows = page.split(separator: "\n").filter { $0.hasPrefix("| `weir_") || $0.hasPrefix("| `process_") }
         let named = Set(rows.map { String($0.dropFirst(3).prefix { $0 != "`" && $0 != "{" }) })
         #expect(named == made)
     }
