@@ -67,6 +67,7 @@ let package = Package(
             dependencies: ["Pipeline", "Simulation", "Detection", "RuleLanguage", "KafkaClient", "Telemetry"],
             exclude: ["README.md"], swiftSettings: base),
 
+        .target(name: "Waiting", path: "Tests/Waiting", swiftSettings: base),
         .target(name: "ExpositionFormat", path: "Tests/ExpositionFormat", swiftSettings: base),
         .target(
             name: "KafkaTestBroker", dependencies: ["KafkaClient"], path: "Tests/KafkaTestBroker", swiftSettings: base),
@@ -75,7 +76,8 @@ let package = Package(
             name: "DecodeBenchmark", dependencies: ["Detection", "RuleLanguage"], path: "Tests/Benchmarks/Decode",
             swiftSettings: base),
         .testTarget(name: "TelemetryTests", dependencies: ["Telemetry", "ExpositionFormat"], swiftSettings: base),
-        .testTarget(name: "KafkaClientTests", dependencies: ["KafkaClient", "KafkaTestBroker"], swiftSettings: base),
+        .testTarget(
+            name: "KafkaClientTests", dependencies: ["KafkaClient", "KafkaTestBroker", "Waiting"], swiftSettings: base),
         .testTarget(name: "RuleLanguageTests", dependencies: ["RuleLanguage"], swiftSettings: base),
         .testTarget(name: "ModelsTests", dependencies: ["Models"], swiftSettings: base),
         .testTarget(
@@ -84,7 +86,7 @@ let package = Package(
             name: "PipelineTests",
             dependencies: [
                 "Pipeline", "Detection", "RuleLanguage", "KafkaClient", "Telemetry", "ExpositionFormat",
-                "KafkaTestBroker",
+                "KafkaTestBroker", "Waiting",
             ],
             exclude: ["Fixtures"], swiftSettings: base),
         .testTarget(
@@ -93,6 +95,7 @@ let package = Package(
             name: "WeirTests",
             dependencies: [
                 "weir", "Pipeline", "Simulation", "KafkaClient", "Telemetry", "ExpositionFormat", "KafkaTestBroker",
+                "Waiting",
             ],
             swiftSettings: base),
         .testTarget(name: "Tidy", swiftSettings: base),

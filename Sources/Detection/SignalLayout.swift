@@ -10,12 +10,31 @@ public import RuleLanguage
 /// Detectors' columns come first, then models', then the texts of the rings' ids: a signal's index among ``declarations`` is its column.
 public struct SignalLayout: Sendable, Equatable {
     /// Where a ring detector's signals stand in the row.
-    struct Ring: BitwiseCopyable {
-        var score: Int
-        /// Two columns of 16 bytes, the first of which is the signal.
-        var text: Int
+    public struct Ring: BitwiseCopyable, Sendable {
+        let score: Int
+        /// Of the id's 16 bytes of text.
+        let text: Int
         var size: Int { score + 1 }
         var id: Int { score + 2 }
+
+        /// Writes what a detector says of an event whose actor is in a ring.
+        func write(
+            id ring: UInt64, size members: Int, score strength: Double, _ hash: TextHash,
+            to row: UnsafeMutablePointer<Slot>
+        ) {
+            row[score] = Slot(strength)
+            row[size] = Slot(Int64(members))
+            let bytes = UnsafeMutableRawPointer(row + text)
+            RingChange.writeText(ofID: ring, to: bytes)
+            row[id] = Slot(
+                hash: hash(bytes, count: RingChange.idLength), offset: text * MemoryLayout<Slot>.stride,
+                length: RingChange.idLength, bank: .signals)
+        }
+
+        /// The ring's id in text.
+        func idText(_ row: UnsafePointer<Slot>) -> UnsafePointer<UInt8> {
+            UnsafeRawPointer(row + text).assumingMemoryBound(to: UInt8.self)
+        }
     }
 
     public let detectors: [String]

@@ -22,6 +22,7 @@ from figures import ROOT, SHARED, Run, figure, made, note, wrong
 
 sys.path.insert(0, str(ROOT / "Tests" / "EndToEnd"))
 import support  # noqa: E402
+import waiting  # noqa: E402
 
 REFERENCE = re.compile(rb'"topic":"([^"]+)","partition":(\d+),"offset":(\d+)')
 
@@ -68,7 +69,7 @@ def drain(weir, broker, folder, topology, topics, total, threads):
     words = [weir, "run", "--topology", topology, "--kafka", broker.properties, "--threads", threads]
     worker = support.Background(words, folder, "run")
     try:
-        support.wait_for("the backlog drains", lambda: support.is_drained(broker, topics), 600, every=1, process=worker)
+        support.wait_for("the backlog drains", lambda: support.is_drained(broker, topics), every=1, process=worker)
         peak = worker.peak_memory()
         worker.terminate()
     finally:
@@ -171,7 +172,7 @@ def feed(bootstrap, path, rate):
         for count, line in enumerate(file):
             while count > (time.monotonic() - begin) * rate:
                 producer.poll(0)
-                time.sleep(0.002)
+                waiting.pace(0.002)
             producer.produce("events", key=account.search(line)[1], value=line[:-1])
     producer.flush(60)
 
@@ -210,7 +211,7 @@ def latency(arguments, folder):
         simulate = support.Background(
             [arguments.weir, "simulate", "--events", total, "--seed", 9, "--rate", rate, "--kafka", properties], folder, "simulate")
         stack.callback(simulate.kill)
-        support.wait_for("the input topics", lambda: all(broker.partitions(x) for x in support.INPUT_TOPICS), 60, process=simulate)
+        support.wait_for("the input topics", lambda: all(broker.partitions(x) for x in support.INPUT_TOPICS), process=simulate)
         worker = run_worker(arguments, folder, talkative(folder), broker, stack)
         measure(
             arguments, broker, worker, lambda: simulate.is_running, support.INPUT_TOPICS,
@@ -229,7 +230,7 @@ def measure(arguments, broker, worker, is_feeding, topics, what):
     """Reads verdicts as they come, then looks up when their events were appended."""
     import confluent_kafka
 
-    partitions = support.wait_for("the verdict topic", lambda: broker.partitions("weir.verdicts"), 60, process=worker)
+    partitions = support.wait_for("the verdict topic", lambda: broker.partitions("weir.verdicts"), process=worker)
     # Answered when something is there; asking again and again for nothing would only keep the broker busy.
     consumer = broker.consumer(**{"fetch.wait.max.ms": 500, "fetch.min.bytes": 1})
     consumer.assign([confluent_kafka.TopicPartition("weir.verdicts", p, 0) for p in range(partitions)])

@@ -35,7 +35,7 @@ struct EngineBench {
         engine = Engine(
             EngineConfiguration(
                 topology: "test", events: [EngineBench.schema], topics: ["orders"], rules: set, hash: hash,
-                entriesPerKey: 1 << 20, keysPerTable: keys, lockstep: [], anomaly: [], versions: "{}",
+                entriesPerKey: 1 << 20, keysPerTable: keys, detectors: [], models: [], versions: "{}",
                 verdictIdentifier: { _, text in text.update(repeating: UInt8(ascii: "0"), count: 36) },
                 writesFeatures: true), lanes: lanes)
     }

@@ -32,7 +32,7 @@ private func configuration(_ anomaly: AnomalyConfiguration...) throws -> EngineC
         events: schemas, signals: [], maximumWindowMilliseconds: 86_400_000, hash: hash)
     return EngineConfiguration(
         topology: "test", events: schemas, topics: ["t"], rules: try RuleSet.compile([], in: environment), hash: hash,
-        entriesPerKey: 1024, keysPerTable: 1024, lockstep: [], anomaly: anomaly, versions: "{}",
+        entriesPerKey: 1024, keysPerTable: 1024, detectors: [], models: anomaly, versions: "{}",
         verdictIdentifier: { _, _ in }, writesFeatures: false)
 }
 
@@ -69,37 +69,42 @@ private func samples(_ count: Int, seed: UInt64) -> [Sample] {
     }
 }
 
-/// Scores and learns in epochs of the given sizes; returns the scores and the digest of the state after each epoch.
+/// Scores and learns in epochs of the given sizes; returns one model's scores and the digest of the state after each epoch.
 private func run(
-    _ scoring: Scoring, _ samples: [Sample], epochs: [Int], lanes: Int, fork: Fork = backwards
+    _ stage: consuming ScoreStage, _ samples: [Sample], epochs: [Int], lanes: Int, fork: Fork = backwards,
+    model: Int = 0
 ) -> (scores: [Double], digests: [UInt64]) {
-    var scores = [Double](repeating: -1, count: samples.count)
+    var rows = EpochRows(featureWidth: 3, signalWidth: 2)
+    var scores: [Double] = []
     var digests: [UInt64] = []
-    var start = 0
-    var turn = 0
-    while start < samples.count {
-        let range = start..<min(start + epochs[turn % epochs.count], samples.count)
-        scoring.beginEpoch(events: range.count)
-        fork(lanes) { lane in
-            for i in range where (i - start) % lanes == lane {
-                samples[i].slots.withUnsafeBufferPointer { slots in
-                    guard let base = slots.baseAddress else { return }
-                    let event = Event(
-                        fields: base, text: UnsafeRawPointer(base).assumingMemoryBound(to: UInt8.self), lists: base,
-                        time: 0, offset: 0,
-                        partition: 0, topic: 0, type: samples[i].type, recordOffset: 0, recordLength: 0)
-                    var score = Slot(-1.0)
-                    scoring.score(event, row: i - start, features: base + 4, into: &score)
-                    scores[i] = score.double
+    let slots = samples.flatMap(\.slots)
+    slots.withUnsafeBufferPointer { slots in
+        guard let base = slots.baseAddress else { return }
+        let events = samples.indices.map { i in
+            Event(
+                fields: base + 7 * i, text: UnsafeRawPointer(base).assumingMemoryBound(to: UInt8.self), lists: base,
+                time: 0, offset: 0, partition: 0, topic: 0, type: samples[i].type, recordOffset: 0, recordLength: 0)
+        }
+        events.withUnsafeBufferPointer { events in
+            var start = 0
+            while start < samples.count {
+                let range = start..<min(start + epochs[digests.count % epochs.count], samples.count)
+                let epoch = rows.lay(
+                    UnsafeBufferPointer(rebasing: events[range]), watermark: .min, lanes: min(lanes, range.count))
+                for i in range {
+                    epoch.features(i - start).update(from: base + 7 * i + 4, count: 3)
+                    epoch.signals(i - start).update(repeating: Slot(-1.0), count: 2)
                 }
+                stage.begin(0..<range.count)
+                fork(epoch.lanes) { stage.run(epoch, lane: $0) }
+                stage.endTick(lanes: lanes, fork: fork)
+                for i in range { scores.append(epoch.signals(i - start)[model].double) }
+                var digest: UInt64 = 0
+                stage.digest(into: &digest)
+                digests.append(digest)
+                start = range.upperBound
             }
         }
-        scoring.endEpoch(lanes: lanes, fork: fork)
-        var digest: UInt64 = 0
-        scoring.digest(into: &digest)
-        digests.append(digest)
-        start = range.upperBound
-        turn += 1
     }
     return (scores, digests)
 }
@@ -109,10 +114,10 @@ private func run(
         let input = samples(3000, seed: 1)
         // Epochs of one event, odd ones, and one of several windows.
         let epochs = [1, 37, 700, 64]
-        let reference = run(try Scoring(configuration(anomaly())), input, epochs: epochs, lanes: 1)
+        let reference = run(try ScoreStage(configuration(anomaly())), input, epochs: epochs, lanes: 1)
         #expect(reference.scores.contains { $0 > 0 })
         for lanes in [2, 3, 8, 64] {
-            let other = run(try Scoring(configuration(anomaly())), input, epochs: epochs, lanes: lanes)
+            let other = run(try ScoreStage(configuration(anomaly())), input, epochs: epochs, lanes: lanes)
             #expect(other.scores == reference.scores)
             #expect(other.digests == reference.digests)
         }
@@ -120,7 +125,7 @@ private func run(
 
     @Test func `scores are those of the models fed by hand`() throws {
         let input = samples(1500, seed: 2)
-        let result = run(try Scoring(configuration(anomaly())), input, epochs: [50], lanes: 2)
+        let result = run(try ScoreStage(configuration(anomaly())), input, epochs: [50], lanes: 2)
         var trees = HalfSpaceTrees(featureCount: 6, trees: 9, depth: 6, window: 100, seed: TextHash(seed: 7).seed)
         var scaler = RangeScaler(shapes: [RangeScaler.Shape](repeating: .logarithmic, count: 6))
         var learnt = 0
@@ -156,7 +161,7 @@ private func run(
     @Test func `nothing is scored before a window of ranges and a window of reference are full`() throws {
         // Epochs of 25 events hold 20 orders: the fifth completes the ranges and is the first of five that fill the window.
         let input = samples(1000, seed: 3)
-        let scores = run(try Scoring(configuration(anomaly())), input, epochs: [25], lanes: 1).scores
+        let scores = run(try ScoreStage(configuration(anomaly())), input, epochs: [25], lanes: 1).scores
         #expect(scores[..<225].allSatisfy { $0 == 0 })
         #expect(scores[225...].indices.allSatisfy { scores[$0] > 0 || input[$0].type == 0 })
     }
@@ -164,7 +169,7 @@ private func run(
     @Test func `one long epoch is enough to score the next`() throws {
         let input = samples(1200, seed: 8)
         for lanes in [1, 3] {
-            let scores = run(try Scoring(configuration(anomaly())), input, epochs: [600], lanes: lanes).scores
+            let scores = run(try ScoreStage(configuration(anomaly())), input, epochs: [600], lanes: lanes).scores
             #expect(scores[..<600].allSatisfy { $0 == 0 })
             #expect(scores[600...].indices.allSatisfy { scores[$0] > 0 || input[$0].type == 0 })
         }
@@ -221,17 +226,17 @@ private func run(
 
     @Test func `events of other types score 0 and teach nothing`() throws {
         let mixed = samples(2000, seed: 4)
-        let result = run(try Scoring(configuration(anomaly())), mixed, epochs: [100], lanes: 2)
+        let result = run(try ScoreStage(configuration(anomaly())), mixed, epochs: [100], lanes: 2)
         for i in mixed.indices where mixed[i].type == 0 { #expect(result.scores[i] == 0) }
         let orders = mixed.filter { $0.type == 1 }
-        let alone = run(try Scoring(configuration(anomaly())), orders, epochs: [80], lanes: 2)
+        let alone = run(try ScoreStage(configuration(anomaly())), orders, epochs: [80], lanes: 2)
         #expect(alone.digests == result.digests)
         #expect(alone.scores == mixed.indices.filter { mixed[$0].type == 1 }.map { result.scores[$0] })
     }
 
     @Test func `scores are whole millionths, and odd orders stand out`() throws {
         let input = samples(4000, seed: 5)
-        let scores = run(try Scoring(configuration(anomaly(trees: 25, window: 250))), input, epochs: [128], lanes: 1)
+        let scores = run(try ScoreStage(configuration(anomaly(trees: 25, window: 250))), input, epochs: [128], lanes: 1)
             .scores
         for score in scores { #expect(score == (score * 1e6).rounded() / 1e6 && (0...1).contains(score)) }
         let late = (2000..<4000).filter { input[$0].type == 1 }
@@ -246,40 +251,25 @@ private func run(
     @Test func `an order without any number is scored and learnt`() throws {
         var input = samples(1000, seed: 6)
         for i in input.indices where i % 3 == 0 { input[i].slots = [Slot](repeating: .missing, count: 7) }
-        let scores = run(try Scoring(configuration(anomaly())), input, epochs: [50], lanes: 2).scores
+        let scores = run(try ScoreStage(configuration(anomaly())), input, epochs: [50], lanes: 2).scores
         #expect(scores.allSatisfy { (0...1).contains($0) })
     }
 
     @Test func `without a model nothing is scored`() throws {
-        let scoring = try Scoring(configuration())
-        #expect(run(scoring, samples(100, seed: 7), epochs: [10], lanes: 2).scores.allSatisfy { $0 == -1 })
-        #expect(scoring.stateBytes == 0)
+        let input = samples(100, seed: 7)
+        #expect(run(try ScoreStage(configuration()), input, epochs: [10], lanes: 2).scores.allSatisfy { $0 == -1 })
+        #expect(try ScoreStage(configuration()).stateBytes == 0)
     }
 
     @Test func `models beside each other score and learn as if alone`() throws {
         let input = samples(800, seed: 8)
-        let alone = run(try Scoring(configuration(anomaly())), input, epochs: [64], lanes: 2)
         let other = anomaly(trees: 3, window: 30)
-        let both = try Scoring(configuration(other, anomaly()))
-        var scores: [Double] = []
-        for start in stride(from: 0, to: input.count, by: 64) {
-            let range = start..<min(start + 64, input.count)
-            both.beginEpoch(events: range.count)
-            for i in range {
-                input[i].slots.withUnsafeBufferPointer { slots in
-                    guard let base = slots.baseAddress else { return }
-                    let event = Event(
-                        fields: base, text: UnsafeRawPointer(base).assumingMemoryBound(to: UInt8.self), lists: base,
-                        time: 0, offset: 0, partition: 0, topic: 0, type: input[i].type, recordOffset: 0,
-                        recordLength: 0)
-                    var signals = [Slot(-1.0), Slot(-1.0)]
-                    both.score(event, row: i - start, features: base + 4, into: &signals)
-                    scores.append(signals[1].double)
-                }
-            }
-            both.endEpoch(lanes: 2, fork: backwards)
+        for (model, alone) in [other, anomaly()].enumerated() {
+            let expected = run(try ScoreStage(configuration(alone)), input, epochs: [64], lanes: 2).scores
+            let both = try ScoreStage(configuration(other, anomaly()))
+            #expect(run(both, input, epochs: [64], lanes: 2, model: model).scores == expected)
+            #expect(expected.contains { $0 > 0 })
         }
-        #expect(scores == alone.scores && scores.contains { $0 > 0 })
     }
 
     @Test(.enabled(if: getenv("WEIR_MEASURE") != nil, "a measurement: WEIR_MEASURE=1 with a release build"))
@@ -289,43 +279,44 @@ private func run(
             let features = (0..<10).map {
                 AnomalyFeature(name: "f\($0)", sources: [.feature(column: $0, type: .double)])
             }
-            let scoring = try Scoring(
-                configuration(
-                    AnomalyConfiguration(
-                        name: "usual", features: features, events: [1], trees: trees, depth: 8, window: window)))
+            let scorer = AnomalyConfiguration(
+                name: "usual", features: features, events: [0], trees: trees, depth: 8, window: window)
+            let model = scorer.makeModel(column: 0, types: 1, seed: 7)
             var random = SplitMix64(seed: 9)
+            var table = EpochRows(featureWidth: 10, signalWidth: 1)
             let rows = (0..<count * 10).map { _ in Slot(random.unit() * random.unit() * 1000) }
             var best = Double.infinity
             var sum = 0.0
             rows.withUnsafeBufferPointer { rows in
                 guard let base = rows.baseAddress else { return }
                 let text = UnsafeRawPointer(base).assumingMemoryBound(to: UInt8.self)
-                for _ in 0..<5 {
-                    var from = timespec()
-                    var to = timespec()
-                    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &from)
-                    for start in stride(from: 0, to: count, by: 4000) {
-                        scoring.beginEpoch(events: 4000)
-                        for i in 0..<4000 {
-                            let row = base + (start + i) * 10
-                            let event = Event(
-                                fields: row, text: text, lists: row, time: 0, offset: 0, partition: 0, topic: 0,
-                                type: 1, recordOffset: 0,
-                                recordLength: 0)
-                            var score = Slot(0.0)
-                            scoring.score(event, row: i, features: row, into: &score)
-                            sum += score.double
+                let event = Event(
+                    fields: base, text: text, lists: base, time: 0, offset: 0, partition: 0, topic: 0, type: 0,
+                    recordOffset: 0, recordLength: 0)
+                [Event](repeating: event, count: 4000).withUnsafeBufferPointer { events in
+                    for _ in 0..<5 {
+                        var nanoseconds = 0.0
+                        for start in stride(from: 0, to: count, by: 4000) {
+                            let epoch = table.lay(events, watermark: .min, lanes: 1)
+                            epoch.features(0).update(from: base + start * 10, count: 40_000)
+                            var from = timespec()
+                            var to = timespec()
+                            clock_gettime(CLOCK_THREAD_CPUTIME_ID, &from)
+                            model.begin(0..<4000)
+                            model.score(epoch, 0..<4000)
+                            model.endTick(lanes: 1) { _, body in body(0) }
+                            clock_gettime(CLOCK_THREAD_CPUTIME_ID, &to)
+                            nanoseconds +=
+                                Double(to.tv_sec - from.tv_sec) * 1e9 + Double(to.tv_nsec - from.tv_nsec)
+                            for i in 0..<4000 { sum += epoch.signals(i)[0].double }
                         }
-                        scoring.endEpoch(lanes: 1) { _, body in body(0) }
+                        best = min(best, nanoseconds / Double(count))
                     }
-                    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &to)
-                    let nanoseconds = Double(to.tv_sec - from.tv_sec) * 1e9 + Double(to.tv_nsec - from.tv_nsec)
-                    best = min(best, nanoseconds / Double(count))
                 }
             }
             #expect(sum > 0)
             print(
-                "\(trees) trees x 8, 10 features: \(best) ns per event scored and learnt, \(1e3 / best) M/s, \(scoring.stateBytes) bytes"
+                "\(trees) trees x 8, 10 features: \(best) ns per event scored and learnt, \(1e3 / best) M/s, \(model.stateBytes) bytes"
             )
         }
     }

@@ -16,6 +16,7 @@ import subprocess
 import sys
 
 from support import ROOT, SHARED, Skipped, TOPOLOGIES, fail, main, shown
+from waiting import moment
 
 FEW, MANY = 40_000, 80_000
 # Longer than any window and than the detectors' memory.

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 from support import SHARED, Skipped, TOPOLOGIES, fail, main, need, objects, shown
+from waiting import LIMIT
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 FEATURES = [
@@ -20,9 +21,9 @@ FEATURES = [
 EPOCH = 4096
 
 
-def tool(t, *words, seconds=1800):
+def tool(t, *words):
     done = subprocess.run([sys.executable, *map(str, words)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          timeout=seconds, cwd=t.folder)
+                          timeout=LIMIT, cwd=t.folder)
     return done.returncode, done.stdout.decode()
 
 
@@ -40,7 +41,7 @@ def exact(t, name, events, *options):
     code, text = tool(t, SHARED / "bench-12" / "oracle.py", "expect", source, expected)
     if code != 0:
         fail(f"oracle.py: {shown(text)}")
-    done = t.run("replay", "--topology", TOPOLOGIES / "bench-12", "--input", source, "--features", rows, "--json", seconds=1800)
+    done = t.run("replay", "--topology", TOPOLOGIES / "bench-12", "--input", source, "--features", rows, "--json")
     summary = json.loads(done.out)
     code, text = tool(t, SHARED / "bench-12" / "oracle.py", "compare", expected, rows)
     verdict = text.strip().splitlines()[-1]

@@ -10,11 +10,12 @@ import subprocess
 
 from support import OWN_TOPICS, TOPOLOGIES, Broker, Embedded, Skipped, Test, digest, fail, is_drained, journal, main, shown, wait_for
 from traffic import orders
+from waiting import LIMIT
 
 
-def refused(t: Test, what, code, words, *patterns, seconds=60):
+def refused(t: Test, what, code, words, *patterns):
     """The command ends with this code, says everything of `patterns` on stderr and nothing on stdout, and never crashes."""
-    result = t.run(*words, code=None, seconds=seconds)
+    result = t.run(*words, code=None)
     if result.code != code:
         fail(f"{what}: weir {' '.join(map(str, words))} ended with {result.code} instead of {code}: {shown(result.err)}")
     for pattern in patterns:
@@ -117,7 +118,7 @@ def forbidden(t, log):
                                (0o444, (["simulate", "--events", "10"], ["run", "--topology", marketplace]))):
             copy.chmod(mode)
             for words in commands:
-                result = subprocess.run([str(t.weir), *map(str, words), "--log", str(copy)], capture_output=True, text=True, timeout=60,
+                result = subprocess.run([str(t.weir), *map(str, words), "--log", str(copy)], capture_output=True, text=True, timeout=LIMIT,
                                         cwd="/", **as_nobody)
                 t.check(result.returncode == 6 and "copy.db" in result.stdout + result.stderr,
                         f"{words[0]} of a log with mode {mode:o}: exit 6", result.stdout + result.stderr)
@@ -185,7 +186,7 @@ def embedded(t):
     worker = t.start(*run(strange))
     try:
         log = Embedded(strange)
-        wait_for("weir run on the embedded log", lambda: is_drained(log), 60, process=worker)
+        wait_for("weir run on the embedded log", lambda: is_drained(log), process=worker)
         t.equal(worker.terminate(), 143, "SIGTERM ends weir run with 143")
     finally:
         worker.kill()
@@ -201,7 +202,7 @@ def embedded(t):
     worker = t.start(*run(shared))
     log = Embedded(shared)
     try:
-        wait_for("weir run on the embedded log", lambda: is_drained(log), 60, process=worker)
+        wait_for("weir run on the embedded log", lambda: is_drained(log), process=worker)
         t.equal(worker.terminate(), 143, "SIGTERM ends weir run with 143")
     finally:
         worker.kill()
@@ -215,7 +216,7 @@ def embedded(t):
     worker = t.start(*run(shared))
     try:
         t.run("simulate", "--events", 100, "--seed", 9, "--log", shared)
-        wait_for("the log's own topology goes on", lambda: is_drained(log), 60, process=worker)
+        wait_for("the log's own topology goes on", lambda: is_drained(log), process=worker)
         t.equal(worker.terminate(), 143, "the log's own topology goes on as before")
     finally:
         worker.kill()
@@ -238,11 +239,11 @@ def kafka(t):
         what = f"no broker: {words[0]}"
         if words[0] == "doctor":
             # Findings are data and go to stdout.
-            result = t.run(*words, "--kafka", properties, code=5, seconds=60)
+            result = t.run(*words, "--kafka", properties, code=5)
             t.check(str(port) in result.out + result.err, f"{what}: exit 5")
             continue
-        refused(t, what, 5, [*words, "--kafka", properties], str(port), "bootstrap.servers|reach|broker", seconds=60)
-    refused(t, "no broker: simulate", 5, ["simulate", "--events", 10, "--kafka", properties], str(port), seconds=60)
+        refused(t, what, 5, [*words, "--kafka", properties], str(port), "bootstrap.servers|reach|broker")
+    refused(t, "no broker: simulate", 5, ["simulate", "--events", 10, "--kafka", properties], str(port))
 
 
 def passwords(t):
@@ -259,15 +260,15 @@ def passwords(t):
                 f"sasl.username={user}\nsasl.password={password}\nweir.connect.ms=10000\n")
             for words in (["run", "--topology", TOPOLOGIES / "marketplace"], ["tail"]):
                 wanted = "password|credential|authent" if what == "wrong password" else "right|authori[sz]|ACL|allow"
-                refused(t, f"{what}: {words[0]}", 6, [*words, "--kafka", properties], wanted, seconds=90)
-                if password in t.run(*words, "--kafka", properties, code=6, seconds=90).err:
+                refused(t, f"{what}: {words[0]}", 6, [*words, "--kafka", properties], wanted)
+                if password in t.run(*words, "--kafka", properties, code=6).err:
                     fail(f"{what}: the message shows the password")
             t.ok(f"{what}: the password is not shown")
         # An old librdkafka cannot do SCRAM with today's brokers: that must not read as a wrong password.
         properties.write_text(
             f"bootstrap.servers={broker.bootstrap}\nsecurity.protocol=sasl_plaintext\nsasl.mechanism=SCRAM-SHA-512\n"
             "sasl.username=weir\nsasl.password=weir-secret\nweir.connect.ms=10000\n")
-        result = t.run("tail", "--kafka", properties, code=None, seconds=90)
+        result = t.run("tail", "--kafka", properties, code=None)
         t.check(result.code == 6 or (result.code == 8 and "2.6.1" in result.err), "SCRAM: no rights, or a librdkafka that is named as too old",
                 result.err)
 

@@ -9,6 +9,7 @@ from support import (
     INPUT_TOPICS, OWN_TOPICS, TOPOLOGIES, Broker, check_audit, check_bodies, check_counts, check_journal, check_verdicts, is_drained, main, recorded_bytes,
     shown, wait_for)
 from traffic import CODES, orders, poison
+from waiting import LIMIT
 
 MARKETPLACE = TOPOLOGIES / "marketplace"
 
@@ -19,7 +20,7 @@ def kcat(t, broker, verdicts):
         return
     done = subprocess.run(
         ["kcat", "-b", broker.bootstrap, "-C", "-t", "weir.verdicts", "-X", "isolation.level=read_committed", "-o", "beginning", "-e", "-q",
-         "-f", "%p\\t%o\\t%k\\t%h\\t%s\\n"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120)
+         "-f", "%p\\t%o\\t%k\\t%h\\t%s\\n"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=LIMIT)
     t.equal(done.returncode, 0, "kcat reads weir.verdicts")
     read = {}
     for line in done.stdout.decode().splitlines():
@@ -35,7 +36,7 @@ def kcat(t, broker, verdicts):
 def tail(t, log, verdicts):
     for words, wanted in ((["--json"], "JSON"), ([], "a line")):
         process = t.start("tail", *log.kind(), "--since", "1h", *words, label="tail")
-        wait_for("tail --since shows the verdicts", lambda: process.out.count("\n") >= len(verdicts), 60, process=process)
+        wait_for("tail --since shows the verdicts", lambda: process.out.count("\n") >= len(verdicts), process=process)
         code = process.terminate()
         t.check(code in (0, 143), "tail ends at SIGTERM", code)
         t.equal(len(process.out.splitlines()), len(verdicts), f"tail --since 1h shows {wanted} per verdict")
@@ -50,7 +51,7 @@ def shops(t, broker):
     t.equal(sum(e - s for s, e in broker.ends(INPUT_TOPICS).values()), events, f"simulate put {events} events on the broker")
     start = time.monotonic()
     worker = t.start("run", "--topology", MARKETPLACE, "--kafka", broker.properties, "--threads", 2, label="run")
-    wait_for("run drains the topics", lambda: is_drained(broker), 300, every=0.3, process=worker)
+    wait_for("run drains the topics", lambda: is_drained(broker), every=0.3, process=worker)
     t.note(f"{events} events judged {time.monotonic() - start:.1f} s after the start of run")
     t.equal([topic for topic in OWN_TOPICS if broker.partitions(topic) == 0], [], "run made its own topics")
     t.equal(worker.terminate(), 143, "SIGTERM ends run with 143")
@@ -68,7 +69,7 @@ def shops(t, broker):
     # Stopped and started again: goes on where it was, says nothing twice.
     worker = t.start("run", "--topology", MARKETPLACE, "--kafka", broker.properties, label="run")
     t.run("simulate", "--scenario", "honest", "--events", 5000, "--seed", 22, "--kafka", broker.properties)
-    wait_for("run drains the new events", lambda: is_drained(broker), 120, every=0.3, process=worker)
+    wait_for("run drains the new events", lambda: is_drained(broker), every=0.3, process=worker)
     t.equal(worker.terminate(), 143, "SIGTERM ends the second run with 143")
     records = check_journal(t, broker)
     found = check_counts(t, broker, records, events + 5000)
@@ -113,7 +114,7 @@ def flooded(t, broker):
     worker = t.start("run", "--topology", topology, "--kafka", broker.properties, label="run")
     for _ in range(waves):
         broker.produce(wave(100), **{"compression.type": "lz4", "queue.buffering.max.kbytes": 65_536})
-        wait_for("run drains the wave", lambda: is_drained(broker, ["shop.orders"]), 300, every=0.3, process=worker)
+        wait_for("run drains the wave", lambda: is_drained(broker, ["shop.orders"]), every=0.3, process=worker)
         peaks.append(worker.peak_memory())
     t.equal(worker.terminate(), 143, "SIGTERM ends run with 143")
     journal = check_journal(t, broker, ["shop.orders"])
@@ -138,7 +139,7 @@ def poisoned(t, broker):
     broker.produce(records)
     worker = t.start("run", "--topology", topology, "--kafka", broker.properties, label="run")
     topics = ["shop.orders"]
-    wait_for("run drains the poisoned topic", lambda: is_drained(broker, topics), 300, every=0.3, process=worker)
+    wait_for("run drains the poisoned topic", lambda: is_drained(broker, topics), every=0.3, process=worker)
     t.note(f"peak memory of run with poison: {worker.peak_memory() >> 20} MiB")
     t.equal(worker.terminate(), 143, "SIGTERM ends run with 143")
     journal = check_journal(t, broker, topics)

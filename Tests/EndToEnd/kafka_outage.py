@@ -4,11 +4,11 @@
 A broker killed while it ends a transaction may forget to tell some partitions (Kafka 4.3); nothing may wait for that, or be lost by it.
 """
 import random
-import time
 
 from support import (
     INPUT_TOPICS, TOPOLOGIES, Broker, check_audit, check_counts, check_journal, check_verdicts, fail, is_drained, journal, main,
     need_kafka_local, shown, wait_for)
+from waiting import LIMIT, moment
 
 MARKETPLACE = TOPOLOGIES / "marketplace"
 
@@ -52,30 +52,30 @@ def outages(t, brokers, kills, rate):
     events = rate * seconds
     chance = random.Random(23)
     with Broker(t.folder, "--brokers", str(brokers)) as broker:
-        broker.patience = 60
+        broker.patience = LIMIT
         patient = t.folder / "patient.properties"
         patient.write_text(broker.properties.read_text() + "weir.connect.ms=300000\n")
         simulate = t.start("simulate", "--events", events, "--seed", 37, "--rate", rate, "--kafka", patient, label="simulate")
-        wait_for("simulate makes its topics", lambda: all(broker.partitions(x) for x in INPUT_TOPICS), 60, process=simulate)
+        wait_for("simulate makes its topics", lambda: all(broker.partitions(x) for x in INPUT_TOPICS), process=simulate)
         worker = Supervised(t, 2 * kills, "run", "--topology", MARKETPLACE, "--kafka", broker.properties, "--threads", 2)
-        wait_for("the first epoch", lambda: journal(broker), 120, every=0.05, process=worker.process)
+        wait_for("the first epoch", lambda: journal(broker), every=0.05, process=worker.process)
         for n in range(kills):
             number = n % brokers + 1
-            time.sleep(0.5 + chance.random() * 3)
+            moment(chance, 0.5, 3.5)
             broker.control("kill", number)
             both = n % 3 == 1
             if both:
                 worker.kill()
             t.note(f"kill {n + 1}: broker {number} of {brokers}{' and the worker' if both else ''}")
-            time.sleep(chance.random() * 2)
+            moment(chance, 0, 2)
             broker.control("restart", number)
             worker.keep_running()
-        t.equal(simulate.wait(seconds * 3 + 120), 0, "simulate filled the topics beside it")
+        t.equal(simulate.wait(), 0, "simulate filled the topics beside it")
         # A replica that has just become the leader may not know yet how far the others have come.
         on_brokers = lambda: sum(end - start for start, end in broker.ends(INPUT_TOPICS).values())
-        wait_for(f"{events} events on the brokers", lambda: on_brokers() >= events, 60)
+        wait_for(f"{events} events on the brokers", lambda: on_brokers() >= events)
         t.equal(on_brokers(), events, f"{events} events are on the brokers")
-        wait_for("run drains the topics after the last kill", lambda: worker.keep_running() or is_drained(broker), 300, every=0.3)
+        wait_for("run drains the topics after the last kill", lambda: worker.keep_running() or is_drained(broker), every=0.3)
         t.note(f"the worker was started again {worker.restarts} times")
         t.equal(worker.process.terminate(), 143, "SIGTERM ends run with 143")
         records = check_journal(t, broker)

@@ -171,7 +171,7 @@ def test(t):
     t.run("simulate", "--scenario", "honest", "--events", 10, *log.kind())
     log.produce([("orders", 0, None, json.dumps(r).encode(), None) for r in records])
     worker = t.start("run", "--topology", roomy, *log.kind())
-    wait_for("run judges the longest subject", lambda: is_drained(log, ["orders"]), 60, process=worker)
+    wait_for("run judges the longest subject", lambda: is_drained(log, ["orders"]), process=worker)
     t.equal(worker.terminate(), 143, "SIGTERM ends run with 143")
     t.check(longest.encode() in [v.key for v in log.read("weir.verdicts")], "the longest subject goes through a log")
     check_verdicts(t, log.read("weir.verdicts"), "quickstart", "weir/quickstart")

@@ -9,6 +9,7 @@ import subprocess
 
 from support import (
     ROOT, SHARED, TOPOLOGIES, Background, Broker, Embedded, OWN_TOPICS, Skipped, fail, is_drained, main, shown, wait_for)
+from waiting import LIMIT
 
 SECTION = "A first rule in five minutes"
 ADDRESS = "127.0.0.1:9092"
@@ -46,14 +47,14 @@ class Shell:
             self.t.processes.append(process)
             self.following.append(process)
             if words[1] == "run":
-                wait_for(f"`{line}` is ready", lambda: "msg=ready" in process.err, 60, process=process)
+                wait_for(f"`{line}` is ready", lambda: "msg=ready" in process.err, process=process)
                 self.t.ok(f"`{line}` is ready")
             else:
-                wait_for(f"`{line}` shows a verdict", lambda: "\n" in process.out, 60, process=process)
+                wait_for(f"`{line}` shows a verdict", lambda: "\n" in process.out, process=process)
                 self.t.ok(f"`{line}`: {process.out.splitlines()[0]}")
             return ""
         done = subprocess.run(
-            ["bash", "-c", line], cwd=self.folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120)
+            ["bash", "-c", line], cwd=self.folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=LIMIT)
         out = done.stdout.decode("utf-8", "replace")
         if done.returncode != 0:
             fail(f"`{line}` ended with {done.returncode}: {shown(done.stderr)} {shown(out)}")
@@ -65,7 +66,7 @@ class Shell:
         for process in reversed(self.following):
             if process.is_running:
                 process.process.send_signal(signal.SIGTERM)
-            code = process.wait(60)
+            code = process.wait()
             if code != 143:
                 fail(f"{process.label} ended with {code}: {shown(process.err)}")
         self.t.ok(f"{len(self.following)} commands end by SIGTERM with 143")
@@ -89,7 +90,7 @@ def first_rule(t, shell, block):
     rule = shell.folder / "topologies" / "quickstart" / "rules" / "first.weir"
     text = rule.read_text()
     rule.write_text(text.replace("orders >= 3", "ordres >= 3"))
-    done = subprocess.run(["weir", "check", "topologies/quickstart"], cwd=shell.folder, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["weir", "check", "topologies/quickstart"], cwd=shell.folder, capture_output=True, text=True, timeout=LIMIT)
     rule.write_text(text)
     wanted = [r"first\.weir:\d+:\d+: error", r"\^", "did you mean 'orders'"]
     t.check(done.returncode == 3 and all(re.search(w, done.stderr) for w in wanted), "a slip shows file, line, caret and what was meant", done)
@@ -121,7 +122,7 @@ def test(t):
     for line in lines_of(live):
         shell.type(line)
     log = Embedded(shell.folder / "shop.db")
-    wait_for("run drains the log", lambda: is_drained(log), 60, process=shell.following[0])
+    wait_for("run drains the log", lambda: is_drained(log), process=shell.following[0])
     shell.stop()
     t.check(len(log.read(OWN_TOPICS[0])) > 20, "verdicts stand in the log")
 

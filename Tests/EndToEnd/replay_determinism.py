@@ -11,7 +11,7 @@ from traffic import orders
 def replay(t, topology, inputs, threads, name):
     outputs = [t.folder / f"{name}.{kind}" for kind in ("verdicts", "features", "dead")]
     done = t.run("replay", "--topology", topology, "--input", *inputs, "--output", outputs[0], "--features", outputs[1],
-                 "--dead-letters", outputs[2], "--threads", threads, "--json", seconds=900)
+                 "--dead-letters", outputs[2], "--threads", threads, "--json")
     return [digest(p) for p in outputs], json.loads(done.out), outputs
 
 

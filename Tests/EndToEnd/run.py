@@ -11,6 +11,8 @@ import subprocess
 import sys
 import time
 
+from waiting import LIMIT
+
 HERE = pathlib.Path(__file__).resolve().parent
 # The cheap ones first; those that need a broker last.
 TESTS = [
@@ -31,7 +33,7 @@ def main():
     unknown = set(arguments.names) - set(TESTS)
     if unknown:
         sys.exit(f"error: no test {' '.join(sorted(unknown))}; there are {' '.join(TESTS)}")
-    limit = 7200 if arguments.long else 900
+    limit = 14400 if arguments.long else 3600
     counts = {"passed": 0, "failed": 0, "skipped": 0}
     failed = []
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -51,7 +53,7 @@ def main():
                 # SIGTERM lets the test end what it started.
                 process.terminate()
                 try:
-                    process.wait(60)
+                    process.wait(LIMIT)
                 except subprocess.TimeoutExpired:
                     process.kill()
                     process.wait()

@@ -25,6 +25,8 @@ import time
 import traceback
 import uuid
 
+from waiting import LIMIT, until
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SHARED = pathlib.Path(os.environ.get("WEIR_SHARED") or ROOT.parent / "shared")
 TOPOLOGIES = ROOT / "topologies"
@@ -82,15 +84,15 @@ class Background:
         with open(f"/proc/{self.process.pid}/status") as status:
             return next(int(line.split()[1]) << 10 for line in status if line.startswith("VmHWM"))
 
-    def wait(self, seconds):
+    def wait(self, seconds=LIMIT):
         try:
             return self.process.wait(seconds)
         except subprocess.TimeoutExpired:
             self.kill()
             fail(f"{self.label} did not end within {seconds} s: {shown(self.err)}")
 
-    def terminate(self, seconds=60):
-        """SIGTERM; answers the exit code."""
+    def terminate(self, seconds=LIMIT):
+        """SIGTERM; returns the exit code."""
         if self.is_running:
             self.process.send_signal(signal.SIGTERM)
         return self.wait(seconds)
@@ -98,7 +100,7 @@ class Background:
     def kill(self):
         if self.is_running:
             self.process.kill()
-        self.process.wait(30)
+        self.process.wait(LIMIT)
 
 
 Result = collections.namedtuple("Result", "code out err seconds")
@@ -133,7 +135,7 @@ class Test:
 
     # Processes.
 
-    def run(self, *words, code=0, seconds=300, input=None, environment=None):
+    def run(self, *words, code=0, seconds=LIMIT, input=None, environment=None):
         """Runs the program to its end and checks the exit code; code=None takes any."""
         words = [str(w) for w in words]
         start = time.monotonic()
@@ -150,8 +152,8 @@ class Test:
             fail(f"weir {' '.join(words)} ended with {result.code} instead of {code}: {shown(result.err)} {shown(result.out)}")
         return result
 
-    def run_measured(self, *words, seconds=600):
-        """Runs the program through a small parent of its own; answers the result and the highest resident memory in bytes."""
+    def run_measured(self, *words, seconds=LIMIT):
+        """Runs the program through a small parent of its own; returns the result and the highest resident memory in bytes."""
         report = self.folder / "measured"
         # A process that this one starts directly would count this one's memory at the fork.
         parent = (
@@ -207,18 +209,18 @@ class Test:
         return folder
 
 
-def wait_for(what, condition, seconds, every=0.1, process=None):
-    """Waits until the condition answers something true, and answers it."""
-    end = time.monotonic() + seconds
-    while True:
+def wait_for(what, condition, every=0.1, process=None):
+    """Waits until the condition returns something true, and returns it; fails when that takes too long or the process ends before."""
+    def asked():
         found = condition()
-        if found:
-            return found
-        if process is not None:
+        if not found and process is not None:
             process.must_run()
-        if time.monotonic() > end:
-            fail(f"{what}: not within {seconds} s" + (f"; the program says {shown(process.err)}" if process else ""))
-        time.sleep(every)
+        return found
+
+    found = until(asked, every=every)
+    if not found:
+        fail(f"{what}: not within {LIMIT} s" + (f"; the program says {shown(process.err)}" if process else ""))
+    return found
 
 
 def main(test):
@@ -296,13 +298,16 @@ def patient(ask):
             error._TRANSPORT, error._ALL_BROKERS_DOWN, error._TIMED_OUT, error._AUTO_OFFSET_RESET, error.NOT_LEADER_FOR_PARTITION,
             error.LEADER_NOT_AVAILABLE, error.UNKNOWN_TOPIC_OR_PART}
         end = time.monotonic() + self.patience
-        while True:
+
+        def once():
             try:
-                return ask(self, *words, **settings)
+                # In a list, so that a found nothing is not asked for again.
+                return [ask(self, *words, **settings)]
             except confluent_kafka.KafkaException as problem:
                 if problem.args[0].code() not in passing or time.monotonic() >= end:
                     raise
-                time.sleep(0.2)
+                return None
+        return until(once, self.patience + LIMIT, every=0.2)[0]
     return asked
 
 
@@ -326,7 +331,7 @@ class Broker:
     def __enter__(self):
         started = subprocess.run(
             [ROOT / "scripts" / "kafka", "start", "--dir", self.folder, "--port", "auto", *self.options],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=180)
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=LIMIT)
         if started.returncode != 0:
             self.__exit__()
             fail(f"no broker: {shown(started.stderr)}")
@@ -342,13 +347,13 @@ class Broker:
     def __exit__(self, *_):
         subprocess.run(
             [ROOT / "scripts" / "kafka", "stop", "--dir", self.folder], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL, timeout=120)
+            stderr=subprocess.DEVNULL, timeout=LIMIT)
 
     def control(self, command, number=1):
         """Does something to one of the brokers: kill, or restart on its data, until it answers."""
         done = subprocess.run(
             [need_kafka_local(), command, "--dir", self.folder, str(number)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE, timeout=120)
+            stderr=subprocess.PIPE, timeout=LIMIT)
         if done.returncode != 0:
             fail(f"kafka-local {command}: {shown(done.stderr)}")
 
@@ -371,7 +376,7 @@ class Broker:
         """The number of partitions; 0 when there is no such topic."""
         consumer = self.consumer()
         try:
-            metadata = consumer.list_topics(timeout=20).topics.get(topic)
+            metadata = consumer.list_topics(timeout=60).topics.get(topic)
             return len(metadata.partitions) if metadata and metadata.error is None else 0
         finally:
             consumer.close()
@@ -383,23 +388,23 @@ class Broker:
 
         consumer = self.consumer(**{"isolation.level": "read_uncommitted"})
         try:
-            all_topics = consumer.list_topics(timeout=20).topics
+            all_topics = consumer.list_topics(timeout=60).topics
             found = {}
             for topic in topics:
                 for p in all_topics[topic].partitions if topic in all_topics else []:
-                    found[topic, p] = consumer.get_watermark_offsets(confluent_kafka.TopicPartition(topic, p), timeout=20, cached=False)
+                    found[topic, p] = consumer.get_watermark_offsets(confluent_kafka.TopicPartition(topic, p), timeout=60, cached=False)
             return found
         finally:
             consumer.close()
 
     @patient
-    def read(self, topic, start=None, seconds=120, **settings):
+    def read(self, topic, start=None, seconds=LIMIT, **settings):
         """All records of a topic, committed ones only, in order per partition; start is a dict of offsets."""
         import confluent_kafka
 
         consumer = self.consumer(**settings)
         try:
-            metadata = consumer.list_topics(timeout=20).topics.get(topic)
+            metadata = consumer.list_topics(timeout=60).topics.get(topic)
             if metadata is None or metadata.error is not None:
                 return []
             partitions = sorted(metadata.partitions)
@@ -444,7 +449,7 @@ class Broker:
                     break
                 except BufferError:
                     producer.poll(1)
-        left = producer.flush(120)
+        left = producer.flush(LIMIT)
         if left or problems:
             fail(f"could not produce: {left} left, {problems[:3]}")
 
@@ -463,7 +468,7 @@ class Embedded:
 
     def connect(self):
         # Not read-only: after a SIGKILL the first connection must be allowed to recover the write-ahead log.
-        return contextlib.closing(sqlite3.connect(self.path, timeout=30))
+        return contextlib.closing(sqlite3.connect(self.path, timeout=LIMIT))
 
     def ends(self, topics):
         if not self.path.exists():
@@ -652,7 +657,7 @@ def check_verdicts(t, verdicts, topology, source):
 
 def check_audit(t, log, topology, verdicts=None):
     """`weir audit` finds nothing missing, repeated or different."""
-    result = t.run("audit", "--topology", topology, *log.kind(), "--json", seconds=600)
+    result = t.run("audit", "--topology", topology, *log.kind(), "--json")
     report = json.loads(result.out)
     t.equal({k: report.get(k) for k in ("missing", "repeated", "different")}, {"missing": 0, "repeated": 0, "different": 0},
             f"audit of {report.get('epochs')} epochs, {report.get('inputs')} inputs and {report.get('verdicts')} verdicts finds no difference")
@@ -665,7 +670,7 @@ def check_audit_after_tampering(t, log, topology, fake_event_topic="orders"):
     """A duplicate of a true verdict and a made-up one are found."""
     true = log.read("weir.verdicts")[0]
     log.produce([("weir.verdicts", true.partition, true.key, true.value, true.headers)])
-    result = t.run("audit", "--topology", topology, *log.kind(), "--json", code=7, seconds=600)
+    result = t.run("audit", "--topology", topology, *log.kind(), "--json", code=7)
     report = json.loads(result.out)
     t.check(report["repeated"] >= 1, "audit finds a verdict that stands twice, exit 7", result.out)
     body = json.loads(true.value)
@@ -674,7 +679,7 @@ def check_audit_after_tampering(t, log, topology, fake_event_topic="orders"):
     fake = json.dumps(body, separators=(",", ":")).encode()
     log.produce([("weir.verdicts", true.partition, true.key, fake, [(n, v) for n, v in true.headers if n != "ce_id"]
                   + [("ce_id", body["verdict_id"].encode())])])
-    result = t.run("audit", "--topology", topology, *log.kind(), "--json", code=7, seconds=600)
+    result = t.run("audit", "--topology", topology, *log.kind(), "--json", code=7)
     report = json.loads(result.out)
     t.check(report["different"] + report["repeated"] >= 2, "audit finds a verdict that nobody computed, exit 7", result.out)
 

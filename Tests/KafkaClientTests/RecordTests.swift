@@ -2,6 +2,7 @@ import Foundation
 import KafkaClient
 import KafkaTestBroker
 import Testing
+import Waiting
 
 @Suite(.serialized, .enabled(if: TestBroker.isAvailable, "\(TestBroker.absence)"))
 struct RecordTests {
@@ -28,7 +29,7 @@ struct RecordTests {
         var seen: [String] = []
         let consumer = try Consumer(TestBroker.configuration())
         try consumer.assign([KafkaOffset(KafkaPartition(topic, 0), 0)])
-        let deadline = Date().addingTimeInterval(15)
+        let deadline = Date().addingTimeInterval(Waiting.limit)
         while seen.count < 4, Date() < deadline {
             try consumer.wait(milliseconds: 100)
             try consumer.poll(0, limit: 10) { record in
@@ -63,7 +64,7 @@ struct RecordTests {
         defer { consumer.close() }
         try consumer.assign([KafkaOffset(KafkaPartition(topic, 0), 5)])
         var seen: [Int] = []
-        let deadline = Date().addingTimeInterval(15)
+        let deadline = Date().addingTimeInterval(Waiting.limit)
         func drain(until: Int64, stopAt: Int? = nil) throws {
             var stopped = false
             while !stopped, try !consumer.isBehind(0, until), Date() < deadline {
@@ -108,7 +109,7 @@ struct RecordTests {
             let to = from + Int.random(in: 1..<100, using: &random)
             let source = try consumer.add(KafkaOffset(KafkaPartition(topic, partition), Int64(from)))
             var seen: [Int] = []
-            let deadline = Date().addingTimeInterval(10)
+            let deadline = Date().addingTimeInterval(Waiting.limit)
             while try !consumer.isBehind(source, Int64(to)), Date() < deadline {
                 try consumer.poll(source, limit: 1000, until: Int64(to)) { record in
                     seen.append(Int(record.value.map { String(decoding: $0, as: UTF8.self) } ?? "") ?? -1)
@@ -135,7 +136,7 @@ struct RecordTests {
         defer { consumer.close() }
         try consumer.assign([KafkaOffset(KafkaPartition(topic, 0), 2)])
         let error = #expect(throws: KafkaError.self) {
-            let deadline = Date().addingTimeInterval(15)
+            let deadline = Date().addingTimeInterval(Waiting.limit)
             while Date() < deadline {
                 try consumer.wait(milliseconds: 100)
                 try consumer.poll(0, limit: 10) { _ in true }
@@ -170,7 +171,7 @@ struct RecordTests {
         let first = try Consumer(configuration)
         try first.subscribe(to: [topic])
         var seen: [Consumer.GroupEvent] = []
-        let deadline = Date().addingTimeInterval(40)
+        let deadline = Date().addingTimeInterval(Waiting.limit)
         while first.assignment.count < 4, Date() < deadline {
             try first.wait(milliseconds: 50)
             seen += try first.serve()

@@ -1,6 +1,7 @@
 import Foundation
 import KafkaClient
 import KafkaTestBroker
+import Waiting
 
 /// What the client's own tests ask of a broker.
 extension TestBroker {
@@ -20,9 +21,10 @@ extension TestBroker {
 
     /// Every record of a partition up to its end, as text; of committed ones, once the markers of what was committed have been written.
     ///
-    /// A commit returns before them. Where a transaction stays open on purpose this waits for a second in vain.
+    /// A commit returns before them. Where a transaction stays open on purpose (`whileOpen`) there is nothing to wait for.
     static func values(
-        _ topic: String, partition: Int32 = 0, readUncommitted: Bool = false, _ configuration: KafkaConfiguration? = nil
+        _ topic: String, partition: Int32 = 0, readUncommitted: Bool = false, whileOpen: Bool = false,
+        _ configuration: KafkaConfiguration? = nil
     ) throws -> [String] {
         var options = Consumer.Options()
         options.partitionEnd = true
@@ -34,25 +36,19 @@ extension TestBroker {
         let admin = try AdminClient(try configuration ?? self.configuration())
         defer { admin.close() }
         let high = try admin.watermarks(of: source).high
-        var end = try consumer.watermarks(of: source).high
-        let patience = Date().addingTimeInterval(1)
-        while end < high, Date() < patience {
-            usleep(5000)
-            end = try consumer.watermarks(of: source).high
-        }
+        if !whileOpen { try Waiting.until { try consumer.watermarks(of: source).high >= high } }
+        let end = try consumer.watermarks(of: source).high
         try consumer.assign([KafkaOffset(source, 0)])
         var found: [String] = []
-        let deadline = Date().addingTimeInterval(20)
-        while try consumer.position(0) < end {
+        let isRead = try Waiting.until {
             try consumer.poll(0, limit: 1000) { record in
                 found.append(record.value.map { String(decoding: $0, as: UTF8.self) } ?? "(tombstone)")
                 return true
             }
             try consumer.wait(milliseconds: 10)
-            if Date() > deadline {
-                throw Failure(text: "end \(end) of \(source) not reached: at \(try consumer.position(0))")
-            }
+            return try consumer.position(0) >= end
         }
+        if !isRead { throw Failure(text: "end \(end) of \(source) not reached: at \(try consumer.position(0))") }
         return found
     }
 }

@@ -3,6 +3,7 @@ import Glibc
 import KafkaClient
 import KafkaTestBroker
 import Testing
+import Waiting
 
 @testable import Pipeline
 
@@ -40,17 +41,23 @@ struct KafkaLogDelayTests {
         }
     }
 
-    /// What a reader of committed records sees, partition by partition.
-    private func visible(_ broker: TestBroker.Started = TestBroker.plain) throws -> [String] {
+    /// What a reader of committed records sees, partition by partition, once all transactions have their markers; with `isLeftOpen` one never
+    /// gets them, and all the reader can do is to wait a while for what should not come.
+    private func visible(
+        _ broker: TestBroker.Started = TestBroker.plain, isLeftOpen: Bool = false
+    ) throws -> [String] {
         var options = KafkaLog.Options(application: TestBroker.unique("reader"))
         options.journalTopic = "none"
         let log = try KafkaLog(
             configuration: KafkaConfiguration(["bootstrap.servers": broker.get().address]), options: options)
         defer { log.close() }
-        usleep(300_000)
+        let admin = try AdminClient(KafkaConfiguration(["bootstrap.servers": broker.get().address]))
+        defer { admin.close() }
         var found: [String] = []
         for partition in 0...1 as ClosedRange<Int32> {
             let source = TopicPartition(topic, partition)
+            let high = try admin.watermarks(of: KafkaPartition(topic, partition)).high
+            try Waiting.until(seconds: isLeftOpen ? 0.5 : Waiting.limit) { try log.bounds(of: source).end >= high }
             try log.read(source, from: 0, to: log.bounds(of: source).end) { record, _ in
                 found.append(record.value.map { String(decoding: $0, as: UTF8.self) } ?? "-")
                 return true
@@ -121,8 +128,9 @@ struct KafkaLogDelayTests {
         try write(producer, "second", 0)
         proxy.release(before: KafkaLogProxy.Api.endTransaction)
         #expect(producer.commit(offsets: [KafkaOffset(source, 10)], consumer: consumer) == .committed)
-        usleep(300_000)
-        #expect(try consumer.committed([source]) == [KafkaOffset(source, rule ? 10 : 5)])
+        let wanted = [KafkaOffset(source, rule ? 10 : 5)]
+        try Waiting.until { try consumer.committed([source]) == wanted }
+        #expect(try Waiting.holds(seconds: 0.3) { try consumer.committed([source]) == wanted })
     }
 
     /// Runs a test on a log behind the proxy, with a journal of its own, whose commits give up waiting after half a
@@ -282,7 +290,7 @@ struct KafkaLogDelayTests {
             try log.writer.commit(batch(1, journal: journal), positions: [])
             try commitLeftOpen(log, proxy, KafkaLogProxy.Api.addPartitions, journal: journal)
             // The control: nobody sees it, though it is committed.
-            #expect(try visible(TestBroker.trusting) == ["1"])
+            #expect(try visible(TestBroker.trusting, isLeftOpen: true) == ["1"])
             let before = log.writer.recreations
             proxy.arm(KafkaLogProxy.Api.offsetCommit, .hold)
             try log.writer.commit(batch(3, journal: journal), positions: [SourcePosition(source: input, next: 3)])
@@ -303,7 +311,7 @@ struct KafkaLogDelayTests {
             try commitLeftOpen(former, proxy, api, journal: journal)
             // The controls: the records are not seen, the positions not told.
             if api == KafkaLogProxy.Api.addPartitions {
-                #expect(try visible(TestBroker.trusting) == ["1"])
+                #expect(try visible(TestBroker.trusting, isLeftOpen: true) == ["1"])
             } else {
                 var options = former.options
                 options.connectMilliseconds = 1500
@@ -330,7 +338,6 @@ struct KafkaLogDelayTests {
             try log.writer.commit(batch(2, journal: journal), positions: [])
             #expect(log.writer.recreations == before)
             proxy.cut()
-            usleep(100_000)
             try log.writer.commit(batch(3, journal: journal), positions: [])
             #expect(log.writer.recreations == before + 1)
             #expect(try visible() == ["1", "2", "3"])
@@ -355,9 +362,9 @@ struct KafkaLogDelayTests {
         try log.writer.takeOwnership()
         try log.assign([SourcePosition(source: TopicPartition(input, 0), next: 0)])
         let killer = Thread {
-            usleep(700_000)
+            Waiting.fault(seconds: 0.7)
             try? TestBroker.control("kill", broker.directory, ["1"])
-            sleep(2)
+            Waiting.fault(seconds: 2)
             try? TestBroker.control("restart", broker.directory, ["1"])
         }
         killer.start()
@@ -372,7 +379,7 @@ struct KafkaLogDelayTests {
                 epoch += 1
                 try log.wait(milliseconds: 1)
             } catch {
-                if Date().timeIntervalSince(began) > 90 { throw error }
+                if Date().timeIntervalSince(began) > Waiting.limit { throw error }
                 if error.kind == .transient { continue }
                 guard error.kind == .fenced else { throw error }
                 // Away for longer than a transaction may last, the broker ends it as it would a zombie's: the worker
@@ -406,7 +413,7 @@ struct KafkaLogDelayTests {
         records.append(topic: 0, key: nil, value: { $0.append(7) })
         try log.append(records)
         var polled = 0
-        let deadline = Date().addingTimeInterval(20)
+        let deadline = Date().addingTimeInterval(Waiting.limit)
         while polled == 0, Date() < deadline {
             try log.wait(milliseconds: 50)
             _ = try log.poll(source: 0, limit: 10) { _ in

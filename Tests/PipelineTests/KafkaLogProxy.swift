@@ -2,6 +2,7 @@ import Foundation
 import Glibc
 import KafkaTestBroker
 import Synchronization
+import Waiting
 
 /// A TCP proxy in front of one broker that keeps single requests back and delivers them later: the network of the bad
 /// day.
@@ -27,7 +28,7 @@ final class KafkaLogProxy: Sendable {
 
     private struct State {
         var armed: [Int16: Fault] = [:]
-        var held: [(bytes: [UInt8], upstream: Int32)] = []
+        var held: [Held] = []
         /// A held request is delivered before the next request of this kind goes on.
         var releaseBefore: Int16?
         var seen: [Int16: Int] = [:]
@@ -35,6 +36,14 @@ final class KafkaLogProxy: Sendable {
         var pretended: Set<Int16> = []
         /// The clients' ends of the connections.
         var clients: [Int32] = []
+        /// Those of them that have hung up.
+        var gone: Set<Int32> = []
+    }
+
+    private struct Held {
+        var bytes: [UInt8]
+        var upstream: Int32
+        var connection: Pending
     }
 
     let port: UInt16
@@ -80,26 +89,28 @@ final class KafkaLogProxy: Sendable {
             if isOn { state.pretended.insert(api) } else { state.pretended.remove(api) }
         }
     }
-    /// Breaks all connections; new ones are served.
+    /// Breaks all connections, until the clients have noticed; new ones are served.
     func cut() {
         let clients = state.withLock { state in
             defer { state.clients = [] }
             return state.clients
         }
-        for client in clients { _ = shutdown(client, Int32(SHUT_RDWR)) }
+        // Who reads an end hangs up.
+        for client in clients { _ = shutdown(client, Int32(SHUT_WR)) }
+        Waiting.until { state.withLock { $0.gone.isSuperset(of: clients) } }
     }
     func release(before api: Int16) { state.withLock { $0.releaseBefore = api } }
     var heldCount: Int { state.withLock { $0.held.count } }
     func count(_ api: Int16) -> Int { state.withLock { $0.seen[api] ?? 0 } }
 
-    /// Delivers what was held, and gives the broker time to act on it.
+    /// Delivers what was held, and waits for the broker's answers to it.
     func release() {
         let held = state.withLock { state in
             defer { state.held = [] }
             return state.held
         }
         for item in held { KafkaLogProxy.write(item.upstream, item.bytes) }
-        usleep(250_000)
+        Waiting.until { held.allSatisfy { $0.connection.hasAnswered(KafkaLogProxy.int32($0.bytes, 8)) } }
     }
 
     private static func loopback(_ port: UInt16) -> sockaddr_in {
@@ -125,6 +136,7 @@ final class KafkaLogProxy: Sendable {
         state.withLock { $0.clients.append(client) }
         let pending = Pending()
         Thread.detachNewThread { [self] in
+            defer { state.withLock { _ = $0.gone.insert(client) } }
             while let frame = KafkaLogProxy.readFrame(client) {
                 let api = Int16(bitPattern: UInt16(frame[4]) << 8 | UInt16(frame[5]))
                 let correlation = KafkaLogProxy.int32(frame, 8)
@@ -136,7 +148,7 @@ final class KafkaLogProxy: Sendable {
                 }
                 if releases { release() }
                 if case .hold = fault {
-                    state.withLock { $0.held.append((frame, upstream)) }
+                    state.withLock { $0.held.append(Held(bytes: frame, upstream: upstream, connection: pending)) }
                     // The rest of what the client sends goes nowhere; the broker's side of the connection stays open.
                     while KafkaLogProxy.readFrame(client) != nil {}
                     return
@@ -152,7 +164,9 @@ final class KafkaLogProxy: Sendable {
             _ = shutdown(upstream, Int32(SHUT_RDWR))
         }
         Thread.detachNewThread { [self] in
+            defer { pending.end() }
             while var frame = KafkaLogProxy.readFrame(upstream) {
+                pending.answer(KafkaLogProxy.int32(frame, 4))
                 if pending.isDeaf.withLock({ $0 }) { continue }
                 let api = pending.apis.withLock { $0.removeValue(forKey: KafkaLogProxy.int32(frame, 4)) }
                 if api == Api.metadata || api == Api.findCoordinator { rewrite(&frame) }
@@ -165,6 +179,13 @@ final class KafkaLogProxy: Sendable {
     private final class Pending: Sendable {
         let apis = Mutex<[Int32: Int16]>([:])
         let isDeaf = Mutex(false)
+        /// Correlations that the broker has answered; nil once it has hung up.
+        private let answered = Mutex<Set<Int32>?>([])
+
+        func answer(_ correlation: Int32) { answered.withLock { _ = $0?.insert(correlation) } }
+        func end() { answered.withLock { $0 = nil } }
+        /// Whether nothing more is to come for a request.
+        func hasAnswered(_ correlation: Int32) -> Bool { answered.withLock { $0?.contains(correlation) ?? true } }
     }
 
     private func rewrite(_ frame: inout [UInt8]) {

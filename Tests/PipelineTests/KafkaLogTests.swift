@@ -4,6 +4,7 @@ import Glibc
 import KafkaClient
 import KafkaTestBroker
 import Testing
+import Waiting
 
 @testable import Pipeline
 
@@ -58,8 +59,7 @@ struct KafkaLogTests {
         let admin = try AdminClient(TestBroker.configuration())
         defer { admin.close() }
         let high = try admin.watermarks(of: KafkaPartition(source.topic, source.partition)).high
-        let deadline = Date().addingTimeInterval(10)
-        while try log.bounds(of: source).end < high, Date() < deadline { usleep(2000) }
+        try Waiting.until { try log.bounds(of: source).end >= high }
         return try log.bounds(of: source).end
     }
 
@@ -123,7 +123,7 @@ struct KafkaLogTests {
         var seen = 0
         var tombstones = 0
         var next: [Int64] = [2, 2]
-        let deadline = Date().addingTimeInterval(20)
+        let deadline = Date().addingTimeInterval(Waiting.limit)
         while next != ends, Date() < deadline {
             try log.wait(milliseconds: 50)
             for source in 0...1 {

@@ -4,6 +4,7 @@ import KafkaTestBroker
 import Synchronization
 import Telemetry
 import Testing
+import Waiting
 
 @testable import Pipeline
 
@@ -35,9 +36,9 @@ struct KafkaMetricsTests {
         let source = TopicPartition(input, 0)
         try log.assign([SourcePosition(source: source, next: 0)])
 
-        /// Serves the log until the lag is so, at most ten seconds.
+        /// Serves the log until the lag is so, as far as patience goes.
         func serve(untilLag lag: ClosedRange<Int>) throws {
-            let deadline = ContinuousClock.now + .seconds(10)
+            let deadline = ContinuousClock.now + .seconds(Waiting.limit)
             while !lag.contains(metrics.largestLag ?? -1), ContinuousClock.now < deadline {
                 try log.wait(milliseconds: 20)
             }
@@ -45,7 +46,7 @@ struct KafkaMetricsTests {
         }
         var next: Int64 = 0
         func read(to end: Int64) throws {
-            let deadline = ContinuousClock.now + .seconds(10)
+            let deadline = ContinuousClock.now + .seconds(Waiting.limit)
             while next < end, ContinuousClock.now < deadline {
                 next = try log.poll(source: 0, limit: Int(end - next)) { _ in true }
                 try log.wait(milliseconds: 5)
@@ -62,15 +63,18 @@ struct KafkaMetricsTests {
         batch.append(topic: 1, key: nil, value: { $0 += Array("{\"version\":2,\"epoch\":0}".utf8) })
         batch.epochs = 0...0
         try log.writer.commit(batch, positions: [SourcePosition(source: source, next: next)])
-        let deadline = ContinuousClock.now + .seconds(1)
-        while ContinuousClock.now < deadline { try log.wait(milliseconds: 20) }
+        let sent = "weir_kafka_messages_total{direction=\"sent\"}"
+        try Waiting.until {
+            try log.wait(milliseconds: 20)
+            return ExpositionChecker(registry.render()).samples[sent] == 3 && names.withLock { $0.count } >= 3
+        }
 
         let text = ExpositionChecker(registry.render())
         #expect(text.problems == [])
         #expect(text.samples["weir_kafka_consumer_lag{topic=\"\(input)\"}"] == 0)
         #expect(text.samples["weir_kafka_messages_total{direction=\"received\"}"] == 500)
         // The epoch, and when ownership was taken a probe of the journal by each of the two transactional ids.
-        #expect(text.samples["weir_kafka_messages_total{direction=\"sent\"}"] == 3)
+        #expect(text.samples[sent] == 3)
         #expect((text.samples["weir_kafka_broker_rtt_seconds"] ?? 0) > 0)
         #expect(text.samples["weir_kafka_transaction_errors"] == 0)
         #expect(log.writer.counters == LogCounters())

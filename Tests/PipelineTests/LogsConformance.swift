@@ -1,6 +1,7 @@
 import Glibc
 import Pipeline
 import Testing
+import Waiting
 
 /// One log under the shared suite: how to open it, as often as a test likes, over the same stored content.
 struct LogCase: Sendable, CustomTestStringConvertible {
@@ -45,10 +46,10 @@ extension OutputBatch {
     }
 }
 
-/// Polls one source until it has given `count` records or two seconds (on a broker: fifteen) are over.
+/// Polls one source until it has given `count` records.
 func drain(_ log: any EventLog, source: Int, count: Int, limit: Int = 100) throws -> [Copied] {
     var got: [Copied] = []
-    for _ in 0..<300 {
+    try Waiting.until {
         let next = try log.poll(source: source, limit: limit) { record in
             got.append(
                 Copied(
@@ -57,8 +58,9 @@ func drain(_ log: any EventLog, source: Int, count: Int, limit: Int = 100) throw
             return true
         }
         if let last = got.last { #expect(next > last.offset, "the next offset lies behind what was lent") }
-        if got.count >= count { return got }
+        if got.count >= count { return true }
         try log.wait(milliseconds: 50)
+        return false
     }
     return got
 }
@@ -154,7 +156,7 @@ func logError(_ body: () throws -> Void) -> LogError? {
         ])
         var seen: [Int64] = []
         var most = 0
-        for _ in 0..<200 where seen.count < first.count - 10 {
+        try Waiting.until {
             var count = 0
             _ = try log.poll(source: 1, limit: 7) {
                 #expect($0.source == 1)
@@ -165,6 +167,7 @@ func logError(_ body: () throws -> Void) -> LogError? {
             }
             most = max(most, count)
             try log.wait(milliseconds: 20)
+            return seen.count >= first.count - 10
         }
         #expect(most <= 5)
         #expect(seen == first.dropFirst(10).map(\.offset))

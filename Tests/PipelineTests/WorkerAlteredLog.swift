@@ -1,5 +1,6 @@
 import Glibc
 import Synchronization
+import Waiting
 
 @testable import Pipeline
 
@@ -52,7 +53,7 @@ final class AsideLog: EventLog, LogWriter, @unchecked Sendable {
     ) throws(LogError) { try locked { () throws(LogError) in try log.read(source, from: from, to: to, body) } }
     func commit(_ outputs: borrowing OutputBatch, positions: [SourcePosition]) throws(LogError) {
         // Time for the worker to go on.
-        usleep(200)
+        Waiting.fault(seconds: 0.0002)
         mutex._unsafeLock()
         defer { mutex._unsafeUnlock() }
         try log.commit(outputs, positions: positions)

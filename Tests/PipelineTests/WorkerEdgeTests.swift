@@ -1,5 +1,6 @@
 import Glibc
 import Testing
+import Waiting
 
 @testable import Pipeline
 
@@ -45,10 +46,13 @@ import Testing
 
     @Test func `a source that gives no events holds the watermark no longer than an idle one`() throws {
         let world = try WorkerWorld(seed: 8, deployment: WorkerEdgeTests.impatient.get())
-        _ = try world.run(until: { _, step in step > 15 }) { _ in
+        let deadline = ContinuousClock.now + .seconds(Waiting.limit)
+        func isOver() throws -> Bool { try world.journal().last?.watermark != nil || ContinuousClock.now > deadline }
+        _ = try world.run(until: { _, _ in try isOver() }) { _ in
             try world.produce(20, into: [0, 1, 3, 4, 5])
             world.store.append(world.sources[2], key: nil, value: bytes("no event"))
-            usleep(20_000)
+            // The events of a moment later, so that there are not thousands of them.
+            Waiting.fault(seconds: 0.005)
         }
         #expect(try world.journal().last?.watermark != nil)
     }
@@ -62,7 +66,7 @@ import Testing
             try world.produce(2000, into: [0, 1, 3, 4, 5])
             var options = world.options()
             options.epochRecords = 100
-            let deadline = ContinuousClock.now.advanced(by: .seconds(isPatient ? 1 : 20))
+            let deadline = ContinuousClock.now.advanced(by: .seconds(isPatient ? 1 : Waiting.limit))
             let stuck = world.sources[2]
             let (error, _, _) = try world.run(
                 options: options,

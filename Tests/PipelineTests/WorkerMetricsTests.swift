@@ -207,11 +207,11 @@ private final class MeteredShop {
         #expect(names.map { samples()[$0] } == names.map { _ in 0 })
         var windows = WindowCounters()
         (windows.keys, windows.evictedKeys, windows.truncatedEntries, windows.outOfOrder) = (9, 1, 2, 3)
-        var lockstep = LockstepCounters()
-        (lockstep.evictedTargets, lockstep.evictedActors, lockstep.evictedPairs) = (4, 5, 6)
-        (lockstep.evictedRings, lockstep.droppedMembers) = (7, 8)
+        var detectors = DetectorCounters()
+        detectors.forgotten = ["target": 4, "actor": 5, "pair": 6, "ring": 7]
+        detectors.droppedMembers = 8
         // Totals, so saying them twice changes nothing.
-        for _ in 0..<2 { metrics.measure(windows, lockstep) }
+        for _ in 0..<2 { metrics.measure(windows, detectors) }
         #expect(names.map { samples()[$0] } == [9, 1, 2, 3, 4, 5, 6, 7, 8])
     }
 

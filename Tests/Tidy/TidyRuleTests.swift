@@ -150,6 +150,20 @@ import Testing
         #expect(TidyRules.findings(path: "Sources/Pipeline/A.swift", text: conformer, requirements: ["b"]).count == 1)
     }
 
+    @Test(arguments: [
+        "Thread.sleep(forTimeInterval: 1)", "try await Task.sleep(for: .seconds(1))", "usleep(10)", "sleep(2)",
+    ])
+    func `a test that waits for a fixed time is found`(text: String) {
+        #expect(messages(text, at: "Tests/A/B.swift").count == 1)
+        #expect(messages(text, at: "Tests/Waiting/Waiting.swift") == [])
+        #expect(messages("// \(text)", at: "Tests/A/B.swift") == [])
+        #expect(messages("run(\"\(text)\")", at: "Tests/A/B.swift") == [])
+        let python = "    time.sleep(1)"
+        #expect(messages(python, at: "Tests/EndToEnd/a.py").map { $0.contains("wait_for") } == [true])
+        #expect(messages(python, at: "Tests/EndToEnd/waiting.py") == [])
+        #expect(messages("overtime.sleep(1)", at: "Tests/EndToEnd/a.py") == [])
+    }
+
     @Test func `a file that is too long is found`() {
         let line = "let a = 1\n"
         #expect(messages(String(repeating: line, count: TidyRules.linesMax)) == [])

@@ -17,8 +17,10 @@ enum TidyRules {
     /// `requirements` are the members that the package's own protocols document, so that conformers need not say it again.
     static func findings(path: String, text: String, requirements: Set<String> = []) -> [Finding] {
         var found = everywhere(path, text)
+        if path.hasSuffix(".py") { found += sleepsInPython(path, text) }
         guard path.hasSuffix(".swift") else { return found }
         let source = SwiftText(text)
+        if path.hasPrefix("Tests/") { found += sleeps(path, source) }
         if path.hasPrefix("Sources/") {
             found += bannedInSources(path, source) + forceUnwraps(path, source) + impureInDataPlane(path, source)
             found +=
@@ -60,6 +62,30 @@ enum TidyRules {
             found.append(Finding(path: path, line: lines.count - 1, message: message))
         }
         return found
+    }
+
+    /// Where alone a test may let time pass.
+    private static let waitingPlaces = ["Tests/Waiting/Waiting.swift", "Tests/EndToEnd/waiting.py"]
+
+    /// Waits for a fixed time, which are too long on a good day and too short on a bad one.
+    private static func sleeps(_ path: String, _ source: SwiftText) -> [Finding] {
+        guard !waitingPlaces.contains(path) else { return [] }
+        let words = ["Thread.sleep(", "Task.sleep(", "usleep(", "nanosleep(", "sleep("]
+        return source.code.enumerated().compactMap { index, line in
+            words.first(where: line.hasWord).map {
+                let message = "\($0) in a test: Waiting.until a condition holds; Waiting.fault where a fault lasts"
+                return Finding(path: path, line: index + 1, message: message)
+            }
+        }
+    }
+
+    private static func sleepsInPython(_ path: String, _ text: String) -> [Finding] {
+        guard !waitingPlaces.contains(path) else { return [] }
+        return text.split(separator: "\n", omittingEmptySubsequences: false).enumerated().compactMap { index, line in
+            guard String(line).hasWord("time.sleep(") else { return nil }
+            let message = "time.sleep in a test: support.wait_for a condition; waiting.moment for a moment of chance"
+            return Finding(path: path, line: index + 1, message: message)
+        }
     }
 
     private static func bannedInSources(_ path: String, _ source: SwiftText) -> [Finding] {

@@ -1,4 +1,5 @@
 import Foundation
+import Waiting
 
 /// The program as users start it: `WEIR_BINARY`, else the one built beside the tests.
 enum WeirProgram {
@@ -21,7 +22,7 @@ enum WeirProgram {
 
     /// Runs a program to its end; one that takes longer than `seconds` is killed and ends with 137.
     static func run(
-        _ path: String, _ arguments: [String], input: String = "", seconds: Double = 120
+        _ path: String, _ arguments: [String], input: String = "", seconds: Double = Waiting.limit
     ) throws -> Result {
         let running = try RunningProgram(path, arguments, input: input)
         return try running.wait(seconds: seconds)
@@ -71,20 +72,43 @@ final class RunningProgram {
     /// Sends a signal, such as `SIGTERM` or `SIGKILL`.
     func send(_ signal: Int32) { kill(process.processIdentifier, signal) }
 
-    /// Waits until the condition holds; false when the time is over or the process has ended before.
-    func wait(seconds: Double, until condition: (RunningProgram) -> Bool) -> Bool {
-        let end = Date().addingTimeInterval(seconds)
-        while Date() < end {
-            let wasRunning = isRunning
-            if condition(self) { return true }
-            if !wasRunning { return false }
-            Thread.sleep(forTimeInterval: 0.01)
+    /// Whether it holds a file open, wherever links lead.
+    func isUsing(_ path: String) -> Bool {
+        let real = URL(fileURLWithPath: path).resolvingSymlinksInPath().path
+        let folder = "/proc/\(process.processIdentifier)/fd"
+        let descriptors = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
+        return descriptors.contains {
+            (try? FileManager.default.destinationOfSymbolicLink(atPath: "\(folder)/\($0)")) == real
         }
-        return false
+    }
+
+    /// Whether it is the program under test, no longer the shell that starts it, and will take a signal as a wish to stop.
+    func takes(_ signal: Int32) -> Bool {
+        guard let path = WeirProgram.path else { return false }
+        func read(_ name: String) -> String {
+            (try? String(contentsOfFile: "/proc/\(process.processIdentifier)/\(name)", encoding: .utf8)) ?? ""
+        }
+        // The system cuts names off after 15 bytes.
+        let name = URL(fileURLWithPath: path).lastPathComponent.prefix(15)
+        guard read("comm") == name + "\n" else { return false }
+        let line = read("status").split(separator: "\n").first { $0.hasPrefix("SigCgt:") } ?? ""
+        let caught = line.split(separator: "\t").last.flatMap { UInt64($0, radix: 16) } ?? 0
+        return caught >> UInt64(signal - 1) & 1 == 1
+    }
+
+    /// Waits until the condition holds; false when that takes too long or the process has ended before.
+    func wait(seconds: Double = Waiting.limit, until condition: (RunningProgram) -> Bool) -> Bool {
+        var isHeld = false
+        Waiting.until(seconds: seconds) {
+            let wasRunning = isRunning
+            isHeld = condition(self)
+            return isHeld || !wasRunning
+        }
+        return isHeld
     }
 
     /// Waits for the end, by force after `seconds`.
-    func wait(seconds: Double) throws -> WeirProgram.Result {
+    func wait(seconds: Double = Waiting.limit) throws -> WeirProgram.Result {
         if !wait(seconds: seconds, until: { !$0.isRunning }) { send(SIGKILL) }
         process.waitUntilExit()
         let isSignal = process.terminationReason == .uncaughtSignal

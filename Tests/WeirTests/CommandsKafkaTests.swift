@@ -1,6 +1,7 @@
 import Foundation
 import Glibc
 import Testing
+import Waiting
 
 /// The commands together on a real broker; few, because each takes seconds.
 @Suite(.enabled(if: CommandsBroker.program != nil, CommandsBroker.absence), .serialized)
@@ -16,42 +17,43 @@ struct CommandsKafkaTests {
         let tail = try RunningProgram(weir, ["tail", "--kafka", file, "--json"])
         let run = ["run", "--topology", marketplace, "--kafka", file]
         let killed = try RunningProgram(weir, run)
-        #expect(killed.wait(seconds: 60) { _ in tail.output.split(separator: "\n").count > 20 }, "\(killed.errors)")
+        #expect(killed.wait { _ in tail.output.split(separator: "\n").count > 20 }, "\(killed.errors)")
         killed.send(SIGKILL)
-        _ = try killed.wait(seconds: 20)
+        _ = try killed.wait()
 
         let again = try RunningProgram(weir, run)
-        #expect(again.wait(seconds: 60) { $0.errors.contains("msg=ready") }, "\(again.errors)")
+        #expect(again.wait { $0.errors.contains("msg=ready") }, "\(again.errors)")
         let paced = try Commands.weir(
             "simulate", "--events", "3000", "--seed", "4", "--rate", "3000", "--kafka", file, "--truth",
             folder.path("t.jsonl"))
         #expect(paced.code == 0)
         #expect(try folder.text("t.jsonl").split(separator: "\n").count == 3000)
         // The audit may run beside the pipeline.
-        let beside = try Commands.weir("audit", "--topology", marketplace, "--kafka", file, "--json")
-        #expect(beside.code == 0, "\(beside.output) \(beside.errors)")
-        Thread.sleep(forTimeInterval: 2)
-        again.send(SIGTERM)
-        #expect(try again.wait(seconds: 30).code == 143)
-
         struct Answer: Decodable {
             var inputs: Int
             var verdicts: Int
             var missing: Int
         }
-        let audit = try Commands.weir("audit", "--topology", marketplace, "--kafka", file, "--json")
-        #expect(audit.code == 0, "\(audit.output) \(audit.errors)")
-        let answer = try JSONDecoder().decode(Answer.self, from: Data(audit.output.utf8))
+        func audit() throws -> Answer {
+            let result = try Commands.weir("audit", "--topology", marketplace, "--kafka", file, "--json")
+            #expect(result.code == 0, "\(result.output) \(result.errors)")
+            return try JSONDecoder().decode(Answer.self, from: Data(result.output.utf8))
+        }
+        try Waiting.until { try audit().inputs == 23_000 }
+        again.send(SIGTERM)
+        #expect(try again.wait().code == 143)
+
+        let answer = try audit()
         #expect(answer.inputs == 23_000 && answer.verdicts > 100)
-        #expect(tail.wait(seconds: 20) { $0.output.split(separator: "\n").count >= answer.verdicts })
+        #expect(tail.wait { $0.output.split(separator: "\n").count >= answer.verdicts })
         tail.send(SIGINT)
-        let seen = try tail.wait(seconds: 20)
+        let seen = try tail.wait()
         #expect(seen.code == 130 && Set(seen.output.split(separator: "\n")).count == answer.verdicts)
 
         let late = try RunningProgram(weir, ["tail", "--kafka", file, "--since", "1h", "--json"])
-        #expect(late.wait(seconds: 20) { $0.output.split(separator: "\n").count >= answer.verdicts })
+        #expect(late.wait { $0.output.split(separator: "\n").count >= answer.verdicts })
         late.send(SIGINT)
-        #expect(try late.wait(seconds: 20).output.split(separator: "\n").count == answer.verdicts)
+        #expect(try late.wait().output.split(separator: "\n").count == answer.verdicts)
 
         let doctor = try Commands.weir("doctor", "--topology", marketplace, "--kafka", file)
         #expect(doctor.code == 0 && !doctor.output.contains("\nfail"), "\(doctor.output)")
@@ -114,7 +116,7 @@ struct CommandsKafkaTests {
             ["run", "--topology", marketplace], ["audit", "--topology", marketplace], ["tail"],
             ["simulate", "--events", "10"], ["doctor"],
         ] {
-            let result = try WeirProgram.run(try #require(WeirProgram.path), command + ["--kafka", file], seconds: 30)
+            let result = try WeirProgram.run(try #require(WeirProgram.path), command + ["--kafka", file])
             #expect(result.code == 6, "\(command) \(result.output) \(result.errors)")
             #expect(
                 (result.errors + result.output).contains("sasl.password"),

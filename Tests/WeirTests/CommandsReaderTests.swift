@@ -7,7 +7,7 @@ private enum Reader {
     /// Whether who has no rights can start the program.
     static let canStart: Bool = {
         guard let path = WeirProgram.path else { return false }
-        return (try? start(path, ["version"]).wait(seconds: 20).code) == 0
+        return (try? start(path, ["version"]).wait().code) == 0
     }()
 
     static func start(_ path: String, _ arguments: [String]) throws -> RunningProgram {
@@ -47,37 +47,42 @@ struct CommandsReaderTests {
     @Test func `audit, doctor and tail read a log that they may not write, and leave it as it is`() throws {
         defer { chmod(folder.url.path, 0o755) }
         let before = try files()
-        let audit = try start("audit", "--topology", Commands.topology("marketplace")).wait(seconds: 60)
+        let audit = try start("audit", "--topology", Commands.topology("marketplace")).wait()
         #expect(audit.code == 0 && audit.output.contains("missing    0"), "\(audit)")
-        let doctor = try start("doctor", "--topology", Commands.topology("marketplace")).wait(seconds: 60)
+        let doctor = try start("doctor", "--topology", Commands.topology("marketplace")).wait()
         #expect(doctor.code == 0 && doctor.output.contains("without a gap"), "\(doctor)")
         let tail = try start("tail", "--since", "7d", "--json")
-        #expect(tail.wait(seconds: 20) { $0.output.contains("\"decision\"") }, "\(tail.errors)")
+        #expect(tail.wait { $0.output.contains("\"decision\"") }, "\(tail.errors)")
         tail.send(SIGTERM)
-        #expect(try tail.wait(seconds: 20).code == 143)
+        #expect(try tail.wait().code == 143)
         #expect(try files() == before)
     }
 
     @Test func `tail follows a log that somebody begins to write to, and sees it end`() throws {
         defer { chmod(folder.url.path, 0o755) }
         let tail = try start("tail", "--json")
-        #expect(!tail.wait(seconds: 1) { !$0.output.isEmpty || !$0.isRunning }, "\(tail.errors)")
+        // It has begun on a log that nobody writes to.
+        #expect(tail.wait { $0.isUsing(log) }, "\(tail.errors)")
         // The writer has the rights, for which others must have them for a moment.
-        for round in 1...3 {
+        func write(_ body: (EmbeddedLog) throws -> Void) throws {
             chmod(folder.url.path, 0o755)
             chmod(log, 0o644)
-            do {
-                let writer = try EmbeddedLog(path: log)
-                try Commands.append(writer, OutputTopics.verdicts, key: nil, value: Array("{\"round\":\(round)}".utf8))
+            let writer = try EmbeddedLog(path: log)
+            defer { writer.close() }
+            try body(writer)
+        }
+        try write { try Commands.mark($0, until: tail) }
+        for round in 1...3 {
+            try write {
+                try Commands.append($0, OutputTopics.verdicts, key: nil, value: Array("{\"round\":\(round)}".utf8))
                 if round == 2 {
-                    #expect(tail.wait(seconds: 20) { $0.output.contains("\"round\":2") }, "\(tail.errors)")
+                    #expect(tail.wait { $0.output.contains("\"round\":2") }, "\(tail.errors)")
                 }
-                writer.close()
             }
-            #expect(tail.wait(seconds: 20) { $0.output.contains("\"round\":\(round)") }, "\(tail.errors)")
+            #expect(tail.wait { $0.output.contains("\"round\":\(round)") }, "\(tail.errors)")
         }
         tail.send(SIGTERM)
-        #expect(try tail.wait(seconds: 20).code == 143)
+        #expect(try tail.wait().code == 143)
     }
 
     @Test(.enabled(if: geteuid() == 0, "whoever owns the files may read them"))
@@ -90,7 +95,7 @@ struct CommandsReaderTests {
         for command in [["tail"], ["doctor"], ["audit", "--topology", Commands.topology("marketplace")]] {
             let result = try Reader.start(
                 try #require(WeirProgram.path), command + ["--log", log]
-            ).wait(seconds: 30)
+            ).wait()
             #expect(result.code == 6, "\(result)")
             #expect((result.errors + result.output).contains("shop.db-shm"), "\(result)")
         }

@@ -38,8 +38,7 @@ struct CommandsReplayFilesTests {
 
     private func replay(_ topology: String, _ inputs: String...) throws -> Summary {
         let result = try WeirProgram.run(
-            try #require(WeirProgram.path), ["replay", "--topology", topology, "--json", "--input"] + inputs,
-            seconds: 60)
+            try #require(WeirProgram.path), ["replay", "--topology", topology, "--json", "--input"] + inputs)
         #expect(result.code == 0, "\(result)")
         return try JSONDecoder().decode(Summary.self, from: Data(result.output.utf8))
     }

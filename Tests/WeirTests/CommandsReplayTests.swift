@@ -1,6 +1,7 @@
 import Foundation
 import Glibc
 import Testing
+import Waiting
 
 @Suite(.enabled(if: WeirProgram.path != nil, Commands.absence))
 struct CommandsReplayTests {
@@ -18,7 +19,7 @@ struct CommandsReplayTests {
 
     private func replay(_ arguments: [String], input: String = "") throws -> WeirProgram.Result {
         try WeirProgram.run(
-            try #require(WeirProgram.path), ["replay", "--topology", quickstart] + arguments, input: input, seconds: 60)
+            try #require(WeirProgram.path), ["replay", "--topology", quickstart] + arguments, input: input)
     }
 
     // MARK: The end
@@ -34,14 +35,16 @@ struct CommandsReplayTests {
                 "replay", "--topology", quickstart, "--input", fifo, "--output", outputs[0], "--features", outputs[1],
                 "--dead-letters", outputs[2],
             ])
-        // More than an epoch, so that there are verdicts when the signal comes; the end of the input comes behind it.
+        // So many epochs that there are verdicts in the file when the signal comes; the input does not end before.
         let writer = try #require(FileHandle(forWritingAtPath: fifo))
-        for _ in 0..<100 { writer.write(Data(CommandsReplayTests.orders.utf8)) }
-        Thread.sleep(forTimeInterval: 0.5)
+        defer { try? writer.close() }
+        let orders = (0..<6000).map { n in
+            "{\"id\":\"o\(n)\",\"ts\":\(1_772_618_400_000 + n * 1000),\"account\":\"a\(n / 5)\",\"amount\":200.00}\n"
+        }
+        writer.write(Data(orders.joined().utf8))
+        #expect(running.wait { _ in folder.gathered("v.jsonl") > 0 }, "\(running.errors)")
         running.send(SIGINT)
-        Thread.sleep(forTimeInterval: 0.2)
-        try writer.close()
-        let result = try running.wait(seconds: 30)
+        let result = try running.wait()
         #expect(result.code == 130, "\(result)")
         #expect(result.errors.contains("stopped before the end") && result.errors.contains("v.jsonl"), "\(result)")
         for name in ["v.jsonl", "f.jsonl", "d.jsonl"] { #expect(try folder.text(name) == old) }
@@ -62,10 +65,11 @@ struct CommandsReplayTests {
         // Nobody has opened the pipe for writing; half a line and no more; the same as standard input; a line without an end.
         for input in ["'\(silent)'", "'\(begun)'", "- < '\(begun)'", "/dev/zero", "'\(self.input)' '\(silent)'"] {
             let running = try RunningProgram("/bin/bash", ["-c", replay + input, program, quickstart, output])
-            Thread.sleep(forTimeInterval: 0.5)
-            #expect(running.isRunning, "\(input) \(running.errors)")
+            let waited = input.hasPrefix("/dev") ? "/dev/zero" : input.contains("silent") ? silent : begun
+            #expect(running.wait { $0.takes(signal) && $0.isUsing(waited) }, "\(input) \(running.errors)")
+            #expect(Waiting.holds(seconds: 0.3) { running.isRunning }, "\(input) \(running.errors)")
             running.send(signal)
-            let result = try running.wait(seconds: 10)
+            let result = try running.wait()
             #expect(result.code == code, "\(input) \(result)")
             #expect(result.errors.contains("stopped before the end"), "\(input) \(result)")
             #expect(try folder.text("v.jsonl") == "old\n")
@@ -94,7 +98,7 @@ struct CommandsReplayTests {
             "\"$0\" replay --topology \"$1\" --input \"$2\" --output - --features \"$3\" | head -n 1; "
             + "exit ${PIPESTATUS[0]}"
         let result = try WeirProgram.run(
-            "/bin/bash", ["-c", script, try #require(WeirProgram.path), quickstart, many, features], seconds: 60)
+            "/bin/bash", ["-c", script, try #require(WeirProgram.path), quickstart, many, features])
         #expect(result.code == 0 && result.output.split(separator: "\n").count == 1, "\(result)")
         #expect(result.errors.contains("stopped before the end") && result.errors.contains("f.jsonl"), "\(result)")
         #expect(try folder.text("f.jsonl") == "old\n")

@@ -10,7 +10,7 @@ struct CommandsRunTests {
         let path = folder.path("shop.db")
         let running = try RunningProgram(
             try #require(WeirProgram.path), ["run", "--topology", Commands.topology("quickstart"), "--log", path])
-        #expect(running.wait(seconds: 20) { $0.errors.contains("msg=ready") }, "\(running.errors)")
+        #expect(running.wait { $0.errors.contains("msg=ready") }, "\(running.errors)")
         #expect(running.errors.contains("topics=orders") && running.errors.contains("somebody must write to them"))
         let log = try EmbeddedLog(path: path)
         defer { log.close() }
@@ -22,12 +22,12 @@ struct CommandsRunTests {
         }
         var verdicts: [Commands.Stored] = []
         #expect(
-            running.wait(seconds: 20) { _ in
+            running.wait { _ in
                 verdicts = (try? Commands.records(log, OutputTopics.verdicts)) ?? []
                 return !verdicts.isEmpty
             }, "\(running.errors)")
         running.send(SIGTERM)
-        #expect(try running.wait(seconds: 20).code == 143)
+        #expect(try running.wait().code == 143)
         #expect(verdicts.count == 1)
     }
 

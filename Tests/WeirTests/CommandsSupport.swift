@@ -1,6 +1,7 @@
 import Foundation
 import Pipeline
 import Testing
+import Waiting
 
 /// What the tests of commands share: the program, the shipped topologies, a log with a past.
 enum Commands {
@@ -19,8 +20,8 @@ enum Commands {
 
     static func topology(_ name: String) -> String { root.appendingPathComponent("topologies/\(name)").path }
 
-    static func weir(_ arguments: String..., seconds: Double = 120) throws -> WeirProgram.Result {
-        try WeirProgram.run(try #require(WeirProgram.path), arguments, seconds: seconds)
+    static func weir(_ arguments: String...) throws -> WeirProgram.Result {
+        try WeirProgram.run(try #require(WeirProgram.path), arguments)
     }
 
     /// A folder that is gone when the test lets go of it.
@@ -37,20 +38,50 @@ enum Commands {
             try Data(text.utf8).write(to: target)
             return target.path
         }
+        /// Bytes written so far to an output that gets its name at the end.
+        func gathered(_ name: String) -> Int {
+            let names = (try? FileManager.default.contentsOfDirectory(atPath: url.path)) ?? []
+            return names.filter { $0.hasPrefix(name) && $0.hasSuffix(".tmp") }.reduce(0) { sum, name in
+                let attributes = try? FileManager.default.attributesOfItem(atPath: path(name))
+                return sum + (attributes?[.size] as? Int ?? 0)
+            }
+        }
         func text(_ name: String) throws -> String {
             String(decoding: try Data(contentsOf: url.appendingPathComponent(name)), as: UTF8.self)
         }
     }
 
     /// Judges everything in an embedded log with a topology, as `weir run` does, and stops.
+    ///
+    /// It is told to stop when all is committed: a stop that comes before drains for some seconds only.
     @discardableResult
     static func judge(_ path: String, with topology: String) throws -> EpochCounts {
         let deployment = try Deployment(folder: topology)
         let log = try EmbeddedLog(path: path, application: "weir-\(deployment.description.name)")
         defer { log.close() }
         let worker = Worker(deployment, log: log, threads: 2)
-        try worker.run { worker.isReady }
+        // The log itself is the worker's while it runs.
+        let reader = try EmbeddedLog(path: path, application: log.application, opening: .reading)
+        defer { reader.close() }
+        let sources = deployment.description.topics.map { TopicPartition($0, 0) }
+        let end = ContinuousClock.now + .seconds(Waiting.limit)
+        var isDone = false
+        try worker.run {
+            isDone = (try? isJudged(reader, sources)) ?? false
+            return isDone || ContinuousClock.now > end
+        }
+        try #require(isDone, "\(path) is not judged to its end: \(worker.counts)")
         return worker.counts
+    }
+
+    /// Whether the log's application has committed positions at the end of every source.
+    private static func isJudged(_ log: EmbeddedLog, _ sources: [TopicPartition]) throws -> Bool {
+        let present = try sources.filter { try log.partitions(of: $0.topic) != nil }
+        let positions = try log.committedPositions(of: present)
+        return try present.allSatisfy { source in
+            let (start, end) = try log.bounds(of: source)
+            return end == start || positions.contains { $0.source == source && $0.next == end }
+        }
     }
 
     /// A log with simulated traffic that the marketplace topology has judged.
@@ -60,6 +91,16 @@ enum Commands {
         try #require(made.code == 0, "\(made.errors)")
         try judge(path, with: topology("marketplace"))
         return path
+    }
+
+    /// Writes marks to the verdict topic until a program that follows it shows one: from then on it misses nothing.
+    static func mark(_ log: EmbeddedLog, until running: RunningProgram) throws {
+        let sees = running.wait {
+            if $0.output.contains("mark") { return true }
+            try? append(log, OutputTopics.verdicts, key: nil, value: Array("\"mark\"".utf8))
+            return false
+        }
+        try #require(sees, "\(running.errors)")
     }
 
     /// All records of a topic: partition, key, value, headers.

@@ -1,165 +1,79 @@
 import RuleLanguage
 
-/// The stage RELATE: the topology's lockstep detectors over the engine's events and lanes.
+/// RELATE: who acts together, by the topology's ring detectors.
 ///
-/// ``read(_:into:)`` reads the rings as of the end of the last epoch, on any thread; what ``learn(_:lanes:fork:)`` finds becomes visible in
-/// ``endEpoch(watermark:)``. A detector's stages run over its 64 slots by lanes; the exchanges between them are
-/// sequential and see only what is suspicious already.
-final class Relations {
-    /// Where an event type's actor stands for a detector.
-    private struct Look: BitwiseCopyable {
-        var detector: Int
-        var field: Int
-        var columns: SignalLayout.Ring
-    }
-
-    private let detectors: UnsafeMutablePointer<LockstepDetector>
-    private let count: Int
-    /// Looks of event type t: `looks[starts[t]..<starts[t + 1]]`.
-    private let looks: UnsafeMutablePointer<Look>
-    private let starts: UnsafeMutablePointer<Int>
+/// Inside a tick it only reads, ``read(_:lane:)``; what ``learn(_:_:fork:)`` finds in the tick's events, in one call or several, becomes
+/// visible with ``endTick(watermark:)``. Detectors run their rounds side by side: one fork for the same round of all of them.
+struct RelateStage: ~Copyable {
+    private let detectors: [any RingDetector]
+    private let rounds: Int
     /// The signal row of an event of which nobody has anything to say.
     private let emptyRow: UnsafeMutablePointer<Slot>
     private let width: Int
-    private let hash: TextHash
-    /// Actor's and target's field by detector and event type; both -1 where the detector does not learn from the type.
-    private let fields: [[(actor: Int, target: Int)]]
-    /// The epoch's acts, by detector; grow to the largest epoch and stay.
-    private let records: UnsafeMutablePointer<UnsafeMutableBufferPointer<LockstepRecord>>
-    /// Versions of rings made in the last epoch, by detector, then in the order of their making.
+    /// Versions of rings made in the epoch, by detector, then in the order of their making.
     private(set) var changes: [RingRecord] = []
 
-    init(_ configuration: EngineConfiguration, lanes: Int) {
-        let types = configuration.events.count
-        let lockstep = configuration.lockstep
+    init(_ configuration: EngineConfiguration) {
         let layout = configuration.signals
-        let empty = layout.emptyRow(configuration.hash)
+        detectors = configuration.detectors.enumerated().map { number, detector in
+            detector.makeDetector(layout.ring(number), hash: configuration.hash)
+        }
+        rounds = detectors.map(\.rounds).max() ?? 0
         width = layout.width
         emptyRow = .allocate(capacity: width)
-        emptyRow.initialize(from: empty, count: width)
-        hash = configuration.hash
-        count = lockstep.count
-        detectors = .allocate(capacity: max(1, count))
-        for d in 0..<count { (detectors + d).initialize(to: LockstepDetector(lockstep[d])) }
-        looks = .allocate(capacity: max(1, count * types))
-        starts = .allocate(capacity: types + 1)
-        var next = 0
-        for t in 0..<types {
-            starts[t] = next
-            for d in 0..<count where lockstep[d].actorFields[t] >= 0 {
-                looks[next] = Look(detector: d, field: lockstep[d].actorFields[t], columns: layout.ring(d))
-                next += 1
-            }
-        }
-        starts[types] = next
-        fields = lockstep.map { detector in
-            (0..<types).map {
-                detector.targetFields[$0] >= 0 ? (detector.actorFields[$0], detector.targetFields[$0]) : (-1, -1)
-            }
-        }
-        records = .allocate(capacity: max(1, count))
-        for d in 0..<count { (records + d).initialize(to: UnsafeMutableBufferPointer(start: nil, count: 0)) }
+        emptyRow.initialize(from: layout.emptyRow(configuration.hash), count: width)
     }
 
-    deinit {
-        detectors.deinitialize(count: count).deallocate()
-        for d in 0..<count { records[d].deallocate() }
-        records.deallocate()
-        emptyRow.deallocate()
-        looks.deallocate()
-        starts.deallocate()
-    }
+    deinit { emptyRow.deallocate() }
 
-    func beginEpoch() {
+    /// Starts an epoch: forgets the changes of the one before.
+    mutating func begin() {
         changes.removeAll(keepingCapacity: true)
-        for d in 0..<count { detectors[d].removeChanges() }
+        for detector in detectors { detector.beginEpoch() }
     }
 
-    // MARK: Reading
+    /// Fills the signal rows of a lane's events: their actors' rings as of the last tick, and nothing where there is none.
+    func read(_ epoch: EpochTable, lane: Int) {
+        let range = epoch.range(lane)
+        for event in range { epoch.signals(event).update(from: emptyRow, count: width) }
+        for detector in detectors { detector.read(epoch, range) }
+    }
 
-    /// Writes each detector's signals of the event: the ring of its actor as of the last epoch, and nothing where there is none.
-    func read(_ event: Event, into signals: UnsafeMutablePointer<Slot>) {
-        signals.update(from: emptyRow, count: width)
-        for at in starts[Int(event.type)]..<starts[Int(event.type) + 1] {
-            let actor = event.fields[looks[at].field]
-            if actor.isMissing { continue }
-            guard let ring = detectors[looks[at].detector].membership(ofActor: actor.bits) else { continue }
-            let columns = looks[at].columns
-            signals[columns.score] = Slot(ring.score)
-            signals[columns.size] = Slot(Int64(ring.size))
-            let text = UnsafeMutableRawPointer(signals + columns.text)
-            RingChange.writeText(ofID: ring.ring, to: text)
-            signals[columns.id] = Slot(
-                hash: hash(text, count: RingChange.idLength), offset: columns.text * MemoryLayout<Slot>.stride,
-                length: RingChange.idLength, bank: .signals)
+    /// Learns events of the open tick; nothing of it is visible before its end.
+    func learn(_ epoch: EpochTable, _ events: Range<Int>, fork: Fork) {
+        if epoch.lanes == 1 {
+            for detector in detectors { detector.learn(epoch, events) }
+            return
         }
-    }
-
-    // MARK: Learning
-
-    /// Finds the epoch's changes; nothing of it is visible before ``endEpoch(watermark:)``.
-    ///
-    /// The events' texts must stay readable for the call only.
-    func learn(_ events: UnsafeBufferPointer<Event>, lanes: Int, fork: Fork) {
-        guard count > 0 else { return }
-        let detectors = self.detectors
-        let count = self.count
-        for d in 0..<count { detectors[d].begin(gather(events, d)) }
-        for stage in [LockstepDetector.Stage.tokens, .actors, .pairs] {
-            fork(lanes) { lane in
-                let slots = lane * Lockstep.slots / lanes..<(lane + 1) * Lockstep.slots / lanes
-                for d in 0..<count { detectors[d].run(stage, slots: slots) }
+        guard !events.isEmpty else { return }
+        for detector in detectors { detector.begin(epoch, events) }
+        for round in 0..<rounds {
+            fork(epoch.lanes) { lane in
+                for detector in detectors where round < detector.rounds {
+                    detector.run(round: round, lane: lane, of: epoch.lanes)
+                }
             }
-            for d in 0..<count { detectors[d].exchange(after: stage) }
+            for detector in detectors where round < detector.rounds { detector.exchange(after: round) }
         }
     }
 
-    /// The acts of an epoch on one detector; good until the next epoch.
-    private func gather(_ events: UnsafeBufferPointer<Event>, _ detector: Int) -> UnsafeBufferPointer<LockstepRecord> {
-        if records[detector].count < events.count {
-            records[detector].deallocate()
-            records[detector] = .allocate(capacity: max(4096, events.count))
-        }
-        guard let base = records[detector].baseAddress else { return UnsafeBufferPointer(start: nil, count: 0) }
-        let fields = fields[detector]
-        var acts = 0
-        for i in events.indices {
-            let event = events[i]
-            let (actorField, targetField) = fields[Int(event.type)]
-            guard targetField >= 0 else { continue }
-            let actor = event.fields[actorField]
-            let target = event.fields[targetField]
-            if actor.isMissing || target.isMissing { continue }
-            (base + acts).initialize(
-                to: LockstepRecord(
-                    relation: 0, actor: actor.bits, target: target.bits, time: event.time,
-                    actorText: event.text + actor.textOffset, actorLength: actor.textLength,
-                    targetText: event.text + target.textOffset, targetLength: target.textLength))
-            acts += 1
-        }
-        return UnsafeBufferPointer(start: base, count: acts)
+    /// Ends the tick; one without events still lets rings grow old.
+    func endTick(watermark: Int64) { for detector in detectors { detector.endTick(watermark: watermark) } }
+
+    /// Ends the epoch: gathers what its ticks have changed.
+    mutating func end() {
+        for detector in detectors { detector.forEachChange { changes.append(RingRecord($0)) } }
     }
 
-    /// Makes what was learnt visible; an epoch without events still lets rings grow old.
-    func endEpoch(watermark: Int64) {
-        for d in 0..<count {
-            detectors[d].endTick(watermark: watermark)
-            for change in detectors[d].changes { changes.append(RingRecord(change)) }
-        }
-    }
-
-    // MARK: Measures
-
-    var stateBytes: Int {
-        var total = 0
-        for d in 0..<count { total += detectors[d].stateBytes }
+    /// What was dropped or forgotten, over all detectors.
+    var counters: DetectorCounters {
+        var total = DetectorCounters()
+        for detector in detectors { total += detector.counters }
         return total
     }
 
-    /// What was dropped or forgotten, and how far the stages have come, over all detectors.
-    var counters: LockstepCounters {
-        var total = LockstepCounters()
-        for d in 0..<count { total = total + detectors[d].counters }
-        return total
-    }
+    var stateBytes: Int { detectors.reduce(0) { $0 + $1.stateBytes } }
+
+    /// Folds all that decides later results; between ticks.
+    func digest(into digest: inout UInt64) { for detector in detectors { detector.digest(into: &digest) } }
 }

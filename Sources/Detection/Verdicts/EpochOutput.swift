@@ -27,11 +27,21 @@ public struct VerdictRecord: Sendable {
     /// below 900,000.
     public static let bytesMax = 700_000
 
-    /// The 36 characters of the verdict's id stand at this offset in its JSON.
-    public static let idOffset = 15
+    /// The 36 characters of the id at the beginning of a verdict's JSON; nil when it does not begin with one.
+    public static func identifier(in value: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer? {
+        let start = opening.utf8CodeUnitCount
+        guard value.count > start + idLength,
+            value.prefix(start).elementsEqual(UnsafeBufferPointer(start: opening.utf8Start, count: start))
+        else { return nil }
+        return UnsafeRawBufferPointer(rebasing: value[start..<start + idLength])
+    }
+
+    /// What a verdict's JSON begins with, the id behind it.
+    static let opening: StaticString = "{\"verdict_id\":\""
+    static let idLength = 36
 }
 
-/// What one lane of DECIDE has written in the last epoch.
+/// What one lane of DECIDE has written in the last epoch; ``DecideStage`` holds the pens.
 public struct EpochOutput: ~Copyable {
     /// Verdicts as JSON, one a line.
     public internal(set) var verdicts = ByteBuffer()
@@ -46,15 +56,30 @@ public struct EpochOutput: ~Copyable {
     public internal(set) var fired: [Int]
     public internal(set) var undetermined: [Int]
 
-    let featureWriter: FeatureRowWriter?
-    let verdictWriter: VerdictWriter
-
-    init(_ configuration: EngineConfiguration) {
-        featureWriter = configuration.writesFeatures ? FeatureRowWriter(features: configuration.rules.features) : nil
-        verdictWriter = VerdictWriter(configuration)
-        fired = [Int](repeating: 0, count: configuration.rules.rules.count)
+    init(rules: Int) {
+        fired = [Int](repeating: 0, count: rules)
         undetermined = fired
         records.reserveCapacity(256)
+    }
+
+    /// Calls `body` with each verdict, its JSON without the line feed behind it, and its subject's text: the key of its record.
+    public func forEachVerdict(
+        _ body: (_ record: VerdictRecord, _ value: UnsafeRawBufferPointer, _ key: UnsafeRawBufferPointer) -> Void
+    ) {
+        let (values, subjects) = (UnsafeRawBufferPointer(verdicts.bytes), UnsafeRawBufferPointer(keys.bytes))
+        for record in records {
+            body(
+                record, UnsafeRawBufferPointer(rebasing: values[record.start..<record.start + record.length]),
+                UnsafeRawBufferPointer(rebasing: subjects[record.keyStart..<record.keyStart + record.keyLength]))
+        }
+    }
+
+    /// Counts what the rules said of one event.
+    mutating func count(_ outcomes: UnsafeBufferPointer<RuleOutcome>) {
+        for outcome in outcomes {
+            if outcome.kind == .fired { fired[Int(outcome.rule)] += 1 }
+            if outcome.kind == .undetermined { undetermined[Int(outcome.rule)] += 1 }
+        }
     }
 
     mutating func removeAll() {

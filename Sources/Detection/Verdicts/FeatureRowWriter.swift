@@ -3,7 +3,7 @@ import RuleLanguage
 /// Writes an event's declared features as one flat JSON object: its `id`, then every declared feature by name in the order of declaration.
 ///
 /// Features that cannot be read in the event's type, and those without a value, are `null`. The names are rendered once.
-final class FeatureRowWriter {
+struct FeatureRowWriter: ~Copyable {
     private struct Cell {
         /// In ``names``.
         var nameStart: Int
@@ -48,7 +48,7 @@ final class FeatureRowWriter {
 
     /// Appends the object and a line feed.
     func write(
-        _ event: Event, row: UnsafePointer<Slot>, identifiers: VerdictWriter, to output: inout ByteBuffer
+        _ event: Event, row: UnsafePointer<Slot>, identifiers: borrowing VerdictWriter, to output: inout ByteBuffer
     ) {
         output.append("{\"id\":\"")
         identifiers.writeEventIdentifier(event, &output)

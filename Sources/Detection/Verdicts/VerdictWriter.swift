@@ -19,17 +19,19 @@ import RuleLanguage
 /// context with which it would pass ``Bounds/context`` are left out. From the first reason with which the verdict would pass ``Bounds/whole``, reasons are written short: at most 1000 bytes of text, and values of up
 /// to 200 bytes. Short reasons that pass ``Bounds/short`` and further entries that pass ``Bounds/others`` are left out. `truncated` says how
 /// many of each; decision and score still count them all. So the work on a verdict is bounded too, whatever its event quotes.
-final class VerdictWriter {
+struct VerdictWriter: ~Copyable {
+    private typealias Piece = RenderedText.Piece
     /// Everything of an event type's verdicts that never changes, rendered once.
-    private struct TypeText {
+    private struct TypeText: BitwiseCopyable {
         /// Slot of the id, or -1; whether it is a text; slot of the subject.
         var idField: Int
         var idIsText: Bool
         var subjectField: Int
-        var subject: [UInt8]
-        var event: [UInt8]
-        /// Fields of the context, each with its key, quotes and colon.
-        var context: [(field: Int, key: [UInt8])]
+        var subject: Piece
+        var event: Piece
+        /// Its fields of the context, in ``VerdictWriter/context``.
+        var contextStart: Int
+        var contextEnd: Int
     }
     /// Up to which length of a verdict its parts are written; behind them come rings, scores and versions with at most 9,000 bytes, and
     /// before them subject, event and id with up to 450,000.
@@ -43,26 +45,32 @@ final class VerdictWriter {
         static let shortText = 1000
         static let shortValue = 200
     }
-    private struct RuleText {
+    private struct RuleText: BitwiseCopyable {
+        var id: Piece
+        var isLive: Bool
+        var speaksUndetermined: Bool
         /// From the brace to the opening quote of `text`; live and in shadow.
-        var head: [UInt8]
+        var head: Piece
         /// From behind `values` to the closing brace.
-        var tail: [UInt8]
-        /// Per `unless`, its object in `excepted`.
-        var exceptions: [[UInt8]]
+        var tail: Piece
+        /// Where the objects of its `unless` clauses begin in ``VerdictWriter/exceptions``.
+        var exceptionStart: Int
     }
+    private let text: RenderedText
     private let types: [TypeText]
-    private let texts: [RuleText]
+    /// A field and its key, quotes and colon.
+    private let context: [(field: Int, key: Piece)]
+    private let rules: [RuleText]
+    private let exceptions: [Piece]
     private let ruleSet: RuleSet
-    private let modes: [RuleMode]
     /// Per detector and model, from the brace or quote to what follows the name.
-    private let rings: [(columns: SignalLayout.Ring, head: [UInt8])]
-    private let scores: [(column: Int, key: [UInt8])]
+    private let rings: [(columns: SignalLayout.Ring, head: Piece)]
+    private let scores: [(column: Int, key: Piece)]
     /// What stands in `decided_by` before the number of the policy's line.
-    private let policyHead: [UInt8]
-    private let tail: [UInt8]
-    private let topics: [String]
-    private let topology: [UInt8]
+    private let policyHead: Piece
+    private let tail: Piece
+    private let topics: [Piece]
+    private let topology: Piece
     private let identifier: @Sendable (UnsafeRawBufferPointer, UnsafeMutablePointer<UInt8>) -> Void
     private var name = ByteBuffer(capacity: 256)
     /// Where the verdict begins that is being written, and what was left out of it.
@@ -73,57 +81,70 @@ final class VerdictWriter {
     private var scratch: [UInt8] = []
 
     init(_ configuration: EngineConfiguration) {
-        topics = configuration.topics
-        topology = Array(configuration.topology.utf8)
+        var text = RenderedText()
+        topics = configuration.topics.map { text.add($0) }
+        topology = text.add(configuration.topology)
         identifier = configuration.verdictIdentifier
-        tail = Array(",\"versions\":\(configuration.versions)}".utf8)
+        tail = text.add(",\"versions\":\(configuration.versions)}")
         let layout = configuration.signals
         rings = layout.detectors.enumerated().map {
-            (layout.ring($0), Array("{\"detector\":\"\($1)\",\"id\":\"".utf8))
+            (layout.ring($0), text.add("{\"detector\":\"\($1)\",\"id\":\""))
         }
-        scores = layout.models.enumerated().map { (layout.score($0), Array("\"\($1)\":".utf8)) }
-        policyHead = Array(",\"decided_by\":{\"policy\":\"\(configuration.rules.policy.name)\",\"at\":".utf8)
+        scores = layout.models.enumerated().map { (layout.score($0), text.add("\"\($1)\":")) }
+        policyHead = text.add(",\"decided_by\":{\"policy\":\"\(configuration.rules.policy.name)\",\"at\":")
+        var context: [(field: Int, key: Piece)] = []
         types = configuration.events.map { schema in
-            TypeText(
+            let start = context.count
+            context += schema.contextFields.map { ($0, text.add("\"\(schema.fields[$0].name)\":")) }
+            let subject = schema.fields[schema.subjectField]
+            return TypeText(
                 idField: schema.idField ?? -1,
                 idIsText: schema.idField.map { schema.fields[$0].type == .string } ?? false,
                 subjectField: schema.subjectField,
-                subject: Array(
-                    ",\"subject\":{\"type\":\"\(schema.fields[schema.subjectField].entity ?? schema.fields[schema.subjectField].name)\",\"id\":\""
-                        .utf8),
-                event: Array("\"},\"event\":{\"type\":\"\(schema.name)\",\"topic\":\"".utf8),
-                context: schema.contextFields.map { ($0, Array("\"\(schema.fields[$0].name)\":".utf8)) })
+                subject: text.add(",\"subject\":{\"type\":\"\(subject.entity ?? subject.name)\",\"id\":\""),
+                event: text.add("\"},\"event\":{\"type\":\"\(schema.name)\",\"topic\":\""), contextStart: start,
+                contextEnd: context.count)
         }
+        self.context = context
         ruleSet = configuration.rules
-        modes = ruleSet.rules.map(\.mode)
-        texts = configuration.rules.rules.map { rule in
-            var head = "{\"rule\":\"\(rule.id)\",\"version\":\"\(rule.version)\""
-            head += ",\"title\":\"\(VerdictWriter.escaped(rule.title))\""
-            if let owner = rule.owner { head += ",\"owner\":\"\(VerdictWriter.escaped(owner))\"" }
-            if let ticket = rule.ticket { head += ",\"ticket\":\"\(VerdictWriter.escaped(ticket))\"" }
-            head += ",\"mode\":\"\(rule.mode.rawValue)\""
-            if let decision = rule.decision { head += ",\"decision\":\"\(decision.name)\"" }
-            head += ",\"weight\":\(rule.scoreWeight),\"severity\":\"\(rule.severity.rawValue)\""
-            if !rule.tags.isEmpty {
-                head +=
-                    ",\"tags\":[" + rule.tags.map { "\"\(VerdictWriter.escaped($0))\"" }.joined(separator: ",") + "]"
-            }
-            head += ",\"text\":\""
-            let actions = rule.actions.compactMap { action -> String? in
-                switch action {
-                case .challenge(let kind): "{\"challenge\":\"\(VerdictWriter.escaped(kind))\"}"
-                case .tag(let tag): "{\"tag\":\"\(VerdictWriter.escaped(tag))\"}"
-                case .queue(let queue): "{\"queue\":\"\(VerdictWriter.escaped(queue))\"}"
-                case .allow, .block, .review, .score: nil
-                }
+        var exceptions: [Piece] = []
+        rules = configuration.rules.rules.map { rule in
+            let start = exceptions.count
+            exceptions += rule.exceptions.map {
+                text.add("{\"rule\":\"\(rule.id)\",\"unless\":\"\(VerdictWriter.escaped($0))\"}")
             }
             return RuleText(
-                head: Array(head.utf8),
-                tail: Array((actions.isEmpty ? "}" : ",\"actions\":[\(actions.joined(separator: ","))]}").utf8),
-                exceptions: rule.exceptions.map {
-                    Array("{\"rule\":\"\(rule.id)\",\"unless\":\"\(VerdictWriter.escaped($0))\"}".utf8)
-                })
+                id: text.add(rule.id), isLive: rule.mode == .live, speaksUndetermined: rule.missing != .skip,
+                head: text.add(VerdictWriter.head(of: rule)), tail: text.add(VerdictWriter.tail(of: rule)),
+                exceptionStart: start)
         }
+        self.exceptions = exceptions
+        self.text = text
+    }
+
+    private static func head(of rule: Rule) -> String {
+        var head = "{\"rule\":\"\(rule.id)\",\"version\":\"\(rule.version)\",\"title\":\"\(escaped(rule.title))\""
+        if let owner = rule.owner { head += ",\"owner\":\"\(escaped(owner))\"" }
+        if let ticket = rule.ticket { head += ",\"ticket\":\"\(escaped(ticket))\"" }
+        head += ",\"mode\":\"\(rule.mode.rawValue)\""
+        if let decision = rule.decision { head += ",\"decision\":\"\(decision.name)\"" }
+        head += ",\"weight\":\(rule.scoreWeight),\"severity\":\"\(rule.severity.rawValue)\""
+        if !rule.tags.isEmpty {
+            head += ",\"tags\":[" + rule.tags.map { "\"\(escaped($0))\"" }.joined(separator: ",") + "]"
+        }
+        return head + ",\"text\":\""
+    }
+
+    private static func tail(of rule: Rule) -> String {
+        let actions = rule.actions.compactMap { action -> String? in
+            switch action {
+            case .challenge(let kind): "{\"challenge\":\"\(escaped(kind))\"}"
+            case .tag(let tag): "{\"tag\":\"\(escaped(tag))\"}"
+            case .queue(let queue): "{\"queue\":\"\(escaped(queue))\"}"
+            case .allow, .block, .review, .score: nil
+            }
+        }
+        return actions.isEmpty ? "}" : ",\"actions\":[\(actions.joined(separator: ","))]}"
     }
 
     private static func escaped(_ text: String) -> String {
@@ -137,7 +158,7 @@ final class VerdictWriter {
     /// - Parameters:
     ///   - outcomes: what the event type's rules said; lies in the evaluator.
     ///   - evaluator: has just judged the event.
-    func write(
+    mutating func write(
         _ event: Event, _ judgement: Judgement, outcomes: UnsafeBufferPointer<RuleOutcome>, input: EvaluationInput,
         evaluator: inout Evaluator, to output: inout EpochOutput
     ) {
@@ -145,7 +166,7 @@ final class VerdictWriter {
         isFull = false
         shortened = 0
         leftOut = 0
-        output.verdicts.append("{\"verdict_id\":\"")
+        output.verdicts.append(VerdictRecord.opening)
         writeIdentifier(event, &output.verdicts)
         output.verdicts.append("\",\"decision\":\"")
         output.verdicts.append(judgement.decision.name)
@@ -156,12 +177,12 @@ final class VerdictWriter {
             output.verdicts.append(",\"revision\":")
             output.verdicts.append(Int64(judgement.revision))
         }
-        let texts = types[Int(event.type)]
-        output.verdicts.append(texts.subject)
-        let subject = event.fields[texts.subjectField]
+        let type = types[Int(event.type)]
+        text.append(type.subject, to: &output.verdicts)
+        let subject = event.fields[type.subjectField]
         output.verdicts.appendEscaped(event.text + subject.textOffset, count: subject.textLength)
-        output.verdicts.append(texts.event)
-        output.verdicts.append(topics[Int(event.topic)])
+        text.append(type.event, to: &output.verdicts)
+        text.append(topics[Int(event.topic)], to: &output.verdicts)
         output.verdicts.append("\",\"partition\":")
         output.verdicts.append(Int64(event.partition))
         output.verdicts.append(",\"offset\":")
@@ -171,18 +192,20 @@ final class VerdictWriter {
         output.verdicts.append("\",\"time\":\"")
         output.verdicts.appendTime(milliseconds: event.time)
         output.verdicts.append("\"")
-        if !texts.context.isEmpty { writeContext(texts.context, event, input, &evaluator, &output.verdicts) }
+        if type.contextEnd > type.contextStart {
+            writeContext(type.contextStart..<type.contextEnd, event, input, &evaluator, &output.verdicts)
+        }
         output.verdicts.append("},\"reasons\":[")
-        _ = writeReasons(outcomes, event.type, mode: .live, opening: nil, input, &evaluator, &output)
+        _ = writeReasons(outcomes, event.type, live: true, opening: nil, input, &evaluator, &output)
         output.verdicts.append("]")
-        if writeReasons(outcomes, event.type, mode: .shadow, opening: ",\"shadow\":[", input, &evaluator, &output) {
+        if writeReasons(outcomes, event.type, live: false, opening: ",\"shadow\":[", input, &evaluator, &output) {
             output.verdicts.append("]")
         }
         writeOthers(outcomes, event.type, &output)
         writeSignals(input.signals, &output.verdicts)
         let isTruncated = isCut || shortened > 0 || leftOut > 0
         if isTruncated { writeTruncation(isCut, &output.verdicts) }
-        output.verdicts.append(tail)
+        text.append(tail, to: &output.verdicts)
         let length = output.verdicts.count - start
         precondition(length <= VerdictRecord.bytesMax, "a verdict's parts are bounded")
         output.verdicts.append(UInt8(ascii: "\n"))
@@ -208,14 +231,14 @@ final class VerdictWriter {
                 output.append(id.int)
                 return false
             }
-            let text = event.text + id.textOffset
+            let bytes = event.text + id.textOffset
             var length = min(id.textLength, longest)
             let isCut = length < id.textLength
-            while isCut, length > 0, text[length] & 0xC0 == 0x80 { length -= 1 }
-            output.appendEscaped(text, count: length)
+            while isCut, length > 0, bytes[length] & 0xC0 == 0x80 { length -= 1 }
+            output.appendEscaped(bytes, count: length)
             return isCut
         }
-        output.append(topics[Int(event.topic)])
+        text.append(topics[Int(event.topic)], to: &output)
         output.append(UInt8(ascii: "/"))
         output.append(Int64(event.partition))
         output.append(UInt8(ascii: "/"))
@@ -228,35 +251,36 @@ final class VerdictWriter {
         case .nobody: return
         case .rule(let rule):
             output.append(",\"decided_by\":{\"rule\":\"")
-            output.append(ruleSet.rules[rule].id)
+            text.append(rules[rule].id, to: &output)
             output.append("\"}")
         case .policy(let score):
-            output.append(policyHead)
+            text.append(policyHead, to: &output)
             output.append(Int64(score))
             output.append("}")
         case .allowed(let rule):
             output.append(",\"decided_by\":{\"allow\":\"")
-            output.append(ruleSet.rules[rule].id)
+            text.append(rules[rule].id, to: &output)
             output.append("\"}")
         }
     }
 
     /// Writes the fields that the topology lists for the event's type.
-    private func writeContext(
-        _ fields: [(field: Int, key: [UInt8])], _ event: Event, _ input: EvaluationInput, _ evaluator: inout Evaluator,
+    private mutating func writeContext(
+        _ fields: Range<Int>, _ event: Event, _ input: EvaluationInput, _ evaluator: inout Evaluator,
         _ output: inout ByteBuffer
     ) {
         output.append(",\"context\":{")
         let first = output.count
-        for (field, key) in fields {
+        for place in fields {
+            let (field, key) = context[place]
             scratch.removeAll(keepingCapacity: true)
             evaluator.appendField(field, event: Int(event.type), input, to: &scratch)
-            if output.count - first + key.count + scratch.count > Bounds.context {
+            if output.count - first + scratch.count > Bounds.context {
                 leftOut += 1
                 continue
             }
             if output.count > first { output.append(",") }
-            output.append(key)
+            text.append(key, to: &output)
             output.append(scratch)
         }
         output.append("}")
@@ -268,9 +292,8 @@ final class VerdictWriter {
         for ring in rings where signals[ring.columns.size].int > 0 {
             output.append(isFirst ? ",\"rings\":[" : ",")
             isFirst = false
-            output.append(ring.head)
-            let id = UnsafeRawPointer(signals + ring.columns.text).assumingMemoryBound(to: UInt8.self)
-            output.append(id, count: RingChange.idLength)
+            text.append(ring.head, to: &output)
+            output.append(ring.columns.idText(signals), count: RingChange.idLength)
             output.append("\",\"size\":")
             output.append(signals[ring.columns.size].int)
             output.append(",\"score\":")
@@ -282,7 +305,7 @@ final class VerdictWriter {
         for score in scores where signals[score.column].double > 0 {
             output.append(isFirst ? ",\"scores\":{" : ",")
             isFirst = false
-            output.append(score.key)
+            text.append(score.key, to: &output)
             output.append(signals[score.column].double)
         }
         if !isFirst { output.append("}") }
@@ -302,28 +325,28 @@ final class VerdictWriter {
         output.append("}")
     }
 
-    private func writeIdentifier(_ event: Event, _ output: inout ByteBuffer) {
+    private mutating func writeIdentifier(_ event: Event, _ output: inout ByteBuffer) {
         name.removeAll()
-        name.append(topics[Int(event.topic)])
+        text.append(topics[Int(event.topic)], to: &name)
         name.append(UInt8(ascii: "/"))
         name.append(Int64(event.partition))
         name.append(UInt8(ascii: "/"))
         name.append(event.offset)
         name.append(UInt8(ascii: "/"))
-        name.append(topology)
-        let into = output.room(36)
+        text.append(topology, to: &name)
+        let into = output.room(VerdictRecord.idLength)
         identifier(UnsafeRawBufferPointer(name.bytes), into)
-        output.advance(36)
+        output.advance(VerdictRecord.idLength)
     }
 
-    /// Writes the rules of a mode that fired, `opening` before the first, and returns whether there were any.
-    private func writeReasons(
-        _ outcomes: UnsafeBufferPointer<RuleOutcome>, _ type: UInt16, mode: RuleMode, opening: StaticString?,
+    /// Writes the live or the watched rules that speak, `opening` before the first, and returns whether there were any.
+    private mutating func writeReasons(
+        _ outcomes: UnsafeBufferPointer<RuleOutcome>, _ type: UInt16, live: Bool, opening: StaticString?,
         _ input: EvaluationInput, _ evaluator: inout Evaluator,
         _ output: inout EpochOutput
     ) -> Bool {
         var isFirst = true
-        for outcome in outcomes where speaks(outcome) && modes[Int(outcome.rule)] == mode {
+        for outcome in outcomes where speaks(outcome) && rules[Int(outcome.rule)].isLive == live {
             let rule = Int(outcome.rule)
             let before = output.verdicts.count
             if !isFirst { output.verdicts.append(",") } else if let opening { output.verdicts.append(opening) }
@@ -350,11 +373,11 @@ final class VerdictWriter {
     }
 
     /// Writes one reason and returns whether its text was cut or a value left out.
-    private func writeReason(
+    private mutating func writeReason(
         _ rule: Int, _ type: UInt16, _ input: EvaluationInput, _ longestText: Int, _ longestValue: Int,
         _ evaluator: inout Evaluator, _ output: inout ByteBuffer
     ) -> Bool {
-        output.append(texts[rule].head)
+        text.append(rules[rule].head, to: &output)
         scratch.removeAll(keepingCapacity: true)
         let isTextCut = evaluator.appendReason(rule: rule, event: Int(type), input, longest: longestText, to: &scratch)
         output.append(scratch)
@@ -363,19 +386,20 @@ final class VerdictWriter {
         let isValueLeftOut = evaluator.appendValues(
             rule: rule, event: Int(type), input, longest: longestValue, to: &scratch)
         output.append(scratch)
-        output.append(texts[rule].tail)
+        text.append(rules[rule].tail, to: &output)
         return isTextCut || isValueLeftOut
     }
 
     /// Writes which rules would have fired but for an exception, and which could not be decided.
-    private func writeOthers(
+    private mutating func writeOthers(
         _ outcomes: UnsafeBufferPointer<RuleOutcome>, _ type: UInt16, _ output: inout EpochOutput
     ) {
         var isFirst = true
         for outcome in outcomes where outcome.kind == .excepted {
             let before = output.verdicts.count
             output.verdicts.append(isFirst ? ",\"excepted\":[" : ",")
-            output.verdicts.append(texts[Int(outcome.rule)].exceptions[Int(outcome.exception)])
+            let exception = rules[Int(outcome.rule)].exceptionStart + Int(outcome.exception)
+            text.append(exceptions[exception], to: &output.verdicts)
             if fits(before, &output.verdicts) { isFirst = false }
         }
         if !isFirst { output.verdicts.append("]") }
@@ -383,7 +407,7 @@ final class VerdictWriter {
         for outcome in outcomes where outcome.kind == .undetermined {
             let before = output.verdicts.count
             output.verdicts.append(isFirst ? ",\"undetermined\":[{\"rule\":\"" : ",{\"rule\":\"")
-            output.verdicts.append(ruleSet.rules[Int(outcome.rule)].id)
+            text.append(rules[Int(outcome.rule)].id, to: &output.verdicts)
             output.verdicts.append("\",\"field\":\"")
             output.verdicts.appendEscaped(ruleSet.undeterminedField(outcome, event: Int(type)))
             output.verdicts.append("\"}")
@@ -393,7 +417,7 @@ final class VerdictWriter {
     }
 
     /// Takes an entry back that the verdict has no room for.
-    private func fits(_ before: Int, _ output: inout ByteBuffer) -> Bool {
+    private mutating func fits(_ before: Int, _ output: inout ByteBuffer) -> Bool {
         if output.count - start <= Bounds.others { return true }
         output.truncate(to: before)
         leftOut += 1
@@ -402,6 +426,6 @@ final class VerdictWriter {
 
     /// Whether the rule is among the reasons: it fired, or could not be decided and is told to speak then.
     private func speaks(_ outcome: RuleOutcome) -> Bool {
-        outcome.kind == .fired || (outcome.kind == .undetermined && ruleSet.rules[Int(outcome.rule)].missing != .skip)
+        outcome.kind == .fired || (outcome.kind == .undetermined && rules[Int(outcome.rule)].speaksUndetermined)
     }
 }

@@ -275,13 +275,10 @@ extension JournalAudit {
 
     /// The id at the beginning of a verdict.
     private static func identifier(in value: UnsafeRawBufferPointer) -> Identifier? {
-        let start = VerdictRecord.idOffset
-        guard value.count > start + UUIDv5.textLength, value.prefix(start).elementsEqual("{\"verdict_id\":\"".utf8)
-        else { return nil }
+        guard let text = VerdictRecord.identifier(in: value) else { return nil }
         var words: [UInt64] = [0, 0]
         var digits = 0
-        for i in 0..<UUIDv5.textLength {
-            let byte = value[start + i]
+        for (i, byte) in text.enumerated() {
             if i == 8 || i == 13 || i == 18 || i == 23 {
                 if byte != UInt8(ascii: "-") { return nil }
                 continue

@@ -28,29 +28,22 @@ final class OutputAssembler {
         scratch.removeAll()
         scratch.appendTime(milliseconds: recordedMilliseconds)
         let recordedLength = scratch.count
-        for lane in 0..<engine.laneCount {
-            engine.withOutput(lane) { output in
-                for record in output.records {
-                    let value = UnsafeRawBufferPointer(start: output.verdicts.base + record.start, count: record.length)
-                    let key = UnsafeRawBufferPointer(start: output.keys.base + record.keyStart, count: record.keyLength)
-                    scratch.truncate(to: recordedLength)
-                    scratch.appendTime(milliseconds: record.time)
-                    let bytes = UnsafeRawBufferPointer(scratch.bytes)
-                    batch.append(
-                        topic: OutputTopics.verdictsIndex, key: key, value: value, constantHeaders: verdictHeaders,
-                        constantCount: verdictHeaderCount
-                    ) { headers in
-                        headers.add(
-                            "ce_id",
-                            UnsafeRawBufferPointer(
-                                rebasing: value[VerdictRecord.idOffset..<(VerdictRecord.idOffset + 36)]))
-                        headers.add("ce_subject", key)
-                        headers.add("ce_partitionkey", key)
-                        headers.add("ce_time", UnsafeRawBufferPointer(rebasing: bytes[recordedLength...]))
-                        headers.add("ce_recordedtime", UnsafeRawBufferPointer(rebasing: bytes[..<recordedLength]))
-                        if let severity = record.severity {
-                            OutputAssembler.withText(of: severity) { headers.add("ce_severitytext", $0) }
-                        }
+        engine.forEachOutput { output in
+            output.forEachVerdict { record, value, key in
+                scratch.truncate(to: recordedLength)
+                scratch.appendTime(milliseconds: record.time)
+                let times = UnsafeRawBufferPointer(scratch.bytes)
+                batch.append(
+                    topic: OutputTopics.verdictsIndex, key: key, value: value, constantHeaders: verdictHeaders,
+                    constantCount: verdictHeaderCount
+                ) { headers in
+                    if let id = VerdictRecord.identifier(in: value) { headers.add("ce_id", id) }
+                    headers.add("ce_subject", key)
+                    headers.add("ce_partitionkey", key)
+                    headers.add("ce_time", UnsafeRawBufferPointer(rebasing: times[recordedLength...]))
+                    headers.add("ce_recordedtime", UnsafeRawBufferPointer(rebasing: times[..<recordedLength]))
+                    if let severity = record.severity {
+                        OutputAssembler.withText(of: severity) { headers.add("ce_severitytext", $0) }
                     }
                 }
             }

@@ -37,7 +37,7 @@ public final class WorkerMetrics: Sendable {
     private let truncations: Counter
     private let outOfOrder: Counter
     /// Targets, actors, pairs and rings forgotten, by ``forgotten``.
-    private let ringEvictions: [Counter]
+    private let ringEvictions: [(of: String, counter: Counter)]
     private let ringMembersDropped: Counter
     private let ringsOpen: Gauge
     /// Per ``RingStatus``: opened, updated, closed.
@@ -103,10 +103,12 @@ public final class WorkerMetrics: Sendable {
         outOfOrder = registry.counter(
             "weir_window_out_of_order_total",
             help: "Events slipped into a window before newer ones of their key, which costs more.")
-        ringEvictions = WorkerMetrics.forgotten.map {
-            registry.counter(
+        // All are there from the start, so that an alert on their growth sees the first one.
+        ringEvictions = RingDetectors.forget.map {
+            let counter = registry.counter(
                 "weir_ring_evictions_total", help: "What ring detectors forgot before its time, as a table was full.",
                 labels: ["of": $0])
+            return ($0, counter)
         }
         ringMembersDropped = registry.counter(
             "weir_ring_members_dropped_total",
@@ -129,7 +131,6 @@ public final class WorkerMetrics: Sendable {
     }
 
     private static let ringStatuses: [RingStatus] = [.opened, .updated, .closed]
-    private static let forgotten = ["target", "actor", "pair", "ring"]
 
     // MARK: Bumped by the worker
 
@@ -199,20 +200,17 @@ public final class WorkerMetrics: Sendable {
     /// Takes the size of the state; a sum over its slots.
     func measure(_ engine: Engine) {
         stateBytes.set(engine.stateBytes)
-        measure(engine.windowCounters, engine.lockstepCounters)
+        measure(engine.windowCounters, engine.detectorCounters)
     }
 
     /// Takes the totals of what the engine holds and has given up.
-    func measure(_ windows: WindowCounters, _ lockstep: LockstepCounters) {
+    func measure(_ windows: WindowCounters, _ detectors: DetectorCounters) {
         windowKeys.set(windows.keys)
         evictions.raise(to: windows.evictedKeys)
         truncations.raise(to: windows.truncatedEntries)
         outOfOrder.raise(to: windows.outOfOrder)
-        let forgotten = [
-            lockstep.evictedTargets, lockstep.evictedActors, lockstep.evictedPairs, lockstep.evictedRings,
-        ]
-        for (counter, total) in zip(ringEvictions, forgotten) { counter.raise(to: Int(total)) }
-        ringMembersDropped.raise(to: Int(lockstep.droppedMembers))
+        for (of, counter) in ringEvictions { counter.raise(to: Int(detectors.forgotten[of, default: 0])) }
+        ringMembersDropped.raise(to: Int(detectors.droppedMembers))
     }
 
     // MARK: Read by others

@@ -54,7 +54,7 @@ public struct Deployment: Sendable {
             topology: description.name, events: description.events, topics: description.topics,
             rules: release.rules, hash: TextHash(seed: description.seed),
             entriesPerKey: description.limits.entriesPerKey,
-            keysPerTable: description.limits.keys, lockstep: lockstep, anomaly: anomaly,
+            keysPerTable: description.limits.keys, detectors: lockstep, models: anomaly,
             versions: versions,
             verdictIdentifier: { name, into in
                 uuid.write(name: name, to: UnsafeMutableRawBufferPointer(start: into, count: UUIDv5.textLength))

@@ -1,0 +1,74 @@
+import RuleLanguage
+
+/// An epoch on its way through the stages: its events in order, and beside each its feature row and its signal row.
+///
+/// Memory of the engine, good until the epoch ends. Distinct lanes touch rows of distinct events.
+public struct EpochTable: BitwiseCopyable {
+    let events: UnsafeBufferPointer<Event>
+    /// The one in force; `Int64.min` before there is one.
+    let watermark: Int64
+    /// Parts the work of a stage is split into.
+    let lanes: Int
+    fileprivate let featureRows: UnsafeMutablePointer<Slot>
+    fileprivate let signalRows: UnsafeMutablePointer<Slot>
+    let featureWidth: Int
+    let signalWidth: Int
+
+    /// The events of one lane: contiguous, so that lanes follow each other in the epoch's order.
+    func range(_ lane: Int) -> Range<Int> {
+        let share = (events.count + lanes - 1) / lanes
+        return min(lane * share, events.count)..<min((lane + 1) * share, events.count)
+    }
+
+    @inline(__always)
+    func features(_ event: Int) -> UnsafeMutablePointer<Slot> { featureRows + event &* featureWidth }
+
+    @inline(__always)
+    func signals(_ event: Int) -> UnsafeMutablePointer<Slot> { signalRows + event &* signalWidth }
+
+    /// What the programs of a rule set read of an event.
+    @inline(__always)
+    func input(_ event: Int) -> EvaluationInput {
+        EvaluationInput(
+            fields: events[event].fields, features: UnsafePointer(features(event)),
+            signals: UnsafePointer(signals(event)), text: events[event].text, lists: events[event].lists)
+    }
+}
+
+/// The rows of an epoch; they grow to the largest one and stay.
+struct EpochRows: ~Copyable {
+    private let featureWidth: Int
+    private let signalWidth: Int
+    private var features: UnsafeMutablePointer<Slot>
+    private var signals: UnsafeMutablePointer<Slot>
+    private var capacity = 0
+
+    /// - Parameters:
+    ///   - featureWidth: slots of a feature row, at least 1.
+    ///   - signalWidth: slots of a signal row, at least 1.
+    init(featureWidth: Int, signalWidth: Int) {
+        self.featureWidth = featureWidth
+        self.signalWidth = signalWidth
+        features = .allocate(capacity: featureWidth)
+        signals = .allocate(capacity: signalWidth)
+    }
+
+    deinit {
+        features.deallocate()
+        signals.deallocate()
+    }
+
+    /// Lays the epoch out; what stands in the rows is the stages' to write.
+    mutating func lay(_ events: UnsafeBufferPointer<Event>, watermark: Int64, lanes: Int) -> EpochTable {
+        if events.count > capacity {
+            capacity = max(4096, events.count)
+            features.deallocate()
+            signals.deallocate()
+            features = .allocate(capacity: capacity * featureWidth)
+            signals = .allocate(capacity: capacity * signalWidth)
+        }
+        return EpochTable(
+            events: events, watermark: watermark, lanes: lanes, featureRows: features, signalRows: signals,
+            featureWidth: featureWidth, signalWidth: signalWidth)
+    }
+}

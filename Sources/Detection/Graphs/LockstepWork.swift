@@ -1,0 +1,116 @@
+public import RuleLanguage
+
+extension LockstepConfiguration: RingDetectorConfiguration {
+    public static let forgets = ["target", "actor", "pair", "ring"]
+
+    public func makeDetector(_ columns: SignalLayout.Ring, hash: TextHash) -> any RingDetector {
+        LockstepWork(self, columns, hash)
+    }
+}
+
+/// A lockstep detector at work on the engine's events: finds their acts and looks their actors up.
+final class LockstepWork: RingDetector {
+    /// Where an event type has actor and target; -1 where it has none, or where the detector does not learn from the type.
+    private struct Fields: BitwiseCopyable {
+        var actor: Int
+        var target: Int
+    }
+
+    private var detector: LockstepDetector
+    private let columns: SignalLayout.Ring
+    private let hash: TextHash
+    private let fields: UnsafeMutablePointer<Fields>
+    /// The acts of the part that is being learnt; grow to the largest part and stay.
+    private var records = UnsafeMutableBufferPointer<LockstepRecord>(start: nil, count: 0)
+
+    private static let stages: [LockstepDetector.Stage] = [.tokens, .actors, .pairs]
+    var rounds: Int { LockstepWork.stages.count }
+
+    init(_ configuration: LockstepConfiguration, _ columns: SignalLayout.Ring, _ hash: TextHash) {
+        detector = LockstepDetector(configuration)
+        self.columns = columns
+        self.hash = hash
+        fields = .allocate(capacity: max(1, configuration.actorFields.count))
+        for (type, actor) in configuration.actorFields.enumerated() {
+            (fields + type).initialize(to: Fields(actor: actor, target: configuration.targetFields[type]))
+        }
+    }
+
+    deinit {
+        fields.deallocate()
+        records.deallocate()
+    }
+
+    func read(_ epoch: EpochTable, _ events: Range<Int>) {
+        let (fields, columns, hash) = (fields, columns, hash)
+        for i in events {
+            let field = fields[Int(epoch.events[i].type)].actor
+            if field < 0 { continue }
+            let actor = epoch.events[i].fields[field]
+            if actor.isMissing { continue }
+            guard let ring = detector.membership(ofActor: actor.bits) else { continue }
+            columns.write(id: ring.ring, size: ring.size, score: ring.score, hash, to: epoch.signals(i))
+        }
+    }
+
+    func begin(_ epoch: EpochTable, _ events: Range<Int>) {
+        detector.begin(gather(epoch, events))
+    }
+
+    /// The acts among some events.
+    private func gather(_ epoch: EpochTable, _ events: Range<Int>) -> UnsafeBufferPointer<LockstepRecord> {
+        if records.count < events.count {
+            records.deallocate()
+            records = .allocate(capacity: max(4096, events.count))
+        }
+        guard let base = records.baseAddress else { return UnsafeBufferPointer(start: nil, count: 0) }
+        var acts = 0
+        for i in events {
+            let event = epoch.events[i]
+            let fields = fields[Int(event.type)]
+            guard fields.target >= 0 else { continue }
+            let actor = event.fields[fields.actor]
+            let target = event.fields[fields.target]
+            if actor.isMissing || target.isMissing { continue }
+            (base + acts).initialize(
+                to: LockstepRecord(
+                    relation: 0, actor: actor.bits, target: target.bits, time: event.time,
+                    actorText: event.text + actor.textOffset, actorLength: actor.textLength,
+                    targetText: event.text + target.textOffset, targetLength: target.textLength))
+            acts += 1
+        }
+        return UnsafeBufferPointer(start: base, count: acts)
+    }
+
+    func run(round: Int, lane: Int, of lanes: Int) {
+        detector.run(
+            LockstepWork.stages[round], slots: lane * Lockstep.slots / lanes..<(lane + 1) * Lockstep.slots / lanes)
+    }
+
+    func exchange(after round: Int) { detector.exchange(after: LockstepWork.stages[round]) }
+
+    func learn(_ epoch: EpochTable, _ events: Range<Int>) {
+        for record in gather(epoch, events) { detector.take(record) }
+    }
+
+    func endTick(watermark: Int64) { detector.endTick(watermark: watermark) }
+
+    func beginEpoch() { detector.removeChanges() }
+
+    func forEachChange(_ body: (RingChange) -> Void) { for change in detector.changes { body(change) } }
+
+    var counters: DetectorCounters {
+        let counted = detector.counters
+        var counters = DetectorCounters()
+        counters.forgotten = [
+            "target": counted.evictedTargets, "actor": counted.evictedActors, "pair": counted.evictedPairs,
+            "ring": counted.evictedRings,
+        ]
+        counters.droppedMembers = counted.droppedMembers
+        return counters
+    }
+
+    var stateBytes: Int { detector.stateBytes }
+
+    func digest(into digest: inout UInt64) { detector.digest(into: &digest) }
+}

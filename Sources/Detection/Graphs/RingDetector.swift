@@ -1,0 +1,75 @@
+public import RuleLanguage
+
+/// What a topology says of one ring detector, and how to make it: to add a kind of detector, conform a type of settings and a class.
+public protocol RingDetectorConfiguration: Sendable {
+    /// Of its signals and its rings.
+    var name: String { get }
+    /// What its tables forget when they are full, as ``DetectorCounters/forgotten`` counts it.
+    static var forgets: [String] { get }
+
+    /// - Parameters:
+    ///   - columns: where its signals stand in the signal row.
+    ///   - hash: of texts, such as the ring's id.
+    func makeDetector(_ columns: SignalLayout.Ring, hash: TextHash) -> any RingDetector
+}
+
+/// The kinds of ring detectors there are.
+public enum RingDetectors {
+    public static let kinds: [any RingDetectorConfiguration.Type] = [LockstepConfiguration.self]
+
+    /// What any of them forgets when a table is full, each word once.
+    public static var forget: [String] {
+        var words: [String] = []
+        for kind in kinds { words += kind.forgets.filter { !words.contains($0) } }
+        return words
+    }
+}
+
+/// What a ring detector has given up so far.
+public struct DetectorCounters: Sendable, Equatable {
+    /// Per word of ``RingDetectorConfiguration/forgets``, what was forgotten before its time because a table was full.
+    public var forgotten: [String: Int64] = [:]
+    /// Members left out because a list was full.
+    public var droppedMembers: Int64 = 0
+
+    public init() {}
+
+    static func += (a: inout DetectorCounters, b: DetectorCounters) {
+        a.forgotten.merge(b.forgotten, uniquingKeysWith: +)
+        a.droppedMembers += b.droppedMembers
+    }
+}
+
+/// One ring detector at work on epochs; entered once per batch, never per event.
+///
+/// Inside a tick it only reads what earlier ticks taught: ``read(_:_:)`` on any events, by any lanes at the same time. What it learns of
+/// the tick's events becomes visible with ``endTick(watermark:)``. A tick's events may come in several parts. A small part is learnt at once
+/// by one thread, ``learn(_:_:)``; a large one in rounds: ``begin(_:_:)``, then for each round ``run(round:lane:of:)`` on all lanes and
+/// ``exchange(after:)`` on one thread. Either way, and however cut, a tick teaches the same.
+public protocol RingDetector: AnyObject {
+    /// Writes the signals of events whose actor is in a ring; those of the others are not touched.
+    func read(_ epoch: EpochTable, _ events: Range<Int>)
+
+    /// Learns a part of the open tick.
+    func learn(_ epoch: EpochTable, _ events: Range<Int>)
+
+    /// How often the lanes run over a part, each time with an exchange behind.
+    var rounds: Int { get }
+    /// Takes up a part of the open tick; its events' texts must stay readable until the last exchange.
+    func begin(_ epoch: EpochTable, _ events: Range<Int>)
+    func run(round: Int, lane: Int, of lanes: Int)
+    func exchange(after round: Int)
+
+    /// Makes what the tick taught visible, and lets rings grow old.
+    func endTick(watermark: Int64)
+
+    /// Forgets the changes of the epoch before.
+    func beginEpoch()
+    /// Hands over the versions of rings that the epoch's ended ticks made, in the order of their making.
+    func forEachChange(_ body: (RingChange) -> Void)
+
+    var counters: DetectorCounters { get }
+    var stateBytes: Int { get }
+    /// Folds all that decides later results; between ticks.
+    func digest(into digest: inout UInt64)
+}

@@ -1,0 +1,87 @@
+import RuleLanguage
+
+extension AnomalyConfiguration: ModelConfiguration {
+    public func makeModel(column: Int, types: Int, seed: UInt64) -> any ScoreModel {
+        AnomalyModel(self, column: column, types: types, seed: seed)
+    }
+}
+
+/// Half-space trees at work on the engine's events: finds the numbers that the trees read.
+final class AnomalyModel: ScoreModel {
+    /// Where one of the numbers stands.
+    private struct Input: BitwiseCopyable {
+        var isFeature: Bool
+        var isDouble: Bool
+        var slot: Int
+    }
+
+    private var scorer: AnomalyScorer
+    private let column: Int
+    private var partStart = 0
+    /// Per event type, where its inputs begin among ``inputs``; -1 where the type is not scored.
+    private let starts: UnsafeMutablePointer<Int>
+    private let inputs: UnsafeMutablePointer<Input>
+    private let inputCount: Int
+
+    init(_ configuration: AnomalyConfiguration, column: Int, types: Int, seed: UInt64) {
+        scorer = AnomalyScorer(configuration, seed: seed)
+        self.column = column
+        inputCount = configuration.features.count
+        starts = .allocate(capacity: max(1, types))
+        starts.initialize(repeating: -1, count: types)
+        inputs = .allocate(capacity: max(1, configuration.events.count * inputCount))
+        for (position, event) in configuration.events.enumerated() {
+            starts[event] = position * inputCount
+            for (f, feature) in configuration.features.enumerated() {
+                let isNumber: Bool
+                let input: Input
+                switch feature.sources[position] {
+                case .feature(let column, let type):
+                    isNumber = [.int, .double, .bool].contains(type)
+                    input = Input(isFeature: true, isDouble: type == .double, slot: column)
+                case .field(let index, let type):
+                    isNumber = [.int, .double, .money, .bool].contains(type)
+                    input = Input(isFeature: false, isDouble: type == .double, slot: index)
+                }
+                precondition(isNumber, "a model reads numbers")
+                (inputs + position * inputCount + f).initialize(to: input)
+            }
+        }
+    }
+
+    deinit {
+        starts.deallocate()
+        inputs.deallocate()
+    }
+
+    func begin(_ part: Range<Int>) {
+        scorer.begin(rows: part.count)
+        partStart = part.lowerBound
+    }
+
+    func score(_ epoch: EpochTable, _ events: Range<Int>) {
+        let (starts, column, inputCount, partStart) = (starts, column, inputCount, partStart)
+        for i in events {
+            let start = starts[Int(epoch.events[i].type)]
+            if start < 0 {
+                epoch.signals(i)[column] = Slot(0.0)
+                continue
+            }
+            let inputs = inputs + start
+            let (fields, features) = (epoch.events[i].fields, epoch.features(i))
+            let score = scorer.score(row: i - partStart) { into in
+                for f in 0..<inputCount {
+                    let slot = inputs[f].isFeature ? features[inputs[f].slot] : fields[inputs[f].slot]
+                    into[f] = slot.isMissing ? .nan : inputs[f].isDouble ? slot.double : Double(slot.int)
+                }
+            }
+            epoch.signals(i)[column] = Slot(score)
+        }
+    }
+
+    func endTick(lanes: Int, fork: Fork) { scorer.endTick(lanes: lanes, fork: fork) }
+
+    var stateBytes: Int { scorer.stateBytes }
+
+    func digest(into digest: inout UInt64) { scorer.digest(into: &digest) }
+}

@@ -1,0 +1,30 @@
+/// What a topology says of one model, and how to make it: to add a kind of model, conform a type of settings and a class.
+public protocol ModelConfiguration: Sendable {
+    /// Of its signal.
+    var name: String { get }
+
+    /// - Parameters:
+    ///   - column: of its score in the signal row.
+    ///   - types: number of event types.
+    ///   - seed: of the deployment.
+    func makeModel(column: Int, types: Int, seed: UInt64) -> any ScoreModel
+}
+
+/// One model at work on epochs; entered once per batch, never per event.
+public protocol ScoreModel: AnyObject {
+    /// Takes up a part of the open tick, by its place among the epoch's events; a tick has one part or several.
+    func begin(_ part: Range<Int>)
+
+    /// Writes its score of each event, 0...1, into the signal rows; 0 leaves the verdict without a word of it.
+    ///
+    /// The events are of the part taken up last. Read-only but for what it keeps of the events themselves: distinct events may be scored on distinct threads at the same time, each
+    /// at most once.
+    func score(_ epoch: EpochTable, _ events: Range<Int>)
+
+    /// Ends the tick: learns its events in their order, wherever its parts were cut.
+    func endTick(lanes: Int, fork: Fork)
+
+    var stateBytes: Int { get }
+    /// Folds all that decides later scores; between ticks.
+    func digest(into digest: inout UInt64)
+}
