@@ -1,4 +1,4 @@
-import RuleLanguage
+public import RuleLanguage
 
 /// Runs `body` once for each lane in `0..<lanes`, possibly in parallel, and returns when all have returned.
 public typealias Fork = (_ lanes: Int, _ body: (Int) -> Void) -> Void
@@ -21,24 +21,43 @@ public final class Engine {
     /// Keys of one kind that are kept when ``EngineConfiguration/keysPerTable`` says `limit`: whole slots, 16 keys each at least.
     public static func keysKept(limit: Int) -> Int { max(limit / slotCount, 16) * slotCount }
 
-    public let configuration: EngineConfiguration
+    /// With the release in force.
+    public private(set) var configuration: EngineConfiguration
     /// The most lanes that ``process(_:watermark:lanes:fork:)`` makes use of.
     public let laneCount: Int
     private var rows: EpochRows
-    private let aggregate: AggregateStage
+    private var aggregate: AggregateStage
     private var relate: RelateStage
-    private let score: ScoreStage
-    private let decide: DecideStage
+    private var score: ScoreStage
+    private var decide: DecideStage
 
     /// - Parameter lanes: parts a stage's work is split into, one per thread; does not change any result.
     public init(_ configuration: EngineConfiguration, lanes: Int) {
         self.configuration = configuration
         laneCount = max(1, min(lanes, Engine.slotCount))
         rows = EpochRows(
-            featureWidth: max(1, configuration.rules.featureRowWidth), signalWidth: configuration.signals.width)
+            featureWidth: configuration.release.featureWidth, signalWidth: configuration.signals.width)
         aggregate = AggregateStage(configuration, lanes: laneCount)
         relate = RelateStage(configuration)
         score = ScoreStage(configuration)
+        decide = DecideStage(configuration, lanes: laneCount)
+    }
+
+    /// Puts another release in force, between two epochs: windows, rings and models that both ask for go on as they are.
+    ///
+    /// New windows begin empty. A model that reads other numbers begins anew; see ``ScoreModel/rebind(to:)``. The outputs of the last epoch
+    /// are gone. Cost: some milliseconds, whatever the state.
+    ///
+    /// - Parameters:
+    ///   - release: compiled for this engine's topology.
+    ///   - beside: rule sets that are in force earlier or later: their windows are opened or kept too, and counted.
+    public func adopt(_ release: EngineRelease, beside: [RuleSet] = []) {
+        precondition(
+            release.models.map(\.name) == configuration.release.models.map(\.name), "models are the topology's")
+        configuration.release = release
+        aggregate.adopt(release.rules, beside: beside)
+        rows.featureWidth = aggregate.featureWidth
+        score.adopt(configuration)
         decide = DecideStage(configuration, lanes: laneCount)
     }
 

@@ -1,21 +1,39 @@
 public import RuleLanguage
 
-/// Everything the engine must be told; built once from a topology.
+/// What is in force: rules, what models read, and what verdicts say of both.
+///
+/// An engine adopts another one between two epochs; see ``Engine/adopt(_:beside:)``.
+public struct EngineRelease: Sendable {
+    public var rules: RuleSet
+    /// The topology's models, in its order, each with what it reads by this release.
+    public var models: [any ModelConfiguration]
+    /// The verdict's `versions` object, as JSON.
+    public var versions: String
+
+    public init(rules: RuleSet, models: [any ModelConfiguration], versions: String) {
+        self.rules = rules
+        self.models = models
+        self.versions = versions
+    }
+
+    /// Slots of a feature row that its rules read.
+    var featureWidth: Int { max(1, rules.featureRowWidth) }
+}
+
+/// Everything the engine must be told; built once from a topology and a release.
 public struct EngineConfiguration: Sendable {
     /// The name that verdict ids carry.
     public var topology: String
     public var events: [EventSchema]
     /// Input topics, by ``Event/topic``.
     public var topics: [String]
-    public var rules: RuleSet
     public var hash: TextHash
     public var entriesPerKey: Int
     /// Most keys of one kind, over all slots; see ``Engine/keysKept(limit:)``.
     public var keysPerTable: Int
     public var detectors: [any RingDetectorConfiguration]
-    public var models: [any ModelConfiguration]
-    /// The verdict's `versions` object, as JSON.
-    public var versions: String
+    /// In force at the start; see ``Engine/adopt(_:beside:)``.
+    public internal(set) var release: EngineRelease
     /// Writes the 36 characters of a verdict's id; the name it is made of is `topic/partition/offset/topology`.
     public var verdictIdentifier:
         @Sendable (_ name: UnsafeRawBufferPointer, _ into: UnsafeMutablePointer<UInt8>) -> Void
@@ -23,28 +41,26 @@ public struct EngineConfiguration: Sendable {
     public var writesFeatures: Bool
 
     public init(
-        topology: String, events: [EventSchema], topics: [String], rules: RuleSet, hash: TextHash, entriesPerKey: Int,
-        keysPerTable: Int, detectors: [any RingDetectorConfiguration], models: [any ModelConfiguration],
-        versions: String,
+        topology: String, events: [EventSchema], topics: [String], hash: TextHash, entriesPerKey: Int,
+        keysPerTable: Int,
+        detectors: [any RingDetectorConfiguration], release: EngineRelease,
         verdictIdentifier: @escaping @Sendable (UnsafeRawBufferPointer, UnsafeMutablePointer<UInt8>) -> Void,
         writesFeatures: Bool
     ) {
         self.topology = topology
         self.events = events
         self.topics = topics
-        self.rules = rules
         self.hash = hash
         self.entriesPerKey = entriesPerKey
         self.keysPerTable = keysPerTable
         self.detectors = detectors
-        self.models = models
-        self.versions = versions
+        self.release = release
         self.verdictIdentifier = verdictIdentifier
         self.writesFeatures = writesFeatures
     }
 
     /// What detectors and models say of an event, and where.
     public var signals: SignalLayout {
-        SignalLayout(detectors: detectors.map(\.name), models: models.map(\.name))
+        SignalLayout(detectors: detectors.map(\.name), models: release.models.map(\.name))
     }
 }

@@ -37,7 +37,8 @@ public struct EpochTable: BitwiseCopyable {
 
 /// The rows of an epoch; they grow to the largest one and stay.
 struct EpochRows: ~Copyable {
-    private let featureWidth: Int
+    /// Slots of a feature row; another one with another release.
+    var featureWidth: Int { didSet { capacity = 0 } }
     private let signalWidth: Int
     private var features: UnsafeMutablePointer<Slot>
     private var signals: UnsafeMutablePointer<Slot>

@@ -10,6 +10,9 @@ public struct Program: Sendable {
     /// What it results in.
     public let type: ValueType
 
+    /// Which rule set it belongs to: equal to that one's ``RuleSet/stamp``, and to no other's in this process.
+    public var stamp: UInt64 { unit.stamp }
+
     /// The program without its owner, for hot loops.
     public var handle: ProgramHandle {
         ProgramHandle(start: Int32(start), constants: Int32(constants), stamp: unit.stamp)

@@ -91,6 +91,9 @@ public struct Feature: Sendable {
     /// Its argument in the same form; empty when there is none.
     public var argumentText: String
 
+    /// Slots that its value takes in the feature row.
+    public var columnWidth: Int { resultType == .string ? Feature.stringWidth : 1 }
+
     /// Slots of a string value in the feature row: the slot itself and 64 bytes of text behind it.
     public static let stringWidth = 5
 }

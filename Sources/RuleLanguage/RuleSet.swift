@@ -14,6 +14,8 @@ public struct RuleSet: Sendable {
     public let warnings: [Diagnostic]
     /// What is read and has no effect in this version.
     public let notices: [Diagnostic]
+    /// Tells rule sets apart within one process; see ``Program/stamp``.
+    public var stamp: UInt64 { unit.stamp }
     let environment: RuleEnvironment
     let bodies: [[RuleBody]]
     let unit: CodeUnit

@@ -26,16 +26,27 @@ struct EngineBench {
     private let hash = TextHash(seed: 11)
     let engine: Engine
 
-    init(_ rules: String, keys: Int = 1 << 20, lanes: Int = 1) throws {
+    /// What a text of rules is as a release.
+    private static func release(_ rules: String, _ hash: TextHash) throws -> EngineRelease {
         let set = try RuleSet.compile(
             [RuleSource(path: "rules/test.weir", text: rules)],
             in: RuleEnvironment(
-                events: [EngineBench.schema], signals: [], maximumWindowMilliseconds: 1 << 40,
-                hash: hash))
+                events: [EngineBench.schema], signals: [], maximumWindowMilliseconds: 1 << 40, hash: hash))
+        return EngineRelease(rules: set, models: [], versions: "{}")
+    }
+
+    /// Puts other rules in force.
+    func adopt(_ rules: String, beside: [String] = []) throws {
+        engine.adopt(
+            try EngineBench.release(rules, hash), beside: try beside.map { try EngineBench.release($0, hash).rules })
+    }
+
+    init(_ rules: String, keys: Int = 1 << 20, lanes: Int = 1) throws {
         engine = Engine(
             EngineConfiguration(
-                topology: "test", events: [EngineBench.schema], topics: ["orders"], rules: set, hash: hash,
-                entriesPerKey: 1 << 20, keysPerTable: keys, detectors: [], models: [], versions: "{}",
+                topology: "test", events: [EngineBench.schema], topics: ["orders"], hash: hash,
+                entriesPerKey: 1 << 20, keysPerTable: keys, detectors: [],
+                release: try EngineBench.release(rules, hash),
                 verdictIdentifier: { _, text in text.update(repeating: UInt8(ascii: "0"), count: 36) },
                 writesFeatures: true), lanes: lanes)
     }

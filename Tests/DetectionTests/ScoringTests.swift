@@ -31,8 +31,9 @@ private func configuration(_ anomaly: AnomalyConfiguration...) throws -> EngineC
     let environment = RuleEnvironment(
         events: schemas, signals: [], maximumWindowMilliseconds: 86_400_000, hash: hash)
     return EngineConfiguration(
-        topology: "test", events: schemas, topics: ["t"], rules: try RuleSet.compile([], in: environment), hash: hash,
-        entriesPerKey: 1024, keysPerTable: 1024, detectors: [], models: anomaly, versions: "{}",
+        topology: "test", events: schemas, topics: ["t"], hash: hash, entriesPerKey: 1024, keysPerTable: 1024,
+        detectors: [],
+        release: EngineRelease(rules: try RuleSet.compile([], in: environment), models: anomaly, versions: "{}"),
         verdictIdentifier: { _, _ in }, writesFeatures: false)
 }
 

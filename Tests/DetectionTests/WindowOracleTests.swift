@@ -120,8 +120,7 @@ struct WindowBench: ~Copyable {
             visits.withUnsafeBufferPointer {
                 slot.apply(
                     $0, events: event, rows: row, rowWidth: rowWidth, signals: UnsafePointer(fields),
-                    watermark: watermark,
-                    evaluator: &evaluator)
+                    watermark: watermark, evaluators: &evaluator)
             }
         }
         slot.sweep(watermark: watermark)

@@ -15,10 +15,13 @@ public struct AnomalyFeature: Sendable, Equatable {
     /// One per event of ``AnomalyConfiguration/events``.
     public var sources: [Source]
     public var shape: RangeScaler.Shape
+    /// What a declared feature counts, in its canonical text; empty for a field: of one name in two releases it may be another number.
+    public var meaning: String
 
-    public init(name: String, sources: [Source], shape: RangeScaler.Shape = .logarithmic) {
+    public init(name: String, sources: [Source], shape: RangeScaler.Shape = .logarithmic, meaning: String = "") {
         self.name = name
         self.sources = sources
+        self.meaning = meaning
         self.shape = shape
     }
 }

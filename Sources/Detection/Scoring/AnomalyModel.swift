@@ -17,6 +17,7 @@ final class AnomalyModel: ScoreModel {
 
     private var scorer: AnomalyScorer
     private let column: Int
+    private var configuration: AnomalyConfiguration
     private var partStart = 0
     /// Per event type, where its inputs begin among ``inputs``; -1 where the type is not scored.
     private let starts: UnsafeMutablePointer<Int>
@@ -26,10 +27,16 @@ final class AnomalyModel: ScoreModel {
     init(_ configuration: AnomalyConfiguration, column: Int, types: Int, seed: UInt64) {
         scorer = AnomalyScorer(configuration, seed: seed)
         self.column = column
+        self.configuration = configuration
         inputCount = configuration.features.count
         starts = .allocate(capacity: max(1, types))
         starts.initialize(repeating: -1, count: types)
         inputs = .allocate(capacity: max(1, configuration.events.count * inputCount))
+        locateInputs()
+    }
+
+    /// Finds where the numbers stand by the release in force.
+    private func locateInputs() {
         for (position, event) in configuration.events.enumerated() {
             starts[event] = position * inputCount
             for (f, feature) in configuration.features.enumerated() {
@@ -47,6 +54,20 @@ final class AnomalyModel: ScoreModel {
                 (inputs + position * inputCount + f).initialize(to: input)
             }
         }
+    }
+
+    func rebind(to configuration: any ModelConfiguration) -> Bool {
+        guard let configuration = configuration as? AnomalyConfiguration else { return false }
+        // Where a number stands is another matter in each release; what it means is not.
+        func settings(_ configuration: AnomalyConfiguration) -> AnomalyConfiguration {
+            var settings = configuration
+            for f in settings.features.indices { settings.features[f].sources = [] }
+            return settings
+        }
+        guard settings(configuration) == settings(self.configuration) else { return false }
+        self.configuration = configuration
+        locateInputs()
+        return true
     }
 
     deinit {

@@ -21,6 +21,9 @@ public protocol ScoreModel: AnyObject {
     /// at most once.
     func score(_ epoch: EpochTable, _ events: Range<Int>)
 
+    /// Reads the same numbers where another release has them, and keeps all that was learnt; false when they are others.
+    func rebind(to configuration: any ModelConfiguration) -> Bool
+
     /// Ends the tick: learns its events in their order, wherever its parts were cut.
     func endTick(lanes: Int, fork: Fork)
 

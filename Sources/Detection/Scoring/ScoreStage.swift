@@ -4,13 +4,22 @@ import RuleLanguage
 ///
 /// Inside a tick models are read-only, so all lanes may score distinct events at once; they learn when it ends, in event order.
 struct ScoreStage: ~Copyable {
-    private let models: [any ScoreModel]
+    private var models: [any ScoreModel]
 
     init(_ configuration: EngineConfiguration) {
         let layout = configuration.signals
-        models = configuration.models.enumerated().map { number, model in
+        models = configuration.release.models.enumerated().map { number, model in
             model.makeModel(
                 column: layout.score(number), types: configuration.events.count, seed: configuration.hash.seed)
+        }
+    }
+
+    /// Goes over to what the models read by the release in force; a model that cannot is made anew.
+    mutating func adopt(_ configuration: EngineConfiguration) {
+        for (number, model) in configuration.release.models.enumerated() where !models[number].rebind(to: model) {
+            models[number] = model.makeModel(
+                column: configuration.signals.score(number), types: configuration.events.count,
+                seed: configuration.hash.seed)
         }
     }
 

@@ -37,13 +37,13 @@ private struct DecideLane: ~Copyable {
     fileprivate var output: EpochOutput
 
     init(_ configuration: EngineConfiguration) {
-        evaluator = Evaluator(configuration.rules)
-        fusion = Fusion(rules: configuration.rules.rules, policy: configuration.rules.policy)
+        evaluator = Evaluator(configuration.release.rules)
+        fusion = Fusion(rules: configuration.release.rules.rules, policy: configuration.release.rules.policy)
         verdicts = VerdictWriter(configuration)
-        features = FeatureRowWriter(features: configuration.rules.features)
+        features = FeatureRowWriter(features: configuration.release.rules.features)
         writesFeatures = configuration.writesFeatures
         emitsAll = configuration.events.map { $0.emission == .all }
-        output = EpochOutput(rules: configuration.rules.rules.count)
+        output = EpochOutput(rules: configuration.release.rules.rules.count)
     }
 
     /// Judges one event by its type's rules and writes the verdict if one is due.

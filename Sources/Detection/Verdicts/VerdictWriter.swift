@@ -85,13 +85,13 @@ struct VerdictWriter: ~Copyable {
         topics = configuration.topics.map { text.add($0) }
         topology = text.add(configuration.topology)
         identifier = configuration.verdictIdentifier
-        tail = text.add(",\"versions\":\(configuration.versions)}")
+        tail = text.add(",\"versions\":\(configuration.release.versions)}")
         let layout = configuration.signals
         rings = layout.detectors.enumerated().map {
             (layout.ring($0), text.add("{\"detector\":\"\($1)\",\"id\":\""))
         }
         scores = layout.models.enumerated().map { (layout.score($0), text.add("\"\($1)\":")) }
-        policyHead = text.add(",\"decided_by\":{\"policy\":\"\(configuration.rules.policy.name)\",\"at\":")
+        policyHead = text.add(",\"decided_by\":{\"policy\":\"\(configuration.release.rules.policy.name)\",\"at\":")
         var context: [(field: Int, key: Piece)] = []
         types = configuration.events.map { schema in
             let start = context.count
@@ -106,9 +106,9 @@ struct VerdictWriter: ~Copyable {
                 contextEnd: context.count)
         }
         self.context = context
-        ruleSet = configuration.rules
+        ruleSet = configuration.release.rules
         var exceptions: [Piece] = []
-        rules = configuration.rules.rules.map { rule in
+        rules = configuration.release.rules.rules.map { rule in
             let start = exceptions.count
             exceptions += rule.exceptions.map {
                 text.add("{\"rule\":\"\(rule.id)\",\"unless\":\"\(VerdictWriter.escaped($0))\"}")

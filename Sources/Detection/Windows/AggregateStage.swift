@@ -6,69 +6,72 @@ import RuleLanguage
 /// ``apply(_:lane:)`` for each lane, which runs the windows of its slots over what was sent to them, in event order. Nothing is fed
 /// back, so it takes the whole epoch at once.
 struct AggregateStage: ~Copyable {
-    private let program: WindowProgram
-    private let slots: UnsafeMutablePointer<WindowSlot>
-    private let routers: UnsafeMutablePointer<KeyRouter>
+    private var groups: [WindowGroup]
+    private let configuration: EngineConfiguration
     private let lanes: Int
+    /// Slots of a feature row: those of the release in force, and behind them those of features that only go on being counted.
+    private(set) var featureWidth: Int
 
     init(_ configuration: EngineConfiguration, lanes: Int) {
-        let rules = configuration.rules
-        let program = WindowProgram(
-            WindowPlan(
-                features: rules.features, events: configuration.events, rowWidth: max(1, rules.featureRowWidth),
-                hash: configuration.hash))
-        self.program = program
+        self.configuration = configuration
         self.lanes = lanes
-        slots = .allocate(capacity: Engine.slotCount)
-        for s in 0..<Engine.slotCount {
-            (slots + s).initialize(
-                to: WindowSlot(
-                    program, entriesPerKey: configuration.entriesPerKey,
-                    keysPerTable: Engine.keysKept(limit: configuration.keysPerTable) / Engine.slotCount))
-        }
-        routers = .allocate(capacity: lanes)
-        for l in 0..<lanes { (routers + l).initialize(to: KeyRouter(rules, hash: configuration.hash)) }
+        let release = configuration.release
+        featureWidth = release.featureWidth
+        groups = [
+            WindowGroup(
+                release.rules.features, of: release.rules, rowWidth: featureWidth, configuration, lanes: lanes)
+        ]
     }
 
-    deinit {
-        slots.deinitialize(count: Engine.slotCount).deallocate()
-        routers.deinitialize(count: lanes).deallocate()
+    /// Goes over to another release: windows that are kept already stay as they are, new ones are opened empty.
+    ///
+    /// A window that nobody asks for any more is counted on as long as others were opened with it, and given back when none of them is asked
+    /// for, so that a rule that comes back finds its windows warm. Cost: some milliseconds, whatever the state.
+    ///
+    /// - Parameter beside: rule sets whose windows are opened or kept as well, and counted.
+    mutating func adopt(_ rules: RuleSet, beside: [RuleSet]) {
+        let asked = Set((beside + [rules]).flatMap { $0.features.map(\.canonical) })
+        groups.removeAll { group in !group.features.contains { asked.contains($0.canonical) } }
+        var new = rules.features
+        var width = max(1, rules.featureRowWidth)
+        /// As nobody reads it: its value stands behind those of the release.
+        func retired(_ feature: Feature) -> Feature {
+            var retired = feature
+            retired.readers = feature.readers.map { _ in nil }
+            retired.column = width
+            width += feature.columnWidth
+            return retired
+        }
+        let bound = groups.map { group in
+            group.features.map { old in
+                new.firstIndex { $0.canonical == old.canonical }.map { new.remove(at: $0) } ?? retired(old)
+            }
+        }
+        var known = Set(bound.joined().map(\.canonical)).union(new.map(\.canonical))
+        let others = beside.map { set in set.features.filter { known.insert($0.canonical).inserted }.map(retired) }
+        featureWidth = width
+        for (group, features) in zip(groups, bound) { group.bind(features, of: rules, rowWidth: width) }
+        for (features, set) in zip([new] + others, [rules] + beside) where !features.isEmpty {
+            groups.append(WindowGroup(features, of: set, rowWidth: width, configuration, lanes: lanes))
+        }
     }
 
     /// Empties the feature rows of a lane's events and sorts the keys they visit by slot.
     func route(_ epoch: EpochTable, lane: Int) {
         let range = epoch.range(lane)
         epoch.features(range.lowerBound).update(repeating: .missing, count: range.count * epoch.featureWidth)
-        routers[lane].route(epoch, range, program)
+        for group in groups { group.route(epoch, lane: lane) }
     }
 
     /// Adds the visits that all lanes sent to this lane's slots, and writes what the events read into their feature rows.
-    func apply(_ epoch: EpochTable, lane: Int) {
-        guard let first = epoch.events.baseAddress else { return }
-        for slot in stride(from: lane, to: Engine.slotCount, by: epoch.lanes) {
-            for sender in 0..<epoch.lanes {
-                slots[slot].apply(
-                    routers[sender].visits(of: slot), events: first, rows: epoch.features(0),
-                    rowWidth: epoch.featureWidth, signals: UnsafePointer(epoch.signals(0)),
-                    watermark: epoch.watermark, evaluator: &routers[lane].evaluator)
-            }
-            slots[slot].sweep(watermark: epoch.watermark)
-        }
-    }
+    func apply(_ epoch: EpochTable, lane: Int) { for group in groups { group.apply(epoch, lane: lane) } }
 
-    /// What the windows of all slots hold, expired and dropped so far.
+    /// What the windows hold, expired and dropped so far; of windows given back what they dropped is forgotten.
     var counters: WindowCounters {
         var total = WindowCounters()
-        for s in 0..<Engine.slotCount {
-            total += slots[s].counters
-            total.keys += slots[s].keyCount
-        }
+        for group in groups { total += group.counters }
         return total
     }
 
-    var stateBytes: Int {
-        var total = 0
-        for s in 0..<Engine.slotCount { total += slots[s].stateBytes }
-        return total
-    }
+    var stateBytes: Int { groups.reduce(0) { $0 + $1.stateBytes } }
 }

@@ -2,8 +2,9 @@ import RuleLanguage
 
 /// A lane's sender of the exchange into AGGREGATE: works out the keys that events visit and sorts the visits by slot.
 struct KeyRouter: ~Copyable {
-    /// Also evaluates filters and arguments of the windows that the lane applies.
-    var evaluator: Evaluator
+    /// One of each of the program's owners; they also evaluate filters and arguments of the windows that the lane applies.
+    let evaluators: UnsafeMutablePointer<Evaluator>
+    private let owners: Int
     private let hash: TextHash
     // Visits in event order, then the same sorted by slot.
     private var routed: UnsafeMutablePointer<KeyVisit>
@@ -12,8 +13,16 @@ struct KeyRouter: ~Copyable {
     private var count = 0
     private let starts: UnsafeMutablePointer<Int>
 
-    init(_ rules: RuleSet, hash: TextHash) {
-        evaluator = Evaluator(rules)
+    /// - Parameter ruleSets: among them those that the programs belong to.
+    init(_ program: WindowProgram, _ ruleSets: [RuleSet], hash: TextHash) {
+        owners = program.owners.count
+        evaluators = .allocate(capacity: max(1, owners))
+        for (number, stamp) in program.owners.enumerated() {
+            guard let rules = ruleSets.first(where: { $0.stamp == stamp }) else {
+                preconditionFailure("a program of a rule set that is not there")
+            }
+            (evaluators + number).initialize(to: Evaluator(rules))
+        }
         self.hash = hash
         routed = .allocate(capacity: capacity)
         sorted = .allocate(capacity: capacity)
@@ -22,6 +31,7 @@ struct KeyRouter: ~Copyable {
     }
 
     deinit {
+        evaluators.deinitialize(count: owners).deallocate()
         routed.deallocate()
         sorted.deallocate()
         starts.deallocate()
@@ -75,7 +85,7 @@ struct KeyRouter: ~Copyable {
             let slot =
                 part.field >= 0
                 ? epoch.events[event].fields[part.field]
-                : evaluator.evaluate(program.keyPrograms[part.program], epoch.input(event))
+                : evaluators[part.owner].evaluate(program.keyPrograms[part.program], epoch.input(event))
             if slot.isMissing { return 0 }
             let hashed = part.isText ? slot.bits : hash.combine(KeyRouter.numberSalt, slot.bits)
             key = k == 0 ? hashed : hash.combine(key, hashed)

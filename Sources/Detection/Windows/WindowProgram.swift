@@ -16,17 +16,19 @@ final class WindowProgram: @unchecked Sendable {
         var extremes: UnsafePointer<WindowPlan.ExtremeColumn>
         var extremeCount: Int
         var hasTexts: Bool
-        /// Index in ``filters``, or -1.
+        /// Index in ``filters``, or -1; and which evaluator runs it.
         var filter: Int
+        var filterOwner: Int
         var stateBytes: Int
         var entryBytes: Int
         var longest: Int64
     }
 
     struct Column {
-        /// Slot of the field, or -1: then ``program`` is an index in ``arguments``.
+        /// Slot of the field, or -1: then ``program`` is an index in ``arguments``, and ``owner`` says which evaluator runs it.
         var field: Int
         var program: Int
+        var owner: Int
         var isRequired: Bool
         var isDouble: Bool
         var value: Int
@@ -53,9 +55,10 @@ final class WindowProgram: @unchecked Sendable {
     }
 
     struct Key {
-        /// Slot of the field, or -1: then ``program`` is an index in ``keyPrograms``.
+        /// Slot of the field, or -1: then ``program`` is an index in ``keyPrograms``, and ``owner`` says which evaluator runs it.
         var field: Int
         var program: Int
+        var owner: Int
         var isText: Bool
     }
 
@@ -72,6 +75,10 @@ final class WindowProgram: @unchecked Sendable {
     let touches: UnsafePointer<Touch>
     /// Per event type, its part of ``touches``.
     let touchRanges: [Range<Int>]
+    /// The rule sets that the programs belong to, by ``RuleSet/stamp``: an owner is an index in here.
+    ///
+    /// There must be an evaluator of each.
+    let owners: [UInt64]
     let filters: [Program]
     let arguments: [Program]
     let keyPrograms: [Program]
@@ -82,7 +89,13 @@ final class WindowProgram: @unchecked Sendable {
         var filters: [Program] = []
         var arguments: [Program] = []
         var keyPrograms: [Program] = []
+        var owners: [UInt64] = []
         var owned: [UnsafeMutableRawPointer] = []
+        func owner(of program: Program) -> Int {
+            if let known = owners.firstIndex(of: program.stamp) { return known }
+            owners.append(program.stamp)
+            return owners.count - 1
+        }
         func keep<T>(_ items: [T]) -> UnsafePointer<T> {
             let memory = UnsafeMutablePointer<T>.allocate(capacity: max(1, items.count))
             memory.initialize(from: items, count: items.count)
@@ -91,19 +104,22 @@ final class WindowProgram: @unchecked Sendable {
         }
         let streams = plan.streams.map { stream in
             var filter = -1
+            var filterOwner = 0
             if let program = stream.filter {
                 filter = filters.count
+                filterOwner = owner(of: program)
                 filters.append(program)
             }
             let columns = stream.columns.indices.map { c -> Column in
                 let column = stream.columns[c]
                 var made = Column(
-                    field: -1, program: -1, isRequired: stream.requiredColumns.contains(c),
+                    field: -1, program: -1, owner: 0, isRequired: stream.requiredColumns.contains(c),
                     isDouble: column.isDouble, value: column.value, text: column.text)
                 switch column.source {
                 case .field(let index): made.field = index
                 case .program(let program):
                     made.program = arguments.count
+                    made.owner = owner(of: program)
                     arguments.append(program)
                 }
                 return made
@@ -114,7 +130,8 @@ final class WindowProgram: @unchecked Sendable {
                 columns: keep(columns), columnCount: columns.count, distinct: keep(stream.distinct),
                 distinctCount: stream.distinct.count, extremes: keep(stream.extremes),
                 extremeCount: stream.extremes.count,
-                hasTexts: stream.columns.contains { $0.text >= 0 }, filter: filter, stateBytes: stream.stateBytes,
+                hasTexts: stream.columns.contains { $0.text >= 0 }, filter: filter,
+                filterOwner: filterOwner, stateBytes: stream.stateBytes,
                 entryBytes: stream.entryBytes, longest: stream.longest)
         }
         self.streams = keep(streams)
@@ -126,11 +143,12 @@ final class WindowProgram: @unchecked Sendable {
             let start = all.count
             for touch in touches {
                 let keys = touch.keys.indices.map { k -> Key in
-                    var made = Key(field: -1, program: -1, isText: touch.keyIsText[k])
+                    var made = Key(field: -1, program: -1, owner: 0, isText: touch.keyIsText[k])
                     switch touch.keys[k] {
                     case .field(let index): made.field = index
                     case .program(let program):
                         made.program = keyPrograms.count
+                        made.owner = owner(of: program)
                         keyPrograms.append(program)
                     }
                     return made
@@ -152,6 +170,7 @@ final class WindowProgram: @unchecked Sendable {
         precondition(all.count <= Int(UInt16.max), "too many distinct keys in one rule set")
         self.touches = keep(all)
         touchRanges = ranges
+        self.owners = owners
         self.filters = filters
         self.arguments = arguments
         self.keyPrograms = keyPrograms

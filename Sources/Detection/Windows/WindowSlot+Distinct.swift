@@ -1,7 +1,7 @@
 /// Distinct values: each entry links back to the previous one with its value, and long streams find that by a map.
 ///
 /// A stream of few entries is scanned; from ``WindowStream/scanLimit`` on a column keeps a map from each value to its newest position. The
-/// per-event calls stay in this module, where they are inlined into ``WindowSlot/apply(_:events:rows:rowWidth:signals:watermark:evaluator:)``.
+/// per-event calls stay in this module, where they are inlined into ``WindowSlot/apply(_:events:rows:rowWidth:signals:watermark:evaluators:)``.
 extension WindowSlot {
     /// Finds the previous entry with the tail entry's value, links both, and remembers the newest position.
     @inline(__always)

@@ -35,7 +35,8 @@ public struct WindowCounters: Sendable, Equatable {
 ///
 /// One thread at a time.
 struct WindowSlot: ~Copyable {
-    let program: WindowProgram
+    /// Another one only of the same layout; see ``WindowGroup/bind(_:)``.
+    var program: WindowProgram
     var arena = Arena()
     let tables: UnsafeMutablePointer<KeyTable>
     /// Most entries one key keeps per stream; the oldest go first.
@@ -96,10 +97,11 @@ struct WindowSlot: ~Copyable {
     /// - Parameters:
     ///   - watermark: entries that no window of an event at or after it can see are given back.
     ///   - rows: the epoch's feature rows, `rowWidth` slots an event.
+    ///   - evaluators: one of each of the program's ``WindowProgram/owners``.
     mutating func apply(
         _ visits: UnsafeBufferPointer<KeyVisit>, events: UnsafePointer<Event>, rows: UnsafeMutablePointer<Slot>,
         rowWidth: Int,
-        signals: UnsafePointer<Slot>, watermark: Int64, evaluator: inout Evaluator
+        signals: UnsafePointer<Slot>, watermark: Int64, evaluators: UnsafeMutablePointer<Evaluator>
     ) {
         // Blocks of visits whose look-ups do not depend on each other, so that their cache misses overlap: first the buckets, then the
         // states, then the rings' newest and next-to-leave entries.
@@ -137,7 +139,7 @@ struct WindowSlot: ~Copyable {
                     self.visit(
                         touches + Int(visit.touch), key: visit.key, record: refs[i], event: events[Int(visit.event)],
                         row: rows + Int(visit.event) &* rowWidth, signals: signals, watermark: watermark,
-                        evaluator: &evaluator)
+                        evaluators: evaluators)
                 }
                 start += count
             }
@@ -147,14 +149,14 @@ struct WindowSlot: ~Copyable {
     }
     /// Visits looked up together.
     private static let block = 16
-    /// Keeps the early loads of ``apply(_:events:rows:rowWidth:signals:watermark:evaluator:)`` from being optimised away.
+    /// Keeps the early loads of ``apply(_:events:rows:rowWidth:signals:watermark:evaluators:)`` from being optimised away.
     private var warmth: UInt64 = 0
 
     private mutating func visit(
         _ touch: UnsafePointer<WindowProgram.Touch>, key: UInt64, record found: UInt32, event: Event,
         row: UnsafeMutablePointer<Slot>,
         signals: UnsafePointer<Slot>,
-        watermark: Int64, evaluator: inout Evaluator
+        watermark: Int64, evaluators: UnsafeMutablePointer<Evaluator>
     ) {
         let table = program.tables[touch.pointee.table]
         var record = found
@@ -168,7 +170,7 @@ struct WindowSlot: ~Copyable {
                     isDirect
                     ? record : arena.pointer(record).load(fromByteOffset: visit.pointee.index &* 4, as: UInt32.self)
             }
-            let adds = visit.pointee.adds && gather(stream, event, row, signals, &evaluator)
+            let adds = visit.pointee.adds && gather(stream, event, row, signals, evaluators)
             if state == 0 {
                 guard adds else {
                     empty(visit.pointee.excluding, visit.pointee.excludingCount, row)
@@ -222,13 +224,15 @@ struct WindowSlot: ~Copyable {
     private func gather(
         _ stream: UnsafePointer<WindowProgram.Stream>, _ event: Event, _ row: UnsafeMutablePointer<Slot>,
         _ signals: UnsafePointer<Slot>,
-        _ evaluator: inout Evaluator
+        _ evaluators: UnsafeMutablePointer<Evaluator>
     ) -> Bool {
         if stream.pointee.filter >= 0 {
             let input = EvaluationInput(
                 fields: event.fields, features: UnsafePointer(row), signals: signals, text: event.text,
                 lists: event.lists)
-            guard evaluator.isTrue(program.filters[stream.pointee.filter], input) else { return false }
+            guard evaluators[stream.pointee.filterOwner].isTrue(program.filters[stream.pointee.filter], input) else {
+                return false
+            }
         }
         for c in 0..<stream.pointee.columnCount {
             let column = stream.pointee.columns[c]
@@ -239,14 +243,15 @@ struct WindowSlot: ~Copyable {
                 let input = EvaluationInput(
                     fields: event.fields, features: UnsafePointer(row), signals: signals, text: event.text,
                     lists: event.lists)
-                slot = evaluator.evaluate(program.arguments[column.program], input)
+                slot = evaluators[column.owner].evaluate(program.arguments[column.program], input)
             }
             if column.isRequired {
                 if slot.isMissing || (column.isDouble && slot.double.isNaN) { return false }
             }
             values[c] = slot.bits
             if column.text >= 0 {
-                values[32 + c] = slot.textBank == TextBank.event.rawValue ? slot.aux : copyText(slot, c, evaluator)
+                values[32 + c] =
+                    slot.textBank == TextBank.event.rawValue ? slot.aux : copyText(slot, c, evaluators[column.owner])
             }
         }
         return true

@@ -47,18 +47,22 @@ public struct Deployment: Sendable {
     /// What the engine is told.
     public func engineConfiguration(writesFeatures: Bool = false) -> EngineConfiguration {
         let uuid = UUIDv5(namespace: UUIDv5.url)
-        // Digests are long; sixteen digits tell releases apart.
-        let versions =
-            "{\"engine\":\"\(Deployment.engineVersion)\",\"topology\":\"\(topologyDigest.prefix(16))\",\"release\":\"\(release.shortDigest)\"}"
         return EngineConfiguration(
             topology: description.name, events: description.events, topics: description.topics,
-            rules: release.rules, hash: TextHash(seed: description.seed),
-            entriesPerKey: description.limits.entriesPerKey,
-            keysPerTable: description.limits.keys, detectors: lockstep, models: anomaly,
-            versions: versions,
+            hash: TextHash(seed: description.seed), entriesPerKey: description.limits.entriesPerKey,
+            keysPerTable: description.limits.keys, detectors: lockstep, release: engineRelease(release),
             verdictIdentifier: { name, into in
                 uuid.write(name: name, to: UnsafeMutableRawBufferPointer(start: into, count: UUIDv5.textLength))
             }, writesFeatures: writesFeatures)
+    }
+
+    /// What the engine is told of a release of this topology.
+    public func engineRelease(_ release: Release) -> EngineRelease {
+        // Digests are long; sixteen digits tell releases apart.
+        EngineRelease(
+            rules: release.rules, models: models(release),
+            versions: "{\"engine\":\"\(Deployment.engineVersion)\",\"topology\":\"\(topologyDigest.prefix(16))\","
+                + "\"release\":\"\(release.shortDigest)\"}")
     }
 }
 
@@ -77,19 +81,19 @@ extension Deployment {
     /// The anomaly models with their names resolved: the scored event's own field, else the declared feature.
     ///
     /// ``init(folder:)`` has checked that every name means a number in every event.
-    private var anomaly: [AnomalyConfiguration] {
-        description.anomaly.map { settings in
-            let features = settings.features.map { name in
-                AnomalyFeature(
+    private func models(_ release: Release) -> [AnomalyConfiguration] {
+        zip(description.anomaly, release.modelInputs).map { settings, inputs in
+            let features = inputs.map { name in
+                let declared = release.rules.features.first { $0.isDeclared && $0.name == name }
+                return AnomalyFeature(
                     name: name,
                     sources: settings.events.compactMap { event -> AnomalyFeature.Source? in
                         let schema = description.events[event]
                         if let index = schema.field(named: name) {
                             return .field(index: index, type: schema.fields[index].type)
                         }
-                        return release.rules.features.first { $0.isDeclared && $0.name == name }
-                            .map { .feature(column: $0.column, type: $0.resultType) }
-                    })
+                        return declared.map { .feature(column: $0.column, type: $0.resultType) }
+                    }, meaning: declared?.canonical ?? "")
             }
             return AnomalyConfiguration(
                 name: settings.name, features: features, events: settings.events, trees: settings.trees,
