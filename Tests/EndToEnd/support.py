@@ -645,7 +645,9 @@ def check_verdicts(t, verdicts, topology, source):
         severity = max((r["severity"] for r in fired), key=order.index, default=None)
         if headers.get("ce_severitytext") != severity:
             fail(f"{where}: header ce_severitytext is {headers.get('ce_severitytext')!r}, the reasons say {severity!r}")
-        if set(headers) - set(expected) - {"ce_recordedtime", "ce_severitytext"}:
+        if not re.fullmatch(r"\d+", headers.get("ce_epoch", "")):
+            fail(f"{where}: header ce_epoch is {headers.get('ce_epoch')!r}")
+        if set(headers) - set(expected) - {"ce_recordedtime", "ce_severitytext", "ce_epoch"}:
             fail(f"{where}: unknown headers {set(headers) - set(expected)}")
         if body["verdict_id"] != wanted or record.key.decode() != body["subject"]["id"]:
             fail(f"{where}: id or key is not the verdict's: {record.key} {shown(record.value)}")

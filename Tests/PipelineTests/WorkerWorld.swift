@@ -385,7 +385,7 @@ final class WorkerWorld {
             if watermark == .min { watermark = nil }
             newest = tracker.clocks.compactMap(\.reached).max()
             var batch = OutputBatch(topics: OutputTopics.all)
-            assembler.appendVerdicts(processor.engine, recordedMilliseconds: 0, to: &batch)
+            assembler.appendVerdicts(processor.engine, epoch: record.epoch, recordedMilliseconds: 0, to: &batch)
             assembler.appendDeadLetters(block, sources: sources, to: &batch)
             assembler.appendLate(processor.late, watermark: record.watermark, to: &batch)
             try batch.withParts { (record, key, value, _) throws(LogError) in

@@ -8,6 +8,7 @@ struct CommandsAuditTests {
         var epochs: Int64
         var inputs: Int64
         var verdicts: Int64
+        var revisions: Int64
         var missing: Int64
         var repeated: Int64
         var different: Int64
@@ -60,6 +61,12 @@ struct CommandsAuditTests {
             stranger.removeSubrange(id..<stranger.index(id, offsetBy: 36))
             try Commands.append(
                 log, OutputTopics.verdicts, key: second.key, value: Array(stranger.utf8), headers: second.headers)
+            // The same one again, as if a later epoch had given it.
+            try Commands.append(
+                log, OutputTopics.verdicts, key: second.key, value: second.value ?? [],
+                headers: second.headers.map {
+                    $0.0 == "ce_epoch" ? ($0.0, Array((clean.epochs - 1).description.utf8)) : $0
+                })
             // The recorded time alone may differ.
             var headers = first.headers
             for i in headers.indices where headers[i].0 == "ce_recordedtime" {
@@ -72,9 +79,10 @@ struct CommandsAuditTests {
         #expect(
             answer
                 == Answer(
-                    epochs: clean.epochs, inputs: clean.inputs, verdicts: clean.verdicts + 3, missing: 0, repeated: 1,
-                    different: 2))
+                    epochs: clean.epochs, inputs: clean.inputs, verdicts: clean.verdicts + 4, revisions: 0, missing: 0,
+                    repeated: 1, different: 3))
         #expect(result.errors.contains("00000000-0000-0000-0000-000000000000"))
+        #expect(result.errors.contains("under epoch \(clean.epochs - 1), the replay gives it in epoch "))
         #expect(result.errors.contains("is no verdict"))
         #expect(result.errors.contains("deleted by retention"))
     }

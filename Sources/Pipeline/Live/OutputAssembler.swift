@@ -4,7 +4,8 @@ import RuleLanguage
 /// Turns what an epoch gave into output records: verdicts with their CloudEvents headers, rings, dead letters, late events, the journal.
 ///
 /// CloudEvents 1.0, Kafka binary mode: attributes are headers `ce_*`, the value is the data, the key is the subject. All headers but
-/// `ce_recordedtime` (wall time of the commit) follow from the inputs.
+/// `ce_recordedtime` (wall time of the commit) follow from journal and inputs. `ce_epoch` is the epoch that gave the verdict: with its id it is
+/// the only one in the log.
 final class OutputAssembler {
     private let deployment: Deployment
     private let verdictHeaders: [UInt8]
@@ -23,16 +24,18 @@ final class OutputAssembler {
         verdictHeaderCount = constant.count
     }
 
-    /// Appends the verdicts of the engine's last epoch.
-    func appendVerdicts(_ engine: Engine, recordedMilliseconds: Int64, to batch: inout OutputBatch) {
+    /// Appends the verdicts of the engine's last epoch, which has this number.
+    func appendVerdicts(_ engine: Engine, epoch: Int64, recordedMilliseconds: Int64, to batch: inout OutputBatch) {
         scratch.removeAll()
+        scratch.append(epoch)
+        let epochLength = scratch.count
         scratch.appendTime(milliseconds: recordedMilliseconds)
         let recordedLength = scratch.count
         engine.forEachOutput { output in
             output.forEachVerdict { record, value, key in
                 scratch.truncate(to: recordedLength)
                 scratch.appendTime(milliseconds: record.time)
-                let times = UnsafeRawBufferPointer(scratch.bytes)
+                let bytes = UnsafeRawBufferPointer(scratch.bytes)
                 batch.append(
                     topic: OutputTopics.verdictsIndex, key: key, value: value, constantHeaders: verdictHeaders,
                     constantCount: verdictHeaderCount
@@ -40,8 +43,10 @@ final class OutputAssembler {
                     if let id = VerdictRecord.identifier(in: value) { headers.add("ce_id", id) }
                     headers.add("ce_subject", key)
                     headers.add("ce_partitionkey", key)
-                    headers.add("ce_time", UnsafeRawBufferPointer(rebasing: times[recordedLength...]))
-                    headers.add("ce_recordedtime", UnsafeRawBufferPointer(rebasing: times[..<recordedLength]))
+                    headers.add("ce_time", UnsafeRawBufferPointer(rebasing: bytes[recordedLength...]))
+                    headers.add(
+                        "ce_recordedtime", UnsafeRawBufferPointer(rebasing: bytes[epochLength..<recordedLength]))
+                    headers.add("ce_epoch", UnsafeRawBufferPointer(rebasing: bytes[..<epochLength]))
                     if let severity = record.severity {
                         OutputAssembler.withText(of: severity) { headers.add("ce_severitytext", $0) }
                     }

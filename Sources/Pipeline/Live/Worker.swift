@@ -330,7 +330,7 @@ public final class Worker {
         }
         counts += processor.counts
         assembler.appendVerdicts(
-            processor.engine, recordedMilliseconds: Log.wallClockMilliseconds(), to: &filling.batch)
+            processor.engine, epoch: epoch, recordedMilliseconds: Log.wallClockMilliseconds(), to: &filling.batch)
         assembler.appendDeadLetters(block, sources: sources, to: &filling.batch)
         assembler.appendLate(processor.late, watermark: watermark, to: &filling.batch)
         ranges.removeAll(keepingCapacity: true)

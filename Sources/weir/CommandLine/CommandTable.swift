@@ -275,7 +275,7 @@ extension CommandTable {
             discussion: """
                 Reads only committed records and writes nothing; it may run beside weir run. Every byte of every verdict is
                 compared, except the recorded time. With --json it prints one object with the keys epochs, inputs, verdicts,
-                missing, repeated and different.
+                revisions (the same verdict given anew by a later epoch), missing, repeated (twice in one epoch) and different.
                 """,
             flags: [.topology, .kafka, .embedded, .json("the result as JSON")],
             alternatives: [.log(required: true, "which log to audit")],

@@ -41,8 +41,8 @@ enum AuditCommand {
     }
 
     private static func json(_ result: JournalAudit.Result) -> String {
-        "{\"epochs\":\(result.epochs),\"inputs\":\(result.inputs),\"verdicts\":\(result.verdicts),\"missing\":\(result.missing),"
-            + "\"repeated\":\(result.repeated),\"different\":\(result.different)}"
+        "{\"epochs\":\(result.epochs),\"inputs\":\(result.inputs),\"verdicts\":\(result.verdicts),"
+            + "\"revisions\":\(result.revisions),\"missing\":\(result.missing),\"repeated\":\(result.repeated),\"different\":\(result.different)}"
     }
 
     private static func table(_ result: JournalAudit.Result) -> String {
@@ -50,6 +50,7 @@ enum AuditCommand {
         epochs     \(result.epochs)
         inputs     \(result.inputs)
         verdicts   \(result.verdicts)
+        revisions  \(result.revisions)
         missing    \(result.missing)
         repeated   \(result.repeated)
         different  \(result.different)

@@ -1,0 +1,127 @@
+import Testing
+
+@testable import Pipeline
+
+/// What an audit says of a log's verdicts beside a replay's: one row per way in which they may disagree.
+@Suite struct VerdictComparisonTests {
+    /// A verdict: the epoch that gave it (nil: it does not say), a number for its id, and its content.
+    struct Verdict: CustomStringConvertible {
+        var epoch: Int64?
+        var number: Int
+        var content = "a"
+        var subject = "ada"
+        var recorded = "1"
+        var description: String { "\(epoch.map { "\($0)" } ?? "?")/\(number)\(content)" }
+
+        var id: String {
+            let digits = String(number)
+            return "00000000-0000-5000-8000-" + String(repeating: "0", count: 12 - digits.count) + digits
+        }
+        var value: [UInt8] { Array("{\"verdict_id\":\"\(id)\",\"decision\":\"\(content)\"}".utf8) }
+        var headers: [(String, [UInt8])] {
+            [("ce_id", Array(id.utf8)), ("ce_recordedtime", Array(recorded.utf8))]
+                + (epoch.map { [("ce_epoch", Array("\($0)".utf8))] } ?? [])
+        }
+    }
+
+    static func v(_ epoch: Int64?, _ number: Int, _ content: String = "a") -> Verdict {
+        Verdict(epoch: epoch, number: number, content: content)
+    }
+
+    /// Epochs 0 to 9 are replayed; those up to 12 are in the journal.
+    private static func said(
+        replay: [Verdict], log: [Verdict], findingsMax: Int = 20
+    ) -> (counts: VerdictComparison.Counts, findings: [JournalAudit.Finding]) {
+        var comparison = VerdictComparison(findingsMax: findingsMax)
+        for verdict in replay {
+            verdict.value.withUnsafeBytes { value in
+                verdict.subject.utf8.withContiguousStorageIfAvailable { key in
+                    comparison.expect(
+                        epoch: verdict.epoch ?? -1, key: UnsafeRawBufferPointer(key), value: value
+                    ) { digest in
+                        for (name, header) in verdict.headers {
+                            Array(name.utf8).withUnsafeBytes { name in
+                                header.withUnsafeBytes { digest.addHeader(name, $0) }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        for (n, verdict) in log.enumerated() {
+            // All headers in one piece of memory, as a log lends them.
+            let bytes = verdict.headers.flatMap(\.1)
+            verdict.value.withUnsafeBytes { value in
+                verdict.subject.utf8.withContiguousStorageIfAvailable { key in
+                    bytes.withUnsafeBytes { bytes in
+                        var at = 0
+                        let headers = verdict.headers.map { name, header in
+                            defer { at += header.count }
+                            return (name, UnsafeRawBufferPointer(rebasing: bytes[at..<(at + header.count)]))
+                        }
+                        comparison.compare(
+                            key: UnsafeRawBufferPointer(key), value: value, headers: headers,
+                            at: "weir.verdicts/0/\(n)", epochs: (9, 12))
+                    }
+                }
+            }
+        }
+        comparison.finish()
+        return (comparison.counts, comparison.findings)
+    }
+
+    /// What is said, as counts in the order verdicts, revisions, missing, repeated, different.
+    @Test(arguments: [
+        ("nothing at all", [], [], [0, 0, 0, 0, 0]),
+        ("the same, in another order", [v(0, 1), v(0, 2), v(1, 3)], [v(1, 3), v(0, 1), v(0, 2)], [3, 0, 0, 0, 0]),
+        ("one is gone", [v(0, 1), v(0, 2)], [v(0, 2)], [1, 0, 1, 0, 0]),
+        ("one has other bytes", [v(0, 1)], [v(0, 1, "b")], [1, 0, 0, 0, 1]),
+        ("one stands twice in its epoch", [v(0, 1)], [v(0, 1), v(0, 1)], [2, 0, 0, 1, 0]),
+        ("a later epoch revises one", [v(0, 1), v(4, 1, "b")], [v(0, 1), v(4, 1, "b")], [2, 1, 0, 0, 0]),
+        ("two later epochs do", [v(0, 1), v(4, 1), v(5, 1)], [v(4, 1), v(5, 1), v(0, 1)], [3, 2, 0, 0, 0]),
+        ("a revision is gone", [v(0, 1), v(4, 1, "b")], [v(0, 1)], [1, 0, 1, 0, 0]),
+        ("what it revises is gone", [v(0, 1), v(4, 1, "b")], [v(4, 1, "b")], [1, 1, 1, 0, 0]),
+        ("a revision stands twice", [v(0, 1), v(4, 1)], [v(0, 1), v(4, 1), v(4, 1)], [3, 1, 0, 1, 0]),
+        ("a revision has other bytes", [v(0, 1), v(4, 1, "b")], [v(0, 1), v(4, 1, "c")], [2, 1, 0, 0, 1]),
+        ("a revision that nobody gave", [v(0, 1)], [v(0, 1), v(4, 1)], [2, 0, 0, 0, 1]),
+        (
+            "the contents of two epochs are swapped", [v(0, 1), v(4, 1, "b")], [v(0, 1, "b"), v(4, 1)], [2, 1, 0, 0, 2]
+        ),
+        ("one stands under another epoch", [v(3, 1)], [v(4, 1)], [1, 0, 1, 0, 1]),
+        ("one says no epoch", [v(0, 1)], [v(nil, 1)], [1, 0, 1, 0, 1]),
+        ("one that nobody gave", [], [v(0, 1)], [1, 0, 0, 0, 1]),
+        ("one of an epoch that came meanwhile", [v(0, 1)], [v(0, 1), v(12, 1), v(10, 2)], [1, 0, 0, 0, 0]),
+        ("one of an epoch that the journal does not know", [v(0, 1)], [v(0, 1), v(13, 2)], [2, 0, 0, 0, 1]),
+    ])
+    func `each way to disagree is counted as what it is`(
+        _ name: String, _ replay: [Verdict], _ log: [Verdict], _ wanted: [Int64]
+    ) {
+        let counts = Self.said(replay: replay, log: log).counts
+        #expect(
+            [counts.verdicts, counts.revisions, counts.missing, counts.repeated, counts.different] == wanted, "\(name)")
+    }
+
+    @Test func `the recorded time alone may differ, the key may not`() {
+        var later = Self.v(0, 1)
+        later.recorded = "2"
+        #expect(Self.said(replay: [Self.v(0, 1)], log: [later]).counts.different == 0)
+        var other = Self.v(0, 1)
+        other.subject = "bob"
+        #expect(Self.said(replay: [Self.v(0, 1)], log: [other]).counts.different == 1)
+    }
+
+    @Test func `findings name the verdict, its place and its epochs, and are the same ones in every run`() {
+        let replay = (0..<50).map { Self.v(Int64($0 / 10), $0) }
+        let (counts, findings) = Self.said(replay: replay, log: [Self.v(7, 49), Self.v(0, 3), Self.v(0, 3)])
+        #expect(counts.missing == 49 && findings.count == 20)
+        #expect(
+            findings.first { $0.verdict == replay[49].id }?.reason
+                == "different: the log holds it at weir.verdicts/0/0 under epoch 7, the replay gives it in epoch 4")
+        #expect(
+            findings.first { $0.verdict == replay[3].id }?.reason
+                == "repeated: again at weir.verdicts/0/2 under epoch 0")
+        let missing = findings.filter { $0.reason.hasPrefix("missing") }.map(\.verdict)
+        #expect(missing == replay.map(\.id).filter { $0 != replay[3].id }.prefix(18).map { $0 })
+        #expect(findings.first?.reason == "missing: the replay gives it in epoch 0, the log does not hold it")
+    }
+}
