@@ -23,7 +23,7 @@ public final class Engine {
 
     /// With the release in force.
     public private(set) var configuration: EngineConfiguration
-    /// The most lanes that ``process(_:watermark:lanes:fork:)`` makes use of.
+    /// The most lanes that ``process(_:lanes:fork:)`` makes use of.
     public let laneCount: Int
     private var rows: EpochRows
     private var aggregate: AggregateStage
@@ -64,11 +64,11 @@ public final class Engine {
     /// Judges one epoch.
     ///
     /// - Parameters:
-    ///   - events: in the order (time, topic, partition, offset).
-    ///   - watermark: the one in force; `Int64.min` before there is one.
+    ///   - input: what it adds to the state. The open tick ends with each epoch, so that a trigger to end it finds it ended.
     ///   - wanted: lanes the work is worth, at most ``laneCount``.
     ///   - fork: runs lanes; see ``Fork``.
-    public func process(_ events: UnsafeBufferPointer<Event>, watermark: Int64, lanes wanted: Int, fork: Fork) {
+    public func process(_ input: EpochInput, lanes wanted: Int, fork: Fork) {
+        let (events, watermark) = (input.events, input.watermark)
         let lanes = max(1, min(wanted, laneCount))
         let epoch = rows.lay(events, watermark: watermark, lanes: lanes)
         relate.begin()

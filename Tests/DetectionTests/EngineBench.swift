@@ -76,7 +76,8 @@ struct EngineBench {
                         partition: 0, topic: 0, type: 0, recordOffset: 0, recordLength: 0)
                 }
                 events.withUnsafeBufferPointer { events in
-                    engine.process(events, watermark: watermark, lanes: engine.laneCount) { lanes, body in
+                    let input = EpochInput(events: events, watermark: watermark)
+                    engine.process(input, lanes: engine.laneCount) { lanes, body in
                         for lane in (0..<lanes).reversed() { body(lane) }
                     }
                 }

@@ -1,3 +1,4 @@
+import Detection
 import Testing
 
 @testable import Pipeline
@@ -26,6 +27,16 @@ import Testing
         #expect(bytes.withUnsafeBytes { JournalRecord.epoch(atHeadOf: $0) } == 12)
         #expect(try Self.parse(text) == record)
 
+        record.triggers = [.endTick(at: -1000), .endTick(at: 1_767_600_001_000)]
+        bytes = []
+        record.write(to: &bytes)
+        let triggered = expected.replacing(
+            #""ranges""#, with: #""triggers":[["end_tick",-1000],["end_tick",1767600001000]],"ranges""#)
+        #expect(String(decoding: bytes, as: UTF8.self) == triggered)
+        #expect(try Self.parse(triggered) == record)
+        #expect(logError { _ = try Self.parse(triggered.replacing("end_tick", with: "begin")) }?.kind == .corrupt)
+
+        record.triggers = []
         record.watermark = nil
         record.ranges = []
         bytes = []

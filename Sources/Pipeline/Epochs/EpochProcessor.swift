@@ -49,9 +49,10 @@ final class EpochProcessor {
     ///
     /// - Parameters:
     ///   - watermark: the one in force; nil before there is one.
+    ///   - triggers: decisions that come before the events.
     ///   - accepted: called with the index of each event, in the given order, that is not late: for the next watermark.
     func process(
-        _ events: UnsafeMutableBufferPointer<Event>, rejected: Int, watermark: Int64?,
+        _ events: UnsafeMutableBufferPointer<Event>, rejected: Int, watermark: Int64?, triggers: [Trigger] = [],
         accepted: (Int) -> Void = { _ in }
     ) {
         late.removeAll(keepingCapacity: true)
@@ -68,7 +69,9 @@ final class EpochProcessor {
         let inTime = UnsafeMutableBufferPointer(rebasing: events[0..<kept])
         sorter.sort(inTime)
         late.withUnsafeMutableBufferPointer { sorter.sort($0) }
-        engine.process(UnsafeBufferPointer(inTime), watermark: watermark ?? .min, lanes: team.lanes(for: kept)) {
+        let input = EpochInput(
+            triggers: triggers, events: UnsafeBufferPointer(inTime), watermark: watermark ?? .min)
+        engine.process(input, lanes: team.lanes(for: kept)) {
             lanes, body in team.run(lanes: lanes, body)
         }
         counts = EpochCounts()

@@ -1,3 +1,5 @@
+public import Detection
+
 /// One record of the journal topic: what one epoch was made of.
 ///
 /// Everything that is not in the inputs but changes a result is in here.
@@ -10,7 +12,8 @@
 /// ```
 /// `topology_name` says whose journal this is: a log has one, and the ids of the verdicts come from that name.
 /// A range is topic, partition, first offset, and the offset behind the last. `watermark` is the one in force while the epoch was judged
-/// (absent before there is one); it carries every decision about idle partitions.
+/// (absent before there is one); it carries every decision about idle partitions. `triggers` holds what else was decided before the events,
+/// `[["end_tick",1767600001000]]`: in silence event time had come to there; absent where nothing was.
 public struct JournalRecord: Sendable, Equatable {
     /// What an epoch took from one partition: offsets `from` and up to, without, `to`.
     public struct Range: Sendable, Equatable {
@@ -31,6 +34,7 @@ public struct JournalRecord: Sendable, Equatable {
     /// Name of the topology that judged the epoch: letters, digits and dashes.
     public var topologyName: String
     public var watermark: Int64?
+    public var triggers: [Trigger]
     public var ranges: [Range]
     public var events: Int64
     public var deadLetters: Int64
@@ -41,13 +45,15 @@ public struct JournalRecord: Sendable, Equatable {
     public var releaseDigest: String
 
     public init(
-        epoch: Int64, topologyName: String, watermark: Int64?, ranges: [Range], events: Int64, deadLetters: Int64,
+        epoch: Int64, topologyName: String, watermark: Int64?, triggers: [Trigger] = [], ranges: [Range], events: Int64,
+        deadLetters: Int64,
         late: Int64, verdicts: Int64,
         topologyDigest: String, releaseDigest: String
     ) {
         self.epoch = epoch
         self.topologyName = topologyName
         self.watermark = watermark
+        self.triggers = triggers
         self.ranges = ranges
         self.events = events
         self.deadLetters = deadLetters
@@ -72,6 +78,12 @@ public struct JournalRecord: Sendable, Equatable {
         add(topologyName)
         add("\"")
         if let watermark { add(",\"watermark\":", watermark) }
+        for (i, trigger) in triggers.enumerated() {
+            switch trigger {
+            case .endTick(let time): add(i == 0 ? ",\"triggers\":[[\"end_tick\"," : ",[\"end_tick\",", time)
+            }
+            add(i == triggers.count - 1 ? "]]" : "]")
+        }
         add(",\"ranges\":[")
         for (i, range) in ranges.enumerated() {
             // Topic names are letters, digits, dots, dashes and underscores: nothing to escape.
@@ -114,6 +126,16 @@ public struct JournalRecord: Sendable, Equatable {
             case "verdicts": verdicts = try reader.integer()
             case "topology": topologyDigest = try reader.string()
             case "release": releaseDigest = try reader.string()
+            case "triggers":
+                try reader.expect("[")
+                while !reader.take("]") {
+                    try reader.expect("[")
+                    guard try reader.string() == "end_tick" else { throw reader.damaged("a trigger") }
+                    try reader.expect(",")
+                    triggers.append(.endTick(at: try reader.integer()))
+                    try reader.expect("]")
+                    _ = reader.take(",")
+                }
             case "ranges":
                 try reader.expect("[")
                 while !reader.take("]") {

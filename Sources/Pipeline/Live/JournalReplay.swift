@@ -2,7 +2,7 @@ import Detection
 
 /// Re-runs journaled epochs from the inputs: recovery does it with outputs muted, `weir audit` compares what comes out.
 ///
-/// Input is read per partition in one sweep; each epoch takes exactly its ranges, in its order, under its watermark.
+/// Input is read per partition in one sweep; each epoch takes exactly its ranges, in its order, under its watermark and after its triggers.
 final class JournalReplay {
     /// How long a range that the journal names may take to come.
     private static let patienceMilliseconds = 60_000.0
@@ -130,9 +130,9 @@ final class JournalReplay {
         block.removeAll()
         for range in ranges { try fill(range) }
         block.decode(processor.team)
-        processor.process(block.events, rejected: block.rejected.count, watermark: record.watermark) { i in
-            seen(Int(block.eventSources[i]), block.events[i].time)
-        }
+        processor.process(
+            block.events, rejected: block.rejected.count, watermark: record.watermark, triggers: record.triggers
+        ) { i in seen(Int(block.eventSources[i]), block.events[i].time) }
         epochs += 1
         let counts = processor.counts
         if record.releaseDigest == deployment.release.digest, record.topologyDigest == deployment.topologyDigest,

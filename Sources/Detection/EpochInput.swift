@@ -1,0 +1,23 @@
+/// A decision that changes results though no event does; it stands in the journal, so that a replay takes it where the live run did.
+public enum Trigger: Sendable, Equatable {
+    /// Ends the open tick in silence: event time has come to `at`, milliseconds since 1970, as no event said.
+    case endTick(at: Int64)
+}
+
+/// All that one epoch adds to the state: a value, so that whoever replays an epoch needs nothing else.
+public struct EpochInput {
+    /// What was decided before the events, in the order of the decisions.
+    public var triggers: [Trigger]
+    /// In the order (time, topic name, partition, offset); lent for the call.
+    ///
+    /// There may be none: the epoch then only ends ticks and lets what is old expire.
+    public var events: UnsafeBufferPointer<Event>
+    /// The one in force, milliseconds since 1970; `Int64.min` before there is one.
+    public var watermark: Int64
+
+    public init(triggers: [Trigger] = [], events: UnsafeBufferPointer<Event>, watermark: Int64) {
+        self.triggers = triggers
+        self.events = events
+        self.watermark = watermark
+    }
+}
