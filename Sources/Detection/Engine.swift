@@ -1,6 +1,7 @@
 public import RuleLanguage
 
-/// Runs `body` once for each lane in `0..<lanes`, possibly in parallel, and returns when all have returned.
+/// Runs `body` once for each lane in `0..<lanes`, possibly in parallel, and returns when all have returned; where there are more lanes than
+/// threads, each thread takes the next lane when it has done one.
 public typealias Fork = (_ lanes: Int, _ body: (Int) -> Void) -> Void
 
 /// The pure engine: state and one epoch of events in, verdicts and new state out.
@@ -26,6 +27,9 @@ public final class Engine {
     /// The most lanes that ``process(_:lanes:fork:)`` makes use of.
     public let laneCount: Int
     private var rows: EpochRows
+    private var clock: TickClock
+    /// The running epoch's parts of ticks.
+    private var parts: [TickPart] = []
     private var aggregate: AggregateStage
     private var relate: RelateStage
     private var score: ScoreStage
@@ -37,6 +41,7 @@ public final class Engine {
         laneCount = max(1, min(lanes, Engine.slotCount))
         rows = EpochRows(
             featureWidth: configuration.release.featureWidth, signalWidth: configuration.signals.width)
+        clock = configuration.ticks
         aggregate = AggregateStage(configuration, lanes: laneCount)
         relate = RelateStage(configuration)
         score = ScoreStage(configuration)
@@ -63,31 +68,76 @@ public final class Engine {
 
     /// Judges one epoch.
     ///
+    /// AGGREGATE and DECIDE take it as a whole, RELATE and SCORE tick by tick; the tick that is open at its end goes on in the next.
+    ///
     /// - Parameters:
-    ///   - input: what it adds to the state. The open tick ends with each epoch, so that a trigger to end it finds it ended.
+    ///   - input: what it adds to the state.
     ///   - wanted: lanes the work is worth, at most ``laneCount``.
     ///   - fork: runs lanes; see ``Fork``.
     public func process(_ input: EpochInput, lanes wanted: Int, fork: Fork) {
-        let (events, watermark) = (input.events, input.watermark)
         let lanes = max(1, min(wanted, laneCount))
-        let epoch = rows.lay(events, watermark: watermark, lanes: lanes)
+        let epoch = rows.lay(input.events, watermark: input.watermark, lanes: lanes)
+        parts.removeAll(keepingCapacity: true)
+        clock.cut(input, into: &parts)
         relate.begin()
-        score.begin(events.indices)
         decide.begin()
-        if !events.isEmpty {
-            fork(lanes) { aggregate.route(epoch, lane: $0) }
-            fork(lanes) { aggregate.apply(epoch, lane: $0) }
-            // Rings and models are those of earlier ticks: what they learn is seen by later ones.
+        if !input.events.isEmpty {
             fork(lanes) {
-                relate.read(epoch, lane: $0)
-                score.run(epoch, lane: $0)
+                aggregate.route(epoch, lane: $0)
+                relate.clear(epoch, lane: $0)
             }
-            relate.learn(epoch, events.indices, fork: fork)
+            fork(lanes) { aggregate.apply(epoch, lane: $0) }
         }
-        relate.endTick(watermark: watermark)
+        runTicks(epoch, fork)
         relate.end()
-        score.endTick(lanes: lanes, fork: fork)
-        if !events.isEmpty { fork(lanes) { decide.run(epoch, lane: $0) } }
+        if !input.events.isEmpty { fork(lanes) { decide.run(epoch, lane: $0) } }
+    }
+
+    /// RELATE and SCORE, tick by tick.
+    ///
+    /// In a tick of few events there is nothing to share out, and most traffic is hundreds of thousands of such ticks: then each detector and
+    /// each model goes through all of them on one thread, side by side with the others. A large part of a tick is shared out over slots
+    /// and events.
+    private func runTicks(_ epoch: EpochTable, _ fork: Fork) {
+        var at = 0
+        while at < parts.count {
+            if isLarge(parts[at], epoch) {
+                let part = parts[at]
+                score.begin(part)
+                fork(epoch.lanes) { lane in
+                    relate.read(epoch, part, lane: lane)
+                    score.run(epoch, part, lane: lane)
+                }
+                relate.learn(epoch, part, fork: fork)
+                score.end(epoch, part, fork: fork)
+                at += 1
+                continue
+            }
+            let first = at
+            while at < parts.count, !isLarge(parts[at], epoch) { at += 1 }
+            let small = parts[first..<at]
+            // Models first: they cost most, and what begins last should be short.
+            let (models, units) = (score.count, score.count + relate.count)
+            func run(_ unit: Int) {
+                if unit < models {
+                    score.take(epoch, small, model: unit)
+                } else {
+                    relate.take(epoch, small, detector: unit - models)
+                }
+            }
+            let events = small.reduce(0) { $0 + $1.events.count }
+            if epoch.lanes == 1 || events < Engine.largePart {
+                for unit in 0..<units { run(unit) }
+            } else {
+                fork(units, run)
+            }
+        }
+    }
+
+    private static let largePart = 512
+
+    private func isLarge(_ part: TickPart, _ epoch: EpochTable) -> Bool {
+        epoch.lanes > 1 && part.events.count >= Engine.largePart
     }
 
     /// The verdicts, feature rows and counts of the last epoch, lane by lane: the lanes follow each other in the epoch's order.

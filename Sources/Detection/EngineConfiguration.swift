@@ -28,6 +28,8 @@ public struct EngineConfiguration: Sendable {
     /// Input topics, by ``Event/topic``.
     public var topics: [String]
     public var hash: TextHash
+    /// Cuts the events into ticks.
+    public var ticks: TickClock
     public var entriesPerKey: Int
     /// Most keys of one kind, over all slots; see ``Engine/keysKept(limit:)``.
     public var keysPerTable: Int
@@ -41,9 +43,8 @@ public struct EngineConfiguration: Sendable {
     public var writesFeatures: Bool
 
     public init(
-        topology: String, events: [EventSchema], topics: [String], hash: TextHash, entriesPerKey: Int,
-        keysPerTable: Int,
-        detectors: [any RingDetectorConfiguration], release: EngineRelease,
+        topology: String, events: [EventSchema], topics: [String], hash: TextHash, ticks: TickClock, entriesPerKey: Int,
+        keysPerTable: Int, detectors: [any RingDetectorConfiguration], release: EngineRelease,
         verdictIdentifier: @escaping @Sendable (UnsafeRawBufferPointer, UnsafeMutablePointer<UInt8>) -> Void,
         writesFeatures: Bool
     ) {
@@ -51,6 +52,7 @@ public struct EngineConfiguration: Sendable {
         self.events = events
         self.topics = topics
         self.hash = hash
+        self.ticks = ticks
         self.entriesPerKey = entriesPerKey
         self.keysPerTable = keysPerTable
         self.detectors = detectors

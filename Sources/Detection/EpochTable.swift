@@ -15,9 +15,14 @@ public struct EpochTable: BitwiseCopyable {
     let signalWidth: Int
 
     /// The events of one lane: contiguous, so that lanes follow each other in the epoch's order.
-    func range(_ lane: Int) -> Range<Int> {
+    func range(_ lane: Int) -> Range<Int> { share(of: events.indices, lane) }
+
+    /// One lane's share of some events, likewise.
+    func share(of events: Range<Int>, _ lane: Int) -> Range<Int> {
         let share = (events.count + lanes - 1) / lanes
-        return min(lane * share, events.count)..<min((lane + 1) * share, events.count)
+        return min(
+            events.lowerBound + lane * share, events.upperBound)..<min(
+                events.lowerBound + (lane + 1) * share, events.upperBound)
     }
 
     @inline(__always)

@@ -45,7 +45,7 @@ struct EngineBench {
         engine = Engine(
             EngineConfiguration(
                 topology: "test", events: [EngineBench.schema], topics: ["orders"], hash: hash,
-                entriesPerKey: 1 << 20, keysPerTable: keys, detectors: [],
+                ticks: TickClock(tick: 1000, lateness: 0), entriesPerKey: 1 << 20, keysPerTable: keys, detectors: [],
                 release: try EngineBench.release(rules, hash),
                 verdictIdentifier: { _, text in text.update(repeating: UInt8(ascii: "0"), count: 36) },
                 writesFeatures: true), lanes: lanes)

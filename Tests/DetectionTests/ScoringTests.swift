@@ -31,8 +31,8 @@ private func configuration(_ anomaly: AnomalyConfiguration...) throws -> EngineC
     let environment = RuleEnvironment(
         events: schemas, signals: [], maximumWindowMilliseconds: 86_400_000, hash: hash)
     return EngineConfiguration(
-        topology: "test", events: schemas, topics: ["t"], hash: hash, entriesPerKey: 1024, keysPerTable: 1024,
-        detectors: [],
+        topology: "test", events: schemas, topics: ["t"], hash: hash, ticks: TickClock(tick: 1000, lateness: 0),
+        entriesPerKey: 1024, keysPerTable: 1024, detectors: [],
         release: EngineRelease(rules: try RuleSet.compile([], in: environment), models: anomaly, versions: "{}"),
         verdictIdentifier: { _, _ in }, writesFeatures: false)
 }
@@ -96,9 +96,15 @@ private func run(
                     epoch.features(i - start).update(from: base + 7 * i + 4, count: 3)
                     epoch.signals(i - start).update(repeating: Slot(-1.0), count: 2)
                 }
-                stage.begin(0..<range.count)
-                fork(epoch.lanes) { stage.run(epoch, lane: $0) }
-                stage.endTick(lanes: lanes, fork: fork)
+                let part = TickPart(events: 0..<range.count, end: 0)
+                if lanes == 1 {
+                    stage.take(epoch, [part], model: 0)
+                    if stage.count > 1 { stage.take(epoch, [part], model: 1) }
+                } else {
+                    stage.begin(part)
+                    fork(epoch.lanes) { stage.run(epoch, part, lane: $0) }
+                    stage.end(epoch, part, fork: fork)
+                }
                 for i in range { scores.append(epoch.signals(i - start)[model].double) }
                 var digest: UInt64 = 0
                 stage.digest(into: &digest)

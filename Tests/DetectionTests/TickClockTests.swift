@@ -7,15 +7,31 @@ import Testing
 @Suite struct TickClockTests {
     private static let minute: Int64 = 60_000
 
-    /// The events before which a tick of a second ends, with its watermark, by number; lateness 5 minutes.
-    private func ends(_ times: [Int64], tick: Int64 = 1000) -> [TickEnd] {
+    /// An end of a tick: the number of the first event behind it, and its watermark.
+    private struct End: Equatable {
+        var before: Int
+        var watermark: Int64
+    }
+
+    /// Ends of ticks with a lateness of 5 minutes.
+    private func ends(_ times: [Int64], tick: Int64 = 1000) -> [End] {
         var clock = TickClock(tick: tick, lateness: 5 * TickClockTests.minute)
-        var ends: [TickEnd] = []
-        cut(times, by: &clock, into: &ends)
+        return ends(times, by: &clock)
+    }
+
+    private func ends(_ times: [Int64], by clock: inout TickClock) -> [End] {
+        var ends: [End] = []
+        var seen = 0
+        for part in parts(times, by: &clock) {
+            #expect(part.events.lowerBound == seen && !part.events.isEmpty || part.end != nil)
+            seen += part.events.count
+            if let end = part.end { ends.append(End(before: seen, watermark: end)) }
+        }
+        #expect(seen == times.count)
         return ends
     }
 
-    private func cut(_ times: [Int64], by clock: inout TickClock, into ends: inout [TickEnd]) {
+    private func parts(_ times: [Int64], triggers: [Trigger] = [], by clock: inout TickClock) -> [TickPart] {
         let nothing = UnsafeMutablePointer<Slot>.allocate(capacity: 1)
         defer { nothing.deallocate() }
         let text = UnsafeRawPointer(nothing).assumingMemoryBound(to: UInt8.self)
@@ -24,7 +40,11 @@ import Testing
                 fields: nothing, text: text, lists: nothing, time: $0, offset: 0, partition: 0, topic: 0, type: 0,
                 recordOffset: 0, recordLength: 0)
         }
-        events.withUnsafeBufferPointer { clock.cut($0, into: &ends) }
+        var parts: [TickPart] = []
+        events.withUnsafeBufferPointer {
+            clock.cut(EpochInput(triggers: triggers, events: $0, watermark: .min), into: &parts)
+        }
+        return parts
     }
 
     @Test(
@@ -45,7 +65,7 @@ import Testing
     ) {
         #expect(
             ends(times)
-                == wanted.map { TickEnd(before: $0.0, watermark: $0.1 - 5 * TickClockTests.minute) })
+                == wanted.map { End(before: $0.0, watermark: $0.1 - 5 * TickClockTests.minute) })
     }
 
     @Test func `sixteen that agree on an hour ahead are believed, and then the others are behind`() {
@@ -61,17 +81,19 @@ import Testing
         #expect(found.map(\.before) == [65_536, 131_072])
     }
 
-    @Test func `a trigger ends the open tick, and an empty one never ends`() {
+    @Test func `a trigger ends the open tick before the epoch's events, and time has come to where it says`() {
         var clock = TickClock(tick: 1000, lateness: 0)
-        #expect(clock.endTick() == nil)
-        #expect(clock.see(10) == nil)
-        #expect(clock.endTick() == 10)
-        #expect(clock.endTick() == nil)
-        // What comes next in the same cell is a tick of its own; so is what comes after it.
-        #expect(clock.see(20) == nil)
-        #expect(clock.see(1000) == 20)
-        #expect(clock.endTick() == 1000)
-        #expect(clock.see(2000) == nil)
+        #expect(parts([10], by: &clock) == [TickPart(events: 0..<1, end: nil)])
+        // No event of its own; the next ones in the same cell are a tick of their own.
+        #expect(parts([], triggers: [.endTick(at: 700)], by: &clock) == [TickPart(events: 0..<0, end: 700)])
+        #expect(parts([20, 710], by: &clock) == [TickPart(events: 0..<2, end: nil)])
+        #expect(
+            parts([2500], triggers: [.endTick(at: 1500), .endTick(at: 900)], by: &clock) == [
+                TickPart(events: 0..<0, end: 1500), TickPart(events: 0..<0, end: 1500),
+                TickPart(events: 0..<1, end: nil),
+            ])
+        #expect(
+            parts([2600, 3000], by: &clock) == [TickPart(events: 0..<1, end: 2600), TickPart(events: 1..<2, end: nil)])
     }
 
     @Test func `the ends of time do no harm`() {
@@ -98,13 +120,13 @@ import Testing
         let whole = ends(times)
         #expect(whole.count > 300)
         var clock = TickClock(tick: 1000, lateness: 5 * TickClockTests.minute)
-        var parts: [TickEnd] = []
+        var parts: [End] = []
         var at = 0
         while at < times.count {
             let end = min(times.count, at + Int(random.next() % 100))
-            var found: [TickEnd] = []
-            cut(Array(times[at..<end]), by: &clock, into: &found)
-            parts += found.map { TickEnd(before: $0.before + at, watermark: $0.watermark) }
+            parts += ends(Array(times[at..<end]), by: &clock).map {
+                End(before: $0.before + at, watermark: $0.watermark)
+            }
             at = end
         }
         #expect(parts == whole)

@@ -49,7 +49,8 @@ import Testing
         try check(
             "time",
             [
-                "`lateness`": duration(time.latenessMilliseconds), "`future`": duration(time.futureMilliseconds),
+                "`tick`": duration(time.tickMilliseconds), "`lateness`": duration(time.latenessMilliseconds),
+                "`future`": duration(time.futureMilliseconds),
                 "`idle`": duration(time.idleMilliseconds), "`earliest`": "`2000-01-01`", "`latest`": "`2100-01-01`",
             ])
         #expect(

@@ -52,7 +52,7 @@ import Testing
             version: 3
             description: one line
             seed: 7091
-            time: { lateness: 10m, future: 2h, earliest: 2001-01-01, latest: 2099-12-31, idle: 1s }
+            time: { tick: 250ms, lateness: 10m, future: 2h, earliest: 2001-01-01, latest: 2099-12-31, idle: 1s }
             replay: { sort: true }
             limits: { keys: 10, entries_per_key: 20, text_bytes: 512, record_bytes: 4096, window: 30d }
             identifiers: { key_file: secret.key }
@@ -99,7 +99,7 @@ import Testing
             topology.version == 3 && topology.summary == "one line" && topology.seed == 7091 && topology.sortsReplay)
         #expect(topology.time.latenessMilliseconds == 600_000 && topology.time.futureMilliseconds == 7_200_000)
         #expect(topology.time.earliest == 978_307_200_000 && topology.time.latest == 4_102_358_400_000)
-        #expect(topology.time.idleMilliseconds == 1000)
+        #expect(topology.time.idleMilliseconds == 1000 && topology.time.tickMilliseconds == 250)
         #expect(topology.limits.keys == 10 && topology.limits.entriesPerKey == 20 && topology.limits.textBytes == 512)
         #expect(topology.limits.recordBytes == 4096 && topology.limits.windowMilliseconds == 30 * 86_400_000)
         #expect(topology.identifierKeyFile == "shop/secret.key")
@@ -247,6 +247,7 @@ import Testing
         for (from, to) in [
             ("topology: shop", "topology: market"), ("topology: shop", "topology: shop\nversion: 2"),
             ("topology: shop", "topology: shop\nseed: 1"), ("topology: shop", "topology: shop\ntime: { idle: 31s }"),
+            ("topology: shop", "topology: shop\ntime: { tick: 2s }"),
             ("topic: o", "topic: p"), ("topic: o", "topic: o, emit: all"), ("topic: o", "topic: o, when: { t: x }"),
             ("entity: account", "entity: user"), ("entity: account", "entity: account, max_length: 9"),
             ("ts: timestamp", "ts: { type: timestamp, format: s }"), ("ts: timestamp", "ts: timestamp, b: int"),

@@ -90,6 +90,9 @@ public struct LockstepDetector: ~Copyable {
     /// The versions of rings made in the ticks that have ended since ``removeChanges()``, in the order of their making.
     public var changes: [RingChange] { rings.changes }
 
+    /// Of each of ``changes``, how many ticks had ended since ``removeChanges()`` before the one that made it.
+    public var changeTicks: [Int] { rings.changeTicks }
+
     /// Forgets ``changes``, keeping their memory.
     public mutating func removeChanges() { rings.removeChanges() }
 

@@ -69,8 +69,10 @@ struct LockstepRings: ~Copyable {
     /// Actors whose ring closed in the open tick.
     private var released: [UInt64] = []
     private var republished: [UInt64] = []
-    /// Of the ticks that have ended.
+    /// Of the ticks that have ended since ``removeChanges()``, and the number of each one's tick among them.
     private(set) var changes: [RingChange] = []
+    private(set) var changeTicks: [Int] = []
+    private var ticks = 0
     /// Rings closed in the open tick; the names in them are those known at its end.
     private var closed: [RingChange] = []
     private(set) var counters = LockstepCounters()
@@ -85,7 +87,11 @@ struct LockstepRings: ~Copyable {
         published = OldestFirstTable(limit: max(2, configuration.limits.ringMembers))
     }
 
-    mutating func removeChanges() { changes.removeAll(keepingCapacity: true) }
+    mutating func removeChanges() {
+        changes.removeAll(keepingCapacity: true)
+        changeTicks.removeAll(keepingCapacity: true)
+        ticks = 0
+    }
 
     mutating func learnName(_ key: UInt64, _ text: UnsafeBufferPointer<UInt8>) {
         let name = Name(text)
@@ -216,6 +222,8 @@ struct LockstepRings: ~Copyable {
     /// Writes the tick's versions, forgets rings that have been quiet for the memory's length, and makes the memberships visible.
     mutating func endTick(watermark: Int64) {
         finish(watermark: watermark)
+        while changeTicks.count < changes.count { changeTicks.append(ticks) }
+        ticks += 1
         publish()
     }
 

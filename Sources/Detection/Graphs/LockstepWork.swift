@@ -97,7 +97,9 @@ final class LockstepWork: RingDetector {
 
     func beginEpoch() { detector.removeChanges() }
 
-    func forEachChange(_ body: (RingChange) -> Void) { for change in detector.changes { body(change) } }
+    func forEachChange(_ body: (_ tick: Int, RingChange) -> Void) {
+        for (tick, change) in zip(detector.changeTicks, detector.changes) { body(tick, change) }
+    }
 
     var counters: DetectorCounters {
         let counted = detector.counters

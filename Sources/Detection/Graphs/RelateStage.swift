@@ -2,15 +2,16 @@ import RuleLanguage
 
 /// RELATE: who acts together, by the topology's ring detectors.
 ///
-/// Inside a tick it only reads, ``read(_:lane:)``; what ``learn(_:_:fork:)`` finds in the tick's events, in one call or several, becomes
-/// visible with ``endTick(watermark:)``. Detectors run their rounds side by side: one fork for the same round of all of them.
+/// Inside a tick it only reads; what it learns of the tick's events, in one part or several, becomes visible when the tick ends. Small
+/// parts of ticks are one detector's on one thread, ``take(_:_:detector:)``. A large one is read by lanes, ``read(_:_:lane:)``, and learnt in
+/// rounds over slots, ``learn(_:_:fork:)``: one fork for the same round of all detectors.
 struct RelateStage: ~Copyable {
     private let detectors: [any RingDetector]
     private let rounds: Int
     /// The signal row of an event of which nobody has anything to say.
     private let emptyRow: UnsafeMutablePointer<Slot>
     private let width: Int
-    /// Versions of rings made in the epoch, by detector, then in the order of their making.
+    /// Versions of rings made in the epoch, by tick, then by detector, then in the order of their making.
     private(set) var changes: [RingRecord] = []
 
     init(_ configuration: EngineConfiguration) {
@@ -32,21 +33,26 @@ struct RelateStage: ~Copyable {
         for detector in detectors { detector.beginEpoch() }
     }
 
-    /// Fills the signal rows of a lane's events: their actors' rings as of the last tick, and nothing where there is none.
-    func read(_ epoch: EpochTable, lane: Int) {
-        let range = epoch.range(lane)
-        for event in range { epoch.signals(event).update(from: emptyRow, count: width) }
-        for detector in detectors { detector.read(epoch, range) }
+    var count: Int { detectors.count }
+
+    /// Empties the signal rows of a lane's events: of them nobody has said anything yet.
+    func clear(_ epoch: EpochTable, lane: Int) {
+        for event in epoch.range(lane) { epoch.signals(event).update(from: emptyRow, count: width) }
     }
 
-    /// Learns events of the open tick; nothing of it is visible before its end.
-    func learn(_ epoch: EpochTable, _ events: Range<Int>, fork: Fork) {
-        if epoch.lanes == 1 {
-            for detector in detectors { detector.learn(epoch, events) }
-            return
-        }
-        guard !events.isEmpty else { return }
-        for detector in detectors { detector.begin(epoch, events) }
+    /// Runs one detector over small parts of ticks, on one thread; distinct detectors may run at the same time.
+    func take(_ epoch: EpochTable, _ parts: ArraySlice<TickPart>, detector: Int) {
+        detectors[detector].take(epoch, parts)
+    }
+
+    /// Writes the rings of a lane's share of a large part, as of the last tick.
+    func read(_ epoch: EpochTable, _ part: TickPart, lane: Int) {
+        for detector in detectors { detector.read(epoch, epoch.share(of: part.events, lane)) }
+    }
+
+    /// Learns a large part of a tick; nothing of it is visible before the tick's end.
+    func learn(_ epoch: EpochTable, _ part: TickPart, fork: Fork) {
+        for detector in detectors { detector.begin(epoch, part.events) }
         for round in 0..<rounds {
             fork(epoch.lanes) { lane in
                 for detector in detectors where round < detector.rounds {
@@ -55,14 +61,19 @@ struct RelateStage: ~Copyable {
             }
             for detector in detectors where round < detector.rounds { detector.exchange(after: round) }
         }
+        guard let watermark = part.end else { return }
+        for detector in detectors { detector.endTick(watermark: watermark) }
     }
-
-    /// Ends the tick; one without events still lets rings grow old.
-    func endTick(watermark: Int64) { for detector in detectors { detector.endTick(watermark: watermark) } }
 
     /// Ends the epoch: gathers what its ticks have changed.
     mutating func end() {
-        for detector in detectors { detector.forEachChange { changes.append(RingRecord($0)) } }
+        var gathered: [(tick: Int, record: RingRecord)] = []
+        for detector in detectors { detector.forEachChange { gathered.append(($0, RingRecord($1))) } }
+        if gathered.isEmpty { return }
+        // In the order of ticks, so that the topic of rings is the same wherever epochs are cut.
+        for (_, change) in gathered.enumerated().sorted(by: {
+            ($0.element.tick, $0.offset) < ($1.element.tick, $1.offset)
+        }) { changes.append(change.record) }
     }
 
     /// What was dropped or forgotten, over all detectors.

@@ -66,10 +66,25 @@ public protocol RingDetector: AnyObject {
     /// Forgets the changes of the epoch before.
     func beginEpoch()
     /// Hands over the versions of rings that the epoch's ended ticks made, in the order of their making.
-    func forEachChange(_ body: (RingChange) -> Void)
+    ///
+    /// - Parameter body: hears too how many ticks of the epoch had ended before the one that made it.
+    func forEachChange(_ body: (_ tick: Int, RingChange) -> Void)
 
     var counters: DetectorCounters { get }
     var stateBytes: Int { get }
     /// Folds all that decides later results; between ticks.
     func digest(into digest: inout UInt64)
+}
+
+extension RingDetector {
+    /// Reads and learns small parts of ticks on one thread.
+    func take(_ epoch: EpochTable, _ parts: ArraySlice<TickPart>) {
+        for part in parts {
+            if !part.events.isEmpty {
+                read(epoch, part.events)
+                learn(epoch, part.events)
+            }
+            if let watermark = part.end { endTick(watermark: watermark) }
+        }
+    }
 }

@@ -17,8 +17,8 @@ public protocol ScoreModel: AnyObject {
 
     /// Writes its score of each event, 0...1, into the signal rows; 0 leaves the verdict without a word of it.
     ///
-    /// The events are of the part taken up last. Read-only but for what it keeps of the events themselves: distinct events may be scored on distinct threads at the same time, each
-    /// at most once.
+    /// The events are of the part taken up last. Read-only but for what it keeps of the events themselves: distinct events may be scored on
+    /// distinct threads at the same time, each at most once.
     func score(_ epoch: EpochTable, _ events: Range<Int>)
 
     /// Reads the same numbers where another release has them, and keeps all that was learnt; false when they are others.
@@ -30,4 +30,17 @@ public protocol ScoreModel: AnyObject {
     var stateBytes: Int { get }
     /// Folds all that decides later scores; between ticks.
     func digest(into digest: inout UInt64)
+}
+
+extension ScoreModel {
+    /// Scores and learns small parts of ticks on one thread.
+    func take(_ epoch: EpochTable, _ parts: ArraySlice<TickPart>) {
+        for part in parts {
+            if !part.events.isEmpty {
+                begin(part.events)
+                score(epoch, part.events)
+            }
+            if part.end != nil { endTick(lanes: 1) { _, body in body(0) } }
+        }
+    }
 }

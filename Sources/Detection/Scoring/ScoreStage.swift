@@ -2,7 +2,8 @@ import RuleLanguage
 
 /// SCORE: what the topology's models say of each event.
 ///
-/// Inside a tick models are read-only, so all lanes may score distinct events at once; they learn when it ends, in event order.
+/// Inside a tick models are read-only, so all lanes may score distinct events at once; they learn when it ends, in event order. Small
+/// parts of ticks are one model's on one thread.
 struct ScoreStage: ~Copyable {
     private var models: [any ScoreModel]
 
@@ -23,14 +24,24 @@ struct ScoreStage: ~Copyable {
         }
     }
 
-    /// Takes up a part of the open tick, by its place among the epoch's events.
-    func begin(_ part: Range<Int>) { for model in models { model.begin(part) } }
+    var count: Int { models.count }
 
-    /// Scores a lane's events, of the part taken up last.
-    func run(_ epoch: EpochTable, lane: Int) { for model in models { model.score(epoch, epoch.range(lane)) } }
+    /// Runs one model over small parts of ticks, on one thread; distinct models may run at the same time.
+    func take(_ epoch: EpochTable, _ parts: ArraySlice<TickPart>, model: Int) { models[model].take(epoch, parts) }
 
-    /// Ends the tick: learns what was scored in it.
-    func endTick(lanes: Int, fork: Fork) { for model in models { model.endTick(lanes: lanes, fork: fork) } }
+    /// Takes up a large part of a tick, to be scored by lanes.
+    func begin(_ part: TickPart) { for model in models { model.begin(part.events) } }
+
+    /// Scores a lane's share of the part taken up last.
+    func run(_ epoch: EpochTable, _ part: TickPart, lane: Int) {
+        for model in models { model.score(epoch, epoch.share(of: part.events, lane)) }
+    }
+
+    /// Ends the part: where its tick ends, models learn what was scored in it.
+    func end(_ epoch: EpochTable, _ part: TickPart, fork: Fork) {
+        guard part.end != nil else { return }
+        for model in models { model.endTick(lanes: epoch.lanes, fork: fork) }
+    }
 
     var stateBytes: Int { models.reduce(0) { $0 + $1.stateBytes } }
 

@@ -38,6 +38,12 @@ public struct SourceClock: Sendable, Equatable {
         if doubted > 0, !isAhead(leastDoubted, of: newest) { believe() }
     }
 
+    /// Hears a decision that event time has come so far, which no event said.
+    public mutating func advance(to time: Int64) {
+        reached = max(reached ?? time, time)
+        forget()
+    }
+
     /// Whether a time lies so far ahead of what is believed that it would be doubted; before the first event nothing is.
     public func isAhead(_ time: Int64) -> Bool { reached.map { isAhead(time, of: $0) } ?? false }
 

@@ -41,10 +41,11 @@ public struct TickClock: Sendable, Equatable {
         return ended
     }
 
-    /// Ends the open tick, because a trigger says so, and returns its watermark; nil when no event has come since the last one ended.
-    public mutating func endTick() -> Int64? {
-        guard events > 0 else { return nil }
+    /// Ends the open tick, be it empty, because a trigger says that event time has come to `time`; returns its watermark.
+    public mutating func endTick(at time: Int64) -> Int64 {
         events = 0
+        clock.advance(to: time)
+        if let reached = clock.reached, reached >= line { line = lineAfter(reached) }
         return watermark
     }
 
@@ -69,18 +70,28 @@ public struct TickClock: Sendable, Equatable {
     }
 }
 
-/// The end of a tick, by its place among an epoch's events.
-struct TickEnd: BitwiseCopyable, Equatable {
-    /// Index of the first event after it.
-    var before: Int
-    var watermark: Int64
+/// Those of an epoch's events that lie in one tick; there may be none where a tick ends.
+struct TickPart: Equatable {
+    /// By their place in the epoch.
+    var events: Range<Int>
+    /// The watermark of the tick's end, which comes behind the events; nil: it stays open, only the epoch ends.
+    var end: Int64?
 }
 
 extension TickClock {
-    /// Takes in the events of an epoch and appends the ticks that end in it.
-    mutating func cut(_ events: UnsafeBufferPointer<Event>, into ends: inout [TickEnd]) {
-        for i in events.indices {
-            if let watermark = see(events[i].time) { ends.append(TickEnd(before: i, watermark: watermark)) }
+    /// Takes in an epoch and appends its parts of ticks: all its events in order, and each end of a tick.
+    mutating func cut(_ input: EpochInput, into parts: inout [TickPart]) {
+        for trigger in input.triggers {
+            switch trigger {
+            case .endTick(let time): parts.append(TickPart(events: 0..<0, end: endTick(at: time)))
+            }
         }
+        var start = 0
+        for i in input.events.indices {
+            guard let end = see(input.events[i].time) else { continue }
+            parts.append(TickPart(events: start..<i, end: end))
+            start = i
+        }
+        if start < input.events.count { parts.append(TickPart(events: start..<input.events.count, end: nil)) }
     }
 }

@@ -16,6 +16,8 @@ public final class ThreadTeam: @unchecked Sendable {
     private var threads: [BackgroundThread] = []
     private var job: ((Int) -> Void)?
     private var jobLanes = 0
+    /// The next of more lanes than threads.
+    private var nextShared = 0
     private var generation = 0
     private var running = 0
     private var isStopping = false
@@ -69,13 +71,19 @@ public final class ThreadTeam: @unchecked Sendable {
 
     /// Calls `body` once for each lane in `0..<lanes`, in parallel, and returns when all have returned.
     ///
-    /// Lanes must touch disjoint memory. With one lane, or more lanes than threads, the caller runs what is left, in order.
+    /// Lanes must touch disjoint memory. A lane is a thread's own, so that it finds its memory warm; of more lanes than threads each thread
+    /// takes the next when it has done one.
     public func run(lanes wanted: Int, _ body: (Int) -> Void) {
         if wanted <= 1 || threads.isEmpty {
             for lane in 0..<wanted { body(lane) }
             return
         }
-        precondition(wanted <= lanes)
+        if wanted > lanes {
+            // Nobody else reads it before the fork below.
+            nextShared = 0
+            run(lanes: lanes) { _ in while let lane = takeShared(wanted) { body(lane) } }
+            return
+        }
         withoutActuallyEscaping(body) { body in
             pthread_mutex_lock(mutex)
             job = body
@@ -90,6 +98,14 @@ public final class ThreadTeam: @unchecked Sendable {
             job = nil
             pthread_mutex_unlock(mutex)
         }
+    }
+
+    private func takeShared(_ count: Int) -> Int? {
+        pthread_mutex_lock(mutex)
+        defer { pthread_mutex_unlock(mutex) }
+        guard nextShared < count else { return nil }
+        nextShared += 1
+        return nextShared - 1
     }
 
     /// Calls the job and lets go of it before returning: the caller of ``run(lanes:_:)`` lends it only until the join.

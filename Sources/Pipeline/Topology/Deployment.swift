@@ -49,8 +49,11 @@ public struct Deployment: Sendable {
         let uuid = UUIDv5(namespace: UUIDv5.url)
         return EngineConfiguration(
             topology: description.name, events: description.events, topics: description.topics,
-            hash: TextHash(seed: description.seed), entriesPerKey: description.limits.entriesPerKey,
-            keysPerTable: description.limits.keys, detectors: lockstep, release: engineRelease(release),
+            hash: TextHash(seed: description.seed),
+            ticks: TickClock(
+                tick: description.time.tickMilliseconds, lateness: description.time.latenessMilliseconds),
+            entriesPerKey: description.limits.entriesPerKey, keysPerTable: description.limits.keys,
+            detectors: lockstep, release: engineRelease(release),
             verdictIdentifier: { name, into in
                 uuid.write(name: name, to: UnsafeMutableRawBufferPointer(start: into, count: UUIDv5.textLength))
             }, writesFeatures: writesFeatures)

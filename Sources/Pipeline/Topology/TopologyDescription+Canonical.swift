@@ -13,6 +13,7 @@ extension TopologyDescription {
         line("name", name)
         line("version", version)
         line("seed", seed)
+        line("tick", time.tickMilliseconds)
         line("lateness", time.latenessMilliseconds)
         line("future", time.futureMilliseconds)
         line("earliest", time.earliest)

@@ -20,6 +20,8 @@ public struct SourceMark: Sendable, Equatable {
 
 /// How event time is bounded and when it advances (`time:`).
 public struct TimeSettings: Sendable, Equatable {
+    /// Length of a tick: what is learnt in one becomes visible in the next.
+    public var tickMilliseconds: Int64 = 1000
     /// How far behind the highest time seen an event may be before it counts as late.
     public var latenessMilliseconds: Int64 = 300_000
     /// How far ahead of the clock an event may be before it is a dead letter.

@@ -118,6 +118,7 @@ extension TopologyReader {
         var time = TimeSettings()
         let keys = object(node, of: "'time'", keys: TopologyKeys.time)
         let day: Int64 = 86_400_000
+        if let tick = keys["tick"].flatMap({ duration($0, "tick", 10...3_600_000) }) { time.tickMilliseconds = tick }
         if let lateness = keys["lateness"].flatMap({ duration($0, "lateness", 0...(366 * day)) }) {
             time.latenessMilliseconds = lateness
         }
