@@ -298,7 +298,7 @@ struct Examination {
                 "release",
                 "the last epoch was judged by release \(last.releaseDigest.prefix(16)), the folder has "
                     + "\(deployment.release.shortDigest)",
-                "weir run goes on with the folder's; weir audit needs the former one too: --release DIR")
+                "weir run goes on with the folder's; weir audit needs the folder as it was then")
         }
     }
 
