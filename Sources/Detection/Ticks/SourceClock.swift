@@ -1,5 +1,3 @@
-import Models
-
 /// How far event time has come in one source, whatever a few bad clocks say.
 ///
 /// An event far ahead of all before it is judged like any other, but its time is doubted until the source's next events or another
@@ -60,11 +58,5 @@ public struct SourceClock: Sendable, Equatable {
     private mutating func forget() {
         doubted = 0
         leastDoubted = .max
-    }
-
-    /// Folds all that decides what is believed later.
-    func digest(into digest: inout UInt64) {
-        digest = SplitMix64.mix(digest ^ UInt64(bitPattern: reached ?? .min) ^ (reached == nil ? 1 : 0))
-        digest = SplitMix64.mix(digest ^ UInt64(bitPattern: leastDoubted) ^ UInt64(doubted))
     }
 }

@@ -1,5 +1,3 @@
-import Models
-
 /// Cuts events, in the order in which they are judged, into ticks: what one tick teaches is seen by the events of later ones.
 ///
 /// Event time is cut on a grid. A tick ends *before* the first event at or beyond the next grid line after the time believed so far (see
@@ -7,7 +5,7 @@ import Models
 /// tick with each of its events, which does no harm, but opens none an hour ahead: the events after it would see nothing new for an hour.
 ///
 /// A function of the events in their order alone: neither batches nor dead letters nor threads change a tick. What else ends one, a
-/// trigger, stands in the journal. A few nanoseconds an event.
+/// trigger, stands in the journal.
 public struct TickClock: Sendable, Equatable {
     /// Most events of a tick.
     public static let eventsMax = 65_536
@@ -60,13 +58,6 @@ public struct TickClock: Sendable, Equatable {
         let past = (time % tick + tick) % tick
         let (line, over) = time.addingReportingOverflow(tick - past)
         return over ? .max : line
-    }
-
-    /// Folds all that decides later ticks.
-    func digest(into digest: inout UInt64) {
-        clock.digest(into: &digest)
-        digest = SplitMix64.mix(digest ^ UInt64(bitPattern: line))
-        digest = SplitMix64.mix(digest ^ UInt64(events))
     }
 }
 
