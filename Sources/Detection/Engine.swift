@@ -143,8 +143,8 @@ public final class Engine {
     /// The verdicts, feature rows and counts of the last epoch, lane by lane: the lanes follow each other in the epoch's order.
     public func forEachOutput(_ body: (borrowing EpochOutput) -> Void) { decide.forEachOutput(body) }
 
-    /// Changes of rings in the last epoch, in a fixed order, each as a finished record.
-    public var ringChanges: [RingRecord] { relate.changes }
+    /// Lends the changes of rings in the last epoch, in a fixed order, each as a finished record.
+    public func forEachRing(_ body: (RingRecord) -> Void) { relate.forEachRing(body) }
 
     /// Bytes of state: keys, windows, rings and models.
     public var stateBytes: Int { aggregate.stateBytes + relate.stateBytes + score.stateBytes }

@@ -20,7 +20,7 @@ import RuleLanguage
 /// run(.pairs, slots: part)                          then exchange(after: .pairs), which runs the ring stage
 /// ```
 /// and then, when the tick has ended, ``endTick(watermark:)``. Either way, in one run or in several, the state and the changes are the same.
-/// Cost: 370–500 ns an event on a million acts of 200,000 actors on 50,000 targets (57 MB of state); no allocation once warm but for rings.
+/// Cost: 370–500 ns an event on a million acts of 200,000 actors on 50,000 targets (57 MB of state); no allocation once warm.
 /// A ring on one target only is invisible here, and an honest crowd that buys the same *new* bundle inside one window looks like a ring: name
 /// such sales in a rule's `unless`.
 public struct LockstepDetector: ~Copyable {
@@ -110,7 +110,7 @@ public struct LockstepDetector: ~Copyable {
 
     /// Takes the next record of the open tick through all stages, which most of them leave after the first.
     ///
-    /// The same as a run of this one record, at a tenth of its cost.
+    /// The same as a run of this one record, without its exchanges.
     public mutating func take(_ record: LockstepRecord) {
         population.see(record.actor)
         let key = hash.combine(record.target, UInt64(record.relation) &+ 1)
@@ -265,7 +265,7 @@ public struct LockstepDetector: ~Copyable {
 
     /// Ends the tick: what it taught becomes visible, and what is older than ``LockstepConfiguration/memory`` is forgotten.
     ///
-    /// Some 20 ns where nothing suspicious happened.
+    /// A few comparisons where nothing suspicious happened.
     ///
     /// - Parameter watermark: the tick's, ms; it never falls.
     public mutating func endTick(watermark: Int64) {

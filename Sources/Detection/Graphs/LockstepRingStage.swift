@@ -75,6 +75,10 @@ struct LockstepRings: ~Copyable {
     private var ticks = 0
     /// Rings closed in the open tick; the names in them are those known at its end.
     private var closed: [RingChange] = []
+    /// Changes that nobody wants any more: with ticks of a second rings get many versions, and their lists' memory serves the next ones.
+    private var spares: [RingChange] = []
+    /// Each holds some 20 KB at most.
+    private static let sparesMax = 64
     private(set) var counters = LockstepCounters()
 
     init(_ configuration: LockstepConfiguration) {
@@ -88,6 +92,7 @@ struct LockstepRings: ~Copyable {
     }
 
     mutating func removeChanges() {
+        for change in changes.prefix(LockstepRings.sparesMax - spares.count) { spares.append(change) }
         changes.removeAll(keepingCapacity: true)
         changeTicks.removeAll(keepingCapacity: true)
         ticks = 0
@@ -255,10 +260,10 @@ struct LockstepRings: ~Copyable {
     ///
     /// Their names are looked up again: how many had been learnt when a ring closed depends on how the tick's records came.
     private mutating func takeClosed() {
-        for var change in closed {
-            for i in change.members.indices { change.members[i] = name(change.members[i].hash) }
-            for i in change.targets.indices { change.targets[i] = name(change.targets[i].hash) }
-            changes.append(change)
+        for c in closed.indices {
+            for i in closed[c].members.indices { closed[c].members[i] = name(closed[c].members[i].hash) }
+            for i in closed[c].targets.indices { closed[c].targets[i] = name(closed[c].targets[i].hash) }
+            changes.append(closed[c])
         }
         closed.removeAll(keepingCapacity: true)
     }
@@ -343,33 +348,45 @@ struct LockstepRings: ~Copyable {
         return RingName(hash: key, name: row == .max ? Name() : names[row].pointee)
     }
 
-    private func change(_ key: UInt64, _ status: RingStatus, mergedInto: UInt64? = nil) -> RingChange {
+    private mutating func change(_ key: UInt64, _ status: RingStatus, mergedInto: UInt64? = nil) -> RingChange {
         let row = rings.find(key)
         precondition(row != .max, "a version is written of a ring that is there")
         let ring = rings[row].pointee
-        var listed: [RingName] = []
-        listed.reserveCapacity(min(Int(ring.size), Lockstep.namesPerRecord))
+        let strength = strength(ring)
+        var change = spares.popLast() ?? RingChange(detector: configuration.name, windowLength: configuration.window)
+        change.id = key
+        change.version = Int(ring.version)
+        change.status = status
+        change.score = LockstepRings.score(strength)
+        change.strength = strength
+        change.size = Int(ring.size)
+        change.members.removeAll(keepingCapacity: true)
         var at = ring.head
-        while at != .max, listed.count < Lockstep.namesPerRecord {
-            if members[at].pointee.isCounted != 0 { listed.append(name(members.key(at))) }
+        while at != .max, change.members.count < Lockstep.namesPerRecord {
+            if members[at].pointee.isCounted != 0 { change.members.append(name(members.key(at))) }
             at = members[at].pointee.next
         }
-        let strength = strength(ring)
-        var windowStarts = (0..<Int(ring.windowCount)).map { ring.windows[$0] }
-        windowStarts.sort()
-        return RingChange(
-            id: key, version: Int(ring.version), status: status, detector: configuration.name,
-            score: LockstepRings.score(strength), strength: strength, size: Int(ring.size), members: listed,
-            targetCount: Int(ring.targetCount), targets: (0..<Int(ring.targetCount)).map { name(ring.targets[$0]) },
-            windowStarts: windowStarts, windowLength: configuration.window, firstTime: ring.firstTime,
-            lastTime: ring.lastTime, mergedInto: mergedInto,
-            evidence: LockstepRings.evidence(
-                configuration, size: Int(ring.size), targets: Int(ring.targetCount), strength: strength))
+        change.targetCount = Int(ring.targetCount)
+        change.targets.removeAll(keepingCapacity: true)
+        for i in 0..<change.targetCount { change.targets.append(name(ring.targets[i])) }
+        change.windowStarts.removeAll(keepingCapacity: true)
+        for i in 0..<Int(ring.windowCount) { change.windowStarts.append(ring.windows[i]) }
+        change.windowStarts.sort()
+        change.firstTime = ring.firstTime
+        change.lastTime = ring.lastTime
+        change.mergedInto = mergedInto
+        LockstepRings.writeEvidence(
+            configuration, size: change.size, targets: change.targetCount, strength: strength, to: &change.evidence)
+        return change
     }
 
-    static func evidence(_ configuration: LockstepConfiguration, size: Int, targets: Int, strength: Double) -> String {
-        // Built in one String: an interpolation makes several.
-        var text = ""
+    /// Replaces a text by the sentence for people.
+    ///
+    /// Piece by piece in its own memory: an interpolation makes several of its own.
+    static func writeEvidence(
+        _ configuration: LockstepConfiguration, size: Int, targets: Int, strength: Double, to text: inout String
+    ) {
+        text.removeAll(keepingCapacity: true)
         text.reserveCapacity(160)
         text += String(size)
         text += " "
@@ -385,12 +402,13 @@ struct LockstepRings: ~Copyable {
         text += " windows (chance "
         text += chance(strength)
         text += ")"
-        return text
     }
 
     static func length(_ window: Int64) -> String {
-        for (unit, name) in [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1000, "s")] as [(Int64, String)]
-        where window % unit == 0 { return "\(window / unit) " + name }
+        if window % 86_400_000 == 0 { return "\(window / 86_400_000) d" }
+        if window % 3_600_000 == 0 { return "\(window / 3_600_000) h" }
+        if window % 60_000 == 0 { return "\(window / 60_000) min" }
+        if window % 1000 == 0 { return "\(window / 1000) s" }
         return "\(window) ms"
     }
 

@@ -97,9 +97,8 @@ final class LockstepWork: RingDetector {
 
     func beginEpoch() { detector.removeChanges() }
 
-    func forEachChange(_ body: (_ tick: Int, RingChange) -> Void) {
-        for (tick, change) in zip(detector.changeTicks, detector.changes) { body(tick, change) }
-    }
+    var changes: [RingChange] { detector.changes }
+    var changeTicks: [Int] { detector.changeTicks }
 
     var counters: DetectorCounters {
         let counted = detector.counters
@@ -113,6 +112,4 @@ final class LockstepWork: RingDetector {
     }
 
     var stateBytes: Int { detector.stateBytes }
-
-    func digest(into digest: inout UInt64) { detector.digest(into: &digest) }
 }

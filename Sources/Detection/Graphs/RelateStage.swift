@@ -11,14 +11,16 @@ struct RelateStage: ~Copyable {
     /// The signal row of an event of which nobody has anything to say.
     private let emptyRow: UnsafeMutablePointer<Slot>
     private let width: Int
-    /// Versions of rings made in the epoch, by tick, then by detector, then in the order of their making.
-    private(set) var changes: [RingRecord] = []
+    private var records = RingRecords()
+    /// Per detector, how many of its changes are among the records.
+    private var taken: [Int]
 
     init(_ configuration: EngineConfiguration) {
         let layout = configuration.signals
         detectors = configuration.detectors.enumerated().map { number, detector in
             detector.makeDetector(layout.ring(number), hash: configuration.hash)
         }
+        taken = [Int](repeating: 0, count: detectors.count)
         rounds = detectors.map(\.rounds).max() ?? 0
         width = layout.width
         emptyRow = .allocate(capacity: width)
@@ -29,7 +31,7 @@ struct RelateStage: ~Copyable {
 
     /// Starts an epoch: forgets the changes of the one before.
     mutating func begin() {
-        changes.removeAll(keepingCapacity: true)
+        records.removeAll()
         for detector in detectors { detector.beginEpoch() }
     }
 
@@ -65,16 +67,26 @@ struct RelateStage: ~Copyable {
         for detector in detectors { detector.endTick(watermark: watermark) }
     }
 
-    /// Ends the epoch: gathers what its ticks have changed.
+    /// Ends the epoch: writes what its ticks have changed.
+    ///
+    /// In the order of ticks, so that the topic of rings is the same wherever epochs are cut.
     mutating func end() {
-        var gathered: [(tick: Int, record: RingRecord)] = []
-        for detector in detectors { detector.forEachChange { gathered.append(($0, RingRecord($1))) } }
-        if gathered.isEmpty { return }
-        // In the order of ticks, so that the topic of rings is the same wherever epochs are cut.
-        for (_, change) in gathered.enumerated().sorted(by: {
-            ($0.element.tick, $0.offset) < ($1.element.tick, $1.offset)
-        }) { changes.append(change.record) }
+        for d in detectors.indices { taken[d] = 0 }
+        while true {
+            var first: (detector: Int, tick: Int)?
+            for (d, detector) in detectors.enumerated() where taken[d] < detector.changeTicks.count {
+                let tick = detector.changeTicks[taken[d]]
+                if let known = first, known.tick <= tick { continue }
+                first = (d, tick)
+            }
+            guard let first else { return }
+            records.append(detectors[first.detector].changes[taken[first.detector]])
+            taken[first.detector] += 1
+        }
     }
+
+    /// Lends the epoch's records of rings: by tick, then by detector, then in the order of their making.
+    func forEachRing(_ body: (RingRecord) -> Void) { records.forEach(body) }
 
     /// What was dropped or forgotten, over all detectors.
     var counters: DetectorCounters {
@@ -84,7 +96,4 @@ struct RelateStage: ~Copyable {
     }
 
     var stateBytes: Int { detectors.reduce(0) { $0 + $1.stateBytes } }
-
-    /// Folds all that decides later results; between ticks.
-    func digest(into digest: inout UInt64) { for detector in detectors { detector.digest(into: &digest) } }
 }

@@ -65,15 +65,13 @@ public protocol RingDetector: AnyObject {
 
     /// Forgets the changes of the epoch before.
     func beginEpoch()
-    /// Hands over the versions of rings that the epoch's ended ticks made, in the order of their making.
-    ///
-    /// - Parameter body: hears too how many ticks of the epoch had ended before the one that made it.
-    func forEachChange(_ body: (_ tick: Int, RingChange) -> Void)
+    /// The versions of rings that the epoch's ended ticks made, in the order of their making.
+    var changes: [RingChange] { get }
+    /// For each of them, how many ticks of the epoch had ended before the one that made it.
+    var changeTicks: [Int] { get }
 
     var counters: DetectorCounters { get }
     var stateBytes: Int { get }
-    /// Folds all that decides later results; between ticks.
-    func digest(into digest: inout UInt64)
 }
 
 extension RingDetector {

@@ -64,8 +64,41 @@ public struct RingChange: Sendable, Equatable {
     /// One sentence for people.
     public var evidence: String
 
+    /// One that says nothing yet.
+    init(detector: String, windowLength: Int64) {
+        self.init(
+            id: 0, version: 0, status: .opened, detector: detector, score: 0, strength: 0, size: 0, members: [],
+            targetCount: 0, targets: [], windowStarts: [], windowLength: windowLength, firstTime: 0, lastTime: 0,
+            mergedInto: nil, evidence: "")
+    }
+
+    init(
+        id: UInt64, version: Int, status: RingStatus, detector: String, score: Double, strength: Double, size: Int,
+        members: [RingName], targetCount: Int, targets: [RingName], windowStarts: [Int64], windowLength: Int64,
+        firstTime: Int64, lastTime: Int64, mergedInto: UInt64?, evidence: String
+    ) {
+        self.id = id
+        self.version = version
+        self.status = status
+        self.detector = detector
+        self.score = score
+        self.strength = strength
+        self.size = size
+        self.members = members
+        self.targetCount = targetCount
+        self.targets = targets
+        self.windowStarts = windowStarts
+        self.windowLength = windowLength
+        self.firstTime = firstTime
+        self.lastTime = lastTime
+        self.mergedInto = mergedInto
+        self.evidence = evidence
+    }
+
     /// Bytes of a ring's id in text.
     static let idLength = 16
+    /// What stands before it in a record.
+    fileprivate static let idHead: StaticString = "{\"ring_id\":\""
 
     /// Writes the ring's id in text, which is also its record's key: ``idLength`` hexadecimal digits.
     static func writeText(ofID id: UInt64, to bytes: UnsafeMutableRawPointer) {
@@ -104,7 +137,7 @@ public struct RingChange: Sendable, Equatable {
             }
             out.append("\"")
         }
-        out.append("{\"ring_id\":\"")
+        out.append(RingChange.idHead)
         RingChange.appendText(ofID: id, to: &out)
         out.append("\",\"version\":")
         out.append(Int64(version))
@@ -165,23 +198,45 @@ public struct RingChange: Sendable, Equatable {
     }
 }
 
-/// One change of a ring as a finished record of the ring topic.
-public struct RingRecord: Sendable, Equatable {
-    /// The ring's id: on a compacted topic each ring's last version stays.
-    public var key: [UInt8]
+/// One change of a ring as a finished record of the ring topic; its bytes are the engine's until the next epoch.
+public struct RingRecord {
     /// JSON.
-    public var value: [UInt8]
-    public var status: RingStatus
+    public let value: UnsafeRawBufferPointer
+    public let status: RingStatus
+
+    /// The ring's id, as the value has it: on a compacted topic each ring's last version stays.
+    public var key: UnsafeRawBufferPointer {
+        let start = RingChange.idHead.utf8CodeUnitCount
+        return UnsafeRawBufferPointer(rebasing: value[start..<start + RingChange.idLength])
+    }
     /// Whether the record's status is `opened`.
     public var isOpening: Bool { status == .opened }
+}
 
-    init(_ change: RingChange) {
-        var buffer = ByteBuffer(capacity: 4096)
-        RingChange.appendText(ofID: change.id, to: &buffer)
-        key = Array(buffer.bytes)
-        buffer.removeAll()
-        change.appendJSON(to: &buffer)
-        value = Array(buffer.bytes)
-        status = change.status
+/// The records of an epoch, one behind the other in memory that stays.
+struct RingRecords: ~Copyable {
+    private var bytes = ByteBuffer(capacity: 1 << 14)
+    private var ends: [Int] = []
+    private var statuses: [RingStatus] = []
+
+    mutating func removeAll() {
+        bytes.removeAll()
+        ends.removeAll(keepingCapacity: true)
+        statuses.removeAll(keepingCapacity: true)
+    }
+
+    mutating func append(_ change: RingChange) {
+        change.appendJSON(to: &bytes)
+        ends.append(bytes.count)
+        statuses.append(change.status)
+    }
+
+    func forEach(_ body: (RingRecord) -> Void) {
+        var start = 0
+        for n in ends.indices {
+            let value = UnsafeRawBufferPointer(UnsafeBufferPointer(rebasing: bytes.bytes[start..<ends[n]]))
+            body(RingRecord(value: value, status: statuses[n]))
+            start = ends[n]
+        }
     }
 }

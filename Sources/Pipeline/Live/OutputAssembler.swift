@@ -53,7 +53,7 @@ final class OutputAssembler {
                 }
             }
         }
-        for ring in engine.ringChanges {
+        engine.forEachRing { ring in
             batch.append(
                 topic: OutputTopics.ringsIndex, key: { $0.append(contentsOf: ring.key) },
                 value: { $0.append(contentsOf: ring.value) },

@@ -352,7 +352,7 @@ public final class Worker {
         if committed != nil {
             processor.engine.forEachOutput { filling.verdicts.append(contentsOf: $0.verdicts.bytes) }
         }
-        ringsOpened += processor.engine.ringChanges.count { $0.isOpening }
+        processor.engine.forEachRing { if $0.isOpening { ringsOpened += 1 } }
         metrics?.judged(
             processor, block, sources: sources, watermark: watermark, seconds: began.duration(to: .now).inSeconds)
         block.removeAll()

@@ -175,7 +175,7 @@ public final class WorkerMetrics: Sendable {
     }
 
     private func keep(_ processor: EpochProcessor, _ watermark: Int64?) {
-        for change in processor.engine.ringChanges {
+        processor.engine.forEachRing { change in
             if let status = WorkerMetrics.ringStatuses.firstIndex(of: change.status) { ringChanges[status].add() }
             if change.status == .opened { ringsOpen.add(1) }
             if change.status == .closed { ringsOpen.add(-1) }
