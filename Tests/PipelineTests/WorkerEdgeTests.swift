@@ -1,6 +1,4 @@
-import Glibc
 import Testing
-import Waiting
 
 @testable import Pipeline
 
@@ -46,45 +44,53 @@ import Waiting
 
     @Test func `a source that gives no events holds the watermark no longer than an idle one`() throws {
         let world = try WorkerWorld(seed: 8, deployment: WorkerEdgeTests.impatient.get())
-        let deadline = ContinuousClock.now + .seconds(Waiting.limit)
-        func isOver() throws -> Bool { try world.journal().last?.watermark != nil || ContinuousClock.now > deadline }
-        _ = try world.run(until: { _, _ in try isOver() }) { _ in
+        // Something to wait for is there from the start.
+        world.store.append(world.sources[2], key: nil, value: bytes("no event"))
+        var end = Duration.zero
+        func isOver(_ step: Int) throws -> Bool { try world.journal().last?.watermark != nil || step > 1000 }
+        _ = try world.run(until: { _, step in try isOver(step) }) { _ in
             try world.produce(20, into: [0, 1, 3, 4, 5])
             world.store.append(world.sources[2], key: nil, value: bytes("no event"))
-            // The events of a moment later, so that there are not thousands of them.
-            Waiting.fault(seconds: 0.005)
+            world.clock.pause(for: .milliseconds(5))
+            if try world.journal().last?.watermark == nil { end = world.clock.now }
         }
         #expect(try world.journal().last?.watermark != nil)
+        #expect(end >= .milliseconds(100) && end < .milliseconds(200), "\(end)")
     }
 
     // MARK: Pace
 
-    @Test func `a source that never reaches its end does not stop the others for longer than idle`() throws {
-        for isPatient in [false, true] {
-            let world = try WorkerWorld(seed: 9, deployment: isPatient ? nil : WorkerEdgeTests.impatient.get())
-            try world.produce(20, into: [2])
-            try world.produce(2000, into: [0, 1, 3, 4, 5])
-            var options = world.options()
-            options.epochRecords = 100
-            let deadline = ContinuousClock.now.advanced(by: .seconds(isPatient ? 1 : Waiting.limit))
-            let stuck = world.sources[2]
-            let (error, _, _) = try world.run(
-                options: options,
-                over: { log in
-                    let altered = AlteredLog(log)
-                    altered.boundsOf = { source, bounds in
-                        source == stuck ? (bounds.start, bounds.end + 5) : bounds
-                    }
-                    return altered
-                },
-                until: { log, step in
-                    if ContinuousClock.now > deadline { return true }
-                    return try step % 64 == 0 && world.isDone()
-                })
-            #expect(error == nil)
-            #expect(try world.isDone() != isPatient, "the others do wait at first")
-            #expect(try world.findings(allowLeftovers: isPatient).isEmpty)
-        }
+    @Test(arguments: [("100ms", 0.1), ("1d", 10.0)])
+    func `a source that never reaches its end does not stop the others for longer than idle, nor than ten seconds`(
+        idle: String, seconds: Double
+    ) throws {
+        let world = try WorkerWorld(
+            seed: 9, deployment: WorkerTopology.load(WorkerTopology.text.replacing("idle: 1d", with: "idle: \(idle)")))
+        try world.produce(20, into: [2])
+        try world.produce(2000, into: [0, 1, 3, 4, 5])
+        var options = world.options()
+        options.epochRecords = 100
+        var done: Duration?
+        let stuck = world.sources[2]
+        let (error, _, _) = try world.run(
+            options: options,
+            over: { log in
+                let altered = AlteredLog(log)
+                altered.boundsOf = { source, bounds in
+                    source == stuck ? (bounds.start, bounds.end + 5) : bounds
+                }
+                return altered
+            },
+            until: { _, step in
+                if done == nil, try world.isDone() { done = world.clock.now }
+                return done != nil || step > 100_000
+            },
+            step: { _ in world.clock.pause(for: .milliseconds(5)) })
+        #expect(error == nil)
+        let waited = try #require(done?.inSeconds)
+        #expect(waited > seconds, "the others do wait at first")
+        #expect(waited < seconds + 2)
+        #expect(try world.findings().isEmpty)
     }
 
     @Test func `a stop ends a worker whose input never ends`() throws {

@@ -135,6 +135,8 @@ final class WorkerWorld {
     private var producer: SimulatedLog
     private let hasMarkers: Bool
     var threads = 1
+    /// Of all its workers.
+    let clock = VirtualClock()
     /// What the journal says, summed over all calls of ``findings(threads:allowLeftovers:)``: a test looks whether it tested something.
     private(set) var seen = EpochCounts()
     /// Input records so far.
@@ -233,7 +235,7 @@ final class WorkerWorld {
     ) throws -> (error: LogError?, log: SimulatedLog, worker: Worker) {
         let log = SimulatedLog(store, application: application, faults: faults)
         let worker = Worker(
-            deployment, log: wrap(log), threads: threads, options: given ?? options())
+            deployment, log: wrap(log), threads: threads, options: given ?? options(), clock: clock)
         worker.snapshots = snapshots
         var steps = 0
         var waitsBefore = 0

@@ -8,8 +8,6 @@ final class Commit {
     var verdicts: [UInt8] = []
     /// Records judged into it.
     var records = 0
-    /// When the first of them came.
-    var start = ContinuousClock.now
     /// Of the last attempt.
     fileprivate(set) var seconds = 0.0
     fileprivate(set) var counters = LogCounters()
@@ -30,6 +28,7 @@ final class Commit {
 /// to its thread from ``start(_:)`` until ``finish(waiting:)`` gives the commit back.
 final class Committer: @unchecked Sendable {
     private let writer: any LogWriter
+    private let clock: any WorkerClock
     private let mutex: UnsafeMutablePointer<pthread_mutex_t>
     private let changed: UnsafeMutablePointer<pthread_cond_t>
     private var thread: BackgroundThread?
@@ -39,8 +38,9 @@ final class Committer: @unchecked Sendable {
     /// A commit was started and not yet given back; of the owner's thread.
     private(set) var isBusy = false
 
-    init(_ writer: any LogWriter) {
+    init(_ writer: any LogWriter, _ clock: any WorkerClock) {
         self.writer = writer
+        self.clock = clock
         mutex = .allocate(capacity: 1)
         changed = .allocate(capacity: 1)
         pthread_mutex_init(mutex, nil)
@@ -111,12 +111,12 @@ final class Committer: @unchecked Sendable {
     }
 
     private func perform(_ commit: Commit) {
-        let began = ContinuousClock.now
+        let began = clock.now
         do throws(LogError) {
             try writer.commit(commit.batch, positions: commit.positions)
             commit.error = nil
         } catch { commit.error = error }
-        commit.seconds = began.duration(to: .now).inSeconds
+        commit.seconds = (clock.now - began).inSeconds
         commit.counters = writer.counters
     }
 

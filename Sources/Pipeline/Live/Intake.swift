@@ -22,7 +22,7 @@ struct Intake {
     /// The last poll gave as many records as were asked for.
     private var gaveAll: [Bool]
     /// When the event time of each source last rose.
-    private var lastRise: [ContinuousClock.Instant]
+    private var lastRise: [Duration]
     /// Who is waited for.
     private var isAwaited: [Bool]
     /// The time that all who are waited for had reached, at the last look and when the block was aligned with it.
@@ -39,7 +39,12 @@ struct Intake {
     private var last: [Int?] = []
     private var turn = 0
 
-    init(epochRecords: Int, idle: Duration, lateness: Int64, next: [Int64], ends: [Int64], reached: [Int64?]) {
+    /// - Parameters:
+    ///   - next: per source, the first offset to read; `ends`: where it ends now; `reached`: the greatest event time judged of it.
+    init(
+        epochRecords: Int, idle: Duration, lateness: Int64, now: Duration, next: [Int64], ends: [Int64],
+        reached: [Int64?]
+    ) {
         self.epochRecords = epochRecords
         patience = min(idle, Intake.patience)
         step = SourceClock(latenessMilliseconds: lateness).step
@@ -48,7 +53,7 @@ struct Intake {
         endAtStart = ends
         pace = SourcePace(sources: next.count)
         gaveAll = [Bool](repeating: false, count: next.count)
-        lastRise = [ContinuousClock.Instant](repeating: .now, count: next.count)
+        lastRise = [Duration](repeating: now, count: next.count)
         isAwaited = [Bool](repeating: false, count: next.count)
     }
 
@@ -62,34 +67,35 @@ struct Intake {
     var isHeldUp: Bool { isAligned && floor != nil && floor == alignedFloor }
 
     /// Nobody was asked for a while, so nobody stood still.
-    mutating func resume(_ now: ContinuousClock.Instant) {
+    mutating func resume(_ now: Duration) {
         for s in lastRise.indices { lastRise[s] = now }
     }
 
-    /// Looks who is waited for, and what event time all of them have reached; nil when there are none.
-    private mutating func look(_ now: ContinuousClock.Instant, until ends: [Int64]?) {
+    /// Finds which sources are waited for, and the event time that all of them have reached: the floor; nil when there are none.
+    private mutating func look(_ now: Duration, until ends: [Int64]?) {
         var least: Int64?
         for s in next.indices {
             isAwaited[s] =
                 (gaveAll[s] || next[s] < endAtStart[s]) && next[s] < ends?[s] ?? .max
-                && lastRise[s].duration(to: now) <= patience
+                && now - lastRise[s] <= patience
             if isAwaited[s] { least = min(least ?? .max, reached[s] ?? .min) }
         }
         floor = least
     }
 
-    /// Polls the sources in turn, without waiting; answers how many records came.
+    /// Polls the sources in turn, without waiting; returns how many records came.
     ///
     /// - Parameter ends: per source, the offset from which nothing is read any more; nil: everything is.
     mutating func gather(
-        _ block: DecodedBlock, from log: any LogReader, _ now: ContinuousClock.Instant, until ends: [Int64]?
+        _ block: DecodedBlock, from log: any LogReader, _ now: Duration, until ends: [Int64]?
     ) throws(LogError) -> Int {
         look(now, until: ends)
         let target = floor.map { $0 == .min ? $0 : $0 &+ pace.milliseconds(of: epochRecords) }
         let eligible = next.indices.count { !isAwaited[$0] || reached[$0] ?? .min <= target ?? .max }
         let share = max(64, epochRecords / max(1, eligible))
         var got = 0
-        // Whom all wait for come first; among equals the turn rotates.
+        // A poll ends when the epoch is full. So the sources that have come least far are polled first, since all others wait for them; and each
+        // poll begins with another source, or the first ones would fill every epoch.
         for isFirst in [true, false] {
             for k in next.indices where got < epochRecords && !block.isFull {
                 let s = (k + turn) % next.count
@@ -98,7 +104,7 @@ struct Intake {
                 var wanted = share
                 if let target, let time = reached[s] {
                     if time > target {
-                        // Who waits for others does not stand still.
+                        // It is not asked, so that its time does not rise is no sign of a stuck clock.
                         lastRise[s] = now
                         continue
                     }
@@ -111,7 +117,8 @@ struct Intake {
                     return !block.isFull
                 }
                 let count = block.stagedCount - before
-                // Where less was asked for than wanted, all of that says nothing new.
+                // A source has a backlog when it gives all that was wanted of it. Where the room left was for less, its giving all of that does
+                // not tell, and what was known before stays.
                 if count < limit { gaveAll[s] = block.isFull } else if limit == wanted { gaveAll[s] = true }
                 got += count
             }
@@ -124,7 +131,7 @@ struct Intake {
     /// Holds back in the decoded block what lies beyond the time that everybody who is waited for has reached.
     ///
     /// A block whose memory is full is taken as it is, and so is an event with a bad clock: everybody would wait for its time.
-    mutating func align(_ block: DecodedBlock, _ now: ContinuousClock.Instant, until ends: [Int64]?) {
+    mutating func align(_ block: DecodedBlock, _ now: Duration, until ends: [Int64]?) {
         findFollowing(block)
         isOutlier.removeAll(keepingCapacity: true)
         isOutlier.append(contentsOf: repeatElement(false, count: block.events.count))

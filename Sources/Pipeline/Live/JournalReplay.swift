@@ -5,9 +5,10 @@ import Detection
 /// Input is read per partition in one sweep; each epoch takes exactly its ranges, in its order, under its watermark and after its triggers.
 final class JournalReplay {
     /// How long a range that the journal names may take to come.
-    private static let patienceMilliseconds = 60_000.0
+    private static let patience = Duration.seconds(60)
 
     private let log: any LogReader
+    private let clock: any WorkerClock
     private let deployment: Deployment
     let sources: [TopicPartition]
     let block: DecodedBlock
@@ -38,9 +39,10 @@ final class JournalReplay {
     /// - Parameter snapshot: whose engine the processor has; its epochs and those before are passed over.
     init(
         _ log: any LogReader, _ deployment: Deployment, sources: [TopicPartition], block: DecodedBlock,
-        processor: EpochProcessor, after snapshot: Snapshot? = nil
+        processor: EpochProcessor, after snapshot: Snapshot? = nil, clock: any WorkerClock = SystemClock()
     ) {
         self.log = log
+        self.clock = clock
         self.deployment = deployment
         self.sources = sources
         self.block = block
@@ -203,7 +205,7 @@ final class JournalReplay {
                 position = range.to
             }
         }
-        var progress = MonotonicClock.milliseconds()
+        var progress = clock.now
         while position < range.to {
             let before = position
             position = try log.poll(source: range.source, limit: Int(min(range.to - position, 65_536))) { record in
@@ -216,12 +218,12 @@ final class JournalReplay {
                 }
                 return record.offset < range.to
             }
-            let now = MonotonicClock.milliseconds()
+            let now = clock.now
             if position > before {
                 progress = now
                 continue
             }
-            if now - progress > JournalReplay.patienceMilliseconds {
+            if now - progress > JournalReplay.patience {
                 throw LogError(
                     .transient,
                     "\(sources[range.source]): offsets \(position) to \(range.to) are in the journal, but the log gave nothing for a minute"
@@ -229,7 +231,7 @@ final class JournalReplay {
             }
             try log.wait(milliseconds: 50)
             // Records of other sources end the wait at once, whatever this one does.
-            if MonotonicClock.milliseconds() - now < 1 { MonotonicClock.sleep(milliseconds: 1) }
+            if clock.now - now < .milliseconds(1) { clock.pause(for: .milliseconds(1)) }
         }
         next[range.source] = range.to
     }

@@ -1,5 +1,4 @@
 import Detection
-import func Glibc.usleep
 public import Telemetry
 
 /// How a worker cuts epochs and transactions.
@@ -31,6 +30,7 @@ public final class Worker {
     private let log: any EventLog
     private let options: WorkerOptions
     private let telemetry: Log
+    private let clock: any WorkerClock
     private let team: ThreadTeam
     private let processor: EpochProcessor
     private let assembler: OutputAssembler
@@ -49,13 +49,13 @@ public final class Worker {
 
     private var sources: [TopicPartition] = []
     /// Per source, the offset behind the last record judged.
-    private var judged: [Int64] = []
+    private var judgedTo: [Int64] = []
     /// The same as of the last commit that was started; -1 before there was one.
-    private var handedOver: [Int64] = []
+    private var handedOverTo: [Int64] = []
     private var tracker = WatermarkTracker(sources: 0, latenessMilliseconds: 0)
     private var epoch: Int64 = 0
     /// When each source last gave an event: who gives none for long is idle.
-    private var lastEvent: [ContinuousClock.Instant] = []
+    private var lastEvent: [Duration] = []
     /// Scratch of ``judge(_:_:)``, by source.
     private var gaveEvents: [Bool] = []
     private var ranges: [JournalRecord.Range] = []
@@ -69,14 +69,16 @@ public final class Worker {
     public private(set) var replayedEpochs: Int64 = 0
     public var stateBytes: Int { processor.engine.stateBytes }
 
+    /// - Parameter clock: paces the worker; a test's own makes hours of it in a moment.
     public init(
         _ deployment: Deployment, log: any EventLog, threads: Int, options: WorkerOptions = WorkerOptions(),
-        telemetry: Log = .silent
+        telemetry: Log = .silent, clock: any WorkerClock = SystemClock()
     ) {
         self.deployment = deployment
         self.log = log
         self.options = options
         self.telemetry = telemetry
+        self.clock = clock
         team = ThreadTeam(lanes: threads)
         processor = EpochProcessor(deployment, team: team)
         assembler = OutputAssembler(deployment)
@@ -87,7 +89,7 @@ public final class Worker {
         team.stop()
     }
 
-    /// Runs until `shouldStop` answers true; then drains what it holds and commits.
+    /// Runs until `shouldStop` returns true; then drains what it holds and commits.
     public func run(shouldStop: () -> Bool) throws(LogError) {
         // The log is the caller's again when this returns.
         defer { if let commit = committer?.finish(waiting: nil), commit.error == nil { take(back: commit) } }
@@ -96,7 +98,7 @@ public final class Worker {
         try log.create(OutputTopics.requirements(partitions: options.verdictPartitions))
         sources = try Worker.sources(of: deployment, in: log)
         committer?.stop()
-        committer = Committer(try log.takeOwnership())
+        committer = Committer(try log.takeOwnership(), clock)
         let block = DecodedBlock(deployment, sources: sources, lanes: team.lanes)
         tracker = WatermarkTracker(
             sources: sources.count, latenessMilliseconds: deployment.description.time.latenessMilliseconds)
@@ -121,7 +123,7 @@ public final class Worker {
 
     // MARK: Recovery
 
-    /// Answers false when it was stopped before its end.
+    /// Returns false when it was stopped before its end.
     private func recover(_ block: DecodedBlock, _ shouldStop: () -> Bool) throws(LogError) -> Bool {
         let newest = try JournalRecord.newest(in: log)
         let snapshot = try newest.flatMap { record throws(LogError) in
@@ -132,15 +134,15 @@ public final class Worker {
             tracker = snapshot.tracker
         }
         let replay = JournalReplay(
-            log, deployment, sources: sources, block: block, processor: processor, after: snapshot)
-        let started = ContinuousClock.now
+            log, deployment, sources: sources, block: block, processor: processor, after: snapshot, clock: clock)
+        let started = clock.now
         var said = started
         var isStopped = false
         try replay.run(seen: { source, time in tracker.see(source: source, time: time) }) { record in
             tracker.restore(watermark: record.watermark)
             metrics?.rebuilt(processor, watermark: record.watermark)
-            if said.duration(to: .now) > .seconds(10) {
-                said = .now
+            if clock.now - said > .seconds(10) {
+                said = clock.now
                 telemetry.info("recovering", ["epochs": .int(Int(replay.epochs))])
             }
             isStopped = shouldStop()
@@ -151,7 +153,7 @@ public final class Worker {
         block.removeAll()
         metrics?.measure(processor.engine)
         replayedEpochs = replay.epochs
-        judged = replay.next
+        judgedTo = replay.next
         if let last = replay.lastRecord {
             epoch = last.epoch + 1
             if last.topologyDigest != deployment.topologyDigest {
@@ -161,21 +163,21 @@ public final class Worker {
             }
             telemetry.info(
                 "recovered from the journal",
-                ["epochs": .int(Int(replay.epochs)), "seconds": .double(started.duration(to: .now).inSeconds)])
+                ["epochs": .int(Int(replay.epochs)), "seconds": .double((clock.now - started).inSeconds)])
         } else {
             var positions: [SourcePosition] = []
             for (s, source) in sources.enumerated() {
-                judged[s] = try log.bounds(of: source).start
-                positions.append(SourcePosition(source: source, next: judged[s]))
+                judgedTo[s] = try log.bounds(of: source).start
+                positions.append(SourcePosition(source: source, next: judgedTo[s]))
             }
             try log.assign(positions)
         }
         for (s, source) in sources.enumerated() {
             // A partition that is empty has nothing to wait for.
-            if tracker.clocks[s].reached == nil { tracker.isIdle[s] = try log.bounds(of: source).end <= judged[s] }
+            if tracker.clocks[s].reached == nil { tracker.isIdle[s] = try log.bounds(of: source).end <= judgedTo[s] }
         }
         let different = try log.committedPositions(of: sources).filter { position in
-            sources.firstIndex(of: position.source).map { judged[$0] != position.next } ?? false
+            sources.firstIndex(of: position.source).map { judgedTo[$0] != position.next } ?? false
         }
         if let first = different.first {
             telemetry.warn(
@@ -185,105 +187,66 @@ public final class Worker {
                     "committed": .int(Int(first.next)),
                 ])
         }
-        lastEvent = [ContinuousClock.Instant](repeating: .now, count: sources.count)
+        lastEvent = [Duration](repeating: clock.now, count: sources.count)
         gaveEvents = [Bool](repeating: false, count: sources.count)
-        handedOver = [Int64](repeating: -1, count: sources.count)
+        handedOverTo = [Int64](repeating: -1, count: sources.count)
         return true
     }
 
     // MARK: Live
 
+    /// Performs what the pace decides.
     private func live(_ block: DecodedBlock, _ shouldStop: () -> Bool) throws(LogError) {
-        var firstRecord: ContinuousClock.Instant?
-        var round = ContinuousClock.now
-        var intake = Intake(
-            epochRecords: options.epochRecords, idle: idle, lateness: deployment.description.time.latenessMilliseconds,
-            next: judged, ends: try ends(),
-            reached: tracker.clocks.map(\.reached))
+        var pace = WorkerPace(options: options, polledAt: clock.now)
+        var facts = WorkerPace.Facts()
         // A stop drains what was in the log when it came, for a few seconds at most; what comes later waits for the next start.
         var stopEnds: [Int64]?
-        var stopDeadline = round
+        var intake = Intake(
+            epochRecords: options.epochRecords, idle: idle, lateness: deployment.description.time.latenessMilliseconds,
+            now: clock.now, next: judgedTo, ends: try ends(), reached: tracker.clocks.map(\.reached))
         telemetry.info("ready", ["sources": .int(sources.count), "epoch": .int(Int(epoch))])
         while true {
-            try finishCommit(waiting: 0, shouldStop)
-            let isStopping = shouldStop()
-            if isStopping, stopEnds == nil {
-                stopEnds = try ends()
-                stopDeadline = .now + .milliseconds(options.drainMilliseconds)
+            look(at: block, intake, &facts)
+            switch pace.next(facts) {
+            case .look:
+                try finishCommit(waiting: 0, shouldStop)
+                facts.isStopAsked = shouldStop()
+            case .drain: stopEnds = try ends()
+            case .leave: stopEnds = intake.next
+            case .resume:
+                intake.resume(facts.now)
+                for s in sources.indices { lastEvent[s] = facts.now }
+            case .poll: facts.got = try intake.gather(block, from: log, facts.now, until: stopEnds)
+            case .wait(let milliseconds): try log.wait(milliseconds: milliseconds)
+            case .pause: try pause()
+            case .cut: facts.hasJudged = cut(block, &intake, until: stopEnds)
+            case .commit: startCommit()
+            case .awaitCommit(let milliseconds): try finishCommit(waiting: milliseconds, shouldStop)
+            case .stop: return try leave()
             }
-            if stopEnds != nil, ContinuousClock.now >= stopDeadline { stopEnds = intake.next }
-            let isLate = round.duration(to: .now) > .seconds(1)
-            round = .now
-            if isLate {
-                // A commit or the machine held us up: nobody was asked meanwhile, so nobody stood still.
-                intake.resume(round)
-                for s in sources.indices { lastEvent[s] = round }
-            }
-            let got = try intake.gather(block, from: log, round, until: stopEnds)
-            if block.stagedCount > 0 {
-                let now = ContinuousClock.now
-                if firstRecord == nil { firstRecord = now }
-                let age = (firstRecord ?? now).duration(to: now).inSeconds * 1000
-                let isFull = block.stagedCount >= options.epochRecords || block.isFull
-                if got == 0, intake.isHeldUp {
-                    if !filling.batch.isEmpty, !isCommitting { startCommit() }
-                    try pause()
-                    continue
-                }
-                // In a backlog what was asked for has come.
-                if !isFull, !isStopping, !intake.hasBacklog || got == 0 {
-                    // What could not be committed now may as well grow.
-                    if isCommitting, !intake.hasBacklog {
-                        try finishCommit(waiting: 2, shouldStop)
-                        continue
-                    }
-                    // More may be on its way.
-                    if age < options.lingerMilliseconds {
-                        if got == 0 { try log.wait(milliseconds: 1) }
-                        continue
-                    }
-                }
-                if filling.batch.isEmpty { filling.start = firstRecord ?? now }
-                firstRecord = nil
-                block.decode(team)
-                intake.align(block, now, until: stopEnds)
-                if block.stagedCount == 0 {
-                    block.removeAll()
-                    if !filling.batch.isEmpty, !isCommitting { startCommit() }
-                    // Those who are waited for give little: to decode all of it again at once would be work for nothing.
-                    if got < 64 { try pause() }
-                    continue
-                }
-                judge(block, &intake)
-                let open = filling.start.duration(to: .now).inSeconds * 1000
-                let isFilled =
-                    filling.records >= options.transactionRecords
-                    || filling.batch.bytes.count >= options.transactionBytes
-                if isFilled {
-                    try finishCommit(waiting: nil, shouldStop)
-                    startCommit()
-                } else if !isCommitting, !intake.hasBacklog || open >= options.transactionMilliseconds {
-                    startCommit()
-                }
-                continue
-            }
-            if !filling.batch.isEmpty {
-                try finishCommit(waiting: nil, shouldStop)
-                startCommit()
-                continue
-            }
-            if isCommitting {
-                try finishCommit(waiting: 2, shouldStop)
-                continue
-            }
-            if isStopping { break }
-            try pause()
         }
+    }
+
+    /// Brings up to date what the pace decides by.
+    private func look(at block: DecodedBlock, _ intake: Intake, _ facts: inout WorkerPace.Facts) {
+        facts.now = clock.now
+        facts.staged = block.stagedCount
+        facts.isFull = block.isFull
+        facts.hasBacklog = intake.hasBacklog
+        facts.isHeldUp = intake.isHeldUp
+        facts.isFilling = !filling.batch.isEmpty
+        facts.filledRecords = filling.records
+        facts.filledBytes = filling.batch.bytes.count
+        facts.isCommitting = committer?.isBusy == true
+    }
+
+    /// A clean end: everything is committed.
+    private func leave() throws(LogError) {
         if epoch > 0 {
             try snapshots.save(
                 Snapshot(
                     epoch: epoch - 1,
-                    positions: sources.indices.map { SourcePosition(source: sources[$0], next: judged[$0]) },
+                    positions: sources.indices.map { SourcePosition(source: sources[$0], next: judgedTo[$0]) },
                     tracker: tracker, engine: processor.engine), of: deployment)
         }
         telemetry.info(
@@ -303,15 +266,28 @@ public final class Worker {
 
     /// Waits a little for records.
     private func pause() throws(LogError) {
-        let asked = ContinuousClock.now
+        let asked = clock.now
         try log.wait(milliseconds: 20)
         // Records of a source that waits for others end the waiting at once.
-        if asked.duration(to: .now) < .milliseconds(1) { usleep(300) }
+        if clock.now - asked < .milliseconds(1) { clock.pause(for: .microseconds(300)) }
+    }
+
+    /// Decodes what is staged, and judges what need not wait for other sources; returns whether anything was judged.
+    private func cut(_ block: DecodedBlock, _ intake: inout Intake, until stopEnds: [Int64]?) -> Bool {
+        let came = clock.now
+        block.decode(team)
+        intake.align(block, came, until: stopEnds)
+        if block.stagedCount > 0 {
+            judge(block, &intake)
+            return true
+        }
+        block.removeAll()
+        return false
     }
 
     /// Judges what was decoded and not held back as one epoch, and gathers its outputs.
     private func judge(_ block: DecodedBlock, _ intake: inout Intake) {
-        let began = ContinuousClock.now
+        let began = clock.now
         for source in block.eventSources { gaveEvents[Int(source)] = true }
         for s in sources.indices {
             // Whose events are held back, or not even read yet, waits for others.
@@ -319,7 +295,7 @@ public final class Worker {
                 gaveEvents[s] = false
                 lastEvent[s] = began
                 tracker.isIdle[s] = false
-            } else if !tracker.isIdle[s], lastEvent[s].duration(to: began) > idle {
+            } else if !tracker.isIdle[s], began - lastEvent[s] > idle {
                 tracker.isIdle[s] = true
             }
         }
@@ -330,15 +306,15 @@ public final class Worker {
         }
         counts += processor.counts
         assembler.appendVerdicts(
-            processor.engine, epoch: epoch, recordedMilliseconds: Log.wallClockMilliseconds(), to: &filling.batch)
+            processor.engine, epoch: epoch, recordedMilliseconds: clock.wallMilliseconds, to: &filling.batch)
         assembler.appendDeadLetters(block, sources: sources, to: &filling.batch)
         assembler.appendLate(processor.late, watermark: watermark, to: &filling.batch)
         ranges.removeAll(keepingCapacity: true)
         for s in sources.indices {
             let to = block.heldFrom[s] ?? intake.next[s]
-            if to <= judged[s] { continue }
-            ranges.append(JournalRecord.Range(source: sources[s], from: judged[s], to: to))
-            judged[s] = to
+            if to <= judgedTo[s] { continue }
+            ranges.append(JournalRecord.Range(source: sources[s], from: judgedTo[s], to: to))
+            judgedTo[s] = to
         }
         let c = processor.counts
         assembler.appendJournal(
@@ -354,19 +330,17 @@ public final class Worker {
         }
         processor.engine.forEachRing { if $0.isOpening { ringsOpened += 1 } }
         metrics?.judged(
-            processor, block, sources: sources, watermark: watermark, seconds: began.duration(to: .now).inSeconds)
+            processor, block, sources: sources, watermark: watermark, seconds: (clock.now - began).inSeconds)
         block.removeAll()
     }
-
-    private var isCommitting: Bool { committer?.isBusy == true }
 
     /// Hands over what was judged; the commit before must have ended.
     private func startCommit() {
         guard let empty = spare else { preconditionFailure("a commit is under way: finish it first") }
         spare = nil
-        for s in sources.indices where judged[s] != handedOver[s] {
-            filling.positions.append(SourcePosition(source: sources[s], next: judged[s]))
-            handedOver[s] = judged[s]
+        for s in sources.indices where judgedTo[s] != handedOverTo[s] {
+            filling.positions.append(SourcePosition(source: sources[s], next: judgedTo[s]))
+            handedOverTo[s] = judgedTo[s]
         }
         committer?.start(filling)
         filling = empty
@@ -394,16 +368,8 @@ public final class Worker {
             guard error.kind == .transient, !shouldStop() else { throw error }
             telemetry.warn("the commit is tried again", ["reason": .string(error.message)])
             // The log has waited and tried several times itself; this only keeps one that answers at once from spinning.
-            usleep(50_000)
+            clock.pause(for: .milliseconds(50))
             committer?.start(commit)
         }
-    }
-}
-
-extension Duration {
-    /// In seconds.
-    public var inSeconds: Double {
-        let (whole, attoseconds) = components
-        return Double(whole) + Double(attoseconds) * 1e-18
     }
 }

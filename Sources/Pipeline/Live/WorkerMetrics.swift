@@ -10,6 +10,7 @@ public import Telemetry
 /// what depends on the moment up to date. Labels are names of topics, rules and codes; never an identifier of a person.
 public final class WorkerMetrics: Sendable {
     private let registry: MetricsRegistry
+    private let clock: any WorkerClock
     /// Per input topic.
     private let consumed: [Counter]
     private let topics: [String]
@@ -48,8 +49,9 @@ public final class WorkerMetrics: Sendable {
     private let watermark = Atomic<Int64>(.min)
 
     /// Makes the instruments; all series that are known beforehand exist from the start, at 0.
-    public init(_ registry: MetricsRegistry, _ deployment: Deployment) {
+    public init(_ registry: MetricsRegistry, _ deployment: Deployment, clock: any WorkerClock = SystemClock()) {
         self.registry = registry
+        self.clock = clock
         topics = deployment.description.topics
         consumed = topics.map {
             registry.counter("weir_events_consumed_total", help: "Records read from the inputs.", labels: ["topic": $0])
@@ -193,7 +195,7 @@ public final class WorkerMetrics: Sendable {
         }
         committedTransactions.add()
         commitSeconds.observe(seconds)
-        lastProcessed.set(Double(Log.wallClockMilliseconds()) / 1000)
+        lastProcessed.set(Double(clock.wallMilliseconds) / 1000)
         measure(engine)
     }
 
@@ -232,7 +234,7 @@ public final class WorkerMetrics: Sendable {
     /// How far the watermark lies behind the wall clock; nil before there is one.
     public var watermarkLagSeconds: Double? {
         let time = watermark.load(ordering: .relaxed)
-        return time == .min ? nil : Double(Log.wallClockMilliseconds() - time) / 1000
+        return time == .min ? nil : Double(clock.wallMilliseconds - time) / 1000
     }
 
     /// Records read since the start of the process.
