@@ -17,15 +17,22 @@ import Testing
 
     /// In a phase, by these facts, the worker takes that step and is then in that phase.
     ///
-    /// `stop`: an end is asked for, `draining`: since a second, `overdue`: since too long, `left`: and nothing more is read. `got=N`, `staged=N`
-    /// records; `age=N` milliseconds since the first of them came. `filling=N` records judged and not handed over, `bytes=N` of output,
-    /// `open=N` milliseconds since the first of them came. `silent=N` milliseconds since the last poll.
+    /// `mail`: others have asked something. `stop`: an end is asked for, `draining`: since a second, `overdue`: since too long,
+    /// `left`: and nothing more is read. `got=N`, `staged=N` records; `age=N` milliseconds since the first of them came.
+    /// `filling=N` records judged and not handed over, `bytes=N` of output, `open=N` milliseconds since the first of them came.
+    /// `silent=N` milliseconds since the last poll.
     private static let table = """
         # A round begins with a look, and then the sources are polled.
         resting                                             look            looked
+        resting  mail                                       look            looked
         resting  staged=5 stop committing                   look            looked
         looked                                              poll            polled
         looked   silent=1000                                poll            polled
+        # Others are served between two rounds, and no more than once a round.
+        looked   mail                                       serve           served
+        looked   mail stop                                  drain           looked
+        served   mail                                       poll            polled
+        served   mail silent=1001                           resume          served
         # Who was held up polls as if nobody had stood still.
         looked   silent=1001                                resume          looked
 
@@ -107,6 +114,7 @@ import Testing
         switch word {
         case "resting": .resting
         case "looked": .looked
+        case "served": .served
         case "polled": .polled
         case "decided": .decided
         case "stopped": .stopped
@@ -119,6 +127,7 @@ import Testing
         case "look": .look
         case "drain": .drain
         case "leave": .leave
+        case "serve": .serve
         case "resume": .resume
         case "poll": .poll
         case "wait1": .wait(milliseconds: 1)
@@ -145,6 +154,7 @@ import Testing
             let before = now - .milliseconds(fraction: number)
             switch parts[0] {
             case "stop": facts.isStopAsked = true
+            case "mail": facts.hasMail = true
             case "draining": drain = .until(now + .seconds(2))
             case "overdue": drain = .until(now)
             case "left": drain = .over
@@ -172,7 +182,7 @@ import Testing
     // MARK: Whatever comes
 
     /// Of so many steps in a row one waits or makes progress.
-    private static let stepsMax = 5
+    private static let stepsMax = 6
 
     @Test func `by no facts does it spin, or take a step that cannot be taken`() {
         for seed in UInt64(0)..<200 {
@@ -184,6 +194,7 @@ import Testing
                 // Nothing comes and nothing is judged, so that all progress is the pace's own.
                 facts.now += .microseconds(random.below(random.chance(5) ? 2_000_000 : 500))
                 facts.isStopAsked = facts.isStopAsked || random.chance(1)
+                facts.hasMail = random.chance(30)
                 facts.staged = random.chance(50) ? 0 : random.below(200)
                 facts.isFull = random.chance(10)
                 facts.hasBacklog = random.chance(50)
@@ -207,13 +218,14 @@ import Testing
         case .awaitCommit: facts.isCommitting
         case .stop: facts.isStopAsked && facts.staged == 0 && !facts.isFilling && !facts.isCommitting
         case .drain, .leave: facts.isStopAsked
+        case .serve: facts.hasMail
         default: true
         }
     }
 
     private func isIdle(_ step: WorkerPace.Step) -> Bool {
         switch step {
-        case .look, .resume, .poll, .cut: true
+        case .look, .serve, .resume, .poll, .cut: true
         default: false
         }
     }
@@ -249,6 +261,7 @@ import Testing
         mutating func pass(_ duration: Duration) {
             facts.now += duration
             if random.below(rarity) == 0 { pending += random.below(burst + 1) }
+            if random.chance(20) { facts.hasMail = true }
             if holds, random.chance(2) { heldUntil = facts.now + .milliseconds(random.below(30)) }
         }
 
@@ -257,6 +270,7 @@ import Testing
             idle += 1
             switch step {
             case .look: if facts.isCommitting, facts.now >= commitEnd { facts.isCommitting = false }
+            case .serve: facts.hasMail = false
             case .drain: (readable, idle) = (pending, 0)
             case .leave: (readable, heldUntil, idle) = (0, .zero, 0)
             case .poll:

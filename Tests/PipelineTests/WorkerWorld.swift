@@ -380,28 +380,38 @@ final class WorkerWorld {
         var newest: Int64?
         var all: [String: [Output]] = [:]
         var counts = EpochCounts()
-        try replay.run(seen: { tracker.see(source: $0, time: $1) }) { (record) throws(LogError) in
+        try replay.advance(seen: { tracker.see(source: $0, time: $1) }) { (record) throws(LogError) in
             counts += processor.counts
             epochDone(record, watermark, newest)
             watermark = max(tracker.advance() ?? .min, record.watermark ?? .min)
             if watermark == .min { watermark = nil }
             newest = tracker.clocks.compactMap(\.reached).max()
-            var batch = OutputBatch(topics: OutputTopics.all)
-            assembler.appendVerdicts(processor.engine, epoch: record.epoch, recordedMilliseconds: 0, to: &batch)
-            assembler.appendDeadLetters(block, sources: sources, to: &batch)
-            assembler.appendLate(processor.late, watermark: record.watermark, to: &batch)
-            try batch.withParts { (record, key, value, _) throws(LogError) in
-                var headers: [String] = []
-                batch.forEachHeader(record) { name, value in
-                    let name = String(decoding: name, as: UTF8.self)
-                    if name != "ce_recordedtime" { headers.append("\(name)=\(String(decoding: value, as: UTF8.self))") }
-                }
-                all[OutputTopics.all[record.topic], default: []].append(
-                    Output(key: key.map { [UInt8]($0) } ?? [], value: value.map { [UInt8]($0) } ?? [], headers: headers)
-                )
-            }
+            let outputs = try outputs(of: processor, block, assembler, record)
+            for (topic, outputs) in outputs { all[topic, default: []] += outputs }
             return true
         }
         return (all, counts)
+    }
+
+    /// What the epoch that was processed last gives for Weir's topics, without the recorded time.
+    func outputs(
+        of processor: EpochProcessor, _ block: DecodedBlock, _ assembler: OutputAssembler, _ epoch: JournalRecord
+    ) throws(LogError) -> [String: [Output]] {
+        var all: [String: [Output]] = [:]
+        var batch = OutputBatch(topics: OutputTopics.all)
+        assembler.appendVerdicts(processor.engine, epoch: epoch.epoch, recordedMilliseconds: 0, to: &batch)
+        assembler.appendDeadLetters(block, sources: sources, to: &batch)
+        assembler.appendLate(processor.late, watermark: epoch.watermark, to: &batch)
+        try batch.withParts { (record, key, value, _) throws(LogError) in
+            var headers: [String] = []
+            batch.forEachHeader(record) { name, value in
+                let name = String(decoding: name, as: UTF8.self)
+                if name != "ce_recordedtime" { headers.append("\(name)=\(String(decoding: value, as: UTF8.self))") }
+            }
+            all[OutputTopics.all[record.topic], default: []].append(
+                Output(key: key.map { [UInt8]($0) } ?? [], value: value.map { [UInt8]($0) } ?? [], headers: headers)
+            )
+        }
+        return all
     }
 }

@@ -2,10 +2,10 @@ import Detection
 
 /// Takes records off a worker's sources into its block, so that in a backlog all sources advance together in event time.
 ///
-/// Windows that span topics see each event's own past only when the topics are judged in step. So every source with a backlog is asked for
-/// about as many records as lie before a common target, and what came beyond the time that all of them have reached is held back for
-/// the next epoch. Sources without a backlog hold nobody back; nor does one whose time stands still for long (no events, a stuck clock, an
-/// end that is never reached).
+/// Windows that span topics see each event's own past only when the topics are judged in step. So every source with a backlog is
+/// asked for about as many records as lie before a common target, and what came beyond the time that all of them have reached is
+/// held back for the next epoch. Sources without a backlog hold nobody back; nor does one whose time stands still for long (no
+/// events, a stuck clock, an end that is never reached).
 struct Intake {
     /// Longest wait for a source that has a backlog and gives nothing new.
     private static let patience = Duration.seconds(10)
@@ -32,8 +32,8 @@ struct Intake {
     private var isAligned = false
     /// How far time rises from one event of a source to the next without a doubt.
     private let step: Int64
-    /// Scratch of ``align(_:_:until:)``: by event, the time of its source's next event in the block (nil: none) and whether its own clock is
-    /// bad; by source, its last event so far.
+    /// Scratch of ``align(_:_:until:)``: by event, the time of its source's next event in the block (nil: none) and whether its own
+    /// clock is bad; by source, its last event so far.
     private var following: [Int64?] = []
     private var isOutlier: [Bool] = []
     private var last: [Int?] = []
@@ -94,8 +94,8 @@ struct Intake {
         let eligible = next.indices.count { !isAwaited[$0] || reached[$0] ?? .min <= target ?? .max }
         let share = max(64, epochRecords / max(1, eligible))
         var got = 0
-        // A poll ends when the epoch is full. So the sources that have come least far are polled first, since all others wait for them; and each
-        // poll begins with another source, or the first ones would fill every epoch.
+        // A poll ends when the epoch is full. So the sources that have come least far are polled first, since all others wait for
+        // them; and each poll begins with another source, or the first ones would fill every epoch.
         for isFirst in [true, false] {
             for k in next.indices where got < epochRecords && !block.isFull {
                 let s = (k + turn) % next.count
@@ -117,8 +117,8 @@ struct Intake {
                     return !block.isFull
                 }
                 let count = block.stagedCount - before
-                // A source has a backlog when it gives all that was wanted of it. Where the room left was for less, its giving all of that does
-                // not tell, and what was known before stays.
+                // A source has a backlog when it gives all that was wanted of it. Where the room left was for less, its giving all
+                // of that does not tell, and what was known before stays.
                 if count < limit { gaveAll[s] = block.isFull } else if limit == wanted { gaveAll[s] = true }
                 got += count
             }

@@ -124,7 +124,7 @@ public final class JournalAudit {
         let block = DecodedBlock(deployment, sources: sources, lanes: team.lanes)
         let processor = EpochProcessor(deployment, team: team)
         let replay = JournalReplay(log, deployment, sources: sources, block: block, processor: processor)
-        try replay.run(seen: { _, _ in }) { (record) throws(LogError) in
+        try replay.advance(seen: { _, _ in }) { (record) throws(LogError) in
             // The journal may have grown since it was checked.
             try check(record)
             result.epochs += 1

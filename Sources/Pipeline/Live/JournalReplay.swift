@@ -2,10 +2,13 @@ import Detection
 
 /// Re-runs journaled epochs from the inputs: recovery does it with outputs muted, `weir audit` compares what comes out.
 ///
-/// Input is read per partition in one sweep; each epoch takes exactly its ranges, in its order, under its watermark and after its triggers.
+/// Input is read per partition in one sweep; each epoch takes exactly its ranges, in its order, under its watermark and after its
+/// triggers.
 final class JournalReplay {
     /// How long a range that the journal names may take to come.
     private static let patience = Duration.seconds(60)
+    /// Records of the journal that are kept at a time.
+    private static let recordsAtOnce = 4096
 
     private let log: any LogReader
     private let clock: any WorkerClock
@@ -16,6 +19,8 @@ final class JournalReplay {
     private(set) var next: [Int64]
     private(set) var epochs: Int64 = 0
     private(set) var lastRecord: JournalRecord?
+    /// Where the journal is read on; nil: at its beginning.
+    private var journalNext: Int64?
     private let processor: EpochProcessor
     private var isAssigned = false
     /// Sources that a replayed epoch has taken something from.
@@ -65,46 +70,55 @@ final class JournalReplay {
         try log.assign(sources.indices.map { SourcePosition(source: sources[$0], next: next[$0]) })
     }
 
-    /// Replays the journal, from behind the snapshot on.
+    /// Replays what the journal holds beyond the last call: first from behind the snapshot on, then from behind the last replayed
+    /// epoch.
     ///
     /// - Parameters:
     ///   - seen: per accepted event its source and time, for the next watermark.
-    ///   - epochDone: after each epoch, while its outputs and its block are still there; false ends the replay.
-    func run(
+    ///   - epochDone: after each epoch, while its outputs and its block are still there; false ends the call behind this epoch.
+    func advance(
         seen: (_ source: Int, _ time: Int64) -> Void, epochDone: (JournalRecord) throws(LogError) -> Bool
     ) throws(LogError) {
         let journal = TopicPartition(OutputTopics.journal, 0)
         guard try log.partitions(of: journal.topic) != nil else { return }
         let (start, end) = try log.bounds(of: journal)
-        var at = start
-        var records: [JournalRecord] = []
+        var at = journalNext ?? start
         while at < end {
-            // A part of the journal at a time: its length has no bound.
-            records.removeAll(keepingCapacity: true)
-            var failure: LogError?
-            var readTo = end
-            try log.read(journal, from: at, to: end) { record, _ in
-                guard let value = record.value else { return true }
-                do throws(LogError) { records.append(try JournalRecord(parsing: value)) } catch {
-                    failure = error
-                    return false
-                }
-                if records.count < 4096 { return true }
-                readTo = record.offset + 1
-                return false
-            }
-            if let failure { throw failure }
-            at = readTo
-            for record in records {
+            let (records, readTo) = try read(journal, from: at, to: end)
+            for (offset, record) in records {
                 try check(record)
                 lastRecord = record
+                journalNext = offset + 1
                 if record.epoch <= snapshotEpoch { continue }
                 try replay(record, seen: seen)
                 if try !epochDone(record) { return }
             }
+            at = readTo
+            journalNext = at
         }
         // What was journaled up to here is in the snapshot: the sources have not been opened yet.
         if !isAssigned, lastRecord != nil { try assign(first: nil) }
+    }
+
+    /// Reads a part of the journal at a time: its length has no bound.
+    private func read(
+        _ journal: TopicPartition, from: Int64, to: Int64
+    ) throws(LogError) -> (records: [(offset: Int64, record: JournalRecord)], readTo: Int64) {
+        var records: [(offset: Int64, record: JournalRecord)] = []
+        var failure: LogError?
+        var readTo = to
+        try log.read(journal, from: from, to: to) { record, _ in
+            guard let value = record.value else { return true }
+            do throws(LogError) { records.append((record.offset, try JournalRecord(parsing: value))) } catch {
+                failure = error
+                return false
+            }
+            if records.count < JournalReplay.recordsAtOnce { return true }
+            readTo = record.offset + 1
+            return false
+        }
+        if let failure { throw failure }
+        return (records, readTo)
     }
 
     private func replay(_ record: JournalRecord, seen: (_ source: Int, _ time: Int64) -> Void) throws(LogError) {
@@ -169,7 +183,8 @@ final class JournalReplay {
         }
     }
 
-    /// Assigns every source behind the snapshot or at its first journaled offset; sources that neither names yet wait at their start.
+    /// Assigns every source behind the snapshot or at its first journaled offset; sources that neither names yet wait at their
+    /// start.
     private func assign(first: JournalRecord?) throws(LogError) {
         isAssigned = true
         var positions: [SourcePosition] = []

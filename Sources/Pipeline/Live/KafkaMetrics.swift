@@ -4,7 +4,8 @@ public import Telemetry
 
 /// librdkafka's statistics as metrics: lag per input topic, round trips, messages, transactions in error.
 ///
-/// Several clients report, one after the other, by ``observe(_:)``. A client that has been silent for a while was closed: it no longer counts.
+/// Several clients report, one after the other, by ``observe(_:)``. A client that has been silent for a while was closed: it no
+/// longer counts.
 public final class KafkaMetrics: Sendable {
     /// What one client said last.
     private struct Client {
@@ -73,7 +74,7 @@ public final class KafkaMetrics: Sendable {
         }
     }
 
-    /// Sets the lag of each input topic that the report names; answers the largest.
+    /// Sets the lag of each input topic that the report names; returns the largest.
     private func lag(_ partitions: [KafkaStatistics.Partition]) -> Int? {
         var byTopic: [String: Int] = [:]
         for partition in partitions where inputs.contains(partition.topic) {

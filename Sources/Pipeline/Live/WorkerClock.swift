@@ -3,8 +3,8 @@ import Telemetry
 
 /// The time that paces a worker, and the wall's time that it stamps on what it writes.
 ///
-/// It decides when a worker polls, cuts, commits and takes a source for idle; all of that which changes a result stands in the journal, so
-/// that a replay needs no clock. Any thread may ask.
+/// It decides when a worker polls, cuts, commits and takes a source for idle; all of that which changes a result stands in the
+/// journal, so that a replay needs no clock. Any thread may ask.
 public protocol WorkerClock: Sendable {
     /// Steady time since a beginning of the clock's own choosing.
     var now: Duration { get }

@@ -6,8 +6,9 @@ public import Telemetry
 
 /// A worker's figures in a registry: how much was read and said, how long epochs and commits take, how much state there is.
 ///
-/// Bumped once per epoch and transaction from counts the worker has anyway. Any thread may render the registry; ``refresh()`` first brings
-/// what depends on the moment up to date. Labels are names of topics, rules and codes; never an identifier of a person.
+/// Bumped once per epoch and transaction from counts the worker has anyway; the size of the state is asked for when somebody looks.
+/// Any thread may render the registry; ``refresh()`` first brings what depends on the moment up to date. Labels are names of
+/// topics, rules and codes; never an identifier of a person.
 public final class WorkerMetrics: Sendable {
     private let registry: MetricsRegistry
     private let clock: any WorkerClock
@@ -47,6 +48,7 @@ public final class WorkerMetrics: Sendable {
     private let resident: Gauge
     /// Milliseconds since 1970; `Int64.min` before there is one.
     private let watermark = Atomic<Int64>(.min)
+    private let worker = Mutex<Mailbox?>(nil)
 
     /// Makes the instruments; all series that are known beforehand exist from the start, at 0.
     public init(_ registry: MetricsRegistry, _ deployment: Deployment, clock: any WorkerClock = SystemClock()) {
@@ -186,7 +188,7 @@ public final class WorkerMetrics: Sendable {
     }
 
     /// A commit ended; `counters` are the log's own totals.
-    func committed(seconds: Double, succeeded: Bool, _ engine: Engine, _ counters: LogCounters) {
+    func committed(seconds: Double, succeeded: Bool, _ counters: LogCounters) {
         recreations.raise(to: counters.producerRecreations)
         retriedTransactions.raise(to: counters.retriedCommits)
         guard succeeded else {
@@ -196,10 +198,9 @@ public final class WorkerMetrics: Sendable {
         committedTransactions.add()
         commitSeconds.observe(seconds)
         lastProcessed.set(Double(clock.wallMilliseconds) / 1000)
-        measure(engine)
     }
 
-    /// Takes the size of the state; a sum over its slots.
+    /// Takes the size of the state, a sum over its slots, on the worker's thread.
     func measure(_ engine: Engine) {
         stateBytes.set(engine.stateBytes)
         measure(engine.windowCounters, engine.detectorCounters)
@@ -217,10 +218,20 @@ public final class WorkerMetrics: Sendable {
 
     // MARK: Read by others
 
-    /// Brings up to date what depends on the moment: the watermark's lag and the process's memory.
+    /// Where the worker is asked for the size of its state; nil before one runs.
+    var mailbox: Mailbox? {
+        get { worker.withLock { $0 } }
+        set { worker.withLock { $0 = newValue } }
+    }
+
+    /// How long a worker that waits for brokers may let those wait who look at its figures.
+    private static let patienceMilliseconds = 1000
+
+    /// Brings up to date what depends on the moment: the size of the state, the watermark's lag and the process's memory.
     ///
-    /// Call before rendering; any thread.
+    /// Call before rendering; any thread but the worker's. A worker that is busy for a second leaves the sizes as they were.
     public func refresh() {
+        mailbox?.ask(waiting: WorkerMetrics.patienceMilliseconds) { self.measure($0.engine) }
         if let seconds = watermarkLagSeconds {
             // The series begins with the first watermark: before it there is no lag to tell.
             registry.gauge(

@@ -1,13 +1,14 @@
-/// Decides what a worker does next: when it polls, waits, cuts an epoch, commits and stops.
+/// Decides what a worker does next: when it polls, waits, cuts an epoch, commits, serves others and stops.
 ///
-/// A pure state machine: facts in, one step out. Who performs the steps is ``Worker``; nothing is decided there. It keeps two promises,
-/// whatever the facts are: of a few steps in a row at least one makes progress or waits (it never spins), and what was read is cut and
+/// A pure state machine: facts in, one step out. ``Leader`` performs the steps and decides nothing. It keeps two promises, whatever
+/// the facts are: of a few steps in a row at least one makes progress or waits (it never spins), and what was read is cut and
 /// committed after a bounded time, unless it is held up by a source that others wait for (it never stalls).
 ///
 /// The phases and what leads from one to the next:
 /// ```
 /// resting ─look─► looked ─poll─► polled ─cut─► decided ─commit, or no step─► resting
 ///                   │ drain, leave: a stop was asked for; each once, the phase stays
+///                   │ serve ─► served ─poll─► polled: who asks waits for no more than one round
 ///                   │ resume: nobody was polled for long; once, the phase stays
 ///                 polled, nothing staged:  awaitCommit or pause ─► resting · commit ─► resting · stop ─► stopped
 ///                 polled, held up:         commit, the phase stays · pause ─► resting
@@ -23,6 +24,8 @@ struct WorkerPace {
         case drain
         /// Leave the rest where it is: nothing more is read at all.
         case leave
+        /// Serve what others have asked since the last time.
+        case serve
         /// Nobody was polled for a while, so that no source stood still.
         case resume
         /// Take records off the sources, without waiting.
@@ -47,6 +50,8 @@ struct WorkerPace {
         var now = Duration.zero
         /// Somebody wants an end.
         var isStopAsked = false
+        /// Others have asked something.
+        var hasMail = false
         /// Records that the last poll gave.
         var got = 0
         /// Records that no epoch has taken yet, of this poll and of earlier ones.
@@ -74,6 +79,8 @@ struct WorkerPace {
         case resting
         /// It is known whether a stop is asked for.
         case looked
+        /// What others have asked in this round was served.
+        case served
         /// The sources have given what they have.
         case polled
         /// What was staged was judged or held back.
@@ -114,6 +121,7 @@ struct WorkerPace {
         switch phase {
         case .resting: enter(.looked, .look)
         case .looked: looked(facts)
+        case .served: poll(facts)
         case .polled: facts.staged > 0 ? staged(facts) : nothingStaged(facts)
         case .decided: facts.hasJudged ? judged(facts) : heldBack(facts)
         case .stopped: .stop
@@ -134,6 +142,10 @@ struct WorkerPace {
             drain = .over
             return .leave
         }
+        return facts.hasMail ? enter(.served, .serve) : poll(facts)
+    }
+
+    private mutating func poll(_ facts: Facts) -> Step {
         let isLate = facts.now - polledAt > WorkerPace.lateRound
         polledAt = facts.now
         return isLate ? .resume : enter(.polled, .poll)

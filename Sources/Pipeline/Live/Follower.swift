@@ -1,0 +1,81 @@
+import Detection
+
+/// Rebuilds a pipeline's state from its journal and inputs, outputs muted, and can go on as the journal grows.
+///
+/// Recovery is a follower that has caught up with the journal's end. A standby is one that goes on while another leads; once it
+/// owns the log and has advanced a last time, a ``Leader`` takes over from it. It only reads. After an error the state is
+/// undefined: make another.
+final class Follower {
+    let deployment: Deployment
+    let sources: [TopicPartition]
+    let processor: EpochProcessor
+    /// The epoch replayed last; its outputs and records are there until the next one.
+    let block: DecodedBlock
+    /// What decides the next watermark.
+    private(set) var tracker: WatermarkTracker
+    private let log: any LogReader
+    private let replay: JournalReplay
+
+    /// Starts from the newest snapshot that the journal knows of, or from nothing.
+    ///
+    /// - Parameter processor: fresh; its engine becomes the snapshot's where there is one.
+    init(
+        _ processor: EpochProcessor, log: any LogReader, sources: [TopicPartition], snapshots: any SnapshotStore,
+        clock: any WorkerClock
+    ) throws(LogError) {
+        let deployment = processor.deployment
+        self.deployment = deployment
+        self.log = log
+        self.sources = sources
+        self.processor = processor
+        let lanes = processor.team.lanes
+        block = DecodedBlock(deployment, sources: sources, lanes: lanes)
+        tracker = WatermarkTracker(
+            sources: sources.count, latenessMilliseconds: deployment.description.time.latenessMilliseconds)
+        let newest = try JournalRecord.newest(in: log)
+        let snapshot = try newest.flatMap { record throws(LogError) in
+            try snapshots.newest(of: deployment, atOrBefore: record.epoch, lanes: lanes)
+        }
+        if let snapshot {
+            processor.engine = snapshot.engine
+            tracker = snapshot.tracker
+        }
+        replay = JournalReplay(
+            log, deployment, sources: sources, block: block, processor: processor, after: snapshot, clock: clock)
+    }
+
+    /// Epochs replayed, without those that a snapshot stood for.
+    var replayedEpochs: Int64 { replay.epochs }
+    /// The last epoch in the state; nil: none.
+    var lastRecord: JournalRecord? { replay.lastRecord }
+    /// Number of the epoch that comes next.
+    var nextEpoch: Int64 { replay.lastRecord.map { $0.epoch + 1 } ?? 0 }
+
+    /// Replays what the journal holds beyond the last call.
+    ///
+    /// - Parameter epochDone: after each epoch; false ends the call, and the next one goes on behind this epoch.
+    func advance(epochDone: (JournalRecord) throws(LogError) -> Bool) throws(LogError) {
+        try replay.advance(seen: { source, time in tracker.see(source: source, time: time) }) {
+            (record) throws(LogError) in
+            tracker.restore(watermark: record.watermark)
+            return try epochDone(record)
+        }
+    }
+
+    /// Makes the log go on behind the last replayed epoch, for who leads from here; the follower does not advance any more.
+    ///
+    /// - Returns: the next offset of each source.
+    func handOver() throws(LogError) -> [Int64] {
+        block.removeAll()
+        if lastRecord != nil {
+            try replay.rewind()
+            return replay.next
+        }
+        var positions: [SourcePosition] = []
+        for source in sources {
+            positions.append(SourcePosition(source: source, next: try log.bounds(of: source).start))
+        }
+        try log.assign(positions)
+        return positions.map(\.next)
+    }
+}

@@ -1,0 +1,283 @@
+import Detection
+import Telemetry
+
+/// Judges what arrives and commits it, from where a ``Follower`` has come to; alone on its log, which it owns.
+///
+/// When is decided by ``WorkerPace``; here its steps are performed. Everything happens on the calling thread but the stages and the
+/// commits.
+final class Leader {
+    private let deployment: Deployment
+    private let log: any LogReader
+    private let committer: Committer
+    private let options: WorkerOptions
+    private let clock: any WorkerClock
+    private let telemetry: Log
+    private let mailbox: Mailbox
+    private let metrics: WorkerMetrics?
+    private let committed: ((UnsafeRawBufferPointer) -> Void)?
+
+    private let processor: EpochProcessor
+    private let block: DecodedBlock
+    private let assembler: OutputAssembler
+    private let sources: [TopicPartition]
+    private var tracker: WatermarkTracker
+    private var intake: Intake
+    private var pace: WorkerPace
+    private var facts = WorkerPace.Facts()
+    /// Number of the next epoch.
+    private var epoch: Int64
+    /// Per source, the offset behind the last record judged.
+    private var judgedTo: [Int64]
+    /// The same as of the last commit that was started; -1 before there was one.
+    private var handedOverTo: [Int64]
+    /// Per source, the offset from which nothing is read any more; nil: everything is.
+    ///
+    /// A stop drains what was in the log when it came, for a few seconds at most; what comes later waits for the next start.
+    private var stopEnds: [Int64]?
+    /// When each source last gave an event: who gives none for long is idle.
+    private var lastEvent: [Duration]
+    private let idle: Duration
+    /// Filled with the epochs judged since the last commit was started.
+    private var filling = Commit()
+    /// To be filled next: there are two, and one at most is under way.
+    private var spare: Commit? = Commit()
+    /// Scratch of ``judge()``: by source, whether it gave events; and the ranges of the epoch.
+    private var gaveEvents: [Bool]
+    private var ranges: [JournalRecord.Range] = []
+
+    /// Since it leads.
+    private(set) var counts = EpochCounts()
+    private(set) var transactions: Int64 = 0
+    private(set) var ringsOpened = 0
+
+    /// Takes over from a follower that has come to the journal's end.
+    ///
+    /// - Parameters:
+    ///   - log: the one that the follower reads.
+    ///   - committer: with the log's writer, so that nobody else leads; the caller stops it.
+    ///   - committed: called after each commit with the verdicts' JSON of its epochs, one a line.
+    init(
+        _ follower: Follower, log: any LogReader, committer: Committer, options: WorkerOptions = WorkerOptions(),
+        clock: any WorkerClock, telemetry: Log = .silent, mailbox: Mailbox = Mailbox(), metrics: WorkerMetrics? = nil,
+        committed: ((UnsafeRawBufferPointer) -> Void)? = nil
+    ) throws(LogError) {
+        deployment = follower.deployment
+        self.log = log
+        self.committer = committer
+        self.options = options
+        self.clock = clock
+        self.telemetry = telemetry
+        self.mailbox = mailbox
+        self.metrics = metrics
+        self.committed = committed
+        processor = follower.processor
+        block = follower.block
+        assembler = OutputAssembler(follower.deployment)
+        sources = follower.sources
+        epoch = follower.nextEpoch
+        judgedTo = try follower.handOver()
+        tracker = follower.tracker
+        let now = clock.now
+        handedOverTo = [Int64](repeating: -1, count: sources.count)
+        lastEvent = [Duration](repeating: now, count: sources.count)
+        gaveEvents = [Bool](repeating: false, count: sources.count)
+        let time = deployment.description.time
+        idle = .milliseconds(time.idleMilliseconds)
+        let ends = try Leader.ends(of: sources, in: log)
+        for s in sources.indices where tracker.clocks[s].reached == nil {
+            // A partition that is empty has nothing to wait for.
+            tracker.isIdle[s] = ends[s] <= judgedTo[s]
+        }
+        intake = Intake(
+            epochRecords: options.epochRecords, idle: idle, lateness: time.latenessMilliseconds, now: now,
+            next: judgedTo, ends: ends, reached: tracker.clocks.map(\.reached))
+        pace = WorkerPace(options: options, polledAt: now)
+    }
+
+    /// Offsets that the log holds as committed and that are not those of the journal, which counts.
+    func differentPositions() throws(LogError) -> [SourcePosition] {
+        try log.committedPositions(of: sources).filter { position in
+            sources.firstIndex(of: position.source).map { judgedTo[$0] != position.next } ?? false
+        }
+    }
+
+    /// Performs what the pace decides, until `shouldStop` returns true and what was there then is judged and committed.
+    func run(shouldStop: () -> Bool) throws(LogError) {
+        // The log is the caller's again when this returns.
+        defer { if let commit = committer.finish(waiting: nil), commit.error == nil { take(back: commit) } }
+        while true {
+            look()
+            switch pace.next(facts) {
+            case .look:
+                try finishCommit(waiting: 0, shouldStop)
+                facts.isStopAsked = shouldStop()
+            case .drain: stopEnds = try Leader.ends(of: sources, in: log)
+            case .leave: stopEnds = intake.next
+            case .serve: mailbox.serve(WorkerView(engine: processor.engine, epochs: epoch))
+            case .resume:
+                intake.resume(facts.now)
+                for s in sources.indices { lastEvent[s] = facts.now }
+            case .poll: facts.got = try intake.gather(block, from: log, facts.now, until: stopEnds)
+            case .wait(let milliseconds): try log.wait(milliseconds: milliseconds)
+            case .pause: try pause()
+            case .cut: facts.hasJudged = cut()
+            case .commit: startCommit()
+            case .awaitCommit(let milliseconds): try finishCommit(waiting: milliseconds, shouldStop)
+            case .stop: return
+            }
+        }
+    }
+
+    /// The state after a clean end, when all of it is committed; nil before the first epoch.
+    var snapshot: Snapshot? {
+        if epoch == 0 { return nil }
+        return Snapshot(
+            epoch: epoch - 1, positions: zip(sources, judgedTo).map { SourcePosition(source: $0, next: $1) },
+            tracker: tracker, engine: processor.engine)
+    }
+
+    /// Brings up to date what the pace decides by.
+    private func look() {
+        facts.now = clock.now
+        facts.hasMail = mailbox.hasMail
+        facts.staged = block.stagedCount
+        facts.isFull = block.isFull
+        facts.hasBacklog = intake.hasBacklog
+        facts.isHeldUp = intake.isHeldUp
+        facts.isFilling = !filling.batch.isEmpty
+        facts.filledRecords = filling.records
+        facts.filledBytes = filling.batch.bytes.count
+        facts.isCommitting = committer.isBusy
+    }
+
+    /// Where each source ends now.
+    private static func ends(of sources: [TopicPartition], in log: any LogReader) throws(LogError) -> [Int64] {
+        var ends: [Int64] = []
+        for source in sources { ends.append(try log.bounds(of: source).end) }
+        return ends
+    }
+
+    /// Waits a little for records.
+    private func pause() throws(LogError) {
+        let asked = clock.now
+        try log.wait(milliseconds: 20)
+        // Records of a source that waits for others end the waiting at once.
+        if clock.now - asked < .milliseconds(1) { clock.pause(for: .microseconds(300)) }
+    }
+
+    // MARK: Epochs
+
+    /// Decodes what is staged, and judges what need not wait for other sources; returns whether anything was judged.
+    private func cut() -> Bool {
+        let came = clock.now
+        block.decode(processor.team)
+        intake.align(block, came, until: stopEnds)
+        if block.stagedCount > 0 {
+            judge()
+            return true
+        }
+        block.removeAll()
+        return false
+    }
+
+    /// Judges what was decoded and not held back as one epoch, and gathers its outputs.
+    private func judge() {
+        let began = clock.now
+        findIdle(began)
+        let watermark = tracker.advance { intake.heldTime(of: $0, in: block) }
+        processor.process(block.events, rejected: block.rejected.count, watermark: watermark) { i in
+            tracker.see(source: Int(block.eventSources[i]), time: block.events[i].time)
+            intake.see(source: Int(block.eventSources[i]), time: block.events[i].time)
+        }
+        counts += processor.counts
+        assembler.appendVerdicts(
+            processor.engine, epoch: epoch, recordedMilliseconds: clock.wallMilliseconds, to: &filling.batch)
+        assembler.appendDeadLetters(block, sources: sources, to: &filling.batch)
+        assembler.appendLate(processor.late, watermark: watermark, to: &filling.batch)
+        takeRanges()
+        let c = processor.counts
+        assembler.appendJournal(
+            JournalRecord(
+                epoch: epoch, topologyName: deployment.description.name, watermark: watermark, ranges: ranges,
+                events: c.events, deadLetters: c.deadLetters, late: c.late, verdicts: c.verdicts,
+                topologyDigest: deployment.topologyDigest, releaseDigest: deployment.release.digest),
+            to: &filling.batch)
+        epoch += 1
+        filling.records += Int(c.records)
+        if committed != nil {
+            processor.engine.forEachOutput { filling.verdicts.append(contentsOf: $0.verdicts.bytes) }
+        }
+        processor.engine.forEachRing { if $0.isOpening { ringsOpened += 1 } }
+        metrics?.judged(
+            processor, block, sources: sources, watermark: watermark, seconds: (clock.now - began).inSeconds)
+        block.removeAll()
+    }
+
+    /// Finds which sources hold the watermark back no longer, as they have given no event for long.
+    private func findIdle(_ now: Duration) {
+        for source in block.eventSources { gaveEvents[Int(source)] = true }
+        for s in sources.indices {
+            // Whose events are held back, or not even read yet, waits for others.
+            if gaveEvents[s] || block.heldFrom[s] != nil || intake.hasBacklog(s) {
+                gaveEvents[s] = false
+                lastEvent[s] = now
+                tracker.isIdle[s] = false
+            } else if !tracker.isIdle[s], now - lastEvent[s] > idle {
+                tracker.isIdle[s] = true
+            }
+        }
+    }
+
+    /// Finds what the epoch takes of each source.
+    private func takeRanges() {
+        ranges.removeAll(keepingCapacity: true)
+        for s in sources.indices {
+            let to = block.heldFrom[s] ?? intake.next[s]
+            if to <= judgedTo[s] { continue }
+            ranges.append(JournalRecord.Range(source: sources[s], from: judgedTo[s], to: to))
+            judgedTo[s] = to
+        }
+    }
+
+    // MARK: Commits
+
+    /// Hands over what was judged; the commit before must have ended.
+    private func startCommit() {
+        guard let empty = spare else { preconditionFailure("a commit is under way: finish it first") }
+        spare = nil
+        for s in sources.indices where judgedTo[s] != handedOverTo[s] {
+            filling.positions.append(SourcePosition(source: sources[s], next: judgedTo[s]))
+            handedOverTo[s] = judgedTo[s]
+        }
+        committer.start(filling)
+        filling = empty
+    }
+
+    /// Counts a commit that succeeded, and keeps it to be filled again.
+    private func take(back commit: Commit) {
+        metrics?.committed(seconds: commit.seconds, succeeded: true, commit.counters)
+        transactions += 1
+        if let committed { commit.verdicts.withUnsafeBytes { committed($0) } }
+        commit.removeAll()
+        spare = commit
+    }
+
+    /// Takes back the commit under way if it ends within the time; one that failed and may succeed later is tried again until told
+    /// to stop.
+    ///
+    /// - Parameter milliseconds: nil: waits until it has ended well.
+    private func finishCommit(waiting milliseconds: Int?, _ shouldStop: () -> Bool) throws(LogError) {
+        while let commit = committer.finish(waiting: milliseconds) {
+            guard let error = commit.error else {
+                take(back: commit)
+                return
+            }
+            metrics?.committed(seconds: 0, succeeded: false, commit.counters)
+            guard error.kind == .transient, !shouldStop() else { throw error }
+            telemetry.warn("the commit is tried again", ["reason": .string(error.message)])
+            // The log has waited and tried several times itself; this only keeps one that fails at once from spinning.
+            clock.pause(for: .milliseconds(50))
+            committer.start(commit)
+        }
+    }
+}
