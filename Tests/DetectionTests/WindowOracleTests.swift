@@ -115,7 +115,7 @@ struct WindowBench: ~Copyable {
             fields: fields, text: text, lists: UnsafePointer(fields), time: sample.time, offset: 0, partition: 0,
             topic: 0, type: 0,
             recordOffset: 0, recordLength: 0)
-        let visits = program.touchRanges[0].map { KeyVisit(key: fields[1].bits, event: 0, touch: UInt16($0)) }
+        let visits = program.accessRanges[0].map { RoutedAccess(key: fields[1].bits, event: 0, access: UInt16($0)) }
         withUnsafePointer(to: event) { event in
             visits.withUnsafeBufferPointer {
                 slot.apply(

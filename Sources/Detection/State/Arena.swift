@@ -9,29 +9,24 @@ import func Glibc.realloc
 struct Arena: ~Copyable {
     /// Blocks up to this many units have a free list of their own; larger sizes are rounded up to a power of two.
     static let exactClasses = 256
+    static let classes = exactClasses + 1 + 33
+    static let unitBytes = 16
 
     private(set) var base: UnsafeMutableRawPointer
     /// Units in use or free-listed, from the start; the rest of the capacity was never handed out.
     private(set) var usedUnits: UInt32 = 1
     private var capacityUnits: UInt32
     /// First free block per class: exact classes, then one per power of two.
-    private let freeHeads: UnsafeMutablePointer<UInt32>
-    /// Bytes handed out and not freed.
-    private(set) var liveBytes: Int = 0
+    let freeHeads = OwnedBuffer<UInt32>(repeating: 0, count: Arena.classes)
 
     init() {
         capacityUnits = 64
         guard let memory = realloc(nil, Int(capacityUnits) * 16) else { preconditionFailure("out of memory") }
         base = memory
         base.initializeMemory(as: UInt8.self, repeating: 0, count: 16)
-        freeHeads = .allocate(capacity: Arena.exactClasses + 1 + 33)
-        freeHeads.initialize(repeating: 0, count: Arena.exactClasses + 1 + 33)
     }
 
-    deinit {
-        free(base)
-        freeHeads.deallocate()
-    }
+    deinit { free(base) }
 
     /// Bytes the slot holds from the system.
     var reservedBytes: Int { Int(capacityUnits) * 16 }
@@ -39,9 +34,15 @@ struct Arena: ~Copyable {
     @inline(__always)
     func pointer(_ ref: UInt32) -> UnsafeMutableRawPointer { base + Int(ref) &* 16 }
 
+    /// A block that was made as values of this type.
+    @inline(__always)
+    func cells<Cell: BitwiseCopyable>(_ ref: UInt32) -> UnsafeMutablePointer<Cell> {
+        pointer(ref).assumingMemoryBound(to: Cell.self)
+    }
+
     /// Units a block of so many bytes takes, and its class.
     @inline(__always)
-    private static func sizing(_ bytes: Int) -> (units: UInt32, list: Int) {
+    static func sizing(_ bytes: Int) -> (units: UInt32, list: Int) {
         let units = UInt32(truncatingIfNeeded: (bytes &+ 15) &>> 4)
         if units <= UInt32(exactClasses) { return (units, Int(units)) }
         let power = 32 - (units &- 1).leadingZeroBitCount
@@ -51,7 +52,6 @@ struct Arena: ~Copyable {
     /// A block of at least `bytes` bytes; its content is undefined.
     mutating func allocate(bytes: Int) -> UInt32 {
         let (units, list) = Arena.sizing(bytes)
-        liveBytes &+= Int(units) &* 16
         let first = freeHeads[list]
         if first != 0 {
             freeHeads[list] = pointer(first).load(as: UInt32.self)
@@ -63,10 +63,16 @@ struct Arena: ~Copyable {
         return ref
     }
 
+    /// A block of so many equal values.
+    mutating func allocate<Cell: BitwiseCopyable>(_ cell: Cell, count: Int) -> UInt32 {
+        let ref = allocate(bytes: count &* MemoryLayout<Cell>.stride)
+        pointer(ref).initializeMemory(as: Cell.self, repeating: cell, count: count)
+        return ref
+    }
+
     /// Gives back a block that was asked for with the same number of bytes.
     mutating func release(_ ref: UInt32, bytes: Int) {
-        let (units, list) = Arena.sizing(bytes)
-        liveBytes &-= Int(units) &* 16
+        let (_, list) = Arena.sizing(bytes)
         pointer(ref).storeBytes(of: freeHeads[list], as: UInt32.self)
         freeHeads[list] = ref
     }

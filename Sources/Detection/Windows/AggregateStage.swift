@@ -56,14 +56,14 @@ struct AggregateStage: ~Copyable {
         }
     }
 
-    /// Empties the feature rows of a lane's events and sorts the keys they visit by slot.
+    /// Empties the feature rows of a lane's events and sorts the keys they go to by slot.
     func route(_ epoch: EpochTable, lane: Int) {
         let range = epoch.range(lane)
         epoch.features(range.lowerBound).update(repeating: .missing, count: range.count * epoch.featureWidth)
         for group in groups { group.route(epoch, lane: lane) }
     }
 
-    /// Adds the visits that all lanes sent to this lane's slots, and writes what the events read into their feature rows.
+    /// Serves the accesses that all lanes sent to this lane's slots, and writes what the events read into their feature rows.
     func apply(_ epoch: EpochTable, lane: Int) { for group in groups { group.apply(epoch, lane: lane) } }
 
     /// What the windows hold, expired and dropped so far; of windows given back what they dropped is forgotten.

@@ -9,35 +9,24 @@ final class WindowGroup {
     private(set) var features: [Feature]
     private var ruleSets: [RuleSet]
     private var program: WindowProgram
-    private let slots: UnsafeMutablePointer<WindowSlot>
-    private let routers: UnsafeMutablePointer<KeyRouter>
-    private let lanes: Int
+    private let slots: OwnedBuffer<WindowSlot>
+    private let routers: OwnedBuffer<KeyRouter>
     private let configuration: EngineConfiguration
 
     init(_ features: [Feature], of rules: RuleSet, rowWidth: Int, _ configuration: EngineConfiguration, lanes: Int) {
         self.features = features
         self.configuration = configuration
-        self.lanes = lanes
-        ruleSets = [rules]
+        let ruleSets = [rules]
+        self.ruleSets = ruleSets
         let program = WindowProgram(
             WindowPlan(features: features, events: configuration.events, rowWidth: rowWidth, hash: configuration.hash))
         self.program = program
-        slots = .allocate(capacity: Engine.slotCount)
-        for s in 0..<Engine.slotCount {
-            (slots + s).initialize(
-                to: WindowSlot(
-                    program, entriesPerKey: configuration.entriesPerKey,
-                    keysPerTable: Engine.keysKept(limit: configuration.keysPerTable) / Engine.slotCount))
+        slots = OwnedBuffer(count: Engine.slotCount) { _ in
+            WindowSlot(
+                program, entriesPerKey: configuration.entriesPerKey,
+                keysPerTable: Engine.keysKept(limit: configuration.keysPerTable) / Engine.slotCount)
         }
-        routers = .allocate(capacity: lanes)
-        for l in 0..<lanes {
-            (routers + l).initialize(to: KeyRouter(program, ruleSets, hash: configuration.hash))
-        }
-    }
-
-    deinit {
-        slots.deinitialize(count: Engine.slotCount).deallocate()
-        routers.deinitialize(count: lanes).deallocate()
+        routers = OwnedBuffer(count: lanes) { _ in KeyRouter(program, ruleSets, hash: configuration.hash) }
     }
 
     /// Goes over to another release: same features in the same order, hence the same layout, with other columns, readers and programs.
@@ -52,22 +41,22 @@ final class WindowGroup {
         self.features = features
         self.program = program
         ruleSets = (ruleSets + [rules]).filter { program.owners.contains($0.stamp) }
-        for s in 0..<Engine.slotCount { slots[s].program = program }
-        for l in 0..<lanes { routers[l] = KeyRouter(program, ruleSets, hash: configuration.hash) }
+        for s in slots.indices { slots[s].program = program }
+        for l in routers.indices { routers[l] = KeyRouter(program, ruleSets, hash: configuration.hash) }
     }
 
-    /// Sorts the keys that a lane's events visit by slot.
+    /// Sorts the keys that a lane's events go to by slot.
     func route(_ epoch: EpochTable, lane: Int) { routers[lane].route(epoch, epoch.range(lane), program) }
 
-    /// Adds the visits that all lanes sent to this lane's slots, and writes what the events read into their feature rows.
+    /// Serves the accesses that all lanes sent to this lane's slots, and writes what the events read into their feature rows.
     func apply(_ epoch: EpochTable, lane: Int) {
         guard let first = epoch.events.baseAddress else { return }
         for slot in stride(from: lane, to: Engine.slotCount, by: epoch.lanes) {
             for sender in 0..<epoch.lanes {
                 slots[slot].apply(
-                    routers[sender].visits(of: slot), events: first, rows: epoch.features(0),
+                    routers[sender].accesses(of: slot), events: first, rows: epoch.features(0),
                     rowWidth: epoch.featureWidth, signals: UnsafePointer(epoch.signals(0)),
-                    watermark: epoch.watermark, evaluators: routers[lane].evaluators)
+                    watermark: epoch.watermark, evaluators: routers[lane].evaluators.base)
             }
             slots[slot].sweep(watermark: epoch.watermark)
         }
@@ -76,7 +65,7 @@ final class WindowGroup {
     /// What the windows of all slots hold, expired and dropped so far.
     var counters: WindowCounters {
         var total = WindowCounters()
-        for s in 0..<Engine.slotCount {
+        for s in slots.indices {
             total += slots[s].counters
             total.keys += slots[s].keyCount
         }
@@ -85,7 +74,7 @@ final class WindowGroup {
 
     var stateBytes: Int {
         var total = 0
-        for s in 0..<Engine.slotCount { total += slots[s].stateBytes }
+        for s in slots.indices { total += slots[s].stateBytes }
         return total
     }
 }

@@ -16,11 +16,11 @@ extension WindowPlan {
 
     /// The cost of a feature of this plan; nil when nothing reads it, and so nothing is kept for it.
     public func cost(of feature: Feature) -> Cost? {
-        for touch in touches.joined() {
-            for visit in touch.visits
-            where (visit.excluding + visit.including).contains(where: { $0.column == feature.column }) {
-                let stream = streams[visit.stream]
-                return Cost(stream: visit.stream, bytesPerKey: stream.stateBytes, bytesPerEvent: stream.entryBytes)
+        for access in accesses.joined() {
+            for use in access.streams
+            where (use.excluding + use.including).contains(where: { $0.column == feature.column }) {
+                let stream = streams[use.stream]
+                return Cost(stream: use.stream, bytesPerKey: stream.stateBytes, bytesPerEvent: stream.entryBytes)
             }
         }
         return nil

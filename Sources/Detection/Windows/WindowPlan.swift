@@ -5,19 +5,15 @@ public import RuleLanguage
 /// - A **key table** holds one record per distinct key of one kind (account; device and coupon; …). Features with the same kind of key share it.
 /// - A **stream** is the sequence of counted events of one key: one event type, one filter, and only events that have the argument when it
 ///   may be missing. All windows and aggregates over the same stream share one ring of entries.
-/// - A **touch** is one visit of an event to one key: the streams it is added to and those it reads.
+/// - A **key access** is one event at one key; it is made of **stream accesses**: the streams the event is added to and those it reads.
 ///
 /// ## Layout of a stream's state, in the slot's arena
 /// ```
-/// 0   u32 ring       block of the entries, 0 while there are none
-/// 4   u32 capacity   entries the ring has room for, a power of two
-/// 8   u32 base       position of the oldest entry kept; positions count up for ever and wrap
-/// 12  u32 tail       position behind the newest entry
-/// 16  i64 time       event time the heads stand at
-/// 24  u32 heads      one per window: position of the oldest entry inside it
+///     ``StreamHeader``
+///     u32 heads      one per window: position of the oldest entry inside it
 ///     u32 live       per distinct window: entries inside it that no later entry repeats
 ///     u32 front      per min/max window: position of the extreme
-///     u32 map, u32 capacity, u32 used     per distinct column: value → newest position, from 16 live entries on
+///     ``MapHeader``  per distinct column: where its map is, from 16 live entries on
 ///     u64 low, i32 high    per sum/avg window of integers (``WindowSum``); i128 fixed-point sums (10^-6) for doubles
 /// ```
 /// ## Layout of an entry
@@ -25,7 +21,7 @@ public import RuleLanguage
 /// 0   i64 time
 /// 8   u64 value      per column
 ///     u32 link       per distinct column: distance back to the previous entry with this value, top bit: a later entry repeats it
-///     u32 older, u32 newer     per min or max column: its neighbours in the chain of entries that nothing later beats
+///     ``ChainLinks`` per min or max column: its neighbours in the chain of entries that nothing later beats
 ///     u32 text       per string column of first/last: block with the text
 /// ```
 /// The sliding distinct by "repeated later" links is exact for any number of windows over one ring. The chain is the monotone queue of the
@@ -38,7 +34,7 @@ public struct WindowPlan: Sendable {
         var offset: Int
         /// Of the value in the entry.
         var value: Int
-        /// Of the link in the entry (distinct: its link; extreme: `older`).
+        /// In the entry: of the link (distinct) or of the ``ChainLinks`` (extreme).
         var link: Int
         /// Index of the distinct or extreme column.
         var column: Int
@@ -64,14 +60,14 @@ public struct WindowPlan: Sendable {
     struct DistinctColumn: Sendable {
         var value: Int
         var link: Int
-        /// Of map, capacity, used in the stream's state.
+        /// Of the ``MapHeader`` in the stream's state.
         var map: Int
     }
 
     struct ExtremeColumn: Sendable {
         var value: Int
-        var older: Int
-        var newer: Int
+        /// Of the ``ChainLinks`` in the entry.
+        var links: Int
         var isMaximum: Bool
         var isDouble: Bool
     }
@@ -110,8 +106,9 @@ public struct WindowPlan: Sendable {
         var requiredColumns: [Int] = []
     }
 
-    struct Touch: Sendable {
-        /// When it is the event's turn at a key; an event's touches are in this order, as two of them may lead to the same key.
+    /// One event at one key.
+    struct KeyAccess: Sendable {
+        /// When it is the event's turn at a key; an event's accesses are in this order, as two of them may lead to the same key.
         ///
         /// A key mapped on the event type that is counted (`by receiver = sender`) is read apart from where the event is added, and only the event
         /// itself tells whether both are the same key. So what leaves the event out is read before it is added anywhere, the rest afterwards.
@@ -120,12 +117,14 @@ public struct WindowPlan: Sendable {
         var table: Int
         var keys: [ValueSource]
         var keyIsText: [Bool]
-        /// In ascending stream order: the stream, whether the event is added to it, what is read from it.
-        var visits: [Visit]
+        /// In ascending order of their streams.
+        var streams: [StreamAccess]
     }
 
-    struct Visit: Sendable {
+    /// What an event does at one stream of a key.
+    struct StreamAccess: Sendable {
         var stream: Int
+        /// Whether the event is added.
         var adds: Bool
         /// What is read before and after the event itself is added.
         var excluding: [Output]
@@ -146,7 +145,7 @@ public struct WindowPlan: Sendable {
     var streams: [Stream] = []
     var tables: [Table] = []
     /// Per event type.
-    var touches: [[Touch]]
+    var accesses: [[KeyAccess]]
     /// Slots of a feature row.
     public let rowWidth: Int
     let hash: TextHash
@@ -160,7 +159,7 @@ public struct WindowPlan: Sendable {
     public init(features: [Feature], events: [EventSchema], rowWidth: Int, hash: TextHash) {
         self.rowWidth = rowWidth
         self.hash = hash
-        touches = [[Touch]](repeating: [], count: events.count)
+        accesses = [[KeyAccess]](repeating: [], count: events.count)
         var tableByName: [String: Int] = [:]
         var streamByName: [String: Int] = [:]
         // Features of one stream, to lay it out when all are known.
@@ -242,54 +241,54 @@ public struct WindowPlan: Sendable {
                 }
                 if let keys = feature.readers[e] {
                     let isMapped = feature.event == e && !WindowPlan.same(keys, countedKeys)
-                    let turn: Touch.Turn = !isMapped ? .adds : feature.excludesCurrent ? .readsBefore : .readsAfter
+                    let turn: KeyAccess.Turn = !isMapped ? .adds : feature.excludesCurrent ? .readsBefore : .readsAfter
                     add(event: e, turn, keys: keys, keyIsText, stream: stream, adds: false, output: outputs[f])
                 }
             }
-            for t in touches[e].indices { touches[e][t].visits.sort { $0.stream < $1.stream } }
-            // Stable: the touches of one turn stay in the order of the features.
-            touches[e] = Touch.Turn.allCases.flatMap { turn in touches[e].filter { $0.turn == turn } }
+            for t in accesses[e].indices { accesses[e][t].streams.sort { $0.stream < $1.stream } }
+            // Stable: the accesses of one turn stay in the order of the features.
+            accesses[e] = KeyAccess.Turn.allCases.flatMap { turn in accesses[e].filter { $0.turn == turn } }
         }
     }
 
     private mutating func add(
-        event: Int, _ turn: Touch.Turn, keys: [ValueSource], _ keyIsText: [Bool], stream: Int, adds: Bool,
+        event: Int, _ turn: KeyAccess.Turn, keys: [ValueSource], _ keyIsText: [Bool], stream: Int, adds: Bool,
         output: Output?
     ) {
         let table = streams[stream].table
         let at: Int
-        if let known = touches[event].firstIndex(where: {
+        if let known = accesses[event].firstIndex(where: {
             $0.turn == turn && $0.table == table && WindowPlan.same($0.keys, keys)
         }) {
             at = known
         } else {
-            at = touches[event].count
-            touches[event].append(Touch(turn: turn, table: table, keys: keys, keyIsText: keyIsText, visits: []))
+            at = accesses[event].count
+            accesses[event].append(KeyAccess(turn: turn, table: table, keys: keys, keyIsText: keyIsText, streams: []))
         }
-        let visit: Int
-        if let known = touches[event][at].visits.firstIndex(where: { $0.stream == stream }) {
-            visit = known
+        let to: Int
+        if let known = accesses[event][at].streams.firstIndex(where: { $0.stream == stream }) {
+            to = known
         } else {
-            visit = touches[event][at].visits.count
-            touches[event][at].visits.append(Visit(stream: stream, adds: false, excluding: [], including: []))
+            to = accesses[event][at].streams.count
+            accesses[event][at].streams.append(StreamAccess(stream: stream, adds: false, excluding: [], including: []))
         }
-        if adds { touches[event][at].visits[visit].adds = true }
+        if adds { accesses[event][at].streams[to].adds = true }
         guard let output else { return }
         if output.excludesCurrent {
-            touches[event][at].visits[visit].excluding.append(output)
+            accesses[event][at].streams[to].excluding.append(output)
         } else {
-            touches[event][at].visits[visit].including.append(output)
+            accesses[event][at].streams[to].including.append(output)
         }
     }
 
-    /// Fixes the offsets of a stream's state and entries; answers the outputs of its features in their order.
+    /// Fixes the offsets of a stream's state and entries; returns the outputs of its features in their order.
     private static func layOut(_ stream: inout Stream, _ members: [(feature: Feature, column: Int?)]) -> [Output] {
-        var entry = 8
+        var entry = MemoryLayout<EntryHeader>.size
         for c in stream.columns.indices {
             stream.columns[c].value = entry
             entry += 8
         }
-        var state = 24
+        var state = MemoryLayout<StreamHeader>.size
         for (feature, _) in members
         where !stream.windows.contains(where: { $0.milliseconds == feature.windowMilliseconds }) {
             stream.windows.append(Window(milliseconds: feature.windowMilliseconds, head: 0, accumulators: 0..<0))
@@ -312,16 +311,16 @@ public struct WindowPlan: Sendable {
                 distinctOf[column] = stream.distinct.count
                 stream.distinct.append(DistinctColumn(value: value, link: entry, map: state))
                 entry += 4
-                state += 12
+                state += MemoryLayout<MapHeader>.size
             case .min, .max:
                 let name = "\(column)|\(feature.function)"
                 if extremeOf[name] == nil {
                     extremeOf[name] = stream.extremes.count
                     stream.extremes.append(
                         ExtremeColumn(
-                            value: value, older: entry, newer: entry + 4, isMaximum: feature.function == .max,
+                            value: value, links: entry, isMaximum: feature.function == .max,
                             isDouble: stream.columns[column].isDouble))
-                    entry += 8
+                    entry += MemoryLayout<ChainLinks>.size
                 }
             default: break
             }
@@ -388,7 +387,7 @@ public struct WindowPlan: Sendable {
                     switch need.kind {
                     case .sum, .fixedSum: 0
                     case .live: stream.distinct[need.index].link
-                    case .extreme: stream.extremes[need.index].older
+                    case .extreme: stream.extremes[need.index].links
                     }
                 stream.accumulators.append(
                     Accumulator(kind: need.kind, offset: offset, value: value, link: link, column: need.index))

@@ -1,12 +1,12 @@
 /// Expiry and limits: keys that no window can see any more, and keys that give way to new ones.
 extension WindowSlot {
-    /// Looks at as many buckets as the epoch had visits, and drops keys that no window can see any more.
+    /// Looks at as many buckets as the epoch had accesses, and drops keys that no window can see any more.
     mutating func sweep(watermark: Int64) {
-        let visits = unswept
+        let accesses = unswept
         unswept = 0
-        guard visits > 0, watermark > .min else { return }
+        guard accesses > 0, watermark > .min else { return }
         for t in 0..<program.tableCount {
-            var left = min(visits / program.tableCount + 1, tables[t].mask + 1)
+            var left = min(accesses / program.tableCount + 1, tables[t].mask + 1)
             var at = sweepAt[t] & tables[t].mask
             while left > 0 {
                 left -= 1
@@ -22,56 +22,28 @@ extension WindowSlot {
         }
     }
 
-    /// Gives back the streams of a key that no window can see; answers whether nothing is left.
-    private mutating func expire(_ table: Int, _ record: UInt32, watermark: Int64) -> Bool {
-        let plan = program.tables[table]
-        if plan.streamCount == 1 {
-            let stream = program.streams + plan.streams[0]
-            guard isExpired(stream, record, watermark: watermark) else { return false }
-            release(stream, record)
-            return true
-        }
+    /// Gives back the streams of a key that no window can see; returns whether nothing is left.
+    private mutating func expire(_ number: Int, _ record: UInt32, watermark: Int64) -> Bool {
+        let table = program.tables[number]
         var isEmpty = true
-        for s in 0..<plan.streamCount {
-            let state = arena.pointer(record).load(fromByteOffset: s &* 4, as: UInt32.self)
+        for s in 0..<table.streamCount {
+            let state = state(table, record, s)
             if state == 0 { continue }
-            let stream = program.streams + plan.streams[s]
+            let stream = program.streams + table.streams[s]
             if isExpired(stream, state, watermark: watermark) {
                 release(stream, state)
-                arena.pointer(record).storeBytes(of: 0, toByteOffset: s &* 4, as: UInt32.self)
+                if !table.isDirect { arena.cells(record)[s] = UInt32(0) }
             } else {
                 isEmpty = false
             }
         }
-        if isEmpty { arena.release(record, bytes: plan.streamCount * 4) }
+        if isEmpty, !table.isDirect { arena.release(record, bytes: table.streamCount * MemoryLayout<UInt32>.stride) }
         return isEmpty
     }
 
-    private func isExpired(_ stream: UnsafePointer<WindowProgram.Stream>, _ state: UInt32, watermark: Int64) -> Bool {
-        let at = WindowStream(stream, state: arena.pointer(state), arena: arena)
-        return at.tail == at.base || at.timeOf(at.tail &- 1) <= watermark &- stream.pointee.longest
-    }
-
-    private mutating func release(_ stream: UnsafePointer<WindowProgram.Stream>, _ state: UInt32) {
-        let at = WindowStream(stream, state: arena.pointer(state), arena: arena)
-        if stream.pointee.hasTexts {
-            var position = at.base
-            while position != at.tail {
-                for c in 0..<stream.pointee.columnCount where stream.pointee.columns[c].text >= 0 {
-                    arena.release(
-                        at.entry(position).load(fromByteOffset: stream.pointee.columns[c].text, as: UInt32.self),
-                        bytes: WindowStream.textBytes + 4)
-                }
-                position &+= 1
-            }
-        }
-        for d in 0..<stream.pointee.distinctCount where at.word(stream.pointee.distinct[d].map) != 0 {
-            arena.release(
-                at.word(stream.pointee.distinct[d].map), bytes: Int(at.word(stream.pointee.distinct[d].map + 4)) * 16)
-        }
-        let capacity = at.word(4)
-        if capacity > 0 { arena.release(at.word(0), bytes: Int(capacity) * stream.pointee.entryBytes) }
-        arena.release(state, bytes: stream.pointee.stateBytes)
+    private func isExpired(_ program: UnsafePointer<WindowProgram.Stream>, _ state: UInt32, watermark: Int64) -> Bool {
+        let stream = WindowStream(program, state, arena)
+        return stream.tail == stream.base || stream.timeOf(stream.tail &- 1) <= watermark &- program.pointee.longest
     }
 
     /// Makes room for one key: of the next 64 keys of the sweep, the one with the fewest entries, the longest quiet among equals.
@@ -99,17 +71,16 @@ extension WindowSlot {
         tables[table].remove(at: best.index)
     }
 
-    private func activity(_ table: Int, _ record: UInt32) -> (entries: UInt32, newest: Int64) {
-        let plan = program.tables[table]
+    private func activity(_ number: Int, _ record: UInt32) -> (entries: UInt32, newest: Int64) {
+        let table = program.tables[number]
         var entries: UInt32 = 0
         var newest = Int64.min
-        for s in 0..<plan.streamCount {
-            let state =
-                plan.streamCount == 1 ? record : arena.pointer(record).load(fromByteOffset: s &* 4, as: UInt32.self)
+        for s in 0..<table.streamCount {
+            let state = state(table, record, s)
             if state == 0 { continue }
-            let at = WindowStream(program.streams + plan.streams[s], state: arena.pointer(state), arena: arena)
-            entries &+= at.tail &- at.base
-            newest = max(newest, at.time)
+            let header: StreamHeader = arena.cells(state).pointee
+            entries &+= header.tail &- header.base
+            newest = max(newest, header.time)
         }
         return (entries, newest)
     }

@@ -3,11 +3,11 @@ import RuleLanguage
 /// The moves of one stream of one key: every change of the ring and its windows is one of these, and each can be undone.
 ///
 /// `program` is a pointer because a copy of its fourteen words at every step costs more than the step.
-/// `state` and `entries` point into the slot's arena and are good until the arena next allocates.
-/// Layouts: ``WindowPlan``. Positions are compared by their distance, so that they may wrap.
+/// `header` and `entries` point into the slot's arena and are good until the arena next allocates: ``WindowSlot`` makes all the room an event
+/// can need before its first move. Layouts: ``WindowPlan``. Positions are compared by their distance, so that they may wrap.
 struct WindowStream {
     let program: UnsafePointer<WindowProgram.Stream>
-    let state: UnsafeMutableRawPointer
+    let header: UnsafeMutablePointer<StreamHeader>
     let entries: UnsafeMutableRawPointer
     let mask: UInt32
 
@@ -16,34 +16,49 @@ struct WindowStream {
     /// Live entries from which a distinct column keeps a map instead of scanning the ring.
     static let scanLimit: UInt32 = 16
 
+    /// - Parameter state: block of the stream's state.
     @inline(__always)
-    init(_ program: UnsafePointer<WindowProgram.Stream>, state: UnsafeMutableRawPointer, arena: borrowing Arena) {
+    init(_ program: UnsafePointer<WindowProgram.Stream>, _ state: UInt32, _ arena: borrowing Arena) {
         self.program = program
-        self.state = state
-        entries = arena.pointer(state.load(as: UInt32.self))
-        mask = state.load(fromByteOffset: 4, as: UInt32.self) &- 1
+        header = arena.cells(state)
+        entries = arena.pointer(header.pointee.ring)
+        mask = header.pointee.capacity &- 1
     }
 
-    @inline(__always) var base: UInt32 {
-        get { state.load(fromByteOffset: 8, as: UInt32.self) }
-        nonmutating set { state.storeBytes(of: newValue, toByteOffset: 8, as: UInt32.self) }
-    }
-    @inline(__always) var tail: UInt32 {
-        get { state.load(fromByteOffset: 12, as: UInt32.self) }
-        nonmutating set { state.storeBytes(of: newValue, toByteOffset: 12, as: UInt32.self) }
-    }
-    @inline(__always) var time: Int64 {
-        get { state.load(fromByteOffset: 16, as: Int64.self) }
-        nonmutating set { state.storeBytes(of: newValue, toByteOffset: 16, as: Int64.self) }
-    }
+    @inline(__always) var base: UInt32 { header.pointee.base }
+    @inline(__always) var tail: UInt32 { header.pointee.tail }
+    /// The whole state, of which the header is the beginning.
+    @inline(__always) var state: UnsafeMutableRawPointer { UnsafeMutableRawPointer(header) }
 
     @inline(__always) func entry(_ position: UInt32) -> UnsafeMutableRawPointer {
         entries + Int(position & mask) &* program.pointee.entryBytes
     }
-    @inline(__always) func timeOf(_ position: UInt32) -> Int64 { entry(position).load(as: Int64.self) }
+    @inline(__always) func timeOf(_ position: UInt32) -> Int64 { WindowStream.time(entry(position)) }
+    @inline(__always) static func time(_ entry: UnsafeMutableRawPointer) -> Int64 {
+        entry.assumingMemoryBound(to: EntryHeader.self).pointee.time
+    }
     @inline(__always) func word(_ offset: Int) -> UInt32 { state.load(fromByteOffset: offset, as: UInt32.self) }
     @inline(__always) func setWord(_ offset: Int, _ value: UInt32) {
         state.storeBytes(of: value, toByteOffset: offset, as: UInt32.self)
+    }
+    @inline(__always) func map(_ column: WindowPlan.DistinctColumn) -> UnsafeMutablePointer<MapHeader> {
+        (state + column.map).assumingMemoryBound(to: MapHeader.self)
+    }
+    @inline(__always)
+    static func value(_ column: WindowPlan.DistinctColumn, _ entry: UnsafeMutableRawPointer) -> UInt64 {
+        entry.load(fromByteOffset: column.value, as: UInt64.self)
+    }
+    @inline(__always)
+    static func link(_ column: WindowPlan.DistinctColumn, _ entry: UnsafeMutableRawPointer) -> UnsafeMutablePointer<
+        UInt32
+    > {
+        (entry + column.link).assumingMemoryBound(to: UInt32.self)
+    }
+    @inline(__always)
+    static func links(_ column: WindowPlan.ExtremeColumn, _ entry: UnsafeMutableRawPointer) -> UnsafeMutablePointer<
+        ChainLinks
+    > {
+        (entry + column.links).assumingMemoryBound(to: ChainLinks.self)
     }
 
     // MARK: Windows
@@ -58,13 +73,13 @@ struct WindowStream {
             if head == tail { continue }
             let bound = t &- window.milliseconds
             var at = entry(head)
-            guard at.load(as: Int64.self) <= bound else { continue }
+            guard WindowStream.time(at) <= bound else { continue }
             repeat {
                 leave(window, head, at, tail)
                 head &+= 1
                 if head == tail { break }
                 at = entry(head)
-            } while at.load(as: Int64.self) <= bound
+            } while WindowStream.time(at) <= bound
             setWord(window.head, head)
         }
     }
@@ -108,12 +123,12 @@ struct WindowStream {
         } moveExtreme: { accumulator in
             guard word(accumulator.offset) == head else { return }
             // Its newer neighbour in the chain is the next extreme; without one the window runs empty.
-            let newer = at.load(fromByteOffset: accumulator.link + 4, as: UInt32.self)
+            let newer = (at + accumulator.link).assumingMemoryBound(to: ChainLinks.self).pointee.newer
             setWord(accumulator.offset, newer == WindowStream.noNeighbour ? tail : head &+ newer)
         }
     }
 
-    /// Takes the oldest entry out of the windows it is still in: only at a key's limit are there any.
+    /// Drops the oldest entry and takes it out of the windows it is still in: only at a key's limit are there any.
     func dropOldest() {
         let base = self.base
         for w in 0..<program.pointee.windowCount {
@@ -122,6 +137,7 @@ struct WindowStream {
             leave(window, base, entry(base), tail)
             setWord(window.head, base &+ 1)
         }
+        header.pointee.base = base &+ 1
     }
 
     /// Moves the heads back to time `t`: what was in a window at that time and is still kept enters again.
@@ -168,7 +184,7 @@ struct WindowStream {
                 }
             }
         }
-        self.tail = tail &+ 1
+        header.pointee.tail = tail &+ 1
     }
 
     /// Links the entry at `tail` into the chains of its min and max columns.
@@ -184,17 +200,16 @@ struct WindowStream {
                     let other = entry(candidate)
                     if !WindowStream.beats(column, at, other) {
                         older = tail &- candidate
-                        other.storeBytes(of: older, toByteOffset: column.newer, as: UInt32.self)
+                        WindowStream.links(column, other).pointee.newer = older
                         break
                     }
-                    let step = other.load(fromByteOffset: column.older, as: UInt32.self)
+                    let step = WindowStream.links(column, other).pointee.older
                     // A neighbour that is no longer kept ends the chain.
                     if step == WindowStream.noNeighbour || step > candidate &- base { break }
                     candidate &-= step
                 }
             }
-            at.storeBytes(of: older, toByteOffset: column.older, as: UInt32.self)
-            at.storeBytes(of: WindowStream.noNeighbour, toByteOffset: column.newer, as: UInt32.self)
+            WindowStream.links(column, at).pointee = ChainLinks(older: older, newer: WindowStream.noNeighbour)
         }
     }
 
@@ -204,26 +219,24 @@ struct WindowStream {
         let at = entry(newest)
         for d in 0..<program.pointee.distinctCount {
             let column = program.pointee.distinct[d]
-            let link = at.load(fromByteOffset: column.link, as: UInt32.self)
+            let link = WindowStream.link(column, at).pointee
             guard link != 0, link <= newest &- base else { continue }
-            let previous = entry(newest &- link)
-            let previousLink = previous.load(fromByteOffset: column.link, as: UInt32.self)
-            previous.storeBytes(of: previousLink & ~WindowStream.repeated, toByteOffset: column.link, as: UInt32.self)
+            WindowStream.link(column, entry(newest &- link)).pointee &= ~WindowStream.repeated
         }
         for e in 0..<program.pointee.extremeCount {
             let column = program.pointee.extremes[e]
-            let older = at.load(fromByteOffset: column.older, as: UInt32.self)
+            let older = WindowStream.links(column, at).pointee.older
             guard newest != base else { continue }
             // What it had beaten stands again: the oldest of those becomes the neighbour of the entry it was behind.
             let hasOlder = older != WindowStream.noNeighbour && older <= newest &- base
             let bound = hasOlder ? older : newest &- base &+ 1
             var candidate = newest &- 1
             if bound == 1 {
-                entry(candidate).storeBytes(of: WindowStream.noNeighbour, toByteOffset: column.newer, as: UInt32.self)
+                WindowStream.links(column, entry(candidate)).pointee.newer = WindowStream.noNeighbour
                 continue
             }
             while true {
-                let step = entry(candidate).load(fromByteOffset: column.older, as: UInt32.self)
+                let step = WindowStream.links(column, entry(candidate)).pointee.older
                 if step == WindowStream.noNeighbour || step > candidate &- base
                     || newest &- (candidate &- step) >= bound
                 {
@@ -233,7 +246,7 @@ struct WindowStream {
             }
             if hasOlder {
                 let behind = newest &- older
-                entry(behind).storeBytes(of: candidate &- behind, toByteOffset: column.newer, as: UInt32.self)
+                WindowStream.links(column, entry(behind)).pointee.newer = candidate &- behind
             }
         }
         for w in 0..<program.pointee.windowCount {
@@ -252,7 +265,7 @@ struct WindowStream {
                 // The oldest entry of the chain inside the window.
                 var candidate = newest &- 1
                 while true {
-                    let step = entry(candidate).load(fromByteOffset: column.older, as: UInt32.self)
+                    let step = WindowStream.links(column, entry(candidate)).pointee.older
                     if step == WindowStream.noNeighbour || step > candidate &- head { break }
                     candidate &-= step
                 }
@@ -263,7 +276,7 @@ struct WindowStream {
         for w in 0..<program.pointee.windowCount where word(program.pointee.windows[w].head) == tail {
             setWord(program.pointee.windows[w].head, newest)
         }
-        tail = newest
+        header.pointee.tail = newest
     }
 
     // MARK: Values
@@ -336,26 +349,14 @@ struct WindowStream {
         }
     }
 
-    /// Texts are kept up to this many bytes; longer ones compare right (by hash) and show cut.
-    static let textBytes = (Feature.stringWidth - 1) * MemoryLayout<Slot>.stride
-
-    /// How many bytes of a text are kept: never a part of a character.
-    static func keptLength(of text: UnsafePointer<UInt8>, count: Int) -> Int {
-        guard count > textBytes else { return count }
-        var length = textBytes
-        while length > 0, text[length] & 0xC0 == 0x80 { length -= 1 }
-        return length
-    }
-
     private func readText(
         _ at: UnsafeMutableRawPointer, _ output: WindowPlan.Output, _ row: UnsafeMutablePointer<Slot>,
         _ arena: borrowing Arena
     ) {
         let hash = at.load(fromByteOffset: output.value, as: UInt64.self)
-        let block = arena.pointer(at.load(fromByteOffset: output.text, as: UInt32.self))
-        let length = Int(block.load(as: UInt32.self))
-        let cells = UnsafeMutableRawPointer(row + output.column + 1)
-        cells.copyMemory(from: block + 4, byteCount: length)
+        let text: UnsafeMutablePointer<KeptText> = arena.cells(at.load(fromByteOffset: output.text, as: UInt32.self))
+        let length = Int(text.pointee.length)
+        UnsafeMutableRawPointer(row + output.column + 1).copyMemory(from: text + 1, byteCount: length)
         row[output.column] = Slot(
             hash: hash, offset: (output.column + 1) * MemoryLayout<Slot>.stride, length: length, bank: .features)
     }

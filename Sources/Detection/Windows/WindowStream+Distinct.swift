@@ -1,0 +1,61 @@
+/// Distinct values: each entry links back to the previous one with its value, and long streams find that by a map.
+///
+/// A stream of few entries is scanned; from ``scanLimit`` on a column keeps a ``DistinctMap``. The per-event calls stay in this module,
+/// where they are inlined into ``WindowSlot/apply(_:events:rows:rowWidth:signals:watermark:evaluator:)``.
+extension WindowStream {
+    @inline(__always)
+    func hasMap(_ column: WindowPlan.DistinctColumn) -> Bool { map(column).pointee.cells != 0 }
+
+    /// Finds the previous entry with the tail entry's value, links both, and remembers the newest position; there is room in the map.
+    @inline(__always)
+    func link(_ column: WindowPlan.DistinctColumn, _ arena: borrowing Arena, seed: UInt64) {
+        let tail = self.tail
+        let entry = entry(tail)
+        let value = WindowStream.value(column, entry)
+        var distance: UInt32 = 0
+        if hasMap(column) {
+            distance = DistinctMap(map(column), arena, seed: seed).exchange(value, tail)
+        } else {
+            let kept = tail &- base
+            var back: UInt32 = 1
+            while back <= kept {
+                if WindowStream.value(column, self.entry(tail &- back)) == value {
+                    distance = back
+                    break
+                }
+                back &+= 1
+            }
+        }
+        WindowStream.link(column, entry).pointee = distance
+        if distance != 0 { WindowStream.link(column, self.entry(tail &- distance)).pointee |= WindowStream.repeated }
+    }
+
+    /// Before the newest entry is undone: its value's newest position becomes the previous one.
+    func unlinkNewest(_ arena: borrowing Arena, seed: UInt64) {
+        for d in 0..<program.pointee.distinctCount {
+            let column = program.pointee.distinct[d]
+            guard hasMap(column) else { continue }
+            let map = DistinctMap(map(column), arena, seed: seed)
+            let newest = tail &- 1
+            let value = WindowStream.value(column, entry(newest))
+            let distance = WindowStream.link(column, entry(newest)).pointee
+            if distance != 0, distance <= newest &- base {
+                _ = map.exchange(value, newest &- distance)
+            } else {
+                map.erase(value)
+            }
+        }
+    }
+
+    /// Takes the values that only the oldest entry has out of the maps.
+    @inline(__always)
+    func unlinkOldest(_ arena: borrowing Arena, seed: UInt64) {
+        for d in 0..<program.pointee.distinctCount {
+            let column = program.pointee.distinct[d]
+            let oldest = entry(base)
+            if hasMap(column), WindowStream.link(column, oldest).pointee & WindowStream.repeated == 0 {
+                DistinctMap(map(column), arena, seed: seed).erase(WindowStream.value(column, oldest))
+            }
+        }
+    }
+}
