@@ -537,47 +537,6 @@ private func evidence(size: Int, targets: Int, strength: Double) -> String {
     #expect(length > 250 * 64 * 6 && length < 110_000)
 }
 
-@Test func `a table gives back what was put in while the oldest leave`() {
-    var table = OldestFirstTable<UInt64>(limit: 100)
-    var random = SplitMix64(seed: 2)
-    var model: [UInt64: UInt64] = [:]
-    var order: [UInt64] = []
-    for _ in 0..<20_000 {
-        // Few distinct low bits, so that probe chains are long and wrap.
-        let key = (random.next() % 300) << 40 | random.next() % 4 + 1
-        let row = table.find(key)
-        #expect((row == .max) == (model[key] == nil))
-        switch random.next() % 4 {
-        case 0 where row != .max:
-            table.remove(row)
-            model[key] = nil
-            order.removeAll { $0 == key }
-        case 1 where row != .max:
-            table.touch(row)
-            order.removeAll { $0 == key }
-            order.append(key)
-        default:
-            guard row == .max else { continue }
-            if table.isFull {
-                let oldest = table.removeOldest()
-                let key = table.key(oldest)
-                #expect(key == order.first)
-                model[order.removeFirst()] = nil
-            }
-            _ = table.insert(key, key &* 3)
-            model[key] = key &* 3
-            order.append(key)
-        }
-    }
-    for (key, value) in model {
-        let row = table.find(key)
-        let found = row == .max ? nil : Optional(table[row].pointee)
-        #expect(found == value)
-    }
-    let count = table.count
-    #expect(count == model.count && count == order.count)
-}
-
 @Test func `the estimate of distinct actors is within five per cent`() {
     for count in [10, 500, 3000, 40_000] {
         var registers = [UInt8](repeating: 0, count: DistinctEstimate.registers)

@@ -1,3 +1,4 @@
+import Models
 import Testing
 
 @testable import Detection
@@ -33,6 +34,8 @@ struct WindowBench: ~Copyable {
 
     let features: [Feature]
     let rowWidth: Int
+    let entriesPerKey: Int
+    let keys: Int
     var slot: WindowSlot
     let program: WindowProgram
     var evaluator: Evaluator
@@ -76,6 +79,7 @@ struct WindowBench: ~Copyable {
                     events: [WindowBench.schema], signals: [], maximumWindowMilliseconds: 1 << 40, hash: hash)))
         program = WindowProgram(
             WindowPlan(features: features, events: [WindowBench.schema], rowWidth: column, hash: hash))
+        (self.entriesPerKey, self.keys) = (entriesPerKey, keys)
         slot = WindowSlot(program, entriesPerKey: entriesPerKey, keysPerTable: keys)
         text = .allocate(capacity: 256)
         text.initialize(repeating: 0, count: 256)
@@ -125,6 +129,19 @@ struct WindowBench: ~Copyable {
         }
         slot.sweep(watermark: watermark)
     }
+
+    /// Writes the slot and goes on with one that was read.
+    mutating func replaceSlotByItsBytes() throws {
+        let bytes = OneSection.bytes { slot.write(to: &$0) }
+        var copy = makeSlot()
+        try OneSection.read(bytes) { (section) throws(StateError) in try copy.read(from: &section) }
+        try copy.checkInvariants()
+        #expect(digest { slot.digest(into: &$0) } == digest { copy.digest(into: &$0) })
+        #expect(copy.counters == slot.counters)
+        slot = copy
+    }
+
+    func makeSlot() -> WindowSlot { WindowSlot(program, entriesPerKey: entriesPerKey, keysPerTable: keys) }
 
     func shown(_ f: Int) -> String {
         let feature = features[f]
@@ -225,6 +242,9 @@ struct WindowBench: ~Copyable {
                 ratio: ratio(c.spread, &random))
             history.append(sample)
             bench.feed(sample, watermark: now - Int64(c.late))
+            try bench.slot.checkInvariants()
+            // A state that was written and read goes on like the one it was made of.
+            if i % 50 == 25 { try bench.replaceSlotByItsBytes() }
             for f in bench.features.indices where wrong < 3 {
                 let got = bench.shown(f)
                 let want = bench.expected(f, history)
@@ -247,6 +267,7 @@ struct WindowBench: ~Copyable {
             let time = Int64(1_000_000 + i)
             bench.feed(.init(time: time, key: i, n: 1, d: 1, s: i, maybe: 1), watermark: time)
         }
+        try bench.slot.checkInvariants()
         // About a thousand keys are live; the sweep may lag behind by one turn of the table.
         #expect(bench.slot.keyCount < 5_000)
         #expect(bench.slot.counters.evictedKeys == 0)
@@ -258,6 +279,7 @@ struct WindowBench: ~Copyable {
             bench.feed(.init(time: Int64(1_000 + i), key: 1, n: Int64(i), d: 0, s: i, maybe: nil), watermark: 0)
         }
         #expect(bench.shown(0) == "64")
+        try bench.slot.checkInvariants()
         #expect(bench.slot.counters.truncatedEntries > 0)
         // The minimum over what is kept.
         let minimum = bench.features.indices.first {
@@ -293,7 +315,34 @@ struct WindowBench: ~Copyable {
         }
         bench.feed(.init(time: 8_000, key: -1, n: 1, d: 0, s: 1, maybe: 1), watermark: 0)
         #expect(bench.shown(0) == "51")
+        try bench.slot.checkInvariants()
         #expect(bench.slot.keyCount <= 500)
         #expect(bench.slot.counters.evictedKeys > 2_000)
+    }
+
+    /// Any fault in the bytes of a slot is an error or harmless, also behind a right checksum; and some faults only a recount finds.
+    @Test func `a slot that is read wrong says so`() throws {
+        var random = Seeded(31)
+        var bench = try WindowBench(windows: [100, 1000])
+        for i in 0..<400 {
+            bench.feed(
+                .init(
+                    time: Int64(1_000_000 + i * 3), key: i % 3, n: Int64(i % 40), d: Double(i), s: i % 30,
+                    maybe: Int64(i)),
+                watermark: .min)
+        }
+        let bytes = OneSection.bytes { bench.slot.write(to: &$0) }
+        var (refused, recounted) = (0, 0)
+        for _ in 0..<1500 {
+            var copy = bench.makeSlot()
+            let faulty = FaultyState.resealed(bytes, flipping: Int.random(in: 0..<(1 << 24), using: &random))
+            do {
+                try OneSection.read(faulty) { (section) throws(StateError) in try copy.read(from: &section) }
+                do { try copy.checkInvariants() } catch { recounted += 1 }
+            } catch {
+                refused += 1
+            }
+        }
+        #expect(refused > 100 && recounted > 100, "\(refused) refused, \(recounted) found by a recount")
     }
 }

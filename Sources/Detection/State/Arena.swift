@@ -77,6 +77,13 @@ struct Arena: ~Copyable {
         freeHeads[list] = ref
     }
 
+    /// Holds exactly so many units, of undefined content, and no more room.
+    mutating func hold(units: UInt32) {
+        guard let memory = realloc(base, Int(units) * Arena.unitBytes) else { preconditionFailure("out of memory") }
+        base = memory
+        (usedUnits, capacityUnits) = (units, units)
+    }
+
     private mutating func grow(by units: UInt32) {
         // Twice as much while small, which the heap copies; then half as much again: the system moves the pages of large blocks.
         let growth = reservedBytes < 1 << 20 ? capacityUnits : capacityUnits / 2

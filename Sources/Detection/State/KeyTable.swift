@@ -5,15 +5,15 @@ import func Glibc.free
 ///
 /// 16 bytes a bucket, at most two thirds full. Keys are seeded 64-bit hashes, never 0. The order of the buckets never reaches an output.
 struct KeyTable: ~Copyable {
-    struct Bucket {
+    struct Bucket: BitwiseCopyable {
         var key: UInt64
         var ref: UInt32
         var unused: UInt32
     }
 
-    private(set) var buckets: UnsafeMutablePointer<Bucket>
-    private(set) var mask: Int
-    private(set) var count = 0
+    var buckets: UnsafeMutablePointer<Bucket>
+    var mask: Int
+    var count = 0
 
     init() {
         mask = 15
@@ -24,14 +24,14 @@ struct KeyTable: ~Copyable {
 
     var bytes: Int { (mask + 1) * MemoryLayout<Bucket>.stride }
 
-    private static func make(_ capacity: Int) -> UnsafeMutablePointer<Bucket> {
+    static func make(_ capacity: Int) -> UnsafeMutablePointer<Bucket> {
         guard let memory = calloc(capacity, MemoryLayout<Bucket>.stride) else { preconditionFailure("out of memory") }
         return memory.bindMemory(to: Bucket.self, capacity: capacity)
     }
 
     /// The slot took the low bits of the hash (``Engine/slotCount``), so buckets are chosen by others.
     @inline(__always)
-    private func home(_ key: UInt64) -> Int { Int(truncatingIfNeeded: key &>> 12) & mask }
+    func home(_ key: UInt64) -> Int { Int(truncatingIfNeeded: key &>> 12) & mask }
 
     /// The block of a key, or 0.
     @inline(__always)

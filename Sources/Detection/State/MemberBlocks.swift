@@ -6,11 +6,12 @@ struct MemberBlocks: ~Copyable {
     static let none: UInt32 = .max
 
     let wordsPerMember: Int
-    private let limit: Int
-    private var capacity: Int
-    private var top = 0
-    private(set) var words: UnsafeMutablePointer<UInt64>
-    private var free: (UInt32, UInt32, UInt32, UInt32) = (.max, .max, .max, .max)
+    let limit: Int
+    // Only the arena's own files write these.
+    var capacity: Int
+    var top = 0
+    var words: UnsafeMutablePointer<UInt64>
+    var free: (UInt32, UInt32, UInt32, UInt32) = (.max, .max, .max, .max)
 
     init(wordsPerMember: Int, limitWords: Int) {
         self.wordsPerMember = wordsPerMember
@@ -74,7 +75,7 @@ struct MemberBlocks: ~Copyable {
         return new
     }
 
-    private func freeHead(_ sizeClass: Int) -> UInt32 {
+    func freeHead(_ sizeClass: Int) -> UInt32 {
         switch sizeClass {
         case 0: free.0
         case 1: free.1

@@ -9,26 +9,27 @@ import Models
 struct OldestFirstTable<Row: BitwiseCopyable>: ~Copyable {
     static var none: UInt32 { .max }
 
-    private struct Link {
+    struct Link: BitwiseCopyable {
         var older: UInt32
         var newer: UInt32
     }
 
     let limit: Int
-    private(set) var count = 0
-    private(set) var oldest: UInt32 = .max
-    private(set) var newest: UInt32 = .max
-    private var capacity: Int
+    // Only the table's own files write these.
+    var count = 0
+    var oldest: UInt32 = .max
+    var newest: UInt32 = .max
+    var capacity: Int
     /// Rows ever used; beyond the free ones and the live ones lies untouched memory.
-    private var used = 0
+    var used = 0
     /// Head of the list of free rows, linked by `newer`.
-    private var free: UInt32 = .max
-    private var keys: UnsafeMutablePointer<UInt64>
-    private var links: UnsafeMutablePointer<Link>
-    private var cells: UnsafeMutablePointer<UInt64>
-    private var mask: Int
+    var free: UInt32 = .max
+    var keys: UnsafeMutablePointer<UInt64>
+    var links: UnsafeMutablePointer<Link>
+    var cells: UnsafeMutablePointer<UInt64>
+    var mask: Int
     /// The rows; the pointer changes when the table grows, which only ``insert(_:_:)`` does.
-    private(set) var rows: UnsafeMutablePointer<Row>
+    var rows: UnsafeMutablePointer<Row>
 
     init(limit: Int, capacity: Int = 16) {
         self.limit = max(1, limit)
@@ -42,7 +43,7 @@ struct OldestFirstTable<Row: BitwiseCopyable>: ~Copyable {
     deinit { UnsafeMutableRawPointer(rows).deallocate() }
 
     // One block for the four columns, which begins with the rows: a table that grows asks the heap once. All cells are empty.
-    private static func makeColumns(
+    static func makeColumns(
         rows: Int, cells: Int
     ) -> (
         UnsafeMutablePointer<Row>, UnsafeMutablePointer<UInt64>, UnsafeMutablePointer<Link>,
@@ -149,7 +150,7 @@ struct OldestFirstTable<Row: BitwiseCopyable>: ~Copyable {
         if link.newer != .max { links[Int(link.newer)].older = link.older } else { newest = link.older }
     }
 
-    private func place(_ row: UInt32) {
+    func place(_ row: UInt32) {
         let key = keys[Int(row)]
         var at = Int(truncatingIfNeeded: key) & mask
         while cells[at] != 0 { at = (at &+ 1) & mask }
@@ -169,17 +170,5 @@ struct OldestFirstTable<Row: BitwiseCopyable>: ~Copyable {
         UnsafeMutableRawPointer(old.rows).deallocate()
         // Only called with no free row: all used rows are live.
         for row in 0..<used { place(UInt32(row)) }
-    }
-
-    /// Folds keys and rows, oldest first.
-    func digest(into digest: inout UInt64) {
-        var row = oldest
-        digest = SplitMix64.mix(digest ^ UInt64(count))
-        while row != .max {
-            digest = SplitMix64.mix(digest ^ keys[Int(row)])
-            SplitMix64.fold(
-                UnsafeRawBufferPointer(start: rows + Int(row), count: MemoryLayout<Row>.size), into: &digest)
-            row = links[Int(row)].newer
-        }
     }
 }

@@ -9,10 +9,10 @@ struct TextLog: ~Copyable {
     /// Longest text kept, in bytes; longer ones are cut at a character's border.
     static let longest = 64
 
-    private let bytes: UnsafeMutablePointer<UInt8>
-    private let capacity: Int
+    let bytes: UnsafeMutablePointer<UInt8>
+    let capacity: Int
     /// Bytes ever written; a position modulo `capacity` is a place.
-    private(set) var end: UInt64 = 0
+    var end: UInt64 = 0
 
     /// - Parameter capacity: a power of two, at least 1024.
     init(capacity: Int) {
@@ -42,8 +42,9 @@ struct TextLog: ~Copyable {
         guard position < end, end - position <= UInt64(capacity) else {
             return UnsafeBufferPointer(start: nil, count: 0)
         }
-        let start = bytes + (Int(truncatingIfNeeded: position) & (capacity - 1))
-        return UnsafeBufferPointer(start: start + 1, count: Int(start.pointee))
+        let place = Int(truncatingIfNeeded: position) & (capacity - 1)
+        // A text never goes over the end; nor does what a position that is no text's start is taken for.
+        return UnsafeBufferPointer(start: bytes + place + 1, count: min(Int(bytes[place]), capacity - place - 1))
     }
 
     /// Length of the longest prefix that fits and ends at a character's border.
@@ -52,10 +53,5 @@ struct TextLog: ~Copyable {
         var length = longest
         while length > 0, text[length] & 0xC0 == 0x80 { length -= 1 }
         return length
-    }
-
-    func digest(into digest: inout UInt64) {
-        digest = SplitMix64.mix(digest ^ end)
-        SplitMix64.fold(UnsafeRawBufferPointer(start: bytes, count: capacity), into: &digest)
     }
 }

@@ -6,11 +6,11 @@ import RuleLanguage
 /// ``apply(_:lane:)`` for each lane, which runs the windows of its slots over what was sent to them, in event order. Nothing is fed
 /// back, so it takes the whole epoch at once.
 struct AggregateStage: ~Copyable {
-    private var groups: [WindowGroup]
-    private let configuration: EngineConfiguration
-    private let lanes: Int
+    var groups: [WindowGroup]
+    let configuration: EngineConfiguration
+    let lanes: Int
     /// Slots of a feature row: those of the release in force, and behind them those of features that only go on being counted.
-    private(set) var featureWidth: Int
+    var featureWidth: Int
 
     init(_ configuration: EngineConfiguration, lanes: Int) {
         self.configuration = configuration
@@ -19,7 +19,7 @@ struct AggregateStage: ~Copyable {
         featureWidth = release.featureWidth
         groups = [
             WindowGroup(
-                release.rules.features, of: release.rules, rowWidth: featureWidth, configuration, lanes: lanes)
+                release.rules.features, of: [release.rules], rowWidth: featureWidth, configuration, lanes: lanes)
         ]
     }
 
@@ -34,14 +34,7 @@ struct AggregateStage: ~Copyable {
         groups.removeAll { group in !group.features.contains { asked.contains($0.canonical) } }
         var new = rules.features
         var width = max(1, rules.featureRowWidth)
-        /// As nobody reads it: its value stands behind those of the release.
-        func retired(_ feature: Feature) -> Feature {
-            var retired = feature
-            retired.readers = feature.readers.map { _ in nil }
-            retired.column = width
-            width += feature.columnWidth
-            return retired
-        }
+        func retired(_ feature: Feature) -> Feature { AggregateStage.retired(feature, &width) }
         let bound = groups.map { group in
             group.features.map { old in
                 new.firstIndex { $0.canonical == old.canonical }.map { new.remove(at: $0) } ?? retired(old)
@@ -52,8 +45,17 @@ struct AggregateStage: ~Copyable {
         featureWidth = width
         for (group, features) in zip(groups, bound) { group.bind(features, of: rules, rowWidth: width) }
         for (features, set) in zip([new] + others, [rules] + beside) where !features.isEmpty {
-            groups.append(WindowGroup(features, of: set, rowWidth: width, configuration, lanes: lanes))
+            groups.append(WindowGroup(features, of: [set], rowWidth: width, configuration, lanes: lanes))
         }
+    }
+
+    /// A feature that nobody reads and that goes on being counted: its value stands behind those of the release.
+    static func retired(_ feature: Feature, _ width: inout Int) -> Feature {
+        var retired = feature
+        retired.readers = feature.readers.map { _ in nil }
+        retired.column = width
+        width += feature.columnWidth
+        return retired
     }
 
     /// Empties the feature rows of a lane's events and sorts the keys they go to by slot.

@@ -8,19 +8,21 @@ final class WindowGroup {
     /// In the order in which they were planned, which decides the layout; with the columns and programs of the release in force.
     private(set) var features: [Feature]
     private var ruleSets: [RuleSet]
-    private var program: WindowProgram
-    private let slots: OwnedBuffer<WindowSlot>
+    private(set) var program: WindowProgram
+    let slots: OwnedBuffer<WindowSlot>
     private let routers: OwnedBuffer<KeyRouter>
     private let configuration: EngineConfiguration
 
-    init(_ features: [Feature], of rules: RuleSet, rowWidth: Int, _ configuration: EngineConfiguration, lanes: Int) {
+    /// - Parameter ruleSets: those that the features' programs belong to, among others.
+    init(
+        _ features: [Feature], of ruleSets: [RuleSet], rowWidth: Int, _ configuration: EngineConfiguration, lanes: Int
+    ) {
         self.features = features
         self.configuration = configuration
-        let ruleSets = [rules]
-        self.ruleSets = ruleSets
         let program = WindowProgram(
             WindowPlan(features: features, events: configuration.events, rowWidth: rowWidth, hash: configuration.hash))
         self.program = program
+        self.ruleSets = ruleSets.filter { program.owners.contains($0.stamp) }
         slots = OwnedBuffer(count: Engine.slotCount) { _ in
             WindowSlot(
                 program, entriesPerKey: configuration.entriesPerKey,

@@ -102,6 +102,8 @@ public struct WindowPlan: Sendable {
         var stateBytes = 0
         var entryBytes = 0
         var longest: Int64 = 0
+        /// Canonical texts of its features, in the order in which they lay it out.
+        var features: [String] = []
         /// Columns whose absence keeps an event out of the stream, as does a double that is no number.
         var requiredColumns: [Int] = []
     }
@@ -217,6 +219,7 @@ public struct WindowPlan: Sendable {
                 }
             }
             members[stream].append((feature, column))
+            streams[stream].features.append(feature.canonical)
             streamOfFeature.append(stream)
         }
 

@@ -45,6 +45,8 @@ struct WindowSum {
     @inline(__always)
     var double: Double {
         if let value = int64 { return Double(value) }
-        return Double(Int128(high) << 64 + Int128(low))
+        return Double(int128)
     }
+
+    var int128: Int128 { Int128(high) << 64 + Int128(low) }
 }

@@ -1,0 +1,34 @@
+import Models
+import func Glibc.free
+
+extension KeyTable {
+    /// Writes u64 buckets, then the buckets: u64 key, u32 block, u32 0.
+    ///
+    /// Their order is state: sweeps and evictions go by it.
+    func write(to sink: inout some StateSink) {
+        sink.put(mask + 1)
+        sink.put(UnsafePointer(buckets), count: mask + 1)
+    }
+
+    /// Takes the place of what is here; the blocks are the owner's to check.
+    mutating func read(from source: inout some StateSource) throws(StateError) {
+        let capacity = try source.takeCount(
+            "buckets of a table", in: 16...Int.max / 2, bytesEach: MemoryLayout<Bucket>.stride)
+        try StateError.require(capacity & (capacity - 1) == 0, "a table has \(capacity) buckets, no power of two")
+        free(buckets)
+        buckets = KeyTable.make(capacity)
+        mask = capacity - 1
+        count = 0
+        try source.take(into: buckets, count: capacity)
+        for at in 0..<capacity where buckets[at].key != 0 { count += 1 }
+        try checkInvariants()
+    }
+
+    /// Folds the keys in the order of their buckets.
+    func digest(into digest: inout UInt64) {
+        digest = SplitMix64.mix(digest ^ UInt64(mask))
+        for at in 0...mask where buckets[at].key != 0 {
+            digest = SplitMix64.mix(digest ^ buckets[at].key) &+ UInt64(at)
+        }
+    }
+}

@@ -1,0 +1,45 @@
+/// What a section of a state is of.
+///
+/// Raw values are never used again for anything else: they are what a state from another day is read by.
+public struct StateSection: Hashable, Sendable {
+    /// The kinds of section there are.
+    public enum Kind: UInt16, Sendable {
+        /// What every kind of section looks like, in words: for people, and for messages about a layout that has changed.
+        case layouts = 1
+        /// The last one: how many there are, and what their checksums come to.
+        case end = 2
+        /// The engine's own: slots, the fingerprint of the hash by which everything is keyed.
+        case engine = 3
+        case tickClock = 4
+        /// Which features were opened together.
+        case windowGroups = 15
+        case windows = 16
+        case lockstepTokens = 32
+        case lockstepActors = 33
+        case lockstepPairs = 34
+        case lockstepRings = 35
+        case anomalyModel = 48
+    }
+
+    public var kind: Kind
+    /// The slot it is a part of; 0 for what is not split.
+    public var slot: UInt16
+    /// Hash of the detector's or model's name; 0 for what there is once.
+    public var owner: UInt64
+
+    public init(_ kind: Kind, slot: Int = 0, owner: String = "") {
+        self.kind = kind
+        self.slot = UInt16(slot)
+        self.owner = owner.isEmpty ? 0 : StateSection.fingerprint(owner)
+    }
+
+    /// A text in 64 bits, the same whatever the deployment's secret: sections and layouts are known by it.
+    static func fingerprint(_ text: String) -> UInt64 {
+        var text = text
+        return text.withUTF8 { StateChecksum.of(UnsafeRawBufferPointer($0)) }
+    }
+}
+
+extension StateSection: CustomStringConvertible {
+    public var description: String { "section \(kind) of slot \(slot)" }
+}
