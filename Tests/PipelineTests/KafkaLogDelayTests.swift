@@ -155,7 +155,7 @@ struct KafkaLogDelayTests {
     private func batch(_ epoch: Int64, journal: String) -> OutputBatch {
         var batch = OutputBatch(topics: [topic, journal])
         batch.append(topic: 0, key: { $0.append(1) }, value: { $0.append(contentsOf: "\(epoch)".utf8) })
-        batch.append(topic: 1, key: nil, value: { $0.append(contentsOf: "{\"version\":2,\"epoch\":\(epoch)}".utf8) })
+        batch.append(topic: 1, key: nil, value: { $0 += JournalRecord.stub(epoch) })
         batch.epochs = epoch...epoch
         return batch
     }
@@ -400,9 +400,10 @@ struct KafkaLogDelayTests {
                 let source = TopicPartition(name, partition)
                 try log.read(source, from: 0, to: log.bounds(of: source).end) { record, _ in
                     guard let value = record.value else { return true }
-                    // The journal's records begin with their version, the others are the number.
                     found.append(
-                        JournalRecord.epoch(atHeadOf: value) ?? Int64(String(decoding: value, as: UTF8.self)) ?? -1)
+                        name == journal
+                            ? (try? JournalRecord(bytes: [UInt8](value)))?.epoch ?? -1
+                            : Int64(String(decoding: value, as: UTF8.self)) ?? -1)
                     return true
                 }
             }

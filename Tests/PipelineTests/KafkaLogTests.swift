@@ -47,8 +47,7 @@ struct KafkaLogTests {
                 headers: [("ce_id", Array(value.utf8.prefix(20)))])
         }
         for epoch in epochs {
-            batch.append(
-                topic: 1, key: nil, value: { $0.append(contentsOf: "{\"version\":2,\"epoch\":\(epoch),\"x\":1}".utf8) })
+            batch.append(topic: 1, key: nil, value: { $0 += JournalRecord.stub(epoch) })
         }
         batch.epochs = epochs
         return batch
@@ -96,7 +95,9 @@ struct KafkaLogTests {
         #expect(try log.writer.lastJournalEpoch() == 3)
         #expect(try all(log, verdicts).map(\.value) == ["a", "b", "c"])
         #expect(try all(log, verdicts).first == Seen(offset: 0, key: "k", value: "a", headers: ["ce_id=a"]))
-        #expect(try all(log, journal).compactMap(\.value) == (1...3).map { "{\"version\":2,\"epoch\":\($0),\"x\":1}" })
+        #expect(
+            try all(log, journal).compactMap(\.value)
+                == (1...3).map { String(decoding: JournalRecord.stub($0), as: UTF8.self) })
         #expect(
             try log.committedPositions(of: sources) == [
                 SourcePosition(source: sources[0], next: 3), SourcePosition(source: sources[1], next: 9),
@@ -172,7 +173,7 @@ struct KafkaLogTests {
             headers: [
                 ("ce_subject", subject), ("ce_partitionkey", subject), ("others", [UInt8](repeating: 1, count: 5000)),
             ])
-        batch.append(topic: 1, key: nil, value: { $0 += "{\"version\":2,\"epoch\":0}".utf8 })
+        batch.append(topic: 1, key: nil, value: { $0 += JournalRecord.stub(0) })
         batch.epochs = 0...0
         try log.writer.commit(batch, positions: [])
         #expect(try all(log, verdicts).map { $0.value?.utf8.count } == [VerdictRecord.bytesMax])

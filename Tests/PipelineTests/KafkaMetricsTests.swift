@@ -60,7 +60,7 @@ struct KafkaMetricsTests {
         try serve(untilLag: 0...0)
 
         batch.removeAll()
-        batch.append(topic: 1, key: nil, value: { $0 += Array("{\"version\":2,\"epoch\":0}".utf8) })
+        batch.append(topic: 1, key: nil, value: { $0 += JournalRecord.stub(0) })
         batch.epochs = 0...0
         try log.writer.commit(batch, positions: [SourcePosition(source: source, next: next)])
         let sent = "weir_kafka_messages_total{direction=\"sent\"}"

@@ -195,6 +195,22 @@ func logError(_ body: () throws -> Void) -> LogError? {
     }
 
     @Test(arguments: cases)
+    func `a record with a partition of its own goes there, whatever its key`(_ logCase: LogCase) throws {
+        guard let fixture = try logCase.make() else { return }
+        let (log, writer) = try fixture.own()
+        let name = fixture.topic("placed")
+        try log.create([TopicRequirement(name: name, partitions: 3)])
+        var batch = OutputBatch(topics: [name])
+        for i in 0..<30 {
+            batch.append(topic: 0, partition: 1, key: { $0 += Array("k\(i)".utf8) }, value: { $0 += [UInt8(i)] })
+        }
+        try writer.commit(batch, positions: [])
+        try log.append(batch)
+        #expect(try readAll(log, TopicPartition(name, 1)).count == 60)
+        log.close()
+    }
+
+    @Test(arguments: cases)
     func `outputs and positions of a commit come together and survive a restart`(_ logCase: LogCase) throws {
         guard let fixture = try logCase.make() else { return }
         let name = fixture.topic("out")

@@ -5,7 +5,7 @@ public import Detection
 /// Everything that is not in the inputs but changes a result is in here.
 ///
 /// JSON, UTF-8, fixed key order: `version` first, so that a program that is older than a record says so before it meets a key it does not
-/// know, then `epoch`, so that the newest number can be read off the record's beginning:
+/// know:
 /// ```
 /// {"version":2,"epoch":12,"topology_name":"marketplace","watermark":1767600000000,"ranges":[["orders",0,100,150]],"events":50,
 ///  "dead_letters":0,"late":0,"verdicts":3,"topology":"sha256…","release":"sha256…"}
@@ -182,26 +182,6 @@ public struct JournalRecord: Sendable, Equatable {
             )
         }
     }
-
-    /// The epoch's number at the beginning of a record of this version; nil where there is none.
-    static func epoch(atHeadOf value: UnsafeRawBufferPointer) -> Int64? {
-        let head = JournalRecord.head
-        guard value.count > head.count, value.prefix(head.count).elementsEqual(head) else { return nil }
-        var number: Int64 = 0
-        var digits = 0
-        for byte in value.dropFirst(head.count) {
-            guard byte >= 0x30 && byte <= 0x39 else { break }
-            let (scaled, over) = number.multipliedReportingOverflow(by: 10)
-            let (sum, more) = scaled.addingReportingOverflow(Int64(byte - 0x30))
-            if over || more { return nil }
-            number = sum
-            digits += 1
-        }
-        return digits == 0 ? nil : number
-    }
-
-    /// What every record of this version begins with.
-    private static let head = Array("{\"version\":\(version),\"epoch\":".utf8)
 
     private struct Reader {
         let bytes: UnsafeRawBufferPointer

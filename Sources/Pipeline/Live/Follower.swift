@@ -32,7 +32,7 @@ final class Follower {
         block = DecodedBlock(deployment, sources: sources, lanes: lanes)
         tracker = WatermarkTracker(
             sources: sources.count, latenessMilliseconds: deployment.description.time.latenessMilliseconds)
-        let newest = try JournalRecord.newest(in: log)
+        let newest = try Journal(in: log).newest()
         let snapshot = try newest.flatMap { record throws(LogError) in
             try snapshots.newest(of: deployment, atOrBefore: record.epoch, lanes: lanes)
         }

@@ -74,13 +74,17 @@ public final class JournalAudit {
     public func run(goOn: (_ epochs: Int64) -> Bool) throws(LogError) -> Result {
         result = Result()
         comparison = VerdictComparison(findingsMax: JournalAudit.findingsMax)
-        guard try log.partitions(of: OutputTopics.journal) != nil else {
+        let journal = Journal(in: log)
+        guard try journal.exists() else {
             throw LogError(
                 .refused,
                 "the log has no topic \(OutputTopics.journal): nothing ran on it yet. Check which log was named")
         }
         // Before the replay, which with other rules would fail in less clear words.
-        try checkJournal()
+        try journal.forEachRecord { (record) throws(LogError) in
+            try check(record)
+            return true
+        }
         let sources = try Worker.sources(of: deployment, in: log)
         let last = try replay(sources, goOn)
         if result.isComplete { try compare(replayed: last, goOn) }
@@ -93,18 +97,6 @@ public final class JournalAudit {
     }
 
     // MARK: What there should be
-
-    private func checkJournal() throws(LogError) {
-        let journal = TopicPartition(OutputTopics.journal, 0)
-        let (start, end) = try log.bounds(of: journal)
-        var failure: LogError?
-        try log.read(journal, from: start, to: end) { record, _ in
-            guard let value = record.value else { return true }
-            do throws(LogError) { try check(JournalRecord(parsing: value)) } catch { failure = error }
-            return failure == nil
-        }
-        if let failure { throw failure }
-    }
 
     private func check(_ record: JournalRecord) throws(LogError) {
         try record.requireTopology(deployment.description.name)
@@ -156,7 +148,7 @@ public final class JournalAudit {
             let (start, end) = try log.bounds(of: source)
             if start > 0 { result.shortened.append(SourcePosition(source: source, next: start)) }
             // Verdicts are committed with their epoch's record: the journal, asked later, knows of every one up to `end`.
-            let journaled = try JournalRecord.newest(in: log)?.epoch ?? -1
+            let journaled = try Journal(in: log).newest()?.epoch ?? -1
             var count = 0
             try log.read(source, from: start, to: end) { record, headers in
                 if !record.isSettling {

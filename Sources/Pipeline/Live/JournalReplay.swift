@@ -7,8 +7,6 @@ import Detection
 final class JournalReplay {
     /// How long a range that the journal names may take to come.
     private static let patience = Duration.seconds(60)
-    /// Records of the journal that are kept at a time.
-    private static let recordsAtOnce = 4096
 
     private let log: any LogReader
     private let clock: any WorkerClock
@@ -18,13 +16,13 @@ final class JournalReplay {
     /// Next offset of each source, behind the last replayed range.
     private(set) var next: [Int64]
     private(set) var epochs: Int64 = 0
-    private(set) var lastRecord: JournalRecord?
+    /// The newest journaled epoch.
+    var lastRecord: JournalRecord? { chain.last }
     /// Where the journal is read on; nil: at its beginning.
     private var journalNext: Int64?
+    private var chain: JournalChain
     private let processor: EpochProcessor
     private var isAssigned = false
-    /// Sources that a replayed epoch has taken something from.
-    private var isNamed: [Bool]
 
     /// A record that came off the log behind the range that was wanted.
     private struct RecordAhead {
@@ -53,13 +51,13 @@ final class JournalReplay {
         self.block = block
         self.processor = processor
         next = [Int64](repeating: -1, count: sources.count)
-        isNamed = [Bool](repeating: false, count: sources.count)
         ahead = [RecordAhead?](repeating: nil, count: sources.count)
         snapshotEpoch = snapshot?.epoch ?? -1
-        for position in snapshot?.positions ?? [] {
+        let positions = snapshot?.positions ?? []
+        chain = JournalChain(topology: deployment.description.name, after: snapshotEpoch, at: positions)
+        for position in positions {
             guard let source = sources.firstIndex(of: position.source) else { continue }
             next[source] = position.next
-            isNamed[source] = true
         }
     }
 
@@ -79,46 +77,14 @@ final class JournalReplay {
     func advance(
         seen: (_ source: Int, _ time: Int64) -> Void, epochDone: (JournalRecord) throws(LogError) -> Bool
     ) throws(LogError) {
-        let journal = TopicPartition(OutputTopics.journal, 0)
-        guard try log.partitions(of: journal.topic) != nil else { return }
-        let (start, end) = try log.bounds(of: journal)
-        var at = journalNext ?? start
-        while at < end {
-            let (records, readTo) = try read(journal, from: at, to: end)
-            for (offset, record) in records {
-                try check(record)
-                lastRecord = record
-                journalNext = offset + 1
-                if record.epoch <= snapshotEpoch { continue }
-                try replay(record, seen: seen)
-                if try !epochDone(record) { return }
-            }
-            at = readTo
-            journalNext = at
+        try Journal(in: log).forEachRecord(from: &journalNext) { (record) throws(LogError) in
+            try chain.accept(record)
+            if record.epoch <= snapshotEpoch { return true }
+            try replay(record, seen: seen)
+            return try epochDone(record)
         }
         // What was journaled up to here is in the snapshot: the sources have not been opened yet.
         if !isAssigned, lastRecord != nil { try assign(first: nil) }
-    }
-
-    /// Reads a part of the journal at a time: its length has no bound.
-    private func read(
-        _ journal: TopicPartition, from: Int64, to: Int64
-    ) throws(LogError) -> (records: [(offset: Int64, record: JournalRecord)], readTo: Int64) {
-        var records: [(offset: Int64, record: JournalRecord)] = []
-        var failure: LogError?
-        var readTo = to
-        try log.read(journal, from: from, to: to) { record, _ in
-            guard let value = record.value else { return true }
-            do throws(LogError) { records.append((record.offset, try JournalRecord(parsing: value))) } catch {
-                failure = error
-                return false
-            }
-            if records.count < JournalReplay.recordsAtOnce { return true }
-            readTo = record.offset + 1
-            return false
-        }
-        if let failure { throw failure }
-        return (records, readTo)
     }
 
     private func replay(_ record: JournalRecord, seen: (_ source: Int, _ time: Int64) -> Void) throws(LogError) {
@@ -130,16 +96,14 @@ final class JournalReplay {
                     "the journal names \(range.source), which the topology does not read: use the topology this journal was written with"
                 )
             }
-            if next[source] > range.from, !isNamed[source] {
-                throw JournalReplay.lost(range.source, range.from, next[source])
-            }
+            // Of a source that was named before the chain has seen to it.
+            if next[source] > range.from { throw JournalReplay.lost(range.source, range.from, next[source]) }
             if next[source] >= 0, next[source] != range.from {
                 throw LogError(
                     .corrupt,
-                    "epoch \(record.epoch) takes \(range.source) from offset \(range.from), but the one before ended at \(next[source])"
-                )
+                    "epoch \(record.epoch) is the first to take \(range.source), from offset \(range.from), and leaves out "
+                        + "what it holds from \(next[source]) on")
             }
-            isNamed[source] = true
             ranges.append((source, range.from, range.to))
         }
         if !isAssigned { try assign(first: record) }
@@ -164,33 +128,13 @@ final class JournalReplay {
         }
     }
 
-    private func check(_ record: JournalRecord) throws(LogError) {
-        try record.requireTopology(deployment.description.name)
-        // A snapshot stands for the epochs before its own, which the journal may have lost.
-        if lastRecord == nil, record.epoch <= snapshotEpoch { return }
-        let expected = (lastRecord?.epoch ?? snapshotEpoch) + 1
-        if record.epoch != expected {
-            if lastRecord == nil {
-                throw LogError(
-                    .outOfRange,
-                    "the journal begins with epoch \(record.epoch): its beginning was deleted, and there is no snapshot to start from. "
-                        + "Keep the journal (retention.ms=-1), or start anew with an empty journal")
-            }
-            throw LogError(
-                .corrupt,
-                "the journal goes from epoch \(expected - 1) to epoch \(record.epoch): two pipelines may have written to it"
-            )
-        }
-    }
-
-    /// Assigns every source behind the snapshot or at its first journaled offset; sources that neither names yet wait at their
-    /// start.
+    /// Assigns every source behind the snapshot or at its first journaled offset; sources that neither names yet wait at their start.
     private func assign(first: JournalRecord?) throws(LogError) {
         isAssigned = true
         var positions: [SourcePosition] = []
         for (s, source) in sources.enumerated() {
             let (start, _) = try log.bounds(of: source)
-            let named = isNamed[s] && next[s] >= 0 ? next[s] : first?.ranges.first { $0.source == source }?.from
+            let named = next[s] >= 0 ? next[s] : first?.ranges.first { $0.source == source }?.from
             if let named, named < start { throw JournalReplay.lost(source, named, start) }
             let at = named ?? start
             next[s] = at

@@ -113,8 +113,8 @@ final class OutputAssembler {
         scratch.append(record.epoch)
         text.withUnsafeBytes { value in
             batch.append(
-                topic: OutputTopics.journalIndex, key: UnsafeRawBufferPointer(scratch.bytes), value: value,
-                constantHeaders: [], constantCount: 0
+                topic: OutputTopics.journalIndex, partition: 0, key: UnsafeRawBufferPointer(scratch.bytes),
+                value: value, constantHeaders: [], constantCount: 0
             ) { _ in }
         }
         batch.epochs = (batch.epochs?.lowerBound ?? record.epoch)...record.epoch

@@ -83,7 +83,7 @@ public final class Worker {
     public func run(shouldStop: () -> Bool) throws(LogError) {
         precondition(follower == nil, "a worker runs once: its state is of one log at one time")
         // First of all: another topology's log is left exactly as it is.
-        try JournalRecord.requireJournal(of: deployment.description.name, in: log)
+        try Journal(in: log).require(topology: deployment.description.name)
         try log.create(OutputTopics.requirements(partitions: options.verdictPartitions))
         let sources = try Worker.sources(of: deployment, in: log)
         let committer = Committer(try log.takeOwnership(), clock)

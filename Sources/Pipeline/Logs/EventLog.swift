@@ -16,7 +16,7 @@ public struct TopicPartition: Hashable, Sendable, Comparable, CustomStringConver
 
 /// One record as a log lends it: its bytes are valid only during the call that passes it.
 public struct LogRecord {
-    /// Index into the sources given to ``LogReader/assign(_:)``, or 0 for ``LogReader/read(_:from:to:_:)``.
+    /// Index into the sources given to ``LogReader/assign(_:)``, or 0 for ``RangeReader/read(_:from:to:_:)``.
     public var source: Int
     public var offset: Int64
     /// When the log took the record (or its producer made it), milliseconds since 1970; nil when the log does not know.
@@ -78,14 +78,22 @@ public protocol EventLog: LogReader, LogAdministration {
     func close()
 }
 
-/// What is committed, partition by partition: the side of a log that belongs to the thread that judges.
-public protocol LogReader: AnyObject {
+/// Committed ranges of any partition, read one at a time.
+public protocol RangeReader: AnyObject {
     /// The partitions of a topic in ascending order; nil when the topic does not exist.
     func partitions(of topic: String) throws(LogError) -> [Int32]?
 
     /// First offset still there and the offset behind the last committed record.
     func bounds(of source: TopicPartition) throws(LogError) -> (start: Int64, end: Int64)
 
+    /// Reads a committed range `[from, to)` of any partition on the side, until it is read or the body returns false.
+    func read(
+        _ source: TopicPartition, from: Int64, to: Int64,
+        _ body: (LogRecord, [(String, UnsafeRawBufferPointer)]) -> Bool) throws(LogError)
+}
+
+/// What is committed, partition by partition: the side of a log that belongs to the thread that judges.
+public protocol LogReader: RangeReader {
     /// The offset from which on, within the bounds, records were appended at or after a time; behind the last record when none was.
     ///
     /// Append times grow with the offsets but for clocks that were set back.
@@ -103,11 +111,6 @@ public protocol LogReader: AnyObject {
 
     /// Waits until some assigned source may have records, or the time is over; serves the log's own events meanwhile.
     func wait(milliseconds: Int) throws(LogError)
-
-    /// Reads a committed range `[from, to)` of any partition on the side, until it is read or the body returns false.
-    func read(
-        _ source: TopicPartition, from: Int64, to: Int64,
-        _ body: (LogRecord, [(String, UnsafeRawBufferPointer)]) -> Bool) throws(LogError)
 
     /// Input positions of the application's newest commit, without owning it; empty when there was none.
     ///

@@ -6,6 +6,8 @@ public struct OutputBatch: ~Copyable {
     public struct Record: Sendable {
         /// Index into ``topics``.
         public var topic: Int
+        /// -1: the key decides, and without a key the log.
+        public var partition: Int32
         public var keyOffset: Int
         /// -1: no key.
         public var keyLength: Int
@@ -28,8 +30,10 @@ public struct OutputBatch: ~Copyable {
     public var isEmpty: Bool { records.isEmpty && epochs == nil }
 
     /// Adds a record; the closures append their part to the buffer.
+    ///
+    /// - Parameter partition: where it goes; -1: its key decides, and without a key the log.
     public mutating func append(
-        topic: Int, key: ((inout [UInt8]) -> Void)?, value: ((inout [UInt8]) -> Void)?,
+        topic: Int, partition: Int32 = -1, key: ((inout [UInt8]) -> Void)?, value: ((inout [UInt8]) -> Void)?,
         headers: [(String, [UInt8])] = []
     ) {
         let keyOffset = bytes.count
@@ -45,7 +49,8 @@ public struct OutputBatch: ~Copyable {
         }
         records.append(
             Record(
-                topic: topic, keyOffset: keyOffset, keyLength: keyLength, valueOffset: valueOffset,
+                topic: topic, partition: partition, keyOffset: keyOffset, keyLength: keyLength,
+                valueOffset: valueOffset,
                 valueLength: valueLength,
                 headersOffset: headersOffset, headerCount: headers.count))
     }
@@ -56,7 +61,8 @@ public struct OutputBatch: ~Copyable {
     ///   - constantHeaders: encoded by ``encodedHeaders(_:)``.
     ///   - constantCount: how many headers it holds.
     public mutating func append(
-        topic: Int, key: UnsafeRawBufferPointer?, value: UnsafeRawBufferPointer?, constantHeaders: [UInt8],
+        topic: Int, partition: Int32 = -1, key: UnsafeRawBufferPointer?, value: UnsafeRawBufferPointer?,
+        constantHeaders: [UInt8],
         constantCount: Int,
         _ further: (inout HeaderWriter) -> Void
     ) {
@@ -72,7 +78,8 @@ public struct OutputBatch: ~Copyable {
         bytes = writer.bytes
         records.append(
             Record(
-                topic: topic, keyOffset: keyOffset, keyLength: key?.count ?? -1, valueOffset: valueOffset,
+                topic: topic, partition: partition, keyOffset: keyOffset, keyLength: key?.count ?? -1,
+                valueOffset: valueOffset,
                 valueLength: value?.count ?? -1, headersOffset: headersOffset, headerCount: constantCount + writer.count
             ))
     }

@@ -391,7 +391,10 @@ extension SimulatedLog {
             guard let count = try partitions(of: topic)?.count else {
                 throw LogError(.refused, "there is no topic '\(topic)'.")
             }
-            let number = partitioners[topic, default: Partitioner()].partition(key: key, of: count)
+            let number =
+                record.partition < 0
+                ? partitioners[topic, default: Partitioner()].partition(key: key, of: count) : Int(record.partition)
+            guard number < count else { throw LogError(.refused, "there is no partition \(topic)/\(number).") }
             var headers: [SimulatedStore.Header] = []
             outputs.forEachHeader(record) {
                 headers.append(.init(name: String(decoding: $0, as: UTF8.self), value: [UInt8]($1)))

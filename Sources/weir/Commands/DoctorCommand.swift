@@ -233,55 +233,24 @@ struct Examination {
     private mutating func journal(
         _ log: any EventLog, _ deployment: Deployment?, _ application: String
     ) throws {
-        let source = TopicPartition(OutputTopics.journal, 0)
-        guard try log.partitions(of: OutputTopics.journal) != nil else { return }
-        let (start, end) = try log.bounds(of: source)
-        var first: JournalRecord?
-        var last: JournalRecord?
-        var from: [TopicPartition: Int64] = [:]
-        var to: [TopicPartition: Int64] = [:]
-        var damage: LogError?
-        try log.read(source, from: start, to: end) { record, _ in
-            guard let value = record.value else { return true }
-            do throws(LogError) {
-                let entry = try JournalRecord(parsing: value)
-                if let deployment { try entry.requireTopology(deployment.description.name) }
-                if let last, entry.topologyName != last.topologyName {
-                    throw LogError(
-                        .corrupt,
-                        "epoch \(last.epoch) was written by topology '\(last.topologyName)', and epoch \(entry.epoch) by "
-                            + "'\(entry.topologyName)'")
-                }
-                if let last, entry.epoch != last.epoch + 1 {
-                    throw LogError(.corrupt, "epoch \(entry.epoch) follows epoch \(last.epoch)")
-                }
-                for range in entry.ranges {
-                    if let before = to[range.source], before != range.from {
-                        throw LogError(
-                            .corrupt,
-                            "epoch \(entry.epoch) takes \(range.source) from \(range.from), the one before ended at \(before)"
-                        )
-                    }
-                    if from[range.source] == nil { from[range.source] = range.from }
-                    to[range.source] = range.to
-                }
-                if first == nil { first = entry }
-                last = entry
+        let journal = Journal(in: log)
+        guard try journal.exists() else { return }
+        var chain = JournalChain(topology: deployment?.description.name, after: nil)
+        do throws(LogError) {
+            try journal.forEachRecord { (record) throws(LogError) in
+                try chain.accept(record)
                 return true
-            } catch {
-                damage = error
-                return false
             }
-        }
-        if let damage {
+        } catch {
+            guard [.refused, .corrupt, .incompatible].contains(error.kind) else { throw error }
             return fail(
-                "journal", damage.message,
-                damage.kind == .refused
+                "journal", error.message,
+                error.kind == .refused
                     ? "weir run and weir audit refuse this log for the same reason"
-                    : "two pipelines may have written to it; keep the log and start anew with an empty journal",
-                ExitCode(damage.kind))
+                    : "keep the log as it is, and start anew with an empty journal",
+                ExitCode(error.kind))
         }
-        guard let first, let last else { return ok("journal", "empty") }
+        guard let first = chain.first, let last = chain.last else { return ok("journal", "empty") }
         if first.epoch == 0 {
             ok("journal", "epochs 0 to \(last.epoch) of topology '\(last.topologyName)', without a gap")
         } else {
@@ -290,9 +259,9 @@ struct Examination {
                 "set retention.ms=-1 on \(OutputTopics.journal); state cannot be rebuilt, start anew with an empty journal",
                 .stateCorrupt)
         }
-        if deployment == nil { retention(of: Set(from.keys.map(\.topic)).sorted(), log) }
-        try retention(log, from, to)
-        try positions(log, to, deployment, application)
+        if deployment == nil { retention(of: Set(chain.taken.keys.map(\.topic)).sorted(), log) }
+        try retention(log, chain.taken)
+        try positions(log, chain.taken, deployment, application)
         if let deployment, last.releaseDigest != deployment.release.digest {
             warn(
                 "release",
@@ -303,12 +272,12 @@ struct Examination {
     }
 
     /// Without snapshots all that the journal names must be there to rebuild the state.
-    private mutating func retention(_ log: any EventLog, _ from: [TopicPartition: Int64], _ to: [TopicPartition: Int64])
+    private mutating func retention(_ log: any EventLog, _ taken: [TopicPartition: JournalChain.Taken])
         throws
     {
         var isWhole = true
-        for source in from.keys.sorted() {
-            guard let first = from[source], let next = to[source] else { continue }
+        for source in taken.keys.sorted() {
+            guard let (first, next) = taken[source].map({ ($0.from, $0.to) }) else { continue }
             guard let partitions = try log.partitions(of: source.topic), partitions.contains(source.partition)
             else {
                 isWhole = false
@@ -336,14 +305,15 @@ struct Examination {
     }
 
     private mutating func positions(
-        _ log: any EventLog, _ to: [TopicPartition: Int64], _ deployment: Deployment?, _ application: String
+        _ log: any EventLog, _ taken: [TopicPartition: JournalChain.Taken], _ deployment: Deployment?,
+        _ application: String
     ) throws {
         guard deployment != nil else { return }
-        let sources = to.keys.sorted()
+        let sources = taken.keys.sorted()
         let committed = try log.committedPositions(of: sources)
         var differing: [String] = []
         for position in committed {
-            if let next = to[position.source], next != position.next {
+            if let next = taken[position.source]?.to, next != position.next {
                 differing.append("\(position.source) at \(position.next), journal \(next)")
             }
         }

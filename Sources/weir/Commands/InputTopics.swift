@@ -33,7 +33,7 @@ enum InputTopics {
     /// must not become a topic: the message (exit 3) has the lines to type.
     static func prepare(_ deployment: Deployment, _ log: any EventLog, _ telemetry: Log) throws {
         // First of all: another topology's log is left exactly as it is.
-        try JournalRecord.requireJournal(of: deployment.description.name, in: log)
+        try Journal(in: log).require(topology: deployment.description.name)
         let missing = try missing(deployment.description.topics, in: log)
         let lines = missing.compactMap { log.commandToCreate($0) }
         if lines.isEmpty {

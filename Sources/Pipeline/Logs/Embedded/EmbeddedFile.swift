@@ -247,7 +247,13 @@ extension EmbeddedFile {
         try outputs.withParts { (record, key, value, headers) throws(LogError) in
             let all = targets[record.topic]
             if all.isEmpty { throw unknownTopic(outputs.topics[record.topic]) }
-            let target = partition(of: outputs.topics[record.topic], all, key: key)
+            let topic = outputs.topics[record.topic]
+            let target: EmbeddedPartition
+            if record.partition < 0 {
+                target = partition(of: topic, all, key: key)
+            } else {
+                target = try find(TopicPartition(topic, record.partition))
+            }
             try insert(into: target, key: key, value: value, headers: headers)
         }
     }

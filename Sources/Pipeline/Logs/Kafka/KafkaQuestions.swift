@@ -3,7 +3,7 @@ import KafkaClient
 /// One thread's questions to the brokers: topics, bounds, ranges of records, positions of the group.
 ///
 /// Its clients are made when first needed.
-final class KafkaQuestions {
+final class KafkaQuestions: RangeReader {
     let configuration: KafkaConfiguration
     let options: KafkaLog.Options
     private let prefetchBytes: Int
@@ -81,7 +81,6 @@ final class KafkaQuestions {
         }
     }
 
-    /// As ``LogReader/read(_:from:to:_:)`` says.
     func read(
         _ source: TopicPartition, from: Int64, to: Int64,
         _ body: (LogRecord, [(String, UnsafeRawBufferPointer)]) -> Bool
@@ -174,9 +173,10 @@ extension KafkaRecordSink {
                 let value = part(record.valueOffset, record.valueLength)
                 do throws(KafkaError) {
                     if record.headerCount == 0 {
-                        try produce(topic: topics[record.topic], partition: -1, key: key, value: value)
+                        try produce(topic: topics[record.topic], partition: record.partition, key: key, value: value)
                     } else {
-                        try produce(topic: topics[record.topic], partition: -1, key: key, value: value) { writer in
+                        try produce(topic: topics[record.topic], partition: record.partition, key: key, value: value) {
+                            writer in
                             outputs.forEachHeader(record) { writer.add($0, $1) }
                         }
                     }

@@ -318,44 +318,13 @@ final class KafkaWriter: LogWriter {
     }
 
     /// The number of the newest committed epoch by the journal; nil when the journal is empty or missing.
-    ///
-    /// Journal values begin with their version and the epoch's number. The end of a transactional topic is a marker, and tombstones stand for
-    /// nothing, so the last few offsets are read, and more of them until a record is found.
     func lastJournalEpoch() throws(LogError) -> Int64? {
-        let journal = TopicPartition(options.journalTopic, 0)
         // A commit returns when its decision is logged; its markers, and with them the stable end, follow within
         // milliseconds.
         guard let end = try questions.attempt({ () throws(KafkaError) in try self.settledJournalEnd() }) else {
             return nil
         }
-        let start = try questions.bounds(of: journal).start
-        var span: Int64 = 16
-        while true {
-            let from = max(start, end - span)
-            var newest: Int64?
-            var isWrong = false
-            try questions.read(journal, from: from, to: end) { record, _ in
-                guard let value = record.value else { return true }
-                guard let epoch = JournalRecord.epoch(atHeadOf: value) else {
-                    isWrong = true
-                    return false
-                }
-                newest = epoch
-                return true
-            }
-            if isWrong {
-                throw LogError(
-                    .corrupt,
-                    """
-                    \(journal) holds a record that is not of a journal: its value must begin with \
-                    {"version":\(JournalRecord.version),"epoch":N. \
-                    Is the topic used by others?
-                    """
-                )
-            }
-            if newest != nil || from == start { return newest }
-            span *= 8
-        }
+        return try Journal(in: questions, topic: options.journalTopic).newest(before: end)?.epoch
     }
 
     /// How often a transactional producer was destroyed and made anew: a figure for metrics.
