@@ -168,10 +168,10 @@ struct GoldenDiagnostic: Sendable, CustomTestStringConvertible {
             models:
               anomaly: { features: [order_count_1h, ordr_sum], events: [order] }
             """)
-        let model = try #require(topology.anomaly.first)
+        let model = try #require(topology.models.first).inputs
         #expect(model.features == ["order_count_1h", "ordr_sum"])
         let diagnostic = topology.diagnostic(
-            at: model.featureMarks[1], message: "no feature is called 'ordr_sum'",
+            at: model.marks[1], message: "no feature is called 'ordr_sum'",
             suggestion: "did you mean 'order_sum'?")
         #expect(
             diagnostic.rendered == """

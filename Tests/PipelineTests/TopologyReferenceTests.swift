@@ -31,7 +31,7 @@ import Testing
             let rows = try section(name).drop { !$0.hasPrefix("|") }.prefix { $0.hasPrefix("|") }.dropFirst(2)
             #expect(rows.map { cells($0)[0] } == keys.map { "`\($0)`" }, "\(name)")
         }
-        for key in TopologyKeys.detectors + TopologyKeys.models {
+        for key in SignalKinds.standard.detectors.map({ $0.kind }) + SignalKinds.standard.models.map({ $0.kind }) {
             #expect(TopologyReferenceTests.reference.contains("`\(key)`"), "\(key)")
         }
         let types = try section("field").drop { !$0.hasPrefix("| type") }.dropFirst(2).prefix { $0.hasPrefix("|") }

@@ -119,14 +119,14 @@ import Testing
         #expect(order.fields[3].minimum == 0 && order.fields[3].maximum == 99_500 && order.fields[3].moneyScale == 3)
         #expect(order.fields[4].allowedValues == ["web", "app"] && order.fields[5].type == .stringList)
         #expect(order.fields[6].path == ["ship", "city.name"])
-        let lockstep = try #require(topology.lockstep.first)
+        let lockstep = try #require(topology.detectors.first as? LockstepSettings)
         #expect(
             lockstep.name == "r" && lockstep.events == [1] && lockstep.actor == "account" && lockstep.target == "coupon"
         )
         #expect(
             lockstep.windowMilliseconds == 21_600_000 && lockstep.minimumActors == 4 && lockstep.minimumTargets == 1)
-        let anomaly = try #require(topology.anomaly.first)
-        #expect(anomaly.features == ["f", "amount"] && anomaly.events == [0])
+        let anomaly = try #require(topology.models.first as? AnomalySettings)
+        #expect(anomaly.inputs.features == ["f", "amount"] && anomaly.inputs.events == [0])
         #expect(anomaly.trees == 5 && anomaly.depth == 6 && anomaly.window == 70)
         #expect(topology.verdictSource == "urn:shop")
         #expect(topology.rules.map(\.path) == ["shop/rules/a.weir", "shop/rules/b.weir"])
@@ -209,7 +209,7 @@ import Testing
         let topology = try TopologyText.load(TopologyTests.small)
         #expect(topology.time == TimeSettings() && topology.limits == LimitSettings() && !topology.sortsReplay)
         #expect(topology.verdictSource == "weir/shop" && topology.version == 1 && topology.identifierKeyFile == nil)
-        #expect(topology.lockstep.isEmpty && topology.anomaly.isEmpty)
+        #expect(topology.detectors.isEmpty && topology.models.isEmpty)
         #expect(topology.time.earliest == DateText.milliseconds("2000-01-01"))
         #expect(topology.time.latest == DateText.milliseconds("2100-01-01"))
         #expect(topology.events[0].emission == .flagged && topology.events[0].idField == nil)

@@ -13,18 +13,6 @@ public protocol RingDetectorConfiguration: Sendable {
     func makeDetector(_ columns: SignalLayout.Ring, hash: TextHash) -> any RingDetector
 }
 
-/// The kinds of ring detectors there are.
-public enum RingDetectors {
-    public static let kinds: [any RingDetectorConfiguration.Type] = [LockstepConfiguration.self]
-
-    /// What any of them forgets when a table is full, each word once.
-    public static var forget: [String] {
-        var words: [String] = []
-        for kind in kinds { words += kind.forgets.filter { !words.contains($0) } }
-        return words
-    }
-}
-
 /// What a ring detector has given up so far.
 public struct DetectorCounters: Sendable, Equatable {
     /// Per word of ``RingDetectorConfiguration/forgets``, what was forgotten before its time because a table was full.

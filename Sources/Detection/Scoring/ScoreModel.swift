@@ -17,8 +17,8 @@ public protocol ScoreModel: AnyObject {
 
     /// Writes its score of each event, 0...1, into the signal rows; 0 leaves the verdict without a word of it.
     ///
-    /// The events are of the part taken up last. Read-only but for what it keeps of the events themselves: distinct events may be scored on
-    /// distinct threads at the same time, each at most once.
+    /// The events are of the part taken up last. Read-only but for what it keeps of the events themselves: distinct events may be scored
+    /// on distinct threads at the same time, each at most once.
     func score(_ epoch: EpochTable, _ events: Range<Int>)
 
     /// Reads the same numbers where another release has them, and keeps all that was learnt; false when they are others.

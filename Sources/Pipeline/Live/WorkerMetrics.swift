@@ -108,7 +108,7 @@ public final class WorkerMetrics: Sendable {
             "weir_window_out_of_order_total",
             help: "Events slipped into a window before newer ones of their key, which costs more.")
         // All are there from the start, so that an alert on their growth sees the first one.
-        ringEvictions = RingDetectors.forget.map {
+        ringEvictions = deployment.description.kinds.forgotten.map {
             let counter = registry.counter(
                 "weir_ring_evictions_total", help: "What ring detectors forgot before its time, as a table was full.",
                 labels: ["of": $0])

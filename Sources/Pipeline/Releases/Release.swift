@@ -7,14 +7,14 @@ public import RuleLanguage
 /// recovery and audit judge it again by the one that judged it.
 public struct Release: Sendable {
     public let rules: RuleSet
-    /// Per model of the topology, in its order: the names of its inputs, as ``AnomalySettings/features`` has them.
+    /// Per model of the topology, in its order: the names of its inputs, as ``ModelInputs/features`` has them.
     public let modelInputs: [[String]]
     /// SHA-256, hex, of a text that holds everything above in a fixed form: equal digests decide alike on one topology and state.
     public let digest: String
 
-    init(rules: RuleSet, models: [AnomalySettings]) {
+    init(rules: RuleSet, models: [any ModelSettings]) {
         self.rules = rules
-        modelInputs = models.map(\.features)
+        modelInputs = models.map(\.inputs.features)
         // Free text is preceded by its length in bytes, so that no two releases share a form.
         var text = "weir-release 1\nrules \(rules.canonicalText.utf8.count):\(rules.canonicalText)\n"
         for (number, inputs) in modelInputs.enumerated() {

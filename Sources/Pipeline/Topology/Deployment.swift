@@ -14,8 +14,10 @@ public struct Deployment: Sendable {
     public static let engineVersion = "0.1.0"
 
     /// Reads, checks and compiles a topology folder; throws every mistake found.
-    public init(folder: String) throws(DiagnosticError) {
-        var description = try TopologyDescription.load(folder: folder)
+    public init(folder: String) throws(DiagnosticError) { try self.init(folder: folder, kinds: .standard) }
+
+    init(folder: String, kinds: SignalKinds) throws(DiagnosticError) {
+        var description = try TopologyDescription.load(folder: folder, kinds: kinds)
         let key = try Deployment.pseudonymKey(description)
         // Pseudonyms stand in verdicts, so the key is a part of the topology; its fingerprint tells keys apart and gives nothing of them away.
         if let key { description.canonicalText += "pseudonyms \(key.hex(of: Array("weir topology digest".utf8)))\n" }
@@ -41,7 +43,7 @@ public struct Deployment: Sendable {
             throw DiagnosticError([Diagnostic(path: description.path, line: 1, column: 1, message: error.description)])
         }
         topologyDigest = SHA256.hex(of: Array(description.canonicalText.utf8))
-        release = Release(rules: rules, models: description.anomaly)
+        release = Release(rules: rules, models: description.models)
     }
 
     /// What the engine is told.
@@ -53,7 +55,10 @@ public struct Deployment: Sendable {
             ticks: TickClock(
                 tick: description.time.tickMilliseconds, lateness: description.time.latenessMilliseconds),
             entriesPerKey: description.limits.entriesPerKey, keysPerTable: description.limits.keys,
-            detectors: lockstep, release: engineRelease(release),
+            detectors: description.detectors.map {
+                $0.configuration(schemas: description.events, seed: description.seed)
+            },
+            release: engineRelease(release),
             verdictIdentifier: { name, into in
                 uuid.write(name: name, to: UnsafeMutableRawBufferPointer(start: into, count: UUIDv5.textLength))
             }, writesFeatures: writesFeatures)
@@ -70,37 +75,24 @@ public struct Deployment: Sendable {
 }
 
 extension Deployment {
-    /// The lockstep detectors with their names resolved; the loader has seen to it that they are string fields.
-    private var lockstep: [LockstepConfiguration] {
-        description.lockstep.map {
-            LockstepConfiguration(
-                name: $0.name, events: $0.events, actor: $0.actor, target: $0.target,
-                windowMilliseconds: $0.windowMilliseconds,
-                minimumActors: $0.minimumActors, minimumTargets: $0.minimumTargets, schemas: description.events,
-                seed: description.seed)
-        }
-    }
-
-    /// The anomaly models with their names resolved: the scored event's own field, else the declared feature.
+    /// The models with their inputs' names resolved: the scored event's own field, else the declared feature.
     ///
     /// ``init(folder:)`` has checked that every name means a number in every event.
-    private func models(_ release: Release) -> [AnomalyConfiguration] {
-        zip(description.anomaly, release.modelInputs).map { settings, inputs in
-            let features = inputs.map { name in
-                let declared = release.rules.features.first { $0.isDeclared && $0.name == name }
-                return AnomalyFeature(
-                    name: name,
-                    sources: settings.events.compactMap { event -> AnomalyFeature.Source? in
-                        let schema = description.events[event]
-                        if let index = schema.field(named: name) {
-                            return .field(index: index, type: schema.fields[index].type)
-                        }
-                        return declared.map { .feature(column: $0.column, type: $0.resultType) }
-                    }, meaning: declared?.canonical ?? "")
-            }
-            return AnomalyConfiguration(
-                name: settings.name, features: features, events: settings.events, trees: settings.trees,
-                depth: settings.depth, window: settings.window)
+    private func models(_ release: Release) -> [any ModelConfiguration] {
+        zip(description.models, release.modelInputs).map { model, inputs in
+            model.configuration(
+                inputs.map { name in
+                    let declared = release.rules.features.first { $0.isDeclared && $0.name == name }
+                    return AnomalyFeature(
+                        name: name,
+                        sources: model.inputs.events.compactMap { event -> AnomalyFeature.Source? in
+                            let schema = description.events[event]
+                            if let index = schema.field(named: name) {
+                                return .field(index: index, type: schema.fields[index].type)
+                            }
+                            return declared.map { .feature(column: $0.column, type: $0.resultType) }
+                        }, meaning: declared?.canonical ?? "")
+                })
         }
     }
 

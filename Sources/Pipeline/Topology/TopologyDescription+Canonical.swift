@@ -52,17 +52,14 @@ extension TopologyDescription {
                 for value in field.allowedValues { line("  enum", quoted(value)) }
             }
         }
-        for detector in lockstep {
-            line("lockstep", detector.name)
-            line(" events", detector.events)
-            line(" actor", detector.actor)
-            line(" target", detector.target)
-            line(" window", detector.windowMilliseconds)
-            line(" minimum", "\(detector.minimumActors) \(detector.minimumTargets)")
+        for detector in detectors {
+            line(type(of: detector).kind, detector.name)
+            for (key, value) in detector.canonical { line(" \(key)", value) }
         }
-        for model in anomaly {
-            line("anomaly", "\(model.name) \(model.trees) \(model.depth) \(model.window)")
-            line(" events", model.events)
+        for model in models {
+            line(type(of: model).kind, model.name)
+            for (key, value) in model.canonical { line(" \(key)", value) }
+            line(" events", model.inputs.events)
         }
         return out
     }

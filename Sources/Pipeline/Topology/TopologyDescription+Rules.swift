@@ -24,9 +24,9 @@ extension TopologyDescription {
 
     func featureDiagnostics(declared: [DeclaredFeature]) -> [Diagnostic] {
         var diagnostics: [Diagnostic] = []
-        for model in anomaly {
-            for (name, mark) in zip(model.features, model.featureMarks) {
-                for event in model.events where events[event].field(named: name) == nil {
+        for inputs in models.map(\.inputs) {
+            for (name, mark) in zip(inputs.features, inputs.marks) {
+                for event in inputs.events where events[event].field(named: name) == nil {
                     guard let problem = problem(with: name, event: event, declared: declared) else { continue }
                     diagnostics.append(diagnostic(at: mark, message: problem.message, suggestion: problem.suggestion))
                     break

@@ -54,39 +54,6 @@ public struct LimitSettings: Sendable, Equatable {
     public init() {}
 }
 
-/// One lockstep detector (`detectors: lockstep:`): actors that do the same things to the same targets within a window.
-public struct LockstepSettings: Sendable, Equatable {
-    public var name: String
-    /// Indices into ``TopologyDescription/events``.
-    public var events: [Int]
-    /// An entity or field; ``EventSchema/field(named:)`` finds its field, a string, in each of the events.
-    public var actor: String
-    public var target: String
-    public var windowMilliseconds: Int64
-    public var minimumActors: Int
-    public var minimumTargets: Int
-    public var mark: SourceMark
-}
-
-/// An anomaly model (`models: anomaly:`): half-space trees over a row of features and numeric fields.
-public struct AnomalySettings: Sendable, Equatable {
-    /// Unlike that of any detector or other model; the only model is `anomaly` unless it is named.
-    public var name: String
-    /// Declared features by name, or numeric fields.
-    ///
-    /// A name that is no field of ``events`` must be a declared feature: only the rule
-    /// compiler can tell, so ``featureMarks`` keeps where each one stands.
-    public var features: [String]
-    public var featureMarks: [SourceMark]
-    /// Indices into ``TopologyDescription/events``.
-    public var events: [Int]
-    public var trees: Int
-    public var depth: Int
-    /// Events between two updates of the trees' reference mass.
-    public var window: Int
-    public var mark: SourceMark
-}
-
 /// What a topology folder says, checked as far as it can be without compiling its rules: plain values, safe to pass anywhere.
 ///
 /// The folder holds `topology.yaml`, the rule files it names, and for people `README.md` and `samples/`. Every mistake in it is a
@@ -108,8 +75,10 @@ public struct TopologyDescription: Sendable {
     public var events: [EventSchema]
     /// Source topics by name; an event's `topic` number is its index here, so that equal times are ordered by the topic's name.
     public var topics: [String]
-    public var lockstep: [LockstepSettings]
-    public var anomaly: [AnomalySettings]
+    /// What could stand under `detectors:` and `models:`.
+    let kinds: SignalKinds
+    var detectors: [any DetectorSettings]
+    var models: [any ModelSettings]
     /// The CloudEvents `source` of verdicts.
     public var verdictSource: String
     /// Rule files with their text, sorted by path; paths are shown as the user named the folder.
@@ -131,7 +100,7 @@ public struct TopologyDescription: Sendable {
 
 extension TopologyDescription {
     /// What its detectors and models say of an event, by name.
-    public var signals: SignalLayout { SignalLayout(detectors: lockstep.map(\.name), models: anomaly.map(\.name)) }
+    public var signals: SignalLayout { SignalLayout(detectors: detectors.map(\.name), models: models.map(\.name)) }
 
     /// Largest `topology.yaml` and largest rule file in bytes.
     public static let maximumFileBytes = 1 << 20
@@ -143,6 +112,10 @@ extension TopologyDescription {
     /// Cost: one pass over the files, some milliseconds; called at start and by `weir check`. Throws every mistake found, in the order of
     /// the file; the list is never empty.
     public static func load(folder: String) throws(DiagnosticError) -> TopologyDescription {
+        try load(folder: folder, kinds: .standard)
+    }
+
+    static func load(folder: String, kinds: SignalKinds) throws(DiagnosticError) -> TopologyDescription {
         var folder = folder
         while folder.utf8.count > 1, folder.utf8.last == UInt8(ascii: "/") { folder.removeLast() }
         if folder.isEmpty { folder = "." }
@@ -153,15 +126,15 @@ extension TopologyDescription {
         case .failure(let problem):
             throw DiagnosticError([folderDiagnostic(folder: folder, path: path, problem: problem)])
         }
-        return try read(bytes: bytes, path: path, folder: folder, files: FolderFiles(folder: folder))
+        return try read(bytes: bytes, path: path, folder: folder, files: FolderFiles(folder: folder), kinds: kinds)
     }
 
     /// Reads the bytes of a `topology.yaml` whose rule files come from `files`.
     static func read(
-        bytes: [UInt8], path: String, folder: String, files: some RuleFiles
+        bytes: [UInt8], path: String, folder: String, files: some RuleFiles, kinds: SignalKinds = .standard
     ) throws(DiagnosticError) -> TopologyDescription {
         let document = try YAMLDocument(bytes: bytes, path: path)
-        var reader = TopologyReader(document: document, path: path, folder: folder)
+        var reader = TopologyReader(document: document, path: path, folder: folder, kinds: kinds)
         return try reader.read(files: files)
     }
 

@@ -14,15 +14,13 @@ enum TopologyKeys {
         "type", "path", "entity", "required", "personal", "pseudonymise", "enum", "min", "max", "max_length", "format",
         "scale",
     ]
-    static let detectors = ["lockstep"]
-    static let lockstep = ["name", "events", "actor", "target", "window", "minimum_actors", "minimum_targets"]
-    static let models = ["anomaly"]
-    static let anomaly = ["name", "features", "events", "trees", "depth", "window"]
     static let verdicts = ["source"]
 
     /// The sections that have a table of their own in the reference.
-    static let sections: [(name: String, keys: [String])] = [
-        ("topology", topology), ("event", event), ("field", field), ("identifiers", identifiers), ("time", time),
-        ("replay", replay), ("limits", limits), ("lockstep", lockstep), ("anomaly", anomaly), ("verdicts", verdicts),
-    ]
+    static let sections: [(name: String, keys: [String])] =
+        [
+            ("topology", topology), ("event", event), ("field", field), ("identifiers", identifiers), ("time", time),
+            ("replay", replay), ("limits", limits), ("verdicts", verdicts),
+        ] + SignalKinds.standard.detectors.map { ($0.kind, $0.keys) }
+        + SignalKinds.standard.models.map { ($0.kind, $0.keys) }
 }

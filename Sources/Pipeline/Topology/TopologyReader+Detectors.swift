@@ -3,64 +3,106 @@ import RuleLanguage
 
 extension TopologyReader {
     static let maximumDetectors = 32
+    /// Most models of one topology.
+    static let maximumModels = 16
 
-    mutating func readLockstep(_ node: YAMLNode?, events: [EventSchema], limits: LimitSettings) -> [LockstepSettings] {
-        guard let node = object(node, of: "'detectors'", keys: TopologyKeys.detectors)["lockstep"] else { return [] }
-        guard case .sequence(let items) = node.content, !items.isEmpty, items.count <= Self.maximumDetectors else {
-            note(
-                node.mark,
-                "'lockstep' must be a list of 1 to \(Self.maximumDetectors) detectors, found \(describe(node))",
-                "start each detector with '- name: NAME'")
-            return []
-        }
-        var detectors: [LockstepSettings] = []
-        for item in items {
-            let keys = object(item, of: "a lockstep detector", keys: TopologyKeys.lockstep)
-            if case .mapping = item.content {} else { continue }
-            for (key, suggestion) in [
-                ("name", "add 'name: NAME', by which rings are called"),
-                ("events", "add 'events: [EVENT, …]', the events whose actors move in lockstep"),
-                ("actor", "add 'actor: ENTITY', who acts, such as account"),
-                ("target", "add 'target: ENTITY', what is acted upon, such as item"),
-                ("window", "add 'window: 6h', within which the same actions count as together"),
-            ] where keys[key] == nil && !misspelt.contains(key) {
-                note(item.mark, "a lockstep detector has no '\(key)'", suggestion)
+    /// The detectors of all kinds, kind by kind.
+    mutating func readDetectors(
+        _ node: YAMLNode?, events: [EventSchema], limits: LimitSettings
+    ) -> [any DetectorSettings] {
+        let sections = object(node, of: "'detectors'", keys: kinds.detectors.map { $0.kind })
+        var detectors: [any DetectorSettings] = []
+        for kind in kinds.detectors {
+            guard let node = sections[kind.kind] else { continue }
+            guard case .sequence(let items) = node.content, !items.isEmpty, items.count <= Self.maximumDetectors else {
+                note(
+                    node.mark,
+                    "'\(kind.kind)' must be a list of 1 to \(Self.maximumDetectors) detectors, found \(describe(node))",
+                    "start each detector with '- name: NAME'")
+                continue
             }
-            let name = keys["name"].flatMap { text($0, "name") } ?? ""
-            if let mark = keys["name"]?.mark, !name.isEmpty {
-                checkSignalName(name, mark, of: "a detector")
-                if detectors.contains(where: { $0.name == name }) {
-                    note(mark, "two lockstep detectors are called '\(name)'", "give each its own name")
-                }
+            for item in items {
+                guard let detector = readDetector(item, kind, events: events, limits: limits) else { continue }
+                detectors.append(detector)
             }
-            let indices = keys["events"].map { readEventNames($0, events, example: "events: [coupon_redeemed]") } ?? []
-            let actor = keys["actor"].flatMap { readRole($0, "actor", indices, events) } ?? ""
-            let target = keys["target"].flatMap { readRole($0, "target", indices, events) } ?? ""
-            if !actor.isEmpty, let node = keys["target"],
-                let event = indices.first(where: { events[$0].field(named: actor) == events[$0].field(named: target) })
-            {
-                note(node.mark, "actor and target are the same field of event '\(events[event].name)'")
-            }
-            let window = keys["window"].flatMap { duration($0, "window", 1000...limits.windowMilliseconds) } ?? 0
-            let actors = keys["minimum_actors"].flatMap { integer($0, "minimum_actors", 2...100_000) } ?? 3
-            let targets = keys["minimum_targets"].flatMap { integer($0, "minimum_targets", 1...100_000) } ?? 2
-            detectors.append(
-                LockstepSettings(
-                    name: name, events: indices, actor: actor, target: target, windowMilliseconds: window,
-                    minimumActors: Int(actors), minimumTargets: Int(targets), mark: item.mark))
         }
         return detectors
     }
 
-    /// Most models of one topology.
-    static let maximumModels = 16
+    private mutating func readDetector(
+        _ item: YAMLNode, _ kind: any DetectorSettings.Type, events: [EventSchema], limits: LimitSettings
+    ) -> (any DetectorSettings)? {
+        let what = "a \(kind.kind) detector"
+        let keys = object(item, of: what, keys: kind.keys)
+        if case .mapping = item.content {} else { return nil }
+        let required =
+            [
+                (key: "name", suggestion: "add 'name: NAME', by which rings are called"),
+                (key: "events", suggestion: "add 'events: [EVENT, …]', the events it learns from"),
+            ] + kind.required
+        for (key, suggestion) in required where keys[key] == nil && !misspelt.contains(key) {
+            note(item.mark, "\(what) has no '\(key)'", suggestion)
+        }
+        let name = keys["name"].flatMap { text($0, "name") } ?? ""
+        if let node = keys["name"], !name.isEmpty { take(name, node.mark, of: "a detector") }
+        let indices = keys["events"].map { readEventNames($0, events, example: "events: [coupon_redeemed]") } ?? []
+        return kind.init(name: name, events: indices, keys: keys, schemas: events, limits: limits, reader: &self)
+    }
 
-    /// Rules write the name before a dot, so it must be one that CEL can read.
-    private mutating func checkSignalName(_ name: String, _ mark: SourceMark, of what: String) {
+    /// The models of all kinds, kind by kind.
+    mutating func readModels(_ node: YAMLNode?, events: [EventSchema]) -> [any ModelSettings] {
+        let sections = object(node, of: "'models'", keys: kinds.models.map { $0.kind })
+        var models: [any ModelSettings] = []
+        for kind in kinds.models {
+            guard let node = sections[kind.kind] else { continue }
+            var items = [node]
+            if case .sequence(let list) = node.content {
+                items = list
+                guard (1...Self.maximumModels).contains(items.count) else {
+                    note(
+                        node.mark,
+                        "'\(kind.kind)' must be a model or a list of 1 to \(Self.maximumModels), found \(items.count)")
+                    continue
+                }
+            }
+            for item in items {
+                guard let model = readModel(item, kind, events: events, isOnly: items.count == 1) else { continue }
+                models.append(model)
+            }
+        }
+        return models
+    }
+
+    private mutating func readModel(
+        _ item: YAMLNode, _ kind: any ModelSettings.Type, events: [EventSchema], isOnly: Bool
+    ) -> (any ModelSettings)? {
+        let keys = object(item, of: "'\(kind.kind)'", keys: kind.keys)
+        guard case .mapping = item.content else { return nil }
+        for (key, suggestion) in [
+            ("features", "add 'features: [NAME, …]', declared features or numeric fields"),
+            ("events", "add 'events: [EVENT, …]', the events that are scored"),
+        ] where keys[key] == nil && !misspelt.contains(key) {
+            note(item.mark, "'\(kind.kind)' has no '\(key)'", suggestion)
+        }
+        if !isOnly, keys["name"] == nil, !misspelt.contains("name") {
+            note(item.mark, "one of several models has no name", "add 'name: NAME', by which rules read its score")
+        }
+        let name = keys["name"].flatMap { text($0, "name") } ?? (isOnly ? kind.kind : "")
+        if !name.isEmpty { take(name, keys["name"]?.mark ?? item.mark, of: "a model") }
+        let indices = keys["events"].map { readEventNames($0, events, example: "events: [order]") } ?? []
+        let features = keys["features"].map { readFeatures($0, indices, events) } ?? []
+        let inputs = ModelInputs(features: features.map(\.name), marks: features.map(\.mark), events: indices)
+        return kind.init(name: name, inputs: inputs, keys: keys, reader: &self)
+    }
+
+    /// Takes a name for a detector or model: no two have the same, and rules write it before a dot, so CEL must be able to read it.
+    private mutating func take(_ name: String, _ mark: SourceMark, of what: String) {
         if !isIdentifier(name) {
             note(mark, "'\(name)' is no name for \(what)", "use letters, digits and '_', starting with a letter")
         } else if Self.reservedWords.contains(name) {
             note(mark, "\(what) cannot be called '\(name)', a word of the expression language", "choose another name")
+        } else if !takenNames.insert(name).inserted {
+            note(mark, "a second detector or model is called '\(name)'", "give each a 'name' of its own")
         }
     }
 
@@ -75,58 +117,6 @@ extension TopologyReader {
                 )
             }
         }
-    }
-
-    mutating func readAnomaly(_ node: YAMLNode?, events: [EventSchema], detectors: [LockstepSettings])
-        -> [AnomalySettings]
-    {
-        guard let node = object(node, of: "'models'", keys: TopologyKeys.models)["anomaly"] else { return [] }
-        var items = [node]
-        if case .sequence(let list) = node.content {
-            items = list
-            guard (1...Self.maximumModels).contains(items.count) else {
-                note(
-                    node.mark, "'anomaly' must be a model or a list of 1 to \(Self.maximumModels), found \(items.count)"
-                )
-                return []
-            }
-        }
-        var models: [AnomalySettings] = []
-        for item in items {
-            guard let model = readModel(item, events: events, isOnly: items.count == 1) else { continue }
-            if detectors.contains(where: { $0.name == model.name }) || models.contains(where: { $0.name == model.name })
-            {
-                note(
-                    model.mark, "a second detector or model is called '\(model.name)'",
-                    "add 'name: NAME' with a name of its own, by which rules read its score")
-            }
-            models.append(model)
-        }
-        return models
-    }
-
-    private mutating func readModel(_ item: YAMLNode, events: [EventSchema], isOnly: Bool) -> AnomalySettings? {
-        let keys = object(item, of: "'anomaly'", keys: TopologyKeys.anomaly)
-        guard case .mapping = item.content else { return nil }
-        for (key, suggestion) in [
-            ("features", "add 'features: [NAME, …]', declared features or numeric fields"),
-            ("events", "add 'events: [EVENT, …]', the events that are scored"),
-        ] where keys[key] == nil && !misspelt.contains(key) {
-            note(item.mark, "'anomaly' has no '\(key)'", suggestion)
-        }
-        if !isOnly, keys["name"] == nil, !misspelt.contains("name") {
-            note(item.mark, "one of several models has no name", "add 'name: NAME', by which rules read its score")
-        }
-        let name = keys["name"].flatMap { text($0, "name") } ?? (isOnly ? "anomaly" : "")
-        if let node = keys["name"], !name.isEmpty { checkSignalName(name, node.mark, of: "a model") }
-        let indices = keys["events"].map { readEventNames($0, events, example: "events: [order]") } ?? []
-        let features = keys["features"].map { readFeatures($0, indices, events) } ?? []
-        return AnomalySettings(
-            name: name, features: features.map(\.name), featureMarks: features.map(\.mark), events: indices,
-            trees: Int(keys["trees"].flatMap { integer($0, "trees", 1...256) } ?? 25),
-            depth: Int(keys["depth"].flatMap { integer($0, "depth", 1...15) } ?? 8),
-            window: Int(keys["window"].flatMap { integer($0, "window", 10...1_000_000) } ?? 500),
-            mark: keys["name"]?.mark ?? item.mark)
     }
 
     /// The inputs of a model: what is a field must be a number; what is none is looked for among the compiled features later.
@@ -177,7 +167,7 @@ extension TopologyReader {
     }
 
     /// The name of an actor or target, after looking for its field in every event of the detector.
-    private mutating func readRole(_ node: YAMLNode, _ key: String, _ indices: [Int], _ events: [EventSchema])
+    mutating func readRole(_ node: YAMLNode, _ key: String, _ indices: [Int], _ events: [EventSchema])
         -> String?
     {
         guard let name = text(node, key) else { return nil }

@@ -11,6 +11,7 @@ struct TopologyReader {
     let document: YAMLDocument
     let path: String
     let folder: String
+    let kinds: SignalKinds
     private(set) var diagnostics: [Diagnostic] = []
     /// Every event name of the file, those too whose declaration could not be read: nothing that mentions them is blamed for that.
     var declaredEvents: Set<String> = []
@@ -18,10 +19,13 @@ struct TopologyReader {
     var unreadableFields: Set<String> = []
     /// Where each field is declared, by `EVENT FIELD`.
     var fieldMarks: [String: SourceMark] = [:]
+    /// Names of detectors and models.
+    var takenNames: Set<String> = []
     /// Keys of the mapping read last that are there under a misspelt name: not reported as missing once more.
     private(set) var misspelt: Set<String> = []
 
-    init(document: YAMLDocument, path: String, folder: String) {
+    init(document: YAMLDocument, path: String, folder: String, kinds: SignalKinds) {
+        self.kinds = kinds
         self.document = document
         self.path = path
         self.folder = folder
@@ -56,9 +60,9 @@ struct TopologyReader {
                 "add 'events:' with an event type, its topic, time, subject and fields")
         }
         let events = readEvents(top["events"], limits: limits, hasKeyFile: keyFile != nil)
-        let lockstep = readLockstep(top["detectors"], events: events, limits: limits)
-        let anomaly = readAnomaly(top["models"], events: events, detectors: lockstep)
-        checkSignals(SignalLayout(detectors: lockstep.map(\.name), models: anomaly.map(\.name)), events: events)
+        let detectors = readDetectors(top["detectors"], events: events, limits: limits)
+        let models = readModels(top["models"], events: events)
+        checkSignals(SignalLayout(detectors: detectors.map(\.name), models: models.map(\.name)), events: events)
         let verdicts = object(top["verdicts"], of: "'verdicts'", keys: TopologyKeys.verdicts)
         let source = verdicts["source"].flatMap { readSource($0) } ?? "weir/\(name)"
         let rules = readRules(top["rules"], files: files)
@@ -74,8 +78,9 @@ struct TopologyReader {
             name: name, version: Int(version), summary: summary, seed: seed, time: time, sortsReplay: sorts,
             limits: limits,
             identifierKeyFile: keyFile.map { $0.hasPrefix("/") ? $0 : "\(folder)/\($0)" },
-            identifierKeyFileMark: identifiers["key_file"]?.mark, events: events, topics: topics, lockstep: lockstep,
-            anomaly: anomaly, verdictSource: source, rules: rules, folder: folder, canonicalText: "",
+            identifierKeyFileMark: identifiers["key_file"]?.mark, events: events, topics: topics, kinds: kinds,
+            detectors: detectors, models: models, verdictSource: source, rules: rules, folder: folder,
+            canonicalText: "",
             path: path,
             lines: document.lines)
         description.canonicalText = description.makeCanonicalText()
