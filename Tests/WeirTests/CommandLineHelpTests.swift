@@ -47,20 +47,19 @@ import Testing
               143  stopped by SIGTERM, cleanly
 
             """
-        #expect(HelpText.command(CommandTable.definition(of: .tail)) == expected)
+        #expect(HelpText.command(TailCommand.definition) == expected)
     }
 
     @Test func `the overview names every command once`() {
         let lines = HelpText.overview(CommandTable.definitions).split(separator: "\n")
-        for name in CommandName.allCases {
-            #expect(lines.count { $0.hasPrefix("  \(name.rawValue) ") } == 1, "\(name.rawValue)")
+        for name in CommandTable.definitions.map(\.name) {
+            #expect(lines.count { $0.hasPrefix("  \(name) ") } == 1, "\(name)")
         }
+        #expect(Set(CommandTable.definitions.map(\.name)).count == CommandTable.commands.count)
     }
 
-    @Test(arguments: CommandName.allCases)
-    func `every definition is consistent in itself`(name: CommandName) throws {
-        let definition = CommandTable.definition(of: name)
-        #expect(definition.name == name)
+    @Test(arguments: CommandTable.definitions)
+    func `every definition is consistent in itself`(definition: CommandDefinition) throws {
         #expect(!definition.summary.isEmpty && !definition.summary.hasSuffix(".") && definition.summary.count <= 88)
         let names = definition.allFlags.map(\.name)
         #expect(Set(names).count == names.count, "flag names")
@@ -83,9 +82,9 @@ import Testing
         }
     }
 
-    @Test(arguments: CommandName.allCases)
-    func `every example of the help can be typed`(name: CommandName) throws {
-        for example in CommandTable.definition(of: name).examples {
+    @Test(arguments: CommandTable.definitions)
+    func `every example of the help can be typed`(definition: CommandDefinition) throws {
+        for example in definition.examples {
             // Only what stands before a pipe or a redirection is ours.
             let words = example.line.split { " ()".contains($0) }.map(String.init)
             let mine = words.drop { $0 != "weir" }.dropFirst().prefix { !["|", ">"].contains($0) }
@@ -94,7 +93,7 @@ import Testing
                 Issue.record("not a command: \(example.line)")
                 continue
             }
-            #expect(parsed.definition.name == name)
+            #expect(parsed.definition.name == definition.name)
         }
     }
 
@@ -113,8 +112,32 @@ import Testing
         for (kind, code) in byKind { #expect(ExitCode(kind).rawValue == code) }
     }
 
-    @Test func `whatever a body throws becomes a message and a code`() {
-        struct Odd: Error, CustomStringConvertible { var description: String { "odd \u{1b}[2J" } }
+    private struct Odd: Error, CustomStringConvertible { var description: String { "odd \u{1b}[2J" } }
+
+    /// All that a new command needs, and its place in the table.
+    private enum OddCommand: Command {
+        static let definition = CommandDefinition(
+            name: "odd", summary: "fail", discussion: "It fails.", flags: [.seed], examples: [])
+        static func run(_ arguments: ParsedArguments, _ terminal: Terminal) throws -> ExitCode {
+            terminal.line("seed \(arguments.string("seed") ?? "none")")
+            throw Odd()
+        }
+    }
+
+    @Test func `a command in the table is parsed, helped and run`() {
+        let commands = CommandTable.commands + [OddCommand.self]
+        func run(_ words: String...) -> (code: ExitCode, said: (output: String, errors: String)) {
+            let terminal = Terminal(capturingAsTerminal: false)
+            let code = CommandTable.run(words, terminal: terminal, commands: commands)
+            return (code, terminal.captured)
+        }
+        let ran = run("odd", "--seed", "7")
+        #expect(ran.code == .failure && ran.said == ("seed 7\n", "weir: error: odd \\x1b[2J\n"), "\(ran)")
+        #expect(run("help", "odd").said.output.hasPrefix("weir odd: fail\n"))
+        #expect(run("od").said.errors.contains("did you mean weir odd?"))
+    }
+
+    @Test func `whatever a command throws becomes a message and a code`() {
         let diagnostic = Diagnostic(
             path: "rules/a.weir", line: 2, column: 8, length: 6, message: "no field 'acount'",
             suggestion: "did you mean 'account'?", sourceLine: "  when acount >= 4")
@@ -126,8 +149,7 @@ import Testing
         ]
         for (error, code, text) in cases {
             let terminal = Terminal(capturingAsTerminal: false)
-            let answer = CommandTable.run(["version"], terminal: terminal) { _ in { _, _ in throw error } }
-            #expect(answer.rawValue == code)
+            #expect(CommandTable.report(error, to: terminal).rawValue == code)
             #expect(terminal.captured.errors == text)
             #expect(terminal.captured.output == "")
         }

@@ -121,7 +121,7 @@ private func arguments(_ line: String) throws -> ParsedArguments {
                 Issue.record("no help for '\(line)'")
                 continue
             }
-            #expect(definition.name == .run)
+            #expect(definition.name == "run")
         }
         for line in ["--help", "-h", "help"] {
             guard case .help(nil) = try parse(line) else {

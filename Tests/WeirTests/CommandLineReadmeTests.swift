@@ -25,7 +25,7 @@ import Testing
     }
 
     @Test func `the page for operators lists every command and every exit code in the words of the help`() {
-        let commands = CommandTable.definitions.map { "| `weir \($0.name.rawValue)` | \($0.summary) |" }
+        let commands = CommandTable.definitions.map { "| `weir \($0.name)` | \($0.summary) |" }
         #expect(operating.filter { $0.hasPrefix("| `weir ") } == commands)
         let codes = ExitCode.allCases.map { "| \($0.rawValue) | \($0.meaning) |" }
         #expect(operating.filter { $0.hasPrefix("| ") && $0.dropFirst(2).first?.isNumber == true } == codes)

@@ -46,8 +46,8 @@ struct ArgumentParser {
     }
 
     private func definition(named name: String) throws(CommandFailure) -> CommandDefinition {
-        if let found = definitions.first(where: { $0.name.rawValue == name }) { return found }
-        let near = Diagnostic.nearest(to: name, among: definitions.map(\.name.rawValue))
+        if let found = definitions.first(where: { $0.name == name }) { return found }
+        let near = Diagnostic.nearest(to: name, among: definitions.map(\.name))
         throw .usage(
             "unknown command '\(name)'",
             hint: near.map { "did you mean weir \($0)?" } ?? "weir --help lists the commands")
@@ -104,7 +104,7 @@ struct ArgumentParser {
             let near = Diagnostic.nearest(to: name, among: definition.allFlags.map(\.name))
             throw .usage(
                 "unknown flag --\(name)",
-                hint: near.map { "did you mean --\($0)?" } ?? "weir \(definition.name.rawValue) --help lists the flags")
+                hint: near.map { "did you mean --\($0)?" } ?? "weir \(definition.name) --help lists the flags")
         }
         if word.count == 2, let flag = definition.allFlags.first(where: { $0.short == word.last }) {
             return (flag, nil)
@@ -114,7 +114,7 @@ struct ArgumentParser {
         let near = Diagnostic.nearest(to: name, among: definition.allFlags.map(\.name))
         throw .usage(
             "unknown flag \(word)",
-            hint: near.map { "did you mean --\($0)?" } ?? "weir \(definition.name.rawValue) --help lists the flags")
+            hint: near.map { "did you mean --\($0)?" } ?? "weir \(definition.name) --help lists the flags")
     }
 
     private func isValue(_ word: String, of kind: ValueKind) -> Bool {
@@ -151,7 +151,7 @@ struct ArgumentParser {
             let extra = parsed.positional[definition.arguments.count]
             throw .usage(
                 "unexpected argument '\(extra)'",
-                hint: "flags start with --; weir \(definition.name.rawValue) --help shows them")
+                hint: "flags start with --; weir \(definition.name) --help shows them")
         }
         for (index, argument) in definition.arguments.enumerated() {
             guard index < parsed.positional.count else {

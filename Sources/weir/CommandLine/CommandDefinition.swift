@@ -3,7 +3,8 @@
 /// Parsing, help, usage errors, suggestions and shell completions are all derived from it, so they cannot contradict
 /// each other.
 struct CommandDefinition: Sendable {
-    var name: CommandName
+    /// The word after `weir`.
+    var name: String
     /// One line for the list of commands: a verb phrase without a period.
     var summary: String
     /// Paragraphs for `weir COMMAND --help`, separated by empty lines; wrapped when printed.

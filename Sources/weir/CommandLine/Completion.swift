@@ -20,7 +20,7 @@ enum Completion {
         var values = ""
         var lists: [String] = []
         for definition in definitions {
-            let name = definition.name.rawValue
+            let name = definition.name
             let words = definition.allFlags.map { "--\($0.name)" } + definition.arguments.flatMap { choices($0.value) }
             flags += "        \(name)) words='\(words.joined(separator: " "))' ;;\n"
             for flag in definition.flags {
@@ -32,7 +32,7 @@ enum Completion {
                 values += "        '\(name) ') kind='\(bashKind(argument.value))' ;;\n"
             }
         }
-        let commands = definitions.map(\.name.rawValue).joined(separator: " ")
+        let commands = definitions.map(\.name).joined(separator: " ")
         return """
             # weir \(weirVersion): completion for bash. Load it with: source <(weir completion bash)
             _weir() {
@@ -93,8 +93,8 @@ enum Completion {
         var commands = ""
         var cases = ""
         for definition in definitions {
-            commands += "        \(quoted("\(definition.name.rawValue):\(definition.summary)"))\n"
-            cases += "        \(definition.name.rawValue)) _arguments -s"
+            commands += "        \(quoted("\(definition.name):\(definition.summary)"))\n"
+            cases += "        \(definition.name)) _arguments -s"
             for flag in definition.allFlags { cases += " \\\n            \(quoted(zshFlag(flag)))" }
             for (index, argument) in definition.arguments.enumerated() {
                 cases += " \\\n            \(quoted("\(index + 1):\(argument.name):\(zshAction(argument.value))"))"
@@ -147,7 +147,7 @@ enum Completion {
     static func fish(_ definitions: [CommandDefinition]) -> String {
         var text = "# weir \(weirVersion): completion for fish.\ncomplete -c weir -f\n"
         for definition in definitions {
-            let name = definition.name.rawValue
+            let name = definition.name
             text += "complete -c weir -n __fish_use_subcommand -a \(name) -d \(fishQuoted(definition.summary))\n"
             let condition = "-n '__fish_seen_subcommand_from \(name)'"
             for flag in definition.allFlags {
@@ -196,5 +196,25 @@ enum Completion {
     /// For fish, where `\'` and `\\` work inside single quotes.
     private static func fishQuoted(_ text: String) -> String {
         "'" + text.map { "'\\".contains($0) ? "\\\($0)" : String($0) }.joined() + "'"
+    }
+}
+
+extension Completion: Command {
+    static var definition: CommandDefinition {
+        CommandDefinition(
+            name: "completion",
+            summary: "print a completion script for your shell",
+            discussion: "The script is derived from the same table as this help.",
+            arguments: [
+                ArgumentDefinition(name: "SHELL", value: .choice(["bash", "zsh", "fish"]), help: "bash, zsh or fish")
+            ],
+            flags: [],
+            examples: [
+                .init(
+                    line: "source <(weir completion bash)",
+                    effect: "bash, this session; put it into ~/.bashrc to keep it"),
+                .init(line: "weir completion zsh > \"${fpath[1]}/_weir\"", effect: "zsh"),
+                .init(line: "weir completion fish > ~/.config/fish/completions/weir.fish", effect: "fish"),
+            ])
     }
 }

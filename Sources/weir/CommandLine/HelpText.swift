@@ -9,7 +9,7 @@ enum HelpText {
     static func overview(_ definitions: [CommandDefinition]) -> String {
         var text = "weir \(weirVersion): fraud detection on event streams, exactly once and replayable\n\n"
         text += "Usage: weir COMMAND [flags]\n\nCommands:\n"
-        text += columns(definitions.map { ($0.name.rawValue, $0.summary) })
+        text += columns(definitions.map { ($0.name, $0.summary) })
         text += "\nweir COMMAND --help shows its flags, examples and exit codes; weir --version the version.\n"
         text += "First steps: weir demo needs no set-up.\n"
         return text
@@ -17,7 +17,7 @@ enum HelpText {
 
     /// `weir COMMAND --help`.
     static func command(_ definition: CommandDefinition) -> String {
-        var text = "weir \(definition.name.rawValue): \(definition.summary)\n\n"
+        var text = "weir \(definition.name): \(definition.summary)\n\n"
         text += wrapped("Usage: " + usage(definition), indent: 0, hanging: 4) + "\n"
         for paragraph in paragraphs(definition.discussion) { text += wrapped(paragraph, indent: 0) + "\n" }
         if !definition.arguments.isEmpty {
@@ -36,7 +36,7 @@ enum HelpText {
 
     /// The usage line: required flags first, alternatives in one bracket, switches last.
     static func usage(_ definition: CommandDefinition) -> String {
-        var parts = ["weir", definition.name.rawValue] + definition.arguments.map(\.name)
+        var parts = ["weir", definition.name] + definition.arguments.map(\.name)
         let grouped = Set(definition.alternatives.flatMap(\.names))
         parts += definition.flags.filter { $0.isRequired }.map(\.usage)
         for alternative in definition.alternatives {

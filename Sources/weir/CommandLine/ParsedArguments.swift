@@ -59,7 +59,7 @@ struct ParsedArguments: Sendable {
 
     private func known(_ name: String) -> FlagDefinition {
         guard let flag = definition.flag(named: name) else {
-            preconditionFailure("weir \(definition.name.rawValue) has no flag --\(name)")
+            preconditionFailure("weir \(definition.name) has no flag --\(name)")
         }
         return flag
     }

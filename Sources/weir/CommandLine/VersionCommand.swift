@@ -6,3 +6,11 @@ enum VersionCommand {
         return .ok
     }
 }
+
+extension VersionCommand: Command {
+    static var definition: CommandDefinition {
+        CommandDefinition(
+            name: "version", summary: "print the version", discussion: "weir --version prints the same line.",
+            flags: [.json("as JSON")], examples: [])
+    }
+}

@@ -57,3 +57,24 @@ enum AuditCommand {
         """
     }
 }
+
+extension AuditCommand: Command {
+    static var definition: CommandDefinition {
+        CommandDefinition(
+            name: "audit",
+            summary: "replay the journal from the inputs and compare with the committed verdicts",
+            discussion: """
+                Reads only committed records and writes nothing; it may run beside weir run. Every byte of every verdict is
+                compared, except the recorded time. With --json it prints one object with the keys epochs, inputs, verdicts,
+                revisions (the same verdict given anew by a later epoch), missing, repeated (twice in one epoch) and different.
+                """,
+            flags: [.topology, .kafka, .embedded, .json("the result as JSON")],
+            alternatives: [.log(required: true, "which log to audit")],
+            examples: [
+                .init(
+                    line: "weir audit --topology topologies/marketplace --kafka kafka.properties",
+                    effect: "after an incident: is every verdict there, once, and as computed?")
+            ],
+            exitCodes: [.invalid] + ExitCode.ofLogs + ExitCode.ofStops)
+    }
+}

@@ -127,3 +127,23 @@ private struct CheckSummary {
             + "\"rules\":[\(each.joined(separator: ","))]}}"
     }
 }
+
+extension CheckCommand: Command {
+    static var definition: CommandDefinition {
+        CommandDefinition(
+            name: "check",
+            summary: "check a topology and its rules without running them",
+            discussion: """
+                Reads topology.yaml and every rule, resolves names and types, and compiles the programs.
+                Prints every mistake with file, line, caret, reason and suggestion.
+                """,
+            arguments: [ArgumentDefinition(name: "DIR", value: .directory, help: "the topology's folder")],
+            flags: [.json("findings and summary as JSON Lines")],
+            examples: [
+                .init(
+                    line: "weir check topologies/marketplace",
+                    effect: "in a commit hook: exit 0 and what each rule costs, or the mistakes and exit 3")
+            ],
+            exitCodes: [.invalid])
+    }
+}

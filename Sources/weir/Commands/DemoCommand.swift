@@ -189,3 +189,31 @@ final class TrafficProducer: @unchecked Sendable {
         } catch { failure = error }
     }
 }
+
+extension DemoCommand: Command {
+    static var definition: CommandDefinition {
+        CommandDefinition(
+            name: "demo",
+            summary: "simulated marketplace traffic through the flagship topology; needs no set-up",
+            discussion: """
+                Simulates honest shoppers and several attacks, runs the marketplace topology on the embedded log, prints each
+                verdict as it is committed, and ends with a summary: what was caught, what was missed, what was flagged wrongly,
+                by attack.
+                """,
+            flags: [
+                .option("events", "N", .integer(1...1_000_000_000), default: "100000", "how many events to simulate"),
+                .seed,
+                .option("log", "FILE.db", .file, "keep the embedded log in this file; without it, it is thrown away"),
+                .json(
+                    "verdicts as JSON Lines, and the summary as the last: attacks with caught and missed, honest with false"
+                ),
+            ],
+            examples: [
+                .init(line: "weir demo", effect: "watch it work"),
+                .init(
+                    line: "weir demo --events 20000 --log demo.db",
+                    effect: "keep the log, then look around in it: weir tail --log demo.db --since 1h"),
+            ],
+            exitCodes: [.failure] + ExitCode.ofStops)
+    }
+}

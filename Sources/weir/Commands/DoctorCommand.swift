@@ -330,3 +330,25 @@ struct Examination {
         }
     }
 }
+
+extension DoctorCommand: Command {
+    static var definition: CommandDefinition {
+        CommandDefinition(
+            name: "doctor",
+            summary: "look at libraries, broker, topics and settings, and say what to repair",
+            discussion: """
+                Without flags it looks at the machine and the libraries. With a log it also looks at what is stored there; with a
+                topology, whether the two fit together. It changes nothing.
+                """,
+            flags: [
+                .option("topology", "DIR", .directory, "also check this topology against the log"),
+                .kafka, .embedded, .json("findings as JSON"),
+            ],
+            alternatives: [.log(required: false, "which log to look at")],
+            examples: [
+                .init(line: "weir doctor", effect: "is this machine ready?"),
+                .init(line: "weir doctor --kafka kafka.properties", effect: "and is the broker?"),
+            ],
+            exitCodes: [.invalid] + ExitCode.ofLogs)
+    }
+}

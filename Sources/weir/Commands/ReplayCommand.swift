@@ -88,3 +88,44 @@ enum ReplayCommand {
         return lines.joined(separator: "\n")
     }
 }
+
+extension ReplayCommand: Command {
+    static var definition: CommandDefinition {
+        CommandDefinition(
+            name: "replay",
+            summary: "run a topology over files and write verdicts, features and dead letters",
+            discussion: """
+                Inputs are JSON Lines or CSV as the topology says, plain or .gz; several are merged by event time. The same input
+                gives the same output bytes, whatever the number of threads. An output named - is standard output. A file gets
+                its name at the end: a replay that fails or is stopped leaves what stood there before.
+
+                The summary goes to stderr, or to stdout when no output is stdout. With --json it is one object with the keys
+                events, verdicts, silent, dead_letters, late, epochs, seconds, events_per_second and state_bytes.
+                """,
+            flags: [
+                .topology,
+                .option(
+                    "input", "FILE", .file, required: true, list: true,
+                    "events to read; - is standard input, and TOPIC=FILE says which topic's records a file holds"),
+                .option("output", "FILE", .file, "write verdicts as JSON Lines"),
+                .option(
+                    "features", "FILE", .file,
+                    "write for every event one flat JSON object: its id and every declared feature by name; late events and dead letters have no row"
+                ),
+                .option("dead-letters", "FILE", .file, "write what could not be read, with the reason, as JSON Lines"),
+                .threads,
+                .json("the summary as JSON"),
+            ],
+            examples: [
+                .init(
+                    line:
+                        "weir replay --topology topologies/quickstart --input topologies/quickstart/samples/orders.jsonl --output -",
+                    effect: "what would these rules have said?"),
+                .init(
+                    line:
+                        "weir replay --topology topologies/marketplace --input mon.jsonl.gz tue.jsonl.gz --output - | jq .decision",
+                    effect: "two days in order of time, verdicts into a pipe"),
+            ],
+            exitCodes: [.failure, .invalid] + ExitCode.ofStops)
+    }
+}

@@ -40,3 +40,44 @@ enum RunCommand {
         return StopSignal.received ?? .ok
     }
 }
+
+extension RunCommand: Command {
+    static var definition: CommandDefinition {
+        CommandDefinition(
+            name: "run",
+            summary: "run a topology on Kafka or on the embedded log until stopped",
+            discussion: """
+                Reads the topology's topics, decides about every event and commits verdicts, rings, dead letters, journal
+                and input positions in one transaction. Makes its own topics (weir.*) where they are missing, and in an embedded
+                log the input topics too; on Kafka those are for their producers to make. After a crash it goes on at the last
+                commit: nothing is lost and nothing is said twice to readers of committed records.
+                The records of a log are JSON: a topology with format: csv is for weir replay.
+                One log belongs to one topology: another one's is refused (exit 3) before anything is written to it.
+
+                SIGTERM or Ctrl-C drains and commits, then leaves; a second one ends at once, which is safe too.
+                """,
+            flags: [
+                .topology, .kafka, .embedded, .threads,
+                .option(
+                    "metrics", "FILE", .file,
+                    "write metrics in Prometheus' text format to this file every 10 s, for node_exporter's textfile collector"
+                ),
+                .json("log lines on stderr as JSON instead of logfmt"),
+            ],
+            alternatives: [.log(required: true, "which log to run on")],
+            examples: [
+                .init(
+                    line: "weir run --topology topologies/marketplace --kafka kafka.properties",
+                    effect: "production: Kafka, one thread per core"),
+                .init(
+                    line: "weir run --topology topologies/marketplace --log shop.db --threads 1",
+                    effect:
+                        "a laptop or a small shop: one file, nothing to install; weir simulate --log shop.db fills it"),
+                .init(
+                    line:
+                        "weir run --topology topologies/marketplace --kafka kafka.properties --metrics /var/lib/node_exporter/weir.prom",
+                    effect: "with metrics for Prometheus"),
+            ],
+            exitCodes: [.invalid] + ExitCode.ofLogs + ExitCode.ofStops)
+    }
+}

@@ -205,3 +205,45 @@ extension LineWriter {
         try line.withUnsafeBufferPointer { (bytes) throws(LogError) in try writeLine(UnsafeRawBufferPointer(bytes)) }
     }
 }
+
+extension SimulateCommand: Command {
+    static var definition: CommandDefinition {
+        CommandDefinition(
+            name: "simulate",
+            summary: "make synthetic traffic, with the truth about who attacks",
+            discussion: """
+                Scenario marketplace: honest shoppers with daily rhythm and uneven popularity, and among them a coupon ring, a
+                click farm, a brushing ring and an account take-over. Scenario honest: the same without the attacks. Same
+                scenario, number and seed: same bytes.
+
+                Events go to --output, or into the topics of a log; without either, to standard output. The truth file has one
+                JSON object per event: id, attack (null or its name), ring (null or its name), accounts (those to blame).
+                """,
+            flags: [
+                .option(
+                    "scenario", "NAME", .choice(["marketplace", "honest"]), default: "marketplace", "what happens"),
+                .option("events", "N", .integer(1...1_000_000_000), default: "100000", "how many events"),
+                .seed,
+                .option("output", "FILE", .file, "write events as JSON Lines; - is standard output"),
+                .option("truth", "FILE", .file, "write who attacked, as JSON Lines"),
+                .kafka, .embedded,
+                .option(
+                    "rate", "N", .integer(1...100_000_000),
+                    "at most this many events per second (without it: as fast as it goes)"),
+            ],
+            alternatives: [
+                FlagAlternative(names: ["output", "kafka", "log"], isRequired: false, purpose: "where the events go")
+            ],
+            examples: [
+                .init(
+                    line:
+                        "weir simulate --scenario marketplace --events 1000000 --seed 7 --output events.jsonl --truth truth.jsonl",
+                    effect: "a test set with answers"),
+                .init(
+                    line:
+                        "weir simulate --scenario honest --events 600000 --seed 7 --kafka kafka.properties --rate 10000",
+                    effect: "a minute of steady load on a broker"),
+            ],
+            exitCodes: [.invalid] + ExitCode.ofLogs + ExitCode.ofStops)
+    }
+}

@@ -157,3 +157,32 @@ private struct TailPrinter {
         }
     }
 }
+
+extension TailCommand: Command {
+    static var definition: CommandDefinition {
+        CommandDefinition(
+            name: "tail",
+            summary: "follow the verdicts, one line each",
+            discussion: """
+                Prints time, severity, decision, score, subject, rules and reason of each committed verdict, coloured by severity
+                on a terminal, and follows until stopped. It joins no consumer group, so it never disturbs production. Control
+                characters in foreign text are shown escaped.
+                """,
+            flags: [
+                .kafka, .embedded,
+                .option("since", "DURATION", .duration, "begin this long ago, such as 15m (without it: now)"),
+                .option(
+                    "severity", "LEVEL", .choice(["low", "medium", "high", "critical"]),
+                    "only verdicts of this severity or higher"),
+                .json("verdicts as JSON Lines"),
+            ],
+            alternatives: [.log(required: true, "where the verdicts are")],
+            examples: [
+                .init(
+                    line: "weir tail --kafka kafka.properties --since 15m --severity high",
+                    effect: "what woke me up?"),
+                .init(line: "weir tail --log demo.db --since 7d --json | jq .subject", effect: "as data"),
+            ],
+            exitCodes: [.invalid] + ExitCode.ofLogs + ExitCode.ofStops)
+    }
+}
