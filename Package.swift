@@ -78,14 +78,14 @@ let package = Package(
         .testTarget(name: "TelemetryTests", dependencies: ["Telemetry", "ExpositionFormat"], swiftSettings: base),
         .testTarget(
             name: "KafkaClientTests", dependencies: ["KafkaClient", "KafkaTestBroker", "Waiting"], swiftSettings: base),
-        .testTarget(name: "RuleLanguageTests", dependencies: ["RuleLanguage"], swiftSettings: base),
+        .testTarget(name: "RuleLanguageTests", dependencies: ["RuleLanguage", "Models"], swiftSettings: base),
         .testTarget(name: "ModelsTests", dependencies: ["Models"], swiftSettings: base),
         .testTarget(
             name: "DetectionTests", dependencies: ["Detection", "RuleLanguage", "Models"], swiftSettings: base),
         .testTarget(
             name: "PipelineTests",
             dependencies: [
-                "Pipeline", "Detection", "RuleLanguage", "KafkaClient", "Telemetry", "ExpositionFormat",
+                "Pipeline", "Detection", "RuleLanguage", "Models", "KafkaClient", "Telemetry", "ExpositionFormat",
                 "KafkaTestBroker", "Waiting",
             ],
             exclude: ["Fixtures"], swiftSettings: base),

@@ -67,7 +67,7 @@ public final class Consumer {
     public struct Options {
         /// Also lends records of open and aborted transactions.
         public var readUncommitted = false
-        /// Reports the end of each partition, see ``reachedEnd(_:)``.
+        /// Hears of the end of each partition, so that a position moves behind markers and aborted records too.
         public var partitionEnd = false
         /// Answers a fetch that found too little after this long; short makes ``partitionEnd`` prompt, long saves requests.
         public var fetchWaitMilliseconds = 50
@@ -94,7 +94,6 @@ public final class Consumer {
         var queue: OpaquePointer
         /// The offset behind the last record lent.
         var next: Int64
-        var end: Int64?
         var batch: UnsafeMutablePointer<UnsafeMutablePointer<rd_kafka_message_t>?>
         var head = 0
         var tail = 0
@@ -221,7 +220,7 @@ public final class Consumer {
         if wake.write >= 0 { rd_kafka_queue_io_event_enable(queue, wake.write, "1", 1) }
         sources.append(
             Source(
-                partition: start.partition, queue: queue, next: start.offset, end: nil,
+                partition: start.partition, queue: queue, next: start.offset,
                 batch: .allocate(capacity: Consumer.batchCapacity)))
     }
 
@@ -274,7 +273,6 @@ public final class Consumer {
                 rd_kafka_message_destroy(message)
                 sources[index].head += 1
                 if code == RD_KAFKA_RESP_ERR__PARTITION_EOF {
-                    sources[index].end = offset
                     sources[index].next = max(sources[index].next, offset)
                     continue
                 }
@@ -333,9 +331,6 @@ public final class Consumer {
         }
         return try position(index) >= offset
     }
-
-    /// The partition's end as last reported (with ``Options/partitionEnd``): behind markers and aborted records too.
-    public func reachedEnd(_ index: Int) -> Int64? { sources[index].end }
 
     /// Waits until some partition may have records, the group has news, or the time is over.
     ///

@@ -12,9 +12,6 @@ import Synchronization
 ///
 /// Format: prometheus.io/docs/instrumenting/exposition_formats.
 public final class MetricsRegistry: Sendable {
-    /// The `Content-Type` of ``render()``.
-    public static let contentType = "text/plain; version=0.0.4; charset=utf-8"
-
     /// Most series this registry renders.
     public let seriesMax: Int
 

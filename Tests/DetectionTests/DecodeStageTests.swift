@@ -1,4 +1,5 @@
 import RuleLanguage
+import Models
 import Testing
 
 @testable import Detection
@@ -28,7 +29,7 @@ import Testing
 
     /// Good, broken, empty and overlong records of three sources.
     private static func records(_ count: Int, seed: UInt64) -> Staged {
-        var random = SeededGenerator(seed: seed)
+        var random = SplitMix64(seed: seed)
         var staged = Staged()
         for i in 0..<count {
             let source = Int.random(in: 0..<3, using: &random)

@@ -1,4 +1,5 @@
 import RuleLanguage
+import Models
 import Testing
 
 @testable import Detection
@@ -51,7 +52,7 @@ private func type(
             (#"{"type":"order","ts":1760000000000,"account":"a" "#, "truncated_json - @49"),
         ]
         var bench = Bench(plan)
-        var random = SeededGenerator(seed: 3)
+        var random = SplitMix64(seed: 3)
         for _ in 0..<500 {
             let (record, expected) = records[Int.random(in: 0..<records.count, using: &random)]
             #expect(bench.outcome(record) == expected)
@@ -75,7 +76,7 @@ private func type(
             #"{"ts":1760000000000,"account":"a\n","item":7,"type":"order","x":[1,{"type":"click"}]}"#,
             #"{"ts":1760000000000,"item":null,"type":"\u006frder","account":"a"}"#,
         ]
-        var random = SeededGenerator(seed: 4)
+        var random = SplitMix64(seed: 4)
         var warm = Bench(plan)
         var accepted = 0
         for round in 0..<6_000 {
@@ -179,7 +180,7 @@ private func type(
             + [FieldSchema(name: "deep", path: deep, type: .int)]
         var wide = type("wide", when: nil, extra: fields)
         var bench = Bench(try plan([wide]))
-        var random = SeededGenerator(seed: 96)
+        var random = SplitMix64(seed: 96)
         func record(leaving out: Int?, twice: Int? = nil) -> String {
             let keys = (0..<93).filter { $0 != out }.map { "\"field_\($0)\":\($0)" }
             let extra = twice.map { ",\"field_\($0)\":1" } ?? ""
@@ -334,7 +335,7 @@ private func type(
     @Test func `rows written with any quoting are read back`() throws {
         let names = ["InvoiceNo", "Description", "InvoiceDate", "Other"]
         let plan = try plan([schema])
-        var random = SeededGenerator(seed: 11)
+        var random = SplitMix64(seed: 11)
         let letters = Array("ab,\"\n\r ;ä€0".unicodeScalars).map { Character($0) }
         for _ in 0..<300 {
             let order = names.shuffled(using: &random)

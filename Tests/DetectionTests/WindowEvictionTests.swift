@@ -1,3 +1,4 @@
+import Models
 import Testing
 
 @testable import Detection
@@ -15,7 +16,7 @@ import Testing
 
     /// Epochs of orders by more accounts than are kept; an order's amount is its account's number.
     private static func epochs() -> [[EngineBench.Order]] {
-        var random = Seeded(5)
+        var random = SplitMix64(seed: 5)
         return (0..<6).map { epoch in
             (0..<2_000).map { i in
                 // A few busy accounts among many that come seldom.

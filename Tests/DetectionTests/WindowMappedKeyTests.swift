@@ -1,3 +1,4 @@
+import Models
 import Testing
 
 @testable import Detection
@@ -39,7 +40,7 @@ import Testing
 
     /// Epochs whose times overlap, so that many orders come out of order; inside an epoch they are in order, as the engine is given them.
     private static func epochs() -> [[EngineBench.Order]] {
-        var random = Seeded(8)
+        var random = SplitMix64(seed: 8)
         let keys = ["a", "b", "c", "d"]
         return (0..<3).map { epoch in
             (0..<260).map { _ in

@@ -1,4 +1,5 @@
 import Glibc
+import Models
 import Testing
 
 @testable import Pipeline
@@ -14,7 +15,7 @@ import Testing
         + [(point: "ownership", often: 1)]
 
     /// Faults drawn from a seed; now and then none.
-    private func faults(_ random: inout SeededGenerator, crash: Bool = true) -> SimulatedFaults {
+    private func faults(_ random: inout SplitMix64, crash: Bool = true) -> SimulatedFaults {
         var faults = SimulatedFaults(seed: random.next())
         if random.chance(50) { faults.tornPolls = 0.3 }
         if random.chance(60) {
@@ -34,7 +35,7 @@ import Testing
     /// One life: inputs arrive in parts, workers die and are started again until everything is in the journal.
     private func live(_ seed: UInt64, aside: Bool = false) throws -> (world: WorkerWorld, deaths: Int) {
         let world = try WorkerWorld(seed: seed, markers: seed % 2 == 1)
-        var random = SeededGenerator(state: seed ^ 0x5EED)
+        var random = SplitMix64(seed: seed ^ 0x5EED)
         var deaths = 0
         for part in 0..<8 {
             try world.produce(20 + random.below(60))

@@ -1,18 +1,7 @@
+import Models
 import Testing
 
 @testable import RuleLanguage
-
-/// SplitMix64: the same mutants every time.
-private struct Random {
-    var state: UInt64
-    mutating func next(_ bound: Int) -> Int {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return Int((z ^ (z >> 31)) % UInt64(bound))
-    }
-}
 
 private let sample = """
     feature orders_1h = count() of order where has(amount) && amount > 0 by account over 1h excluding this
@@ -57,21 +46,21 @@ private func survives(_ text: String) {
 }
 
 @Test func `a rule file with bytes and words exchanged gives complaints, never a crash`() {
-    var random = Random(state: 7091)
+    var random = SplitMix64(seed: 7091)
     let bytes = Array(sample.utf8)
     let words = sample.split(whereSeparator: { $0 == " " || $0 == "\n" }).map(String.init)
     let odd = Array("{}()[]\"'\\,.:?=&|!<>+-*/%0aZ_\n\t\u{0}é".utf8)
     for _ in 0..<400 {
         var mutant = bytes
-        for _ in 0...random.next(4) { mutant[random.next(mutant.count)] = odd[random.next(odd.count)] }
+        for _ in 0...random.below(4) { mutant[random.below(mutant.count)] = odd[random.below(odd.count)] }
         survives(String(decoding: mutant, as: UTF8.self))
         var shuffled = words
-        for _ in 0...random.next(4) {
-            let from = random.next(shuffled.count)
-            switch random.next(3) {
+        for _ in 0...random.below(4) {
+            let from = random.below(shuffled.count)
+            switch random.below(3) {
             case 0: shuffled.remove(at: from)
-            case 1: shuffled.insert(shuffled[random.next(shuffled.count)], at: from)
-            default: shuffled.swapAt(from, random.next(shuffled.count))
+            case 1: shuffled.insert(shuffled[random.below(shuffled.count)], at: from)
+            default: shuffled.swapAt(from, random.below(shuffled.count))
             }
         }
         survives(shuffled.joined(separator: " "))
@@ -113,30 +102,30 @@ private enum Extreme {
     ]
     static let lists = [[], [""], texts, [String](repeating: "ab", count: 1024)]
 
-    static func rows(_ random: inout Random) -> Rows {
+    static func rows(_ random: inout SplitMix64) -> Rows {
         var cells: [String: Cell] = [:]
-        for field in Shop.order.fields where random.next(16) > 0 {
+        for field in Shop.order.fields where random.below(16) > 0 {
             cells[field.name] =
                 switch field.type {
-                case .int, .money, .timestamp: .int(ints[random.next(ints.count)])
-                case .double: .double(doubles[random.next(doubles.count)])
-                case .bool: .bool(random.next(2) == 0)
-                case .string: .text(texts[random.next(texts.count)])
-                case .stringList: .texts(lists[random.next(lists.count)])
+                case .int, .money, .timestamp: .int(ints[random.below(ints.count)])
+                case .double: .double(doubles[random.below(doubles.count)])
+                case .bool: .bool(random.below(2) == 0)
+                case .string: .text(texts[random.below(texts.count)])
+                case .stringList: .texts(lists[random.below(lists.count)])
                 }
         }
         // A column may hold an int, a time, a duration or a double; each is sixteen bytes without a reference.
         let features = (0..<8).map { _ in
-            random.next(8) == 0
+            random.below(8) == 0
                 ? Slot.missing
-                : random.next(2) == 0
-                    ? Slot(ints[random.next(ints.count)]) : Slot(doubles[random.next(doubles.count)])
+                : random.below(2) == 0
+                    ? Slot(ints[random.below(ints.count)]) : Slot(doubles[random.below(doubles.count)])
         }
         return Rows(
             Shop.order, cells, features: features,
             signals: [
-                Slot(doubles[random.next(doubles.count)]), Slot(ints[random.next(ints.count)]),
-                Slot(doubles[random.next(doubles.count)]),
+                Slot(doubles[random.below(doubles.count)]), Slot(ints[random.below(ints.count)]),
+                Slot(doubles[random.below(doubles.count)]),
             ])
     }
 }
@@ -175,7 +164,7 @@ private enum Extreme {
         "coupons.map(c, c + channel)", "coupons.filter(c, c != channel).size()", "coupons.exists_one(c, c == channel)",
         "coupons.all(a, coupons.exists(b, a == b))", "coupons.map(c, size(c) * items)", "coupons.map(c, [c, c])",
     ]
-    var random = Random(state: 1)
+    var random = SplitMix64(seed: 1)
     let rows = (0..<150).map { _ in Extreme.rows(&random) }
     var programs = 0
     for expression in expressions {

@@ -1,3 +1,4 @@
+import Models
 import Testing
 
 @testable import RuleLanguage
@@ -114,16 +115,10 @@ private struct Oracle {
 
 /// Writes random expressions of a wanted type over the fields of an order.
 private struct Writer {
-    var state: UInt64
+    var random: SplitMix64
     var depthOfLoops = 0
 
-    mutating func pick(_ bound: Int) -> Int {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return Int((z ^ (z >> 31)) % UInt64(bound))
-    }
+    mutating func pick(_ bound: Int) -> Int { random.below(bound) }
 
     mutating func pick(_ words: [String]) -> String { words[pick(words.count)] }
 
@@ -174,7 +169,7 @@ private struct Writer {
 }
 
 @Test func `compiled conditions agree with a tree walk on thousands of random ones`() throws {
-    var writer = Writer(state: 42)
+    var writer = Writer(random: SplitMix64(seed: 42))
     var decided = 0
     for round in 0..<150 {
         let conditions = (0..<8).map { _ in writer.bool(1 + writer.pick(4)) }

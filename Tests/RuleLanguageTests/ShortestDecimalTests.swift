@@ -1,3 +1,4 @@
+import Models
 import RuleLanguage
 import Testing
 
@@ -21,7 +22,7 @@ func `a double is written as the shortest text that reads back as itself`(_ valu
 }
 
 @Test func `a million doubles are written as their description has them`() {
-    var state: UInt64 = 17
+    var random = SplitMix64(seed: 17)
     var different: [UInt64] = []
     func check(_ value: Double) {
         if value.isFinite, text(value) != value.description { different.append(value.bitPattern) }
@@ -33,11 +34,8 @@ func `a double is written as the shortest text that reads back as itself`(_ valu
         }
     }
     for number in 0..<1_000_000 {
-        // SplitMix64's steps; every other number of the size that features have.
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var bits = (state ^ (state >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        bits = (bits ^ (bits >> 27)) &* 0x94D0_49BB_1331_11EB
-        bits ^= bits >> 31
+        // Every other number of the size that features have.
+        let bits = random.next()
         check(number % 2 == 0 ? Double(bitPattern: bits) : Double(Int64(bitPattern: bits) >> 20) / 1e6)
     }
     #expect(different.isEmpty, "\(different.count), first of them \(different.first ?? 0)")

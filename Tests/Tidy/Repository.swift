@@ -71,6 +71,13 @@ struct Repository {
         String(data: try Data(contentsOf: root.appendingPathComponent(path)), encoding: .utf8)
     }
 
+    /// Whether a file in a folder of tests neither says that it holds tests nor lies where help for them does.
+    private static func isMisnamedTest(_ path: String) -> Bool {
+        let parts = path.split(separator: "/")
+        guard parts.count == 3, parts[0] == "Tests", parts[1].hasSuffix("Tests") else { return false }
+        return parts[2].hasSuffix(".swift") && !parts[2].hasSuffix("Tests.swift")
+    }
+
     /// Links of Markdown files that lead to no file of the package.
     func brokenLinks(_ files: [String]) throws -> [Finding] {
         let known = Set(files)
@@ -129,6 +136,8 @@ struct Repository {
                     path,
                     "\(top) does not belong at the top: code in Sources, tests in Tests, examples in topologies, tools in scripts"
                 )
+            } else if isMisnamedTest(path) {
+                add(path, "a file of tests ends in Tests.swift; what tests share lies in Support/ beside them")
             } else if path.hasPrefix("scripts/") || path == ".ci/run", !isExecutable(path) {
                 add(path, "not executable: chmod +x, so that it runs from a fresh clone")
             }

@@ -164,13 +164,6 @@ import Testing
         #expect(messages("overtime.sleep(1)", at: "Tests/EndToEnd/a.py") == [])
     }
 
-    @Test func `a file that is too long is found`() {
-        let line = "let a = 1\n"
-        #expect(messages(String(repeating: line, count: TidyRules.linesMax)) == [])
-        #expect(messages(String(repeating: line, count: TidyRules.linesMax + 1)).count == 1)
-        #expect(messages(String(repeating: line, count: 2_000), at: "README.md") == [])
-    }
-
     @Test func `links are resolved from the folder of their file`() {
         #expect(Repository.links("[a](b/c.md#d), [e](#f), [g](https://h.i/j) and [k](../l)") == ["b/c.md", "../l"])
         #expect(Repository.resolve("b/c.md", from: "README.md") == "b/c.md")
@@ -181,10 +174,11 @@ import Testing
     @Test func `files in wrong places are found`() {
         let good = [
             "Package.swift", "Sources/A/B.swift", ".ci/run", "scripts/demo", "topologies/a/README.md", ".gitignore",
+            "Tests/ATests/BTests.swift", "Tests/ATests/Support/C.swift", "Tests/Tidy/D.swift",
         ]
         #expect(Repository.misplaced(good) { _ in true } == [])
         #expect(Repository.misplaced(good) { _ in false }.map(\.path) == [".ci/run", "scripts/demo"])
-        let bad = ["Package.resolved", "notes.txt", "docs/a.md", "demo.db"]
+        let bad = ["Package.resolved", "notes.txt", "docs/a.md", "demo.db", "Tests/ATests/Support.swift"]
         #expect(Repository.misplaced(bad) { _ in true }.map(\.path) == bad)
     }
 }

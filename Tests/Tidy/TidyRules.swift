@@ -20,6 +20,7 @@ enum TidyRules {
         if path.hasSuffix(".py") { found += sleepsInPython(path, text) }
         guard path.hasSuffix(".swift") else { return found }
         let source = SwiftText(text)
+        found += SizeRules.functionFindings(path, source) + WordingRules.findings(path, source)
         if path.hasPrefix("Tests/") { found += sleeps(path, source) }
         if path.hasPrefix("Sources/") {
             found += bannedInSources(path, source) + forceUnwraps(path, source) + impureInDataPlane(path, source)
@@ -34,9 +35,6 @@ enum TidyRules {
     private static let reminders = ["TO" + "DO", "FIX" + "ME", "X" + "XX"]
     private static let machinePaths = ["/wo" + "rk/", "/ro" + "ot/", "/ho" + "me/"]
     private static let unchecked = "-Oun" + "checked"
-
-    /// The longest a file of code may be, in lines.
-    static let linesMax = 900
 
     private static func everywhere(_ path: String, _ text: String) -> [Finding] {
         var found: [Finding] = []
@@ -56,11 +54,7 @@ enum TidyRules {
             }
         }
         let isCode = [".swift", ".c", ".cpp", ".h"].contains(where: path.hasSuffix)
-        if isCode, lines.count > linesMax + 1 {
-            let message =
-                "\(lines.count - 1) lines, more than \(linesMax): one idea per file; split it as Type+Part.swift"
-            found.append(Finding(path: path, line: lines.count - 1, message: message))
-        }
+        if isCode { found += SizeRules.fileFindings(path, lines.count - 1) }
         return found
     }
 
@@ -98,7 +92,7 @@ enum TidyRules {
             ),
         ]
         if !path.hasPrefix("Sources/weir/") {
-            let instead = "targets below the command line answer values; people are told through Telemetry's Log"
+            let instead = "targets below the command line return values; people are told through Telemetry's Log"
             bans += [("print(", instead), ("debugPrint(", instead), ("dump(", instead)]
         }
         return source.code.enumerated().flatMap { index, line in

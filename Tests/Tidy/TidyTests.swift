@@ -29,6 +29,18 @@ import Testing
             })
     }
 
+    @Test func `the sources read what they declare`() throws {
+        let repository = try Repository()
+        let paths = try repository.files().filter { $0.hasPrefix("Sources/") && $0.hasSuffix(".swift") }
+        report(UnreadMembers.findings(try paths.map { ($0, SwiftText(try repository.text($0) ?? "")) }))
+    }
+
+    @Test func `no list of exceptions names a file that is gone`() throws {
+        let files = Set(try Repository().files())
+        let named = SizeRules.longFunctions.keys.map { String($0.prefix { $0 != ":" }) } + SizeRules.longFiles.keys
+        #expect(Set(named).subtracting(files) == [])
+    }
+
     @Test func `every link in the documents leads somewhere`() throws {
         let repository = try Repository()
         report(try repository.brokenLinks(try repository.files()))

@@ -3,9 +3,9 @@ import RuleLanguage
 
 /// A command of `weir`: what it is called, takes and promises, and what it does.
 ///
-/// To add one: a file in `Commands/` with a type of this kind, and its place in ``CommandTable/commands``. Help, usage errors, suggestions and
-/// completions follow from its definition; tests ask for its row in the page for operators.
-protocol Command {
+/// To add one: a file in `Commands/` with a type of this kind, and its place in ``CommandTable/commands``. Help, usage errors,
+/// suggestions and completions follow from its definition; tests ask for its row in the page for operators.
+protocol Command: SendableMetatype {
     /// Cheap: nothing is opened or read for it.
     static var definition: CommandDefinition { get }
     /// Reads checked arguments, writes through the terminal, returns the code to leave with.

@@ -1,22 +1,13 @@
 import Detection
 import Glibc
+import Models
 import RuleLanguage
 import Testing
 
 @testable import Pipeline
 
-/// SplitMix64: a test's whole randomness is its seed.
-struct SeededGenerator: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-        return z ^ (z >> 31)
-    }
-
+/// A test's whole randomness is its seed.
+extension SplitMix64 {
     mutating func below(_ bound: Int) -> Int { Int(next() % UInt64(bound)) }
     mutating func chance(_ percent: Int) -> Bool { below(100) < percent }
 }
@@ -129,7 +120,7 @@ final class WorkerWorld {
     let store: SimulatedStore
     let deployment: Deployment
     let sources: [TopicPartition]
-    var random: SeededGenerator
+    var random: SplitMix64
     /// Where event time has come to, per source.
     private var now: [Int64]
     private var producer: SimulatedLog
@@ -145,7 +136,7 @@ final class WorkerWorld {
     init(
         seed: UInt64, markers: Bool = false, partitions: Int = 2, deployment: Deployment? = nil
     ) throws {
-        random = SeededGenerator(state: seed)
+        random = SplitMix64(seed: seed)
         hasMarkers = markers
         // Appended long after they happened: no event lies in its append time's future.
         store = SimulatedStore(clock: WorkerWorld.start + 86_400_000, transactionMarkers: markers)

@@ -1,3 +1,4 @@
+import Models
 import Testing
 
 @testable import RuleLanguage
@@ -151,3 +152,7 @@ extension [UInt8] {
 
 /// Foundation has an `Expression` too.
 typealias ParsedExpression = Expression
+
+extension SplitMix64 {
+    mutating func below(_ bound: Int) -> Int { Int(next() % UInt64(bound)) }
+}

@@ -103,15 +103,3 @@ func describe(_ event: Event, _ plan: DecodePlan) -> String {
     }
     return parts.joined(separator: " ")
 }
-
-/// A seeded generator (xorshift64*), so that a failing case can be had again.
-struct SeededGenerator: RandomNumberGenerator {
-    var state: UInt64
-    init(seed: UInt64) { state = seed | 1 }
-    mutating func next() -> UInt64 {
-        state ^= state >> 12
-        state ^= state << 25
-        state ^= state >> 27
-        return state &* 0x2545_F491_4F6C_DD1D
-    }
-}

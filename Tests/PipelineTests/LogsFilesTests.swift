@@ -1,4 +1,5 @@
 import Glibc
+import Models
 import Testing
 
 @testable import Pipeline
@@ -210,7 +211,7 @@ private func sharedData(_ name: String) -> String? {
     }
 
     @Test func `records behind open quotes are those that a search from each start finds`() throws {
-        var random = SeededGenerator(state: 11)
+        var random = SplitMix64(seed: 11)
         let pieces = [
             "a", ",", "\"", "\"", ",\"", "\"\"", "\n", "\n", "\r\n", "\"\n", "bc", String(repeating: "d", count: 30),
         ]
