@@ -54,13 +54,14 @@ let package = Package(
         .target(name: "KafkaClient", dependencies: ["CRdKafka"], swiftSettings: base),
         .target(name: "RuleLanguage", dependencies: ["CRE2"], swiftSettings: base),
         .target(name: "Models", swiftSettings: base),
-        .target(name: "Detection", dependencies: ["RuleLanguage", "Models"], swiftSettings: base),
+        .target(
+            name: "Detection", dependencies: ["RuleLanguage", "Models"], exclude: ["README.md"], swiftSettings: base),
         .target(
             name: "Pipeline",
             dependencies: [
                 "KafkaClient", "Detection", "RuleLanguage", "Models", "Telemetry", "CPlatform", "CSQLite", "CYAML",
                 "CCrypto", "CZlib",
-            ], swiftSettings: base),
+            ], exclude: ["README.md"], swiftSettings: base),
         .target(name: "Simulation", dependencies: ["RuleLanguage", "Models"], swiftSettings: base),
         .executableTarget(
             name: "weir",

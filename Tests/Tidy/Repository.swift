@@ -96,6 +96,34 @@ struct Repository {
         return found
     }
 
+    /// Files and folders that a map (`Sources/*/README.md`) names in back-ticks and that are not there.
+    ///
+    /// A name is a path from the map's folder or from the root; a name with `*`, a blank or a bracket is none.
+    static func missing(_ map: String, _ text: String, files: [String]) -> [Finding] {
+        let folder = map.split(separator: "/").dropLast().joined(separator: "/") + "/"
+        var found: [Finding] = []
+        for (index, line) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
+            for (part, name) in line.split(separator: "`", omittingEmptySubsequences: false).enumerated()
+            where part % 2 == 1 {
+                let isPath = name.hasSuffix(".swift") || (name.contains("/") && name.allSatisfy(isOfPath))
+                guard isPath, name.allSatisfy(isOfPath) else { continue }
+                let isThere = files.contains { file in
+                    [folder + name, String(name)].contains {
+                        file == $0 || file.hasPrefix($0.hasSuffix("/") ? $0 : $0 + "/")
+                    }
+                }
+                if isThere { continue }
+                let message = "the map names \(name), which is not there: say where it is now"
+                found.append(Finding(path: map, line: index + 1, message: message))
+            }
+        }
+        return found
+    }
+
+    private static func isOfPath(_ character: Character) -> Bool {
+        character.isLetter || character.isNumber || "/._+-".contains(character)
+    }
+
     /// The targets of the links in a line of Markdown that are places in the package, without what follows `#`.
     static func links(_ line: some StringProtocol) -> [String] {
         String(line).split(separator: "](", omittingEmptySubsequences: false).dropFirst().compactMap { rest in

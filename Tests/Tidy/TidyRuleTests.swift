@@ -171,6 +171,16 @@ import Testing
         #expect(Repository.resolve("./m", from: "x/README.md") == "x/m")
     }
 
+    @Test func `a map that names a file that is gone is found`() {
+        let files = ["Sources/A/B/C.swift", "Sources/A/D.swift", "Tests/E/F.swift"]
+        func found(_ text: String) -> [String] {
+            Repository.missing("Sources/A/README.md", text, files: files).map(\.message)
+        }
+        #expect(found("`B/C.swift`, `D.swift`, `B/`, `Tests/E/F.swift`, `Sources/A`, `a / b`, `x.y`, `weir.*`") == [])
+        #expect(found("one\n`B/X.swift` and `G/`").map { $0.split(separator: " ")[3] } == ["B/X.swift,", "G/,"])
+        #expect(found("`C.swift`").count == 1)
+    }
+
     @Test func `files in wrong places are found`() {
         let good = [
             "Package.swift", "Sources/A/B.swift", ".ci/run", "scripts/demo", "topologies/a/README.md", ".gitignore",

@@ -41,6 +41,14 @@ import Testing
         #expect(Set(named).subtracting(files) == [])
     }
 
+    @Test func `every file that a map names is there`() throws {
+        let repository = try Repository()
+        let files = try repository.files()
+        for map in ["Sources/Detection/README.md", "Sources/Pipeline/README.md"] {
+            report(Repository.missing(map, try #require(try repository.text(map)), files: files))
+        }
+    }
+
     @Test func `every link in the documents leads somewhere`() throws {
         let repository = try Repository()
         report(try repository.brokenLinks(try repository.files()))
