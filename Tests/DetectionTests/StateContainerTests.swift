@@ -28,7 +28,7 @@ import Testing
     @Test(arguments: [UInt64(1), 2, 3]) func `an arena's blocks keep what they hold, and none is lost`(seed: UInt64)
         throws
     {
-        var random = Seeded(seed)
+        var random = SplitMix64(seed: seed)
         var arena = Arena()
         var blocks: [Block] = []
         for step in 0..<3000 {
@@ -76,7 +76,7 @@ import Testing
     @Test(arguments: [UInt64(1), 2, 3]) func `a table of keys holds what was put in and not taken out`(seed: UInt64)
         throws
     {
-        var random = Seeded(seed)
+        var random = SplitMix64(seed: seed)
         var table = KeyTable()
         var model: [UInt64: UInt32] = [:]
         // Few homes, so that runs are long and wrap around.
@@ -111,7 +111,7 @@ import Testing
     @Test(arguments: [UInt64(1), 2, 3]) func `a table that forgets the oldest keeps its rows and their order`(
         seed: UInt64
     ) throws {
-        var random = Seeded(seed)
+        var random = SplitMix64(seed: seed)
         var table = OldestFirstTable<UInt64>(limit: 100)
         /// Keys by age, the oldest first.
         var model: [(key: UInt64, value: UInt64)] = []
@@ -164,7 +164,7 @@ import Testing
     }
 
     @Test(arguments: [UInt64(1), 2, 3]) func `member blocks keep their members while they grow`(seed: UInt64) throws {
-        var random = Seeded(seed)
+        var random = SplitMix64(seed: seed)
         var blocks = MemberBlocks(wordsPerMember: 2, limitWords: 6_000)
         var lists: [Members] = []
         var refused = 0
@@ -231,7 +231,7 @@ import Testing
     @Test(arguments: [UInt64(1), 2, 3]) func `a log of texts gives back all that it has not written over`(seed: UInt64)
         throws
     {
-        var random = Seeded(seed)
+        var random = SplitMix64(seed: seed)
         var log = TextLog(capacity: 1024)
         var model: [(position: UInt64, text: [UInt8])] = []
         for step in 0..<2000 {
@@ -261,7 +261,7 @@ import Testing
 
     /// Whoever writes wrong bytes with right checksums gets an error or a state, never a crash or a search without end.
     @Test func `a wrong bit behind a right checksum is refused or harmless`() {
-        var random = Seeded(9)
+        var random = SplitMix64(seed: 9)
         var arena = Arena()
         for i in 0..<40 where i % 3 != 0 || arena.allocate(bytes: 16 * (i % 7 + 1)) > 0 {
             let ref = arena.allocate(bytes: 32)

@@ -4,8 +4,8 @@ import Testing
 @testable import Detection
 @testable import RuleLanguage
 
-/// Events of one type with a key, an integer, a double, a text, an optional integer and an optional double that need not be a
-/// number; every feature recomputed from all of them.
+/// Events of one type with a key, an integer, a double, a text, an optional integer and an optional double that need not be a number; every
+/// feature recomputed from all of them.
 struct WindowBench: ~Copyable {
     static let schema = EventSchema(
         name: "event", topic: "t",
@@ -21,6 +21,8 @@ struct WindowBench: ~Copyable {
 
     let features: [Feature]
     let rowWidth: Int
+    let entriesPerKey: Int
+    let keys: Int
     var slot: WindowSlot
     let program: WindowProgram
     var evaluator: Evaluator
@@ -64,6 +66,7 @@ struct WindowBench: ~Copyable {
                     events: [WindowBench.schema], signals: [], maximumWindowMilliseconds: 1 << 40, hash: hash)))
         program = WindowProgram(
             WindowPlan(features: features, events: [WindowBench.schema], rowWidth: column, hash: hash))
+        (self.entriesPerKey, self.keys) = (entriesPerKey, keys)
         slot = WindowSlot(program, entriesPerKey: entriesPerKey, keysPerTable: keys)
         text = .allocate(capacity: 256)
         text.initialize(repeating: 0, count: 256)
@@ -103,7 +106,7 @@ struct WindowBench: ~Copyable {
             fields: fields, text: text, lists: UnsafePointer(fields), time: sample.time, offset: 0, partition: 0,
             topic: 0, type: 0,
             recordOffset: 0, recordLength: 0)
-        let visits = program.touchRanges[0].map { KeyVisit(key: fields[1].bits, event: 0, touch: UInt16($0)) }
+        let visits = program.accessRanges[0].map { RoutedAccess(key: fields[1].bits, event: 0, access: UInt16($0)) }
         withUnsafePointer(to: event) { event in
             visits.withUnsafeBufferPointer {
                 slot.apply(
@@ -113,6 +116,19 @@ struct WindowBench: ~Copyable {
         }
         slot.sweep(watermark: watermark)
     }
+
+    /// Writes the slot and goes on with one that was read.
+    mutating func replaceSlotByItsBytes() throws {
+        let bytes = OneSection.bytes { slot.write(to: &$0) }
+        var copy = makeSlot()
+        try OneSection.read(bytes) { (section) throws(StateError) in try copy.read(from: &section) }
+        try copy.checkInvariants()
+        #expect(digest { slot.digest(into: &$0) } == digest { copy.digest(into: &$0) })
+        #expect(copy.counters == slot.counters)
+        slot = copy
+    }
+
+    func makeSlot() -> WindowSlot { WindowSlot(program, entriesPerKey: entriesPerKey, keysPerTable: keys) }
 
     func shown(_ f: Int) -> String {
         let feature = features[f]
@@ -126,8 +142,7 @@ struct WindowBench: ~Copyable {
         return isDouble ? "\(slot.double)" : "\(slot.int)"
     }
 
-    /// The definition: the counted events of the key in (t − w, t], in order of time and then arrival; `history` ends with the
-    /// event itself.
+    /// The definition: the counted events of the key in (t − w, t], in order of time and then arrival; `history` ends with the event itself.
     func expected(_ f: Int, _ history: [Sample]) -> String {
         let feature = features[f]
         guard let now = history.last else { return "" }
@@ -214,6 +229,9 @@ struct WindowBench: ~Copyable {
                 ratio: ratio(c.spread, &random))
             history.append(sample)
             bench.feed(sample, watermark: now - Int64(c.late))
+            try bench.slot.checkInvariants()
+            // A state that was written and read goes on like the one it was made of.
+            if i % 50 == 25 { try bench.replaceSlotByItsBytes() }
             for f in bench.features.indices where wrong < 3 {
                 let got = bench.shown(f)
                 let want = bench.expected(f, history)
@@ -236,6 +254,7 @@ struct WindowBench: ~Copyable {
             let time = Int64(1_000_000 + i)
             bench.feed(.init(time: time, key: i, n: 1, d: 1, s: i, maybe: 1), watermark: time)
         }
+        try bench.slot.checkInvariants()
         // About a thousand keys are live; the sweep may lag behind by one turn of the table.
         #expect(bench.slot.keyCount < 5_000)
         #expect(bench.slot.counters.evictedKeys == 0)
@@ -247,6 +266,7 @@ struct WindowBench: ~Copyable {
             bench.feed(.init(time: Int64(1_000 + i), key: 1, n: Int64(i), d: 0, s: i, maybe: nil), watermark: 0)
         }
         #expect(bench.shown(0) == "64")
+        try bench.slot.checkInvariants()
         #expect(bench.slot.counters.truncatedEntries > 0)
         // The minimum over what is kept.
         let minimum = bench.features.indices.first {
@@ -282,7 +302,34 @@ struct WindowBench: ~Copyable {
         }
         bench.feed(.init(time: 8_000, key: -1, n: 1, d: 0, s: 1, maybe: 1), watermark: 0)
         #expect(bench.shown(0) == "51")
+        try bench.slot.checkInvariants()
         #expect(bench.slot.keyCount <= 500)
         #expect(bench.slot.counters.evictedKeys > 2_000)
+    }
+
+    /// Any fault in the bytes of a slot is an error or harmless, also behind a right checksum; and some faults only a recount finds.
+    @Test func `a slot that is read wrong says so`() throws {
+        var random = SplitMix64(seed: 31)
+        var bench = try WindowBench(windows: [100, 1000])
+        for i in 0..<400 {
+            bench.feed(
+                .init(
+                    time: Int64(1_000_000 + i * 3), key: i % 3, n: Int64(i % 40), d: Double(i), s: i % 30,
+                    maybe: Int64(i)),
+                watermark: .min)
+        }
+        let bytes = OneSection.bytes { bench.slot.write(to: &$0) }
+        var (refused, recounted) = (0, 0)
+        for _ in 0..<1500 {
+            var copy = bench.makeSlot()
+            let faulty = FaultyState.resealed(bytes, flipping: Int.random(in: 0..<(1 << 24), using: &random))
+            do {
+                try OneSection.read(faulty) { (section) throws(StateError) in try copy.read(from: &section) }
+                do { try copy.checkInvariants() } catch { recounted += 1 }
+            } catch {
+                refused += 1
+            }
+        }
+        #expect(refused > 100 && recounted > 100, "\(refused) refused, \(recounted) found by a recount")
     }
 }

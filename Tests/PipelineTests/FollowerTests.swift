@@ -1,4 +1,5 @@
 import Detection
+import Models
 import Testing
 
 @testable import Pipeline
@@ -59,7 +60,7 @@ import Testing
     @Test func `after every epoch a follower that goes on gives the bytes of a fresh replay`() throws {
         for seed in UInt64(0)..<20 {
             let world = try WorkerWorld(seed: seed, markers: seed % 2 == 1)
-            var random = SeededGenerator(state: seed ^ 0xF0110)
+            var random = SplitMix64(seed: seed ^ 0xF0110)
             // There is not even a journal yet.
             let standby = try Standby(world, threads: 1 + Int(seed % 2))
             try standby.advance()

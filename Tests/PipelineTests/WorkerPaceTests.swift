@@ -1,3 +1,4 @@
+import Models
 import Testing
 
 @testable import Pipeline
@@ -186,7 +187,7 @@ import Testing
 
     @Test func `by no facts does it spin, or take a step that cannot be taken`() {
         for seed in UInt64(0)..<200 {
-            var random = SeededGenerator(state: seed)
+            var random = SplitMix64(seed: seed)
             var pace = WorkerPace(options: WorkerPaceTests.options)
             var facts = WorkerPace.Facts()
             var idle = 0
@@ -232,7 +233,7 @@ import Testing
 
     /// A log and a committer as a worker meets them, in virtual time.
     private struct World {
-        var random: SeededGenerator
+        var random: SplitMix64
         var facts = WorkerPace.Facts()
         /// Records in the log, not read yet; and how many of them may still be read.
         var pending = 0
@@ -248,7 +249,7 @@ import Testing
         var idle = 0
 
         init(seed: UInt64) {
-            random = SeededGenerator(state: seed)
+            random = SplitMix64(seed: seed)
             // A rate and a habit of its own for each seed.
             burst = [1, 5, 50, 500][random.below(4)]
             rarity = [1, 10, 50][random.below(3)]

@@ -20,7 +20,6 @@ enum TidyRules {
         if path.hasSuffix(".py") { found += sleepsInPython(path, text) }
         guard path.hasSuffix(".swift") else { return found }
         let source = SwiftText(text)
-        found += SizeRules.functionFindings(path, source) + WordingRules.findings(path, source)
         if path.hasPrefix("Tests/") { found += sleeps(path, source) }
         if path.hasPrefix("Sources/") {
             found += bannedInSources(path, source) + forceUnwraps(path, source) + impureInDataPlane(path, source)

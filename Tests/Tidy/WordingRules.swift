@@ -9,8 +9,7 @@ enum WordingRules {
         // Between the quotes of a text of several lines; the quotes themselves are code.
         var isInText = false
         for (index, line) in source.lines.enumerated() {
-            let quotes = source.code[index].split(separator: "\"\"\"", omittingEmptySubsequences: false).count - 1
-            if quotes % 2 == 1 { isInText.toggle() }
+            if source.code[index].ranges(of: "\"\"\"").count % 2 == 1 { isInText.toggle() }
             if isInText { continue }
             let text = line.trimmed
             // A comment, not text in a string: nothing of it is left in the code.

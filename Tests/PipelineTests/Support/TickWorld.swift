@@ -1,6 +1,7 @@
 import Detection
 import KafkaClient
 import KafkaTestBroker
+import Models
 import Testing
 
 @testable import Pipeline
@@ -81,7 +82,7 @@ struct TickWorld {
 
     /// Records in the order of their times, one event each; no two events have the same id.
     static func records(_ count: Int, seed: UInt64) -> [String] {
-        var random = SeededGenerator(state: seed)
+        var random = SplitMix64(seed: seed)
         var now: Int64 = 1_767_600_000_000
         return (0..<count).map { n in
             // A sale in between: more than a thousand events in a second.
@@ -108,7 +109,7 @@ struct TickWorld {
 
     /// The same with records among them that are no events.
     static func withDeadLetters(_ records: [String], seed: UInt64) -> [String] {
-        var random = SeededGenerator(state: seed)
+        var random = SplitMix64(seed: seed)
         return records.flatMap { record in
             [String](repeating: random.chance(50) ? "no JSON" : "{\"kind\":\"order\"}", count: random.below(4)) + [
                 record
@@ -216,7 +217,7 @@ struct TickWorld {
         open: () throws -> any EventLog,
         append: (ArraySlice<String>, any EventLog) throws -> Void
     ) throws -> Said {
-        var random = SeededGenerator(state: seed)
+        var random = SplitMix64(seed: seed)
         var at = 0
         var said = Said(rings: [])
         for session in 0..<3 {
