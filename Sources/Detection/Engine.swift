@@ -28,6 +28,8 @@ public final class Engine {
     public let laneCount: Int
     private var rows: EpochRows
     private var clock: TickClock
+    /// The event time at which the open tick ends if no event ends it before; nil when none is open.
+    public var openTickEnd: Int64? { clock.openTickEnd }
     /// The running epoch's parts of ticks.
     private var parts: [TickPart] = []
     private var aggregate: AggregateStage

@@ -21,7 +21,7 @@ import Testing
     /// `mail`: others have asked something. `stop`: an end is asked for, `draining`: since a second, `overdue`: since too long,
     /// `left`: and nothing more is read. `got=N`, `staged=N` records; `age=N` milliseconds since the first of them came.
     /// `filling=N` records judged and not handed over, `bytes=N` of output, `open=N` milliseconds since the first of them came.
-    /// `silent=N` milliseconds since the last poll.
+    /// `quiet`: all sources are idle and a tick is open; `silent=N` milliseconds since the last poll.
     private static let table = """
         # A round begins with a look, and then the sources are polled.
         resting                                             look            looked
@@ -43,6 +43,12 @@ import Testing
         polled   filling=5 committing                       awaitEnd        polled
         polled   committing                                 await2          resting
         polled   backlog                                    pause           resting
+        # Silence ends the open tick when nothing else is to be done, and what comes of it is committed.
+        polled   quiet                                      endTick         polled
+        polled   quiet filling=1                            commit          resting
+        polled   quiet committing                           await2          resting
+        polled   quiet stop draining                        stop            stopped
+        polled   quiet got=5 staged=5                       look            looked
 
         # Something came: more may be on its way, for as long as records may linger.
         polled   got=5 staged=5                             look            looked
@@ -134,6 +140,7 @@ import Testing
         case "wait1": .wait(milliseconds: 1)
         case "pause": .pause
         case "cut": .cut
+        case "endTick": .endTick
         case "commit": .commit
         case "await2": .awaitCommit(milliseconds: 2)
         case "awaitEnd": .awaitCommit(milliseconds: nil)
@@ -165,6 +172,7 @@ import Testing
             case "full": facts.isFull = true
             case "backlog": facts.hasBacklog = true
             case "heldUp": facts.isHeldUp = true
+            case "quiet": facts.isSilent = true
             case "judged": facts.hasJudged = true
             case "filling": (facts.isFilling, facts.filledRecords) = (true, Int(number))
             case "bytes": facts.filledBytes = Int(number)
@@ -200,6 +208,7 @@ import Testing
                 facts.isFull = random.chance(10)
                 facts.hasBacklog = random.chance(50)
                 facts.isHeldUp = random.chance(30)
+                facts.isSilent = random.chance(20)
                 facts.isFilling = random.chance(50)
                 facts.filledRecords = facts.isFilling ? 1 + random.below(2000) : 0
                 facts.isCommitting = random.chance(50)
@@ -215,6 +224,7 @@ import Testing
     private func canTake(_ step: WorkerPace.Step, _ facts: WorkerPace.Facts) -> Bool {
         switch step {
         case .cut: facts.staged > 0
+        case .endTick: facts.isSilent && facts.staged == 0 && !facts.isFilling && !facts.isCommitting
         case .commit: facts.isFilling && !facts.isCommitting
         case .awaitCommit: facts.isCommitting
         case .stop: facts.isStopAsked && facts.staged == 0 && !facts.isFilling && !facts.isCommitting
@@ -275,6 +285,7 @@ import Testing
             case .drain: (readable, idle) = (pending, 0)
             case .leave: (readable, heldUntil, idle) = (0, .zero, 0)
             case .poll:
+                facts.isSilent = random.chance(5)
                 let count = min(pending, readable, 1 + random.below(200))
                 (pending, readable, read) = (pending - count, readable - count, read + count)
                 (facts.got, facts.staged) = (count, facts.staged + count)
@@ -292,6 +303,7 @@ import Testing
                 if !facts.hasJudged { return }
                 facts.isFilling = true
                 (facts.filledRecords, facts.staged, idle) = (facts.filledRecords + facts.staged, 0, 0)
+            case .endTick: (facts.isFilling, facts.isSilent, idle) = (true, false, 0)
             case .commit:
                 committed += facts.filledRecords
                 (facts.isFilling, facts.filledRecords, facts.isCommitting, idle) = (false, 0, true, 0)

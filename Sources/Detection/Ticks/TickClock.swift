@@ -39,6 +39,9 @@ public struct TickClock: Sendable, Equatable {
         return ended
     }
 
+    /// The time at which the open tick ends if no event ends it before; nil when it has no event, and so nothing to end for.
+    public var openTickEnd: Int64? { events > 0 && line < .max ? line : nil }
+
     /// Ends the open tick, be it empty, because a trigger says that event time has come to `time`; returns its watermark.
     public mutating func endTick(at time: Int64) -> Int64 {
         events = 0

@@ -121,6 +121,7 @@ final class Leader {
             case .wait(let milliseconds): try log.wait(milliseconds: milliseconds)
             case .pause: try pause()
             case .cut: facts.hasJudged = cut()
+            case .endTick: endTick()
             case .commit: startCommit()
             case .awaitCommit(let milliseconds): try finishCommit(waiting: milliseconds, shouldStop)
             case .stop: return
@@ -144,10 +145,19 @@ final class Leader {
         facts.isFull = block.isFull
         facts.hasBacklog = intake.hasBacklog
         facts.isHeldUp = intake.isHeldUp
+        facts.isSilent = isSilent
         facts.isFilling = !filling.batch.isEmpty
         facts.filledRecords = filling.records
         facts.filledBytes = filling.batch.bytes.count
         facts.isCommitting = committer.isBusy
+    }
+
+    /// Whether a tick is open and all sources have been silent for as long as makes them idle.
+    ///
+    /// An event that is read and not judged is no silence, be it held back or behind others of its source.
+    private var isSilent: Bool {
+        processor.engine.openTickEnd != nil && block.stagedCount == 0 && !intake.hasBacklog
+            && lastEvent.allSatisfy { facts.now - $0 > idle }
     }
 
     /// Where each source ends now.
@@ -180,12 +190,24 @@ final class Leader {
         return false
     }
 
+    /// Ends the open tick where no event ends it: what its events taught is seen and said, in an epoch without events.
+    ///
+    /// Event time has come to the tick's end by that, and no further: a tick that is empty is not ended, however long it is silent.
+    private func endTick() {
+        guard let end = processor.engine.openTickEnd else { return }
+        judge(triggers: [.endTick(at: end)])
+    }
+
     /// Judges what was decoded and not held back as one epoch, and gathers its outputs.
-    private func judge() {
+    ///
+    /// - Parameter triggers: decisions that come before the events.
+    private func judge(triggers: [Trigger] = []) {
         let began = clock.now
         findIdle(began)
         let watermark = tracker.advance { intake.heldTime(of: $0, in: block) }
-        processor.process(block.events, rejected: block.rejected.count, watermark: watermark) { i in
+        processor.process(
+            block.events, rejected: block.rejected.count, watermark: watermark, triggers: triggers
+        ) { i in
             tracker.see(source: Int(block.eventSources[i]), time: block.events[i].time)
             intake.see(source: Int(block.eventSources[i]), time: block.events[i].time)
         }
@@ -198,7 +220,8 @@ final class Leader {
         let c = processor.counts
         assembler.appendJournal(
             JournalRecord(
-                epoch: epoch, topologyName: deployment.description.name, watermark: watermark, ranges: ranges,
+                epoch: epoch, topologyName: deployment.description.name, watermark: watermark, triggers: triggers,
+                ranges: ranges,
                 events: c.events, deadLetters: c.deadLetters, late: c.late, verdicts: c.verdicts,
                 topologyDigest: deployment.topologyDigest, releaseDigest: deployment.release.digest),
             to: &filling.batch)

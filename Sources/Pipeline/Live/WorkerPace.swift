@@ -11,6 +11,7 @@
 ///                   │ serve ─► served ─poll─► polled: who asks waits for no more than one round
 ///                   │ resume: nobody was polled for long; once, the phase stays
 ///                 polled, nothing staged:  awaitCommit or pause ─► resting · commit ─► resting · stop ─► stopped
+///                 polled, silence:         endTick, the phase stays: what it gave is committed next
 ///                 polled, held up:         commit, the phase stays · pause ─► resting
 ///                 polled, more may come:   awaitCommit or wait ─► resting, or at once the next round
 ///                 decided, all held back:  commit, the phase stays · pause ─► resting
@@ -36,6 +37,8 @@ struct WorkerPace {
         case pause
         /// Decode what is staged and judge what is not held back as one epoch.
         case cut
+        /// Journal that the open tick has ended, as one epoch without events, since no event comes to end it.
+        case endTick
         /// Hand over what was judged.
         case commit
         /// Wait for the commit under way: no longer than this, or until it has ended well.
@@ -60,6 +63,8 @@ struct WorkerPace {
         var isFull = false
         /// Some source has more to give than was taken of it.
         var hasBacklog = false
+        /// No source has given an event for so long that they are all idle, and a tick is open.
+        var isSilent = false
         /// All that is staged waits for a source that has not come so far.
         var isHeldUp = false
         /// The last cut gave an epoch; false: all of it was held back.
@@ -157,7 +162,8 @@ struct WorkerPace {
             return facts.isCommitting ? .awaitCommit(milliseconds: nil) : enter(.resting, .commit)
         }
         if facts.isCommitting { return enter(.resting, .awaitCommit(milliseconds: WorkerPace.commitMilliseconds)) }
-        return facts.isStopAsked ? enter(.stopped, .stop) : enter(.resting, .pause)
+        if facts.isStopAsked { return enter(.stopped, .stop) }
+        return facts.isSilent ? .endTick : enter(.resting, .pause)
     }
 
     private mutating func staged(_ facts: Facts) -> Step {
