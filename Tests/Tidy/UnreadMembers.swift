@@ -11,7 +11,6 @@ enum UnreadMembers {
         "callAsFunction": "whoever calls a cell with an offset",
         "deleteRecords": "tests, and whoever uses KafkaClient or looks after a log",
         "holds": "checks of tables that refer to rows of others",
-        "isCrash": "tests: of the simulated log's faults",
         "isReady": "tests: whether a worker has caught up",
         "memoryBytes": "tests: that buffers stay as they are",
         "reveal": "tests, and whoever has to show a secret to its owner",

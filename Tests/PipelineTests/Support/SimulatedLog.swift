@@ -1,119 +1,12 @@
 import Models
 import Synchronization
 
-/// What outlives a crash: topics, positions and owners, in memory.
-///
-/// A test keeps the store and opens a new ``SimulatedLog`` over it, as a process opens its broker again after a restart. Handles on several
-/// threads may share one.
-public final class SimulatedStore: Sendable {
-    /// A record as stored.
-    public struct Record: Sendable, Equatable {
-        /// Place in the partition.
-        public var offset: Int64
-        /// Milliseconds since 1970, by the store's own clock.
-        public var appendTime: Int64
-        /// nil: no key.
-        public var key: [UInt8]?
-        /// nil: a tombstone.
-        public var value: [UInt8]?
-        /// In the order written.
-        public var headers: [Header]
-    }
-
-    /// A record's header.
-    public struct Header: Sendable, Equatable {
-        /// The name; names may repeat.
-        public var name: String
-        /// The value, perhaps empty.
-        public var value: [UInt8]
-    }
-
-    fileprivate struct Partition {
-        var records: [Record] = []
-        var start: Int64 = 0
-        var end: Int64 = 0
-    }
-
-    fileprivate struct Owner {
-        /// Raised by who takes ownership.
-        var generation: Int64 = 0
-        /// Raised with each new producer of the same owner; a request of an older one is refused.
-        var producer: Int64 = 0
-        var positions: [TopicPartition: Int64] = [:]
-        var commits = 0
-    }
-
-    /// A record on its way to its partition.
-    fileprivate struct Sent {
-        var target: TopicPartition
-        var key: [UInt8]?
-        var value: [UInt8]?
-        var headers: [Header]
-    }
-
-    /// One transaction as sent, ready to be applied.
-    fileprivate struct Transaction {
-        var application: String
-        var generation: Int64
-        var producer: Int64
-        var records: [Sent]
-        var positions: [SourcePosition]
-    }
-
-    fileprivate struct Content {
-        var topics: [String: [Partition]] = [:]
-        var owners: [String: Owner] = [:]
-        /// Requests still on their way through the network.
-        var underWay: [Transaction] = []
-        var clock: Int64
-        var commitCount = 0
-        var markers: Bool
-        /// True when a request of a former producer is taken as if it were the present one's; see ``SimulatedFaults/keepsProducer``.
-        var believesAnyProducer = false
-    }
-
-    fileprivate let content: Mutex<Content>
-
-    /// An empty store; append times count up by 1 ms per record from `clock`, in milliseconds since 1970.
-    ///
-    /// With `transactionMarkers` every commit takes one more offset in each partition it writes to, as Kafka's control records do: a pipeline
-    /// that counts offsets instead of believing them then fails.
-    public init(clock: Int64 = 1_700_000_000_000, transactionMarkers: Bool = false) {
-        content = Mutex(Content(clock: clock, markers: transactionMarkers))
-    }
-
-    /// Commits applied so far.
-    public var commitCount: Int { content.withLock { $0.commitCount } }
-
-    /// All records of a partition; none for one that does not exist.
-    public func records(of source: TopicPartition) -> [Record] {
-        content.withLock { $0.partition(source)?.records ?? [] }
-    }
-
-    /// Appends one record as a producer would and returns its offset; the topic must exist.
-    @discardableResult
-    public func append(_ target: TopicPartition, key: [UInt8]?, value: [UInt8]?, headers: [Header] = []) -> Int64 {
-        content.withLock { content in
-            content.append(target, key: key, value: value, headers: headers)
-        }
-    }
-
-    /// Forgets the records of a partition before an offset, as retention does.
-    public func deleteRecords(of source: TopicPartition, before offset: Int64) {
-        content.withLock { content in
-            guard var partition = content.partition(source) else { return }
-            partition.start = min(max(offset, partition.start), partition.end)
-            let start = partition.start
-            partition.records.removeAll { $0.offset < start }
-            content.topics[source.topic]?[Int(source.partition)] = partition
-        }
-    }
-}
+@testable import Pipeline
 
 /// Faults of a ``SimulatedLog``, all drawn from one seed; the default has none.
-public struct SimulatedFaults: Sendable {
+struct SimulatedFaults: Sendable {
     /// A place inside the log where the process can die.
-    public enum CrashPoint: String, Sendable, CaseIterable {
+    enum CrashPoint: String, Sendable, CaseIterable {
         case create, ownership, assign, poll, wait, read
         /// Nothing of the transaction was sent.
         case beforeBegin
@@ -124,58 +17,58 @@ public struct SimulatedFaults: Sendable {
     }
 
     /// Names the n-th visit, from 1, of a point as the moment of the crash.
-    public struct Crash: Sendable {
+    struct Crash: Sendable {
         /// Name of the point.
-        public var point: String
+        var point: String
         /// Which visit of it, from 1.
-        public var visit: Int
+        var visit: Int
         /// A point of the log.
-        public init(_ point: CrashPoint, visit: Int = 1) { self.init(named: point.rawValue, visit: visit) }
+        init(_ point: CrashPoint, visit: Int = 1) { self.init(named: point.rawValue, visit: visit) }
         /// A point of the pipeline's own, announced with ``SimulatedLog/reach(_:)``.
-        public init(named point: String, visit: Int = 1) {
+        init(named point: String, visit: Int = 1) {
             self.point = point
             self.visit = visit
         }
     }
 
     /// Decides everything that is left to chance.
-    public var seed: UInt64
+    var seed: UInt64
     /// Where the process dies; nil: nowhere.
-    public var crash: Crash?
+    var crash: Crash?
     /// Share of commits that are applied while the reply is lost.
-    public var lostReplies = 0.0
+    var lostReplies = 0.0
     /// Share of commits that are lost on the way there: neither applied nor answered.
-    public var lostRequests = 0.0
+    var lostRequests = 0.0
     /// Share of commits that are not answered and arrive at a later moment of their own, perhaps after their repetition.
-    public var delayedRequests = 0.0
+    var delayedRequests = 0.0
     /// Share of polls that give fewer records than there are, down to none; so partitions advance in another order every time.
-    public var tornPolls = 0.0
+    var tornPolls = 0.0
     /// The n-th commit, from 1, finds that another process has taken over.
-    public var fencedAtCommit: Int?
+    var fencedAtCommit: Int?
     /// A deliberate mistake, for proving that a test can fail: after an unknown outcome the same producer goes on, so a delayed request is
     /// taken when it arrives after all.
-    public var keepsProducer = false
+    var keepsProducer = false
 
     /// No faults yet.
-    public init(seed: UInt64 = 1) { self.seed = seed }
+    init(seed: UInt64 = 1) { self.seed = seed }
 }
 
 /// A log in memory for tests, with faults by seed: the same seed and calls give the same run.
 ///
 /// It is its own writer, and commits on the caller's thread.
-public final class SimulatedLog: EventLog, LogWriter {
+final class SimulatedLog: EventLog, LogWriter {
     /// The store this handle works on.
-    public let store: SimulatedStore
+    let store: SimulatedStore
     /// The faults it was opened with.
-    public let faults: SimulatedFaults
+    let faults: SimulatedFaults
     /// The application it commits for.
-    public let application: String
+    let application: String
     /// Set when the crash happened: from then on every call fails, and only the store is left.
-    public private(set) var hasCrashed = false
+    private(set) var hasCrashed = false
     /// Visits by point; a test asserts that the point it names was reached at all.
-    public private(set) var visits: [String: Int] = [:]
+    private(set) var visits: [String: Int] = [:]
     /// Commits whose reply did not come and which were resolved by the journal's end.
-    public private(set) var unknownOutcomes = 0
+    private(set) var unknownOutcomes = 0
 
     private var random: SplitMix64
     private var generation: Int64 = 0
@@ -186,11 +79,11 @@ public final class SimulatedLog: EventLog, LogWriter {
     private var isClosed = false
     private let journalTopic: String
 
-    public var name: String { "simulated" }
-    public var commitsAtOnce: Bool { true }
+    var name: String { "simulated" }
+    var commitsAtOnce: Bool { true }
 
     /// Opens a handle; nothing is owned yet.
-    public init(
+    init(
         _ store: SimulatedStore, application: String = "weir", faults: SimulatedFaults = SimulatedFaults(),
         journalTopic: String = "weir.journal"
     ) {
@@ -205,7 +98,7 @@ public final class SimulatedLog: EventLog, LogWriter {
     }
 
     /// Commits of earlier owners fail as `fenced` from here on.
-    public func takeOwnership() throws(LogError) -> any LogWriter {
+    func takeOwnership() throws(LogError) -> any LogWriter {
         try reach(.ownership)
         (generation, producer) = store.content.withLock { content in
             content.believesAnyProducer = faults.keepsProducer
@@ -218,11 +111,11 @@ public final class SimulatedLog: EventLog, LogWriter {
     }
 
     /// True for the error a crash throws.
-    public static func isCrash(_ error: LogError) -> Bool { error.message.hasPrefix(crashMessage) }
+    static func isCrash(_ error: LogError) -> Bool { error.message.hasPrefix(crashMessage) }
     private static let crashMessage = "simulated crash at "
 
     /// Announces a point of the pipeline's own; throws when the crash is planned for this visit.
-    public func reach(_ point: String) throws(LogError) {
+    func reach(_ point: String) throws(LogError) {
         try requireAlive()
         visits[point, default: 0] += 1
         if let crash = faults.crash, crash.point == point, crash.visit == visits[point] {
@@ -231,7 +124,7 @@ public final class SimulatedLog: EventLog, LogWriter {
         }
     }
 
-    public func create(_ topics: [TopicRequirement]) throws(LogError) {
+    func create(_ topics: [TopicRequirement]) throws(LogError) {
         try reach(.create)
         store.content.withLock { content in
             for topic in topics where content.topics[topic.name] == nil {
@@ -240,24 +133,24 @@ public final class SimulatedLog: EventLog, LogWriter {
         }
     }
 
-    public func partitions(of topic: String) throws(LogError) -> [Int32]? {
+    func partitions(of topic: String) throws(LogError) -> [Int32]? {
         try requireAlive()
         return store.content.withLock { content in content.topics[topic].map { (0..<Int32($0.count)).map { $0 } } }
     }
 
-    public func bounds(of source: TopicPartition) throws(LogError) -> (start: Int64, end: Int64) {
+    func bounds(of source: TopicPartition) throws(LogError) -> (start: Int64, end: Int64) {
         try requireAlive()
         let partition = try find(source)
         return (partition.start, partition.end)
     }
 
-    public func assign(_ sources: [SourcePosition]) throws(LogError) {
+    func assign(_ sources: [SourcePosition]) throws(LogError) {
         try reach(.assign)
         for position in sources { try require(position, in: find(position.source)) }
         self.sources = sources
     }
 
-    public func poll(source: Int, limit: Int, _ body: (LogRecord) -> Bool) throws(LogError) -> Int64 {
+    func poll(source: Int, limit: Int, _ body: (LogRecord) -> Bool) throws(LogError) -> Int64 {
         try reach(.poll)
         deliverSome()
         let position = sources[source]
@@ -283,12 +176,12 @@ public final class SimulatedLog: EventLog, LogWriter {
     }
 
     /// Never sleeps: nothing happens in memory while its only thread waits, but requests under way arrive.
-    public func wait(milliseconds: Int) throws(LogError) {
+    func wait(milliseconds: Int) throws(LogError) {
         try reach(.wait)
         deliverSome()
     }
 
-    public func read(
+    func read(
         _ source: TopicPartition, from: Int64, to: Int64,
         _ body: (LogRecord, [(String, UnsafeRawBufferPointer)]) -> Bool
     ) throws(LogError) {
@@ -318,7 +211,7 @@ public final class SimulatedLog: EventLog, LogWriter {
         }
     }
 
-    public func commit(_ outputs: borrowing OutputBatch, positions: [SourcePosition]) throws(LogError) {
+    func commit(_ outputs: borrowing OutputBatch, positions: [SourcePosition]) throws(LogError) {
         try reach(.beforeBegin)
         guard generation > 0 else { throw LogError(.refused, "a pipeline takes ownership before it commits.") }
         commits += 1
@@ -355,15 +248,15 @@ public final class SimulatedLog: EventLog, LogWriter {
         }
     }
 
-    public func committedPositions(of wanted: [TopicPartition]) throws(LogError) -> [SourcePosition] {
+    func committedPositions(of wanted: [TopicPartition]) throws(LogError) -> [SourcePosition] {
         try requireAlive()
         let positions = store.content.withLock { $0.owners[application]?.positions ?? [:] }
         return wanted.compactMap { source in positions[source].map { SourcePosition(source: source, next: $0) } }
     }
 
-    public func close() { isClosed = true }
+    func close() { isClosed = true }
 
-    public func append(_ outputs: borrowing OutputBatch, flushing: Bool) throws(LogError) -> Bool {
+    func append(_ outputs: borrowing OutputBatch, flushing: Bool) throws(LogError) -> Bool {
         try requireAlive()
         for record in try records(of: outputs) {
             store.append(record.target, key: record.key, value: record.value, headers: record.headers)
@@ -485,68 +378,6 @@ extension SimulatedLog {
     }
 }
 
-extension SimulatedStore {
-    fileprivate static func fenced(_ application: String) -> LogError {
-        LogError(.fenced, "another process runs '\(application)' now.")
-    }
-}
-
-extension SimulatedStore.Partition {
-    /// Index of the first record at or behind an offset.
-    fileprivate func index(of offset: Int64) -> Int {
-        var low = 0
-        var high = records.count
-        while low < high {
-            let middle = (low + high) / 2
-            if records[middle].offset < offset { low = middle + 1 } else { high = middle }
-        }
-        return low
-    }
-}
-
-extension SimulatedStore.Content {
-    fileprivate func partition(_ source: TopicPartition) -> SimulatedStore.Partition? {
-        guard let all = topics[source.topic], all.indices.contains(Int(source.partition)) else { return nil }
-        return all[Int(source.partition)]
-    }
-
-    @discardableResult
-    fileprivate mutating func append(
-        _ target: TopicPartition, key: [UInt8]?, value: [UInt8]?, headers: [SimulatedStore.Header]
-    ) -> Int64 {
-        let number = Int(target.partition)
-        guard let offset = partition(target)?.end else {
-            preconditionFailure("append to \(target), which does not exist")
-        }
-        clock += 1
-        topics[target.topic]?[number].records.append(
-            SimulatedStore.Record(offset: offset, appendTime: clock, key: key, value: value, headers: headers))
-        topics[target.topic]?[number].end += 1
-        return offset
-    }
-
-    /// Applies a transaction whole, or says why not and changes nothing.
-    fileprivate mutating func apply(_ transaction: SimulatedStore.Transaction) -> LogError? {
-        guard let owner = owners[transaction.application], owner.generation == transaction.generation,
-            believesAnyProducer || owner.producer == transaction.producer
-        else { return SimulatedStore.fenced(transaction.application) }
-        for record in transaction.records {
-            append(record.target, key: record.key, value: record.value, headers: record.headers)
-        }
-        if markers {
-            for target in Set(transaction.records.map(\.target)) {
-                topics[target.topic]?[Int(target.partition)].end += 1
-            }
-        }
-        for position in transaction.positions {
-            owners[transaction.application]?.positions[position.source] = position.next
-        }
-        owners[transaction.application]?.commits += 1
-        commitCount += 1
-        return nil
-    }
-}
-
 extension SplitMix64 {
-    fileprivate mutating func chance(_ share: Double) -> Bool { share > 0 && unit() < share }
+    mutating func chance(_ share: Double) -> Bool { share > 0 && unit() < share }
 }
