@@ -15,6 +15,8 @@ final class KafkaWriter: LogWriter {
     private var fencing: LogError?
     /// The topics made by the log, which a former self may have written to.
     private let createdTopics = Mutex<Set<String>>([])
+    /// Topics that a broker said are there.
+    private var foundTopics: Set<String> = []
     /// The newest epoch in the journal as far as we know; -1 when it is empty.
     private var newestEpoch: Int64 = -1
     /// The journal's end as last seen; it never goes back.
@@ -304,6 +306,7 @@ final class KafkaWriter: LogWriter {
     private func transact(_ outputs: borrowing OutputBatch, _ positions: [SourcePosition]) throws(KafkaError)
         -> CommitOutcome
     {
+        try requireTopics(of: outputs)
         let producer = try transactionalProducer()
         let consumer = try questions.sideConsumer()
         do throws(KafkaError) {
@@ -315,6 +318,25 @@ final class KafkaWriter: LogWriter {
         }
         return producer.commit(
             offsets: positions.map { KafkaOffset(KafkaPartition($0.source), $0.next) }, consumer: consumer)
+    }
+
+    /// Looks once whether the topics of a batch are there, those that the log has not made: a producer itself finds out only when its
+    /// deliveries run out of time, and then cannot tell a wrong name from a broker that is away.
+    private func requireTopics(of outputs: borrowing OutputBatch) throws(KafkaError) {
+        let made = createdTopics.withLock { $0 }
+        for name in outputs.topics where !made.contains(name) && !foundTopics.contains(name) {
+            guard let index = outputs.topics.firstIndex(of: name),
+                outputs.records.contains(where: { $0.topic == index })
+            else { continue }
+            // A broker that has just come back may not know its topics yet.
+            for number in 0..<max(1, options.attempts) where !foundTopics.contains(name) {
+                if number > 0 { options.clock.pause(for: .milliseconds(50 << min(number, 5))) }
+                if try questions.adminClient().describe(topic: name) != nil { foundTopics.insert(name) }
+            }
+            if !foundTopics.contains(name) {
+                throw KafkaError(.unknownTopic, "commit", "there is no topic '\(name)'")
+            }
+        }
     }
 
     /// The number of the newest committed epoch by the journal; nil when the journal is empty or missing.
