@@ -1,4 +1,6 @@
 import Glibc
+import KafkaClient
+import KafkaTestBroker
 import Pipeline
 import Testing
 import Waiting
@@ -6,9 +8,13 @@ import Waiting
 /// One log under the shared suite: how to open it, as often as a test likes, over the same stored content.
 struct LogCase: Sendable, CustomTestStringConvertible {
     var name: String
-    /// Answers with the fixture, or nil where the log cannot run here (no broker).
-    var make: @Sendable () throws -> (any LogFixture)?
+    var make: @Sendable () throws -> any LogFixture
     var testDescription: String { name }
+
+    init(_ name: String, make: @escaping @Sendable () throws -> any LogFixture) {
+        self.name = name
+        self.make = make
+    }
 }
 
 /// Content that outlives its handles; cleaned up when it goes.
@@ -17,9 +23,26 @@ protocol LogFixture: AnyObject {
     func topic(_ name: String) -> String
     /// Opens a handle as a restarted process would; nothing is owned yet.
     func open() throws -> any EventLog
+    /// Waits until readers see what has been committed to a partition.
+    func settle(_ source: TopicPartition, of log: any EventLog) throws
+    /// Whether taking ownership alone fences a former owner that has become doubtful of its connection, before anything new is in the
+    /// journal.
+    var fencesByOwnership: Bool { get }
+}
+
+/// Logs whose commits are seen at once.
+extension LogFixture {
+    func settle(_ source: TopicPartition, of log: any EventLog) throws {}
+    var fencesByOwnership: Bool { true }
 }
 
 extension LogFixture {
+    /// Everything committed to a partition.
+    func readAll(_ log: any EventLog, _ source: TopicPartition) throws -> [Copied] {
+        try settle(source, of: log)
+        return try PipelineTests.readAll(log, source)
+    }
+
     /// Opens a handle that owns the application from here on.
     func own() throws -> (log: any EventLog, writer: any LogWriter) {
         let log = try open()
@@ -87,15 +110,20 @@ func logError(_ body: () throws -> Void) -> LogError? {
 ///
 /// A new log joins by adding itself to `cases`.
 @Suite struct LogsConformance {
-    static let cases: [LogCase] = [
-        LogCase(name: "embedded") { EmbeddedFixture() },
-        LogCase(name: "simulated") { SimulatedFixture(markers: false) },
-        LogCase(name: "simulated with transaction markers") { SimulatedFixture(markers: true) },
-    ]
+    static let cases: [LogCase] =
+        [
+            LogCase("embedded") { EmbeddedFixture() },
+            LogCase("simulated") { SimulatedFixture(markers: false) },
+            LogCase("simulated with transaction markers") { SimulatedFixture(markers: true) },
+        ] + (TestBroker.isAvailable ? [LogCase("Kafka") { KafkaFixture() }] : [])
+
+    /// Skipped, in the report, where the cases lack it.
+    @Test(.enabled(if: TestBroker.isAvailable, "\(TestBroker.absence)"))
+    func `Kafka keeps these promises too`() { #expect(LogsConformance.cases.contains { $0.name == "Kafka" }) }
 
     @Test(arguments: cases)
     func `topics are made once and list their partitions`(_ logCase: LogCase) throws {
-        guard let fixture = try logCase.make() else { return }
+        let fixture = try logCase.make()
         let log = try fixture.open()
         let name = fixture.topic("orders")
         #expect(try log.partitions(of: name) == nil)
@@ -110,7 +138,7 @@ func logError(_ body: () throws -> Void) -> LogError? {
 
     @Test(arguments: cases)
     func `a commit is read back in order with keys, tombstones, empty values and headers`(_ logCase: LogCase) throws {
-        guard let fixture = try logCase.make() else { return }
+        let fixture = try logCase.make()
         let (log, writer) = try fixture.own()
         let name = fixture.topic("verdicts")
         try log.create([TopicRequirement(name: name, partitions: 1)])
@@ -122,7 +150,7 @@ func logError(_ body: () throws -> Void) -> LogError? {
         try writer.commit(batch, positions: [])
 
         let source = TopicPartition(name, 0)
-        let copies = try readAll(log, source)
+        let copies = try fixture.readAll(log, source)
         #expect(copies.map(\.key) == [bytes("a"), nil, bytes(""), bytes("b")])
         #expect(copies.map(\.value) == [bytes("first"), bytes(""), nil, bytes("\u{0}ÿ")])
         #expect(copies.map(\.headers) == [["ce_id=1", "empty="], [], ["gone=yes"], []])
@@ -137,15 +165,15 @@ func logError(_ body: () throws -> Void) -> LogError? {
 
     @Test(arguments: cases)
     func `a poll keeps to its limit and goes on where the last one ended`(_ logCase: LogCase) throws {
-        guard let fixture = try logCase.make() else { return }
+        let fixture = try logCase.make()
         let (log, writer) = try fixture.own()
         let name = fixture.topic("events")
         try log.create([TopicRequirement(name: name, partitions: 2)])
         var batch = OutputBatch(topics: [name])
         for i in 0..<100 { batch.add(0, key: "k\(i)", value: "\(i)") }
         try writer.commit(batch, positions: [])
-        let first = try readAll(log, TopicPartition(name, 0))
-        let second = try readAll(log, TopicPartition(name, 1))
+        let first = try fixture.readAll(log, TopicPartition(name, 0))
+        let second = try fixture.readAll(log, TopicPartition(name, 1))
         #expect(first.count + second.count == 100)
         #expect(min(first.count, second.count) > 20, "keys spread over the partitions")
 
@@ -177,7 +205,7 @@ func logError(_ body: () throws -> Void) -> LogError? {
 
     @Test(arguments: cases)
     func `records of one key stay in one partition and in order`(_ logCase: LogCase) throws {
-        guard let fixture = try logCase.make() else { return }
+        let fixture = try logCase.make()
         let (log, writer) = try fixture.own()
         let name = fixture.topic("keyed")
         try log.create([TopicRequirement(name: name, partitions: 3)])
@@ -188,7 +216,7 @@ func logError(_ body: () throws -> Void) -> LogError? {
         }
         // Partitions of Kafka's default partitioner: murmur2 is 479470107, -973932308 and -790332482 for these keys.
         for (key, hash) in [("abc", 479_470_107), ("21", -973_932_308), ("foobar", -790_332_482)] as [(String, Int32)] {
-            let copies = try readAll(log, TopicPartition(name, (hash & 0x7fff_ffff) % 3))
+            let copies = try fixture.readAll(log, TopicPartition(name, (hash & 0x7fff_ffff) % 3))
             #expect(copies.filter { $0.key == bytes(key) }.map(\.value) == (0..<3).map { bytes("\(key)\($0)") })
         }
         log.close()
@@ -196,7 +224,7 @@ func logError(_ body: () throws -> Void) -> LogError? {
 
     @Test(arguments: cases)
     func `a record with a partition of its own goes there, whatever its key`(_ logCase: LogCase) throws {
-        guard let fixture = try logCase.make() else { return }
+        let fixture = try logCase.make()
         let (log, writer) = try fixture.own()
         let name = fixture.topic("placed")
         try log.create([TopicRequirement(name: name, partitions: 3)])
@@ -206,13 +234,13 @@ func logError(_ body: () throws -> Void) -> LogError? {
         }
         try writer.commit(batch, positions: [])
         try log.append(batch)
-        #expect(try readAll(log, TopicPartition(name, 1)).count == 60)
+        #expect(try fixture.readAll(log, TopicPartition(name, 1)).count == 60)
         log.close()
     }
 
     @Test(arguments: cases)
     func `outputs and positions of a commit come together and survive a restart`(_ logCase: LogCase) throws {
-        guard let fixture = try logCase.make() else { return }
+        let fixture = try logCase.make()
         let name = fixture.topic("out")
         let input = fixture.topic("in")
         let source = TopicPartition(input, 0)
@@ -237,13 +265,13 @@ func logError(_ body: () throws -> Void) -> LogError? {
             try again.committedPositions(of: [source, TopicPartition(name, 0)]) == [
                 SourcePosition(source: source, next: 43)
             ])
-        #expect(try readAll(again, TopicPartition(name, 0)).map(\.value) == (0..<6).map { bytes("\($0)") })
+        #expect(try fixture.readAll(again, TopicPartition(name, 0)).map(\.value) == (0..<6).map { bytes("\($0)") })
         again.close()
     }
 
     @Test(arguments: cases)
     func `a commit to an unknown topic is refused and leaves nothing behind`(_ logCase: LogCase) throws {
-        guard let fixture = try logCase.make() else { return }
+        let fixture = try logCase.make()
         let (log, writer) = try fixture.own()
         let name = fixture.topic("known")
         try log.create([TopicRequirement(name: name, partitions: 1)])
@@ -251,30 +279,41 @@ func logError(_ body: () throws -> Void) -> LogError? {
         batch.add(0, key: nil, value: "half")
         batch.add(1, key: nil, value: "other half")
         #expect(logError { try writer.commit(batch, positions: []) }?.kind == .refused)
-        #expect(try readAll(log, TopicPartition(name, 0)) == [])
+        #expect(try fixture.readAll(log, TopicPartition(name, 0)) == [])
         batch.removeAll()
         batch.add(0, key: nil, value: "whole")
         try writer.commit(batch, positions: [])
-        #expect(try readAll(log, TopicPartition(name, 0)).map(\.value) == [bytes("whole")])
+        #expect(try fixture.readAll(log, TopicPartition(name, 0)).map(\.value) == [bytes("whole")])
         log.close()
     }
 
     @Test(arguments: cases)
     func `a second owner fences the first, whose outputs are not seen`(_ logCase: LogCase) throws {
-        guard let fixture = try logCase.make() else { return }
+        let fixture = try logCase.make()
         let (first, former) = try fixture.own()
         let name = fixture.topic("fenced")
-        try first.create([TopicRequirement(name: name, partitions: 1)])
-        var batch = OutputBatch(topics: [name])
-        batch.add(0, key: nil, value: "by the first")
-        try former.commit(batch, positions: [])
+        let journal = fixture.topic("weir.journal")
+        try first.create([
+            TopicRequirement(name: name, partitions: 1), TopicRequirement(name: journal, partitions: 1),
+        ])
+        func batch(_ value: String, epoch: Int64) -> OutputBatch {
+            var batch = OutputBatch(topics: [name, journal])
+            batch.add(0, key: nil, value: value)
+            batch.append(topic: 1, key: nil, value: { $0 += JournalRecord.stub(epoch) })
+            batch.epochs = epoch...epoch
+            return batch
+        }
+        try former.commit(batch("by the first", epoch: 1), positions: [])
         let (second, newer) = try fixture.own()
-        for _ in 0..<2 { #expect(logError { try former.commit(batch, positions: []) }?.kind == .fenced) }
-        batch.removeAll()
-        batch.add(0, key: nil, value: "by the second")
-        try newer.commit(batch, positions: [])
+        if fixture.fencesByOwnership {
+            #expect(logError { try former.commit(batch("by a zombie", epoch: 2), positions: []) }?.kind == .fenced)
+        }
+        try newer.commit(batch("by the second", epoch: 2), positions: [])
+        for epoch in 2...3 as ClosedRange<Int64> {
+            #expect(logError { try former.commit(batch("by a zombie", epoch: epoch), positions: []) }?.kind == .fenced)
+        }
         #expect(
-            try readAll(second, TopicPartition(name, 0)).map(\.value) == [
+            try fixture.readAll(second, TopicPartition(name, 0)).map(\.value) == [
                 bytes("by the first"), bytes("by the second"),
             ])
         first.close()
@@ -283,7 +322,7 @@ func logError(_ body: () throws -> Void) -> LogError? {
 
     @Test(arguments: cases)
     func `a position behind the end or an unknown source is an error with a reason`(_ logCase: LogCase) throws {
-        guard let fixture = try logCase.make() else { return }
+        let fixture = try logCase.make()
         let log = try fixture.open()
         let name = fixture.topic("short")
         try log.create([TopicRequirement(name: name, partitions: 1)])
@@ -296,13 +335,14 @@ func logError(_ body: () throws -> Void) -> LogError? {
 
     @Test(arguments: cases)
     func `a read ends where its body says so`(_ logCase: LogCase) throws {
-        guard let fixture = try logCase.make() else { return }
+        let fixture = try logCase.make()
         let (log, writer) = try fixture.own()
         let name = fixture.topic("journal")
         try log.create([TopicRequirement(name: name, partitions: 1)])
         var batch = OutputBatch(topics: [name])
         for i in 0..<10 { batch.add(0, key: nil, value: "\(i)") }
         try writer.commit(batch, positions: [])
+        try fixture.settle(TopicPartition(name, 0), of: log)
         var seen = 0
         let end = try log.bounds(of: TopicPartition(name, 0)).end
         try log.read(TopicPartition(name, 0), from: 0, to: end) { _, _ in
@@ -311,7 +351,7 @@ func logError(_ body: () throws -> Void) -> LogError? {
         }
         #expect(seen == 4)
         // The next read is not disturbed by the one broken off.
-        #expect(try readAll(log, TopicPartition(name, 0)).count == 10)
+        #expect(try fixture.readAll(log, TopicPartition(name, 0)).count == 10)
         log.close()
     }
 }
@@ -329,4 +369,32 @@ final class SimulatedFixture: LogFixture {
     init(markers: Bool) { store = SimulatedStore(transactionMarkers: markers) }
     func topic(_ name: String) -> String { name }
     func open() throws -> any EventLog { SimulatedLog(store) }
+}
+
+/// The broker is shared by all tests of the process; topics, application and journal are this fixture's own.
+final class KafkaFixture: LogFixture {
+    private let mark = TestBroker.unique("conformance")
+
+    func topic(_ name: String) -> String { "\(mark)-\(name)" }
+
+    func open() throws -> any EventLog {
+        var options = KafkaLog.Options(application: mark)
+        options.journalTopic = topic("weir.journal")
+        // Also how long a range that is not there is waited for.
+        options.connectMilliseconds = 10_000
+        return try KafkaLog(configuration: TestBroker.configuration(), options: options)
+    }
+
+    /// Markers follow a commit within milliseconds; until then the end that readers are told lies before them.
+    func settle(_ source: TopicPartition, of log: any EventLog) throws {
+        let admin = try AdminClient(TestBroker.configuration())
+        defer { admin.close() }
+        let high = try admin.watermarks(of: KafkaPartition(source.topic, source.partition)).high
+        let isSettled = try Waiting.until { try log.bounds(of: source).end >= high }
+        #expect(isSettled, "nobody has a transaction open on \(source)")
+    }
+
+    /// Ids are taken back by a former owner that makes its producers anew, as after a slow commit; the journal then says whether somebody
+    /// else has written.
+    var fencesByOwnership: Bool { false }
 }
