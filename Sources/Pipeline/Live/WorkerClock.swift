@@ -1,7 +1,7 @@
 import func Glibc.usleep
 import Telemetry
 
-/// The time that paces a worker, and the wall's time that it stamps on what it writes.
+/// The time that paces a worker and its log, and the wall's time that the worker stamps on what it writes.
 ///
 /// It decides when a worker polls, cuts, commits and takes a source for idle; all of that which changes a result stands in the
 /// journal, so that a replay needs no clock. Any thread may ask.

@@ -1,5 +1,4 @@
 import CSQLite
-import Glibc
 
 /// A log in one SQLite file: the same topics and the same atomic commit as on Kafka, with nothing to install.
 ///
@@ -33,6 +32,7 @@ public final class EmbeddedLog: EventLog {
     private let opening: Opening
     private let patience: Int
     private let file: EmbeddedFile
+    private let clock: any WorkerClock
     private var sources: [(partition: EmbeddedPartition, next: Int64)] = []
     private var seenVersion: Int64 = -1
     /// The one that was handed out last.
@@ -44,13 +44,16 @@ public final class EmbeddedLog: EventLog {
     ///   - application: the name that owns commits and positions.
     ///   - patience: how long one call waits for another process's transaction, in milliseconds, before it fails as `unreachable`, or a
     ///     commit as `transient`: who commits tries again.
+    ///   - clock: paces ``wait(milliseconds:)``.
     public init(
-        path: String, application: String = "weir", opening: Opening = .createIfMissing, patience: Int = 10_000
+        path: String, application: String = "weir", opening: Opening = .createIfMissing, patience: Int = 10_000,
+        clock: any WorkerClock = SystemClock()
     ) throws(LogError) {
         self.path = path
         self.application = application
         self.opening = opening
         self.patience = patience
+        self.clock = clock
         file = try EmbeddedFile(path: path, opening: opening, patience: patience)
     }
 
@@ -122,20 +125,20 @@ public final class EmbeddedLog: EventLog {
     }
 
     public func wait(milliseconds: Int) throws(LogError) {
-        let deadline = MonotonicClock.milliseconds() + Double(milliseconds)
-        var pause = 1.0
+        let deadline = clock.now + .milliseconds(milliseconds)
+        var pause = Duration.milliseconds(1)
         while true {
             try follow()
             // The version changes with another connection's commit. Our own appends do not change it, hence the first look at any call.
             let version = try file.dataVersion()
-            if version != seenVersion || pause == 1 {
+            if version != seenVersion || pause == .milliseconds(1) {
                 for source in sources where try file.edges(of: source.partition).end > source.next { return }
                 seenVersion = version
             }
-            let left = deadline - MonotonicClock.milliseconds()
-            if left <= 0 { return }
-            usleep(UInt32(min(pause, left) * 1000))
-            pause = min(pause + 1, 5)
+            let left = deadline - clock.now
+            if left <= .zero { return }
+            clock.pause(for: min(pause, left))
+            pause = min(pause + .milliseconds(1), .milliseconds(5))
         }
     }
 

@@ -42,6 +42,8 @@ public final class KafkaLog: EventLog {
         ///
         /// A `statistics.interval.ms` of the properties goes before it.
         public var statisticsMilliseconds = 0
+        /// Paces what is waited for and tried again.
+        public var clock: any WorkerClock = SystemClock()
 
         public init(application: String) { self.application = application }
     }
@@ -57,8 +59,8 @@ public final class KafkaLog: EventLog {
     let writer: KafkaWriter
     private var main: Consumer?
     private var plain: Producer?
-    /// When the main consumer's errors, logs and statistics were last taken, by the monotonic clock.
-    private var served = 0.0
+    /// When the main consumer's errors, logs and statistics were last taken.
+    private var served = Duration.zero
 
     /// Checks the configuration and this librdkafka; connects only when asked something.
     ///
@@ -166,8 +168,8 @@ public final class KafkaLog: EventLog {
         guard let main else { throw LogError(.refused, "no partitions are assigned") }
         do throws(KafkaError) {
             // In a backlog nobody waits, and what is said between the records must be heard all the same.
-            let now = MonotonicClock.milliseconds()
-            if now - served > KafkaLog.servingMilliseconds {
+            let now = options.clock.now
+            if now - served > KafkaLog.servingInterval {
                 served = now
                 try main.wait(milliseconds: 0)
             }
@@ -184,11 +186,11 @@ public final class KafkaLog: EventLog {
         }
     }
 
-    private static let servingMilliseconds = 500.0
+    private static let servingInterval = Duration.milliseconds(500)
 
     public func wait(milliseconds: Int) throws(LogError) {
         guard let main else { throw LogError(.refused, "no partitions are assigned") }
-        served = MonotonicClock.milliseconds()
+        served = options.clock.now
         writer.serveIfIdle()
         do throws(KafkaError) { try main.wait(milliseconds: milliseconds) } catch { throw questions.mapped(error) }
     }

@@ -98,7 +98,7 @@ final class KafkaQuestions: RangeReader {
             }
             ends[partition] = nil
             var goOn = true
-            var progress = MonotonicClock.milliseconds()
+            var progress = options.clock.now
             while goOn {
                 let count = try side.poll(index, limit: 1024, until: to) { record in
                     var headers: [(String, UnsafeRawBufferPointer)] = []
@@ -117,10 +117,10 @@ final class KafkaQuestions: RangeReader {
                     break
                 }
                 if count > 0 {
-                    progress = MonotonicClock.milliseconds()
+                    progress = options.clock.now
                 } else {
                     try side.wait(milliseconds: 20)
-                    if MonotonicClock.milliseconds() - progress > Double(options.connectMilliseconds) {
+                    if options.clock.now - progress > .milliseconds(options.connectMilliseconds) {
                         try missing(partition, from: from, to: to)
                     }
                 }

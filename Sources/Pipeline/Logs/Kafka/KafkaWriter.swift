@@ -90,7 +90,7 @@ final class KafkaWriter: LogWriter {
     private func settle() throws(LogError) -> Int64? {
         var failure: KafkaError?
         for number in 0..<max(1, options.attempts) {
-            if number > 0 { MonotonicClock.sleep(milliseconds: 50 << min(number, 5)) }
+            if number > 0 { options.clock.pause(for: .milliseconds(50 << min(number, 5))) }
             let producer = try questions.attempt { () throws(KafkaError) in
                 let producer = try self.transactionalProducer()
                 try producer.recreate()
@@ -139,7 +139,7 @@ final class KafkaWriter: LogWriter {
         }
         // Markers are written when a transaction has ended, but a replica may be a moment behind.
         for number in 0..<3 {
-            if number > 0 { MonotonicClock.sleep(milliseconds: 50) }
+            if number > 0 { options.clock.pause(for: .milliseconds(50)) }
             if asked.isEmpty { break }
             let ends = try questions.adminClient().ends(of: asked)
             let stable = try Dictionary(questions.sideConsumer().ends(of: asked).map { ($0.partition, $0.offset) }) {
@@ -152,14 +152,14 @@ final class KafkaWriter: LogWriter {
 
     /// Waits until nothing is open any more up to these offsets.
     private func waitForStableEnds(behind offsets: [KafkaOffset]) throws(KafkaError) {
-        let deadline = MonotonicClock.milliseconds() + Double(options.callMilliseconds)
+        let deadline = options.clock.now + .milliseconds(options.callMilliseconds)
         for item in offsets {
             while try questions.sideConsumer().watermarks(of: item.partition).high <= item.offset {
-                if MonotonicClock.milliseconds() > deadline {
+                if options.clock.now > deadline {
                     throw KafkaError(
                         .other, "wait for the end of a transaction", "it is still open at \(item)", disposition: .retry)
                 }
-                MonotonicClock.sleep(milliseconds: 20)
+                options.clock.pause(for: .milliseconds(20))
             }
         }
     }
@@ -185,7 +185,7 @@ final class KafkaWriter: LogWriter {
 
     /// How long whatever is open may take to end: the transaction timeout of 15 s, the 10 s between the looks a broker takes for such
     /// transactions by default, and two seconds to end them.
-    private static let settleMilliseconds = 27_000.0
+    private static let settleTime = Duration.seconds(27)
 
     /// Waits until no transaction of anybody is open on the journal, its stable end has reached its end, and answers
     /// the end; nil when there is no journal topic yet.
@@ -197,7 +197,7 @@ final class KafkaWriter: LogWriter {
         let journal = KafkaPartition(options.journalTopic, 0)
         let delivered = max(knownJournalEnd, (transactions?.trackedOffset ?? -1) + 1)
         if delivered > 0 { isJournalKnown = true }
-        let deadline = MonotonicClock.milliseconds() + KafkaWriter.settleMilliseconds
+        let deadline = options.clock.now + KafkaWriter.settleTime
         var said = "the topic is not there"
         while true {
             if try questions.adminClient().describe(topic: options.journalTopic) != nil {
@@ -212,15 +212,15 @@ final class KafkaWriter: LogWriter {
             } else if !isJournalKnown {
                 return nil
             }
-            if MonotonicClock.milliseconds() > deadline {
+            if options.clock.now > deadline {
                 throw KafkaError(
                     .other, "wait for the end of the journal",
                     """
-                    \(said) after \(Int(KafkaWriter.settleMilliseconds) / 1000) s; end whoever else writes there, and see \
+                    \(said) after \(KafkaWriter.settleTime.components.seconds) s; end whoever else writes there, and see \
                     kafka-transactions.sh find-hanging
                     """, disposition: .retry)
             }
-            MonotonicClock.sleep(milliseconds: 20)
+            options.clock.pause(for: .milliseconds(20))
         }
     }
 
@@ -256,7 +256,7 @@ final class KafkaWriter: LogWriter {
         }
         var failure: KafkaError?
         for number in 0..<options.attempts {
-            if number > 0 { MonotonicClock.sleep(milliseconds: 50 << min(number, 5)) }
+            if number > 0 { options.clock.pause(for: .milliseconds(50 << min(number, 5))) }
             let producer = try questions.attempt { () throws(KafkaError) in try self.transactionalProducer() }
             // A connection lost since the last commit is heard of here, and nowhere between this look and the commit.
             producer.serve()
