@@ -192,24 +192,13 @@ extension DecodePlan {
 
     /// A JSON string of bytes that are valid UTF-8.
     private static func appendJSON(_ bytes: UnsafeRawBufferPointer, to output: inout [UInt8]) {
-        let digits = Array("0123456789abcdef".utf8)
-        output.append(UInt8(ascii: "\""))
-        for byte in bytes {
-            switch byte {
-            case UInt8(ascii: "\""), UInt8(ascii: "\\"):
-                output.append(UInt8(ascii: "\\"))
-                output.append(byte)
-            case UInt8(ascii: "\n"): output.append(contentsOf: "\\n".utf8)
-            case UInt8(ascii: "\r"): output.append(contentsOf: "\\r".utf8)
-            case UInt8(ascii: "\t"): output.append(contentsOf: "\\t".utf8)
-            case 0..<0x20:
-                output.append(contentsOf: "\\u00".utf8)
-                output.append(digits[Int(byte >> 4)])
-                output.append(digits[Int(byte & 15)])
-            default: output.append(byte)
-            }
+        var text = ByteBuffer(capacity: bytes.count + 2)
+        text.append("\"")
+        bytes.withMemoryRebound(to: UInt8.self) { bytes in
+            if let start = bytes.baseAddress { text.appendEscaped(start, count: bytes.count) }
         }
-        output.append(UInt8(ascii: "\""))
+        text.append("\"")
+        output.append(contentsOf: text.bytes)
     }
 
     /// RFC 4648 section 4, with padding.

@@ -1,23 +1,9 @@
+import RuleLanguage
+
 /// JSON written by hand, for results with a fixed order of keys.
-enum JSONText {
+extension JSONText {
     /// The text as a JSON string, quotes included.
-    static func quoted(_ text: String) -> String {
-        var result = "\""
-        for scalar in text.unicodeScalars {
-            switch scalar {
-            case "\"": result += "\\\""
-            case "\\": result += "\\\\"
-            case "\n": result += "\\n"
-            case "\t": result += "\\t"
-            case "\r": result += "\\r"
-            case _ where scalar.value < 0x20 || scalar.value == 0x7F:
-                let hex = String(scalar.value, radix: 16)
-                result += "\\u" + String(repeating: "0", count: 4 - hex.count) + hex
-            default: result.unicodeScalars.append(scalar)
-            }
-        }
-        return result + "\""
-    }
+    static func quoted(_ text: String) -> String { "\"" + String(decoding: escaped(text.utf8), as: UTF8.self) + "\"" }
 
     /// The text as a JSON string, or `null`.
     static func quoted(_ text: String?) -> String { text.map { quoted($0) } ?? "null" }
