@@ -6,21 +6,19 @@ public typealias Fork = (_ lanes: Int, _ body: (Int) -> Void) -> Void
 
 /// The pure engine: state and one epoch of events in, verdicts and new state out.
 ///
-/// Composes the stages AGGREGATE, RELATE, SCORE and DECIDE, which run one after the other over the epoch. State is split over ``slotCount``
+/// Composes the stages AGGREGATE, RELATE, SCORE and DECIDE, which run one after the other over the epoch. State is split over ``Slots``
 /// slots by the entity's seeded hash, work inside a stage over lanes; what passes a stage border is an array of records tagged with the
 /// event's index, handled in that order. So results depend on the events, the watermark and the state alone, never on the number of lanes.
 ///
 /// No clock, no lock, no allocation per event once warm. One caller at a time.
 public final class Engine {
-    /// Slots the state is split over; part of every snapshot's layout.
-    public static let slotCount = 64
     /// Most entries that a key keeps in a window, whatever ``EngineConfiguration/entriesPerKey`` says.
     ///
     /// No sum of so many integers leaves the bits it is kept in; see ``WindowSum``.
     public static let entriesPerKeyMax = 1 << 20
 
     /// Keys of one kind that are kept when ``EngineConfiguration/keysPerTable`` says `limit`: whole slots, 16 keys each at least.
-    public static func keysKept(limit: Int) -> Int { max(limit / slotCount, 16) * slotCount }
+    public static func keysKept(limit: Int) -> Int { max(limit / Slots.count, 16) * Slots.count }
 
     /// With the release in force.
     public private(set) var configuration: EngineConfiguration
@@ -40,7 +38,7 @@ public final class Engine {
     /// - Parameter lanes: parts a stage's work is split into, one per thread; does not change any result.
     public init(_ configuration: EngineConfiguration, lanes: Int) {
         self.configuration = configuration
-        laneCount = max(1, min(lanes, Engine.slotCount))
+        laneCount = max(1, min(lanes, Slots.count))
         rows = EpochRows(
             featureWidth: configuration.release.featureWidth, signalWidth: configuration.signals.width)
         clock = configuration.ticks

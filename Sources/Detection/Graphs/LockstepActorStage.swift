@@ -34,7 +34,9 @@ struct LockstepActorSlot: ~Copyable {
     }
 
     /// - Parameter name: the actor's text, empty when it is not known.
-    mutating func take(_ record: HotRecord, name: UnsafeBufferPointer<UInt8>, _ outbox: inout Outbox<PairRecord>) {
+    mutating func take(
+        _ record: HotRecord, name: UnsafeBufferPointer<UInt8>, _ outbox: inout LockstepOutbox<PairRecord>
+    ) {
         var row = actors.find(record.actor)
         if row == .max {
             if actors.isFull {
@@ -60,7 +62,7 @@ struct LockstepActorSlot: ~Copyable {
             guard other.target != record.target, other.time >= record.time - memory else { continue }
             counters.pairEmissions += 1
             let isFirst = record.token < other.token
-            outbox.records.append(
+            outbox.next.records.append(
                 PairRecord(
                     order: record.order << 8 | sequence, actor: record.actor,
                     pair: hash.combine(min(record.token, other.token), max(record.token, other.token)),
@@ -76,11 +78,8 @@ struct LockstepActorSlot: ~Copyable {
             actor.pointee.announcedTime == .min || actor.pointee.announcedTime < record.time - memory / 2
         {
             actor.pointee.announcedTime = record.time
-            outbox.announced.append(
-                NameRecord(
-                    order: record.cause, key: record.actor, textOffset: UInt32(outbox.text.count),
-                    textLength: UInt16(name.count), sender: outbox.number + UInt16(Lockstep.slots)))
-            outbox.text.append(contentsOf: name)
+            outbox.names.records.append(
+                NameRecord(order: record.cause, key: record.actor, text: outbox.names.keep(name)))
         }
         keep(record, row)
     }

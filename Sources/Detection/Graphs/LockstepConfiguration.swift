@@ -35,7 +35,7 @@ public struct LockstepConfiguration: Sendable, Equatable {
 
     /// Bounds of the state; beyond them the oldest is forgotten and counted.
     public struct Limits: Sendable, Equatable {
-        /// Per slot (there are 64): targets with a baseline and two windows.
+        /// Per slot (of ``Slots``): targets with a baseline and two windows.
         public var targets = 16_384
         /// Per slot: words of member lists (3 per member).
         public var targetMemberWords = 1 << 20
@@ -68,8 +68,6 @@ public struct LockstepConfiguration: Sendable, Equatable {
 
 /// Fixed shapes of the lockstep detector.
 public enum Lockstep {
-    /// Partitions of each stage's state; never changes.
-    public static let slots = 64
     /// Distinct actors a token remembers; more are only counted.
     public static let actorsPerToken = 128
     /// Hot tokens an actor remembers.
@@ -82,8 +80,6 @@ public enum Lockstep {
     /// Members and targets a ring record names.
     public static let namesPerRecord = 200
     public static let targetNamesPerRecord = 50
-
-    @inline(__always) static func slot(_ key: UInt64) -> Int { Int(truncatingIfNeeded: key >> 58) }
 }
 
 /// One act of an actor on a target: what the lockstep detector reads of an event.

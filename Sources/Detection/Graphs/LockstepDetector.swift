@@ -36,13 +36,13 @@ public struct LockstepDetector: ~Copyable {
     private var rings: LockstepRings
     private var population: LockstepPopulation
     // A stage's run over some slots writes into the outbox numbered as the first of them; no two runs of a stage share a slot.
-    private let tokenOutboxes = Outbox<HotRecord>.allocate()
-    private let actorOutboxes = Outbox<PairRecord>.allocate()
-    private let pairOutboxes = Outbox<FlagRecord>.allocate()
+    private let tokenOutboxes = OwnedBuffer(count: Slots.count) { _ in LockstepOutbox<HotRecord>() }
+    private let actorOutboxes = OwnedBuffer(count: Slots.count) { _ in LockstepOutbox<PairRecord>() }
+    private let pairOutboxes = OwnedBuffer(count: Slots.count) { _ in Outbox<FlagRecord>() }
     private var hot = Exchange<HotRecord>()
     private var paired = Exchange<PairRecord>()
     private var flagged = Exchange<FlagRecord>()
-    private var announced = Exchange<NameRecord>()
+    private var names = Exchange<NameRecord>()
     private let hash: TextHash
 
     // Old state is forgotten slot by slot, one for each 65,536th of the memory that the watermark has moved on: each slot is looked at every
@@ -54,9 +54,9 @@ public struct LockstepDetector: ~Copyable {
     // The running run.
     private var records = UnsafeBufferPointer<LockstepRecord>(start: nil, count: 0)
     private var keys: [UInt64] = []
-    /// Record numbers by slot: those of slot s are `numbers[starts[s]..<starts[s + 1]]`, ascending.
+    /// Record numbers by the slot of their target, ascending in each.
     private var numbers: [UInt32] = []
-    private var starts = [Int](repeating: 0, count: Lockstep.slots + 1)
+    private let slots = SlotOrder()
     private var runPopulation = 0.0
 
     public init(_ configuration: LockstepConfiguration) {
@@ -67,10 +67,10 @@ public struct LockstepDetector: ~Copyable {
         population = LockstepPopulation(configuration)
         sweepStep = max(1, configuration.memory / 65_536)
         hash = TextHash(seed: configuration.seed)
-        tokens = .allocate(capacity: Lockstep.slots)
-        actors = .allocate(capacity: Lockstep.slots)
-        pairs = .allocate(capacity: Lockstep.slots)
-        for slot in 0..<Lockstep.slots {
+        tokens = .allocate(capacity: Slots.count)
+        actors = .allocate(capacity: Slots.count)
+        pairs = .allocate(capacity: Slots.count)
+        for slot in 0..<Slots.count {
             (tokens + slot).initialize(to: LockstepTokenSlot(configuration))
             (actors + slot).initialize(to: LockstepActorSlot(configuration))
             (pairs + slot).initialize(to: LockstepPairSlot(configuration))
@@ -79,12 +79,9 @@ public struct LockstepDetector: ~Copyable {
     }
 
     deinit {
-        tokens.deinitialize(count: Lockstep.slots).deallocate()
-        actors.deinitialize(count: Lockstep.slots).deallocate()
-        pairs.deinitialize(count: Lockstep.slots).deallocate()
-        tokenOutboxes.deinitialize(count: Lockstep.slots).deallocate()
-        actorOutboxes.deinitialize(count: Lockstep.slots).deallocate()
-        pairOutboxes.deinitialize(count: Lockstep.slots).deallocate()
+        tokens.deinitialize(count: Slots.count).deallocate()
+        actors.deinitialize(count: Slots.count).deallocate()
+        pairs.deinitialize(count: Slots.count).deallocate()
     }
 
     /// The versions of rings made in the ticks that have ended since ``removeChanges()``, in the order of their making.
@@ -114,8 +111,8 @@ public struct LockstepDetector: ~Copyable {
     public mutating func take(_ record: LockstepRecord) {
         population.see(record.actor)
         let key = hash.combine(record.target, UInt64(record.relation) &+ 1)
-        tokens[Lockstep.slot(key)].take(record, key: key, ordinal: 0, &tokenOutboxes[0])
-        if !tokenOutboxes[0].records.isEmpty { passOn() }
+        tokens[Slots.of(key)].take(record, key: key, ordinal: 0, &tokenOutboxes[0])
+        if !tokenOutboxes[0].next.records.isEmpty { passOn() }
     }
 
     /// Takes what the token stage says of one record through the later stages.
@@ -123,20 +120,16 @@ public struct LockstepDetector: ~Copyable {
     /// Depth first: each stage sees the order of the exchanges, and none looks at another's state.
     private mutating func passOn() {
         let population = population.estimate()
-        tokenOutboxes[0].text.withUnsafeBufferPointer { text in
-            for name in tokenOutboxes[0].announced { rings.learnName(name.key, name.text(in: text)) }
-            for hot in tokenOutboxes[0].records {
-                actors[Lockstep.slot(hot.actor)].take(hot, name: hot.name(in: text), &actorOutboxes[0])
-                actorOutboxes[0].text.withUnsafeBufferPointer { text in
-                    for name in actorOutboxes[0].announced { rings.learnName(name.key, name.text(in: text)) }
-                }
-                for pair in actorOutboxes[0].records {
-                    pairs[Lockstep.slot(pair.pair)].take(pair, population: population, &pairOutboxes[0])
-                    for flag in pairOutboxes[0].records { rings.take(flag) }
-                    pairOutboxes[0].clear()
-                }
-                actorOutboxes[0].clear()
+        tokenOutboxes[0].names.forEach { rings.learnName($0.key, $1) }
+        tokenOutboxes[0].next.forEach { hot, name in
+            actors[Slots.of(hot.actor)].take(hot, name: name, &actorOutboxes[0])
+            actorOutboxes[0].names.forEach { rings.learnName($0.key, $1) }
+            for pair in actorOutboxes[0].next.records {
+                pairs[Slots.of(pair.pair)].take(pair, population: population, &pairOutboxes[0])
+                for flag in pairOutboxes[0].records { rings.take(flag) }
+                pairOutboxes[0].clear()
             }
+            actorOutboxes[0].clear()
         }
         tokenOutboxes[0].clear()
     }
@@ -150,30 +143,23 @@ public struct LockstepDetector: ~Copyable {
         self.records = records
         keys.removeAll(keepingCapacity: true)
         numbers.removeAll(keepingCapacity: true)
-        for s in 0...Lockstep.slots { starts[s] = 0 }
+        slots.clear()
         for record in records {
             population.see(record.actor)
             let key = hash.combine(record.target, UInt64(record.relation) &+ 1)
             keys.append(key)
             numbers.append(0)
-            starts[Lockstep.slot(key) + 1] += 1
+            slots.count(Slots.of(key))
         }
-        for s in 0..<Lockstep.slots { starts[s + 1] += starts[s] }
-        withUnsafeTemporaryAllocation(of: Int.self, capacity: Lockstep.slots) { at in
-            for s in 0..<Lockstep.slots { at[s] = starts[s] }
-            for (number, key) in keys.enumerated() {
-                let slot = Lockstep.slot(key)
-                numbers[at[slot]] = UInt32(number)
-                at[slot] += 1
-            }
-        }
+        slots.layOut()
+        for (number, key) in keys.enumerated() { numbers[slots.place(Slots.of(key))] = UInt32(number) }
     }
 
     /// Runs one stage on some slots.
     ///
     /// Distinct slots may run on distinct threads at the same time.
     public func run(_ stage: Stage, slots: Range<Int>) {
-        precondition(slots.lowerBound >= 0 && slots.upperBound <= Lockstep.slots, "there are 64 slots")
+        precondition(slots.lowerBound >= 0 && slots.upperBound <= Slots.count, "slots that there are")
         for slot in slots {
             switch stage {
             case .tokens: runTokens(slot, &tokenOutboxes[slots.lowerBound])
@@ -183,27 +169,20 @@ public struct LockstepDetector: ~Copyable {
         }
     }
 
-    private func runTokens(_ slot: Int, _ outbox: inout Outbox<HotRecord>) {
-        for i in starts[slot]..<starts[slot + 1] {
+    private func runTokens(_ slot: Int, _ outbox: inout LockstepOutbox<HotRecord>) {
+        for i in slots[slot] {
             let number = numbers[i]
-            tokens[slot].take(records[Int(number)], key: keys[Int(number)], ordinal: number, &outbox)
+            tokens[slot].take(
+                records[Int(number)], key: keys[Int(number)], ordinal: number, &outbox)
         }
     }
 
-    private func runActors(_ slot: Int, _ outbox: inout Outbox<PairRecord>) {
-        for i in hot.starts[slot]..<hot.starts[slot + 1] {
-            let record = hot.delivered[i]
-            tokenOutboxes[Int(record.sender)].text.withUnsafeBufferPointer { text in
-                actors[slot].take(record, name: record.name(in: text), &outbox)
-            }
-        }
+    private func runActors(_ slot: Int, _ outbox: inout LockstepOutbox<PairRecord>) {
+        hot.forEach(to: slot) { actors[slot].take($0, name: $1, &outbox) }
     }
 
     private func runPairs(_ slot: Int, _ outbox: inout Outbox<FlagRecord>) {
-        let population = runPopulation
-        for i in paired.starts[slot]..<paired.starts[slot + 1] {
-            pairs[slot].take(paired.delivered[i], population: population, &outbox)
-        }
+        paired.forEach(to: slot) { pair, _ in pairs[slot].take(pair, population: runPopulation, &outbox) }
     }
 
     /// Carries a stage's records to the next one; sequential.
@@ -212,45 +191,30 @@ public struct LockstepDetector: ~Copyable {
     public mutating func exchange(after stage: Stage) {
         switch stage {
         case .tokens:
-            for number in 0..<Lockstep.slots { hot.gather(tokenOutboxes[number].records) }
+            for number in tokenOutboxes.indices { hot.gather(tokenOutboxes[number].next) }
             hot.deliver()
         case .actors:
-            for number in 0..<Lockstep.slots {
-                paired.gather(actorOutboxes[number].records)
-                announced.gather(tokenOutboxes[number].announced)
-                announced.gather(actorOutboxes[number].announced)
+            for number in actorOutboxes.indices {
+                paired.gather(actorOutboxes[number].next)
+                names.gather(tokenOutboxes[number].names)
+                names.gather(actorOutboxes[number].names)
             }
             paired.deliver()
-            learnNames()
-            if !paired.delivered.isEmpty { runPopulation = population.estimate() }
+            // In the order of the records that brought them, a target's before its actors', as `take` does.
+            names.deliver()
+            names.forEach(to: 0) { rings.learnName($0.key, $1) }
+            if !paired.isEmpty { runPopulation = population.estimate() }
         case .pairs:
-            for number in 0..<Lockstep.slots { flagged.gather(pairOutboxes[number].records) }
+            for number in pairOutboxes.indices { flagged.gather(pairOutboxes[number]) }
             flagged.deliver()
-            for record in flagged.delivered { rings.take(record) }
+            flagged.forEach(to: 0) { flag, _ in rings.take(flag) }
             endRun()
-        }
-    }
-
-    /// Learns the names in the order of the records that brought them, a target's before its actors', as ``take(_:)`` does.
-    private mutating func learnNames() {
-        announced.deliver()
-        for record in announced.delivered {
-            let sender = Int(record.sender)
-            if sender < Lockstep.slots {
-                tokenOutboxes[sender].text.withUnsafeBufferPointer {
-                    rings.learnName(record.key, record.text(in: $0))
-                }
-            } else {
-                actorOutboxes[sender - Lockstep.slots].text.withUnsafeBufferPointer {
-                    rings.learnName(record.key, record.text(in: $0))
-                }
-            }
         }
     }
 
     private mutating func endRun() {
         records = UnsafeBufferPointer(start: nil, count: 0)
-        for number in 0..<Lockstep.slots {
+        for number in 0..<Slots.count {
             tokenOutboxes[number].clear()
             actorOutboxes[number].clear()
             pairOutboxes[number].clear()
@@ -258,7 +222,7 @@ public struct LockstepDetector: ~Copyable {
         hot.clear()
         paired.clear()
         flagged.clear()
-        announced.clear()
+        names.clear()
     }
 
     // MARK: Ticks
@@ -283,7 +247,7 @@ public struct LockstepDetector: ~Copyable {
             tokens[nextSwept].expire(watermark: watermark)
             actors[nextSwept].expire(watermark: watermark)
             pairs[nextSwept].expire(watermark: watermark)
-            nextSwept = (nextSwept + 1) % Lockstep.slots
+            nextSwept = (nextSwept + 1) % Slots.count
         }
         sweptTo = due >= 64 ? watermark : sweptTo + due * sweepStep
     }
@@ -291,7 +255,7 @@ public struct LockstepDetector: ~Copyable {
     /// Sums over all slots and stages since the start.
     public var counters: LockstepCounters {
         var sum = rings.counters
-        for slot in 0..<Lockstep.slots {
+        for slot in 0..<Slots.count {
             sum = sum + tokens[slot].counters + actors[slot].counters + pairs[slot].counters
         }
         return sum
@@ -300,20 +264,20 @@ public struct LockstepDetector: ~Copyable {
     /// Targets with a baseline.
     var targetCount: Int {
         var sum = 0
-        for slot in 0..<Lockstep.slots { sum += tokens[slot].targetCount }
+        for slot in 0..<Slots.count { sum += tokens[slot].targetCount }
         return sum
     }
 
     /// Bytes held, all slots and stages.
     public var stateBytes: Int {
-        var sum = rings.bytes + population.bytes + Lockstep.slots * configuration.limits.nameBytes
-        for slot in 0..<Lockstep.slots { sum += tokens[slot].bytes + actors[slot].bytes + pairs[slot].bytes }
+        var sum = rings.bytes + population.bytes + Slots.count * configuration.limits.nameBytes
+        for slot in 0..<Slots.count { sum += tokens[slot].bytes + actors[slot].bytes + pairs[slot].bytes }
         return sum
     }
 
     /// Folds all that decides later results; between ticks.
     public func digest(into digest: inout UInt64) {
-        for slot in 0..<Lockstep.slots {
+        for slot in 0..<Slots.count {
             tokens[slot].digest(into: &digest)
             actors[slot].digest(into: &digest)
             pairs[slot].digest(into: &digest)

@@ -68,7 +68,9 @@ struct LockstepTokenSlot: ~Copyable {
     }
 
     /// Takes one record of a target in this slot; `ordinal` is its number in the run.
-    mutating func take(_ record: LockstepRecord, key: UInt64, ordinal: UInt32, _ outbox: inout Outbox<HotRecord>) {
+    mutating func take(
+        _ record: LockstepRecord, key: UInt64, ordinal: UInt32, _ outbox: inout LockstepOutbox<HotRecord>
+    ) {
         counters.records += 1
         // The window grid of each target is shifted by a secret of the deployment.
         let shift = Int64(bitPattern: SplitMix64.mix(key ^ hash.seed) & (.max >> 1)) % window
@@ -183,30 +185,25 @@ struct LockstepTokenSlot: ~Copyable {
 
     private mutating func emit(
         _ token: Token, member: Int, _ key: UInt64, _ record: LockstepRecord, _ windowStart: Int64, _ ordinal: UInt32,
-        _ sequence: Int, _ outbox: inout Outbox<HotRecord>
+        _ sequence: Int, _ outbox: inout LockstepOutbox<HotRecord>
     ) {
         let size = MemberBlocks.size(Int(token.sizeClass))
         let at = Int(token.block) + member
         let name = names.read(blocks.words[at + 2 * size])
         counters.tokenEmissions += 1
-        outbox.records.append(
+        let text = outbox.next.keep(name)
+        outbox.next.records.append(
             HotRecord(
                 order: UInt64(ordinal) << 32 | UInt64(sequence), actor: blocks.words[at],
                 token: hash.combine(key, UInt64(bitPattern: token.bucket)), target: record.target,
                 time: Int64(bitPattern: blocks.words[at + size]), windowStart: windowStart,
-                cause: UInt64(ordinal) << 32 | UInt64(sequence + 1), count: token.count,
-                textOffset: UInt32(outbox.text.count),
-                textLength: UInt16(name.count), sender: outbox.number))
-        outbox.text.append(contentsOf: name)
+                cause: UInt64(ordinal) << 32 | UInt64(sequence + 1), count: token.count, text: text))
     }
 
-    private func announce(_ record: LockstepRecord, _ ordinal: UInt32, _ outbox: inout Outbox<HotRecord>) {
+    private func announce(_ record: LockstepRecord, _ ordinal: UInt32, _ outbox: inout LockstepOutbox<HotRecord>) {
         let length = TextLog.cut(record.targetText, count: Int(record.targetLength))
-        outbox.announced.append(
-            NameRecord(
-                order: UInt64(ordinal) << 32, key: record.target, textOffset: UInt32(outbox.text.count),
-                textLength: UInt16(length), sender: outbox.number))
-        outbox.text.append(contentsOf: UnsafeBufferPointer(start: record.targetText, count: length))
+        let text = outbox.names.keep(UnsafeBufferPointer(start: record.targetText, count: length))
+        outbox.names.records.append(NameRecord(order: UInt64(ordinal) << 32, key: record.target, text: text))
     }
 
     /// Forgets targets that have been idle for the memory's length.

@@ -83,8 +83,7 @@ final class LockstepWork: RingDetector {
     }
 
     func run(round: Int, lane: Int, of lanes: Int) {
-        detector.run(
-            LockstepWork.stages[round], slots: lane * Lockstep.slots / lanes..<(lane + 1) * Lockstep.slots / lanes)
+        detector.run(LockstepWork.stages[round], slots: Slots.share(lane, of: lanes))
     }
 
     func exchange(after round: Int) { detector.exchange(after: LockstepWork.stages[round]) }

@@ -29,7 +29,7 @@ struct KeyTable: ~Copyable {
         return memory.bindMemory(to: Bucket.self, capacity: capacity)
     }
 
-    /// The slot took the low bits of the hash (``Engine/slotCount``), so buckets are chosen by others.
+    /// By bits that did not choose the slot (``Slots``).
     @inline(__always)
     func home(_ key: UInt64) -> Int { Int(truncatingIfNeeded: key &>> 12) & mask }
 

@@ -5,6 +5,13 @@ import RuleLanguage
 /// One epoch is ``route(_:lane:)`` for each lane, which sends the events' keys to their slots, and when all have returned
 /// ``apply(_:lane:)`` for each lane, which runs the windows of its slots over what was sent to them, in event order. Nothing is fed
 /// back, so it takes the whole epoch at once.
+///
+/// **What crosses its border.** To the slot of a key (``Slots``) goes a ``RoutedAccess`` for each event and key: the key's hash, the event's
+/// index in the epoch, and which of the program's accesses it is; with it, were the slot on another machine, the event's time and those of
+/// its fields that the access's filters and arguments read. Back comes a part of the event's feature row for each access: the columns of
+/// the windows it reads, with a value or missing. Each column of a row is one access's, so parts may come in any order, and a row is whole
+/// when those of all its accesses are there. In one process both directions are places in memory: slots read the epoch's events and
+/// write into its feature rows, and no two slots write the same column.
 struct AggregateStage: ~Copyable {
     var groups: [WindowGroup]
     let configuration: EngineConfiguration

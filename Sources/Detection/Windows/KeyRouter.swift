@@ -9,7 +9,7 @@ struct KeyRouter: ~Copyable {
     private var routed = OwnedBuffer<RoutedAccess>(undefined: 4096)
     private var sorted = OwnedBuffer<RoutedAccess>(undefined: 4096)
     private var count = 0
-    private let starts = OwnedBuffer<Int>(repeating: 0, count: Engine.slotCount + 1)
+    private let slots = SlotOrder()
 
     /// - Parameter ruleSets: among them those that the programs belong to.
     init(_ program: WindowProgram, _ ruleSets: [RuleSet], hash: TextHash) {
@@ -24,13 +24,14 @@ struct KeyRouter: ~Copyable {
 
     /// The accesses to one slot, in event order.
     func accesses(of slot: Int) -> UnsafeBufferPointer<RoutedAccess> {
-        UnsafeBufferPointer(start: sorted.base + starts[slot], count: starts[slot + 1] - starts[slot])
+        let places = slots[slot]
+        return UnsafeBufferPointer(start: sorted.base + places.lowerBound, count: places.count)
     }
 
     /// Works out every key that the events of a range go to and sorts the accesses by slot, keeping their order.
     mutating func route(_ epoch: EpochTable, _ range: Range<Int>, _ program: WindowProgram) {
         count = 0
-        for s in 0...Engine.slotCount { starts[s] = 0 }
+        slots.clear()
         for i in range {
             let accesses = program.accessRanges[Int(epoch.events[i].type)]
             if count &+ accesses.count > routed.count { grow(count + accesses.count) }
@@ -41,18 +42,11 @@ struct KeyRouter: ~Copyable {
                 routed[count] = RoutedAccess(
                     key: key, event: UInt32(truncatingIfNeeded: i), access: UInt16(truncatingIfNeeded: a))
                 count &+= 1
-                starts[Int(truncatingIfNeeded: key) & (Engine.slotCount &- 1) &+ 1] &+= 1
+                slots.count(Slots.of(key))
             }
         }
-        for s in 1...Engine.slotCount { starts[s] &+= starts[s - 1] }
-        withUnsafeTemporaryAllocation(of: Int.self, capacity: Engine.slotCount) { next in
-            for s in 0..<Engine.slotCount { next[s] = starts[s] }
-            for v in 0..<count {
-                let slot = Int(truncatingIfNeeded: routed[v].key) & (Engine.slotCount &- 1)
-                sorted[next[slot]] = routed[v]
-                next[slot] &+= 1
-            }
-        }
+        slots.layOut()
+        for v in 0..<count { sorted[slots.place(Slots.of(routed[v].key))] = routed[v] }
     }
 
     /// Hashed with the bits of a key's part that is no text: 7 as a number is another key than what some text hashes to.

@@ -23,10 +23,10 @@ final class WindowGroup {
             WindowPlan(features: features, events: configuration.events, rowWidth: rowWidth, hash: configuration.hash))
         self.program = program
         self.ruleSets = ruleSets.filter { program.owners.contains($0.stamp) }
-        slots = OwnedBuffer(count: Engine.slotCount) { _ in
+        slots = OwnedBuffer(count: Slots.count) { _ in
             WindowSlot(
                 program, entriesPerKey: configuration.entriesPerKey,
-                keysPerTable: Engine.keysKept(limit: configuration.keysPerTable) / Engine.slotCount)
+                keysPerTable: Engine.keysKept(limit: configuration.keysPerTable) / Slots.count)
         }
         routers = OwnedBuffer(count: lanes) { _ in KeyRouter(program, ruleSets, hash: configuration.hash) }
     }
@@ -53,7 +53,7 @@ final class WindowGroup {
     /// Serves the accesses that all lanes sent to this lane's slots, and writes what the events read into their feature rows.
     func apply(_ epoch: EpochTable, lane: Int) {
         guard let first = epoch.events.baseAddress else { return }
-        for slot in stride(from: lane, to: Engine.slotCount, by: epoch.lanes) {
+        for slot in stride(from: lane, to: Slots.count, by: epoch.lanes) {
             for sender in 0..<epoch.lanes {
                 slots[slot].apply(
                     routers[sender].accesses(of: slot), events: first, rows: epoch.features(0),
