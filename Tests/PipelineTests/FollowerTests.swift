@@ -22,7 +22,8 @@ import Testing
             assembler = OutputAssembler(world.deployment)
             follower = try Follower(
                 EpochProcessor(world.deployment, team: team), log: log, sources: world.sources,
-                snapshots: NoSnapshots(), clock: world.clock)
+                snapshots: NoSnapshots(), releases: FolderReleases(world.deployment, former: world.former),
+                clock: world.clock)
         }
 
         deinit { team.stop() }
@@ -118,6 +119,30 @@ import Testing
             #expect(try world.findings(threads: [1, 2]).isEmpty, "seed \(seed)")
         }
         #expect(judged > 1000, "something is left to take over: \(judged)")
+    }
+
+    @Test func `a follower of a journal whose releases change leads with its own from a state that is warm`() throws {
+        let folders = try ReleaseHistoryTests.folders.get()
+        for seed in UInt64(0)..<15 {
+            let world = try WorkerWorld(seed: seed)
+            var random = SplitMix64(seed: seed ^ 0xF0110)
+            world.former = random.chance(50) ? folders : []
+            world.deployment = folders[random.below(folders.count)]
+            let own = world.deployment
+            let standby = try Standby(world, threads: 1 + Int(seed % 2))
+            for _ in 0..<4 {
+                // Releases come that nobody knew of when the first epoch was replayed.
+                world.deployment = folders[random.below(folders.count)]
+                try world.produce(100)
+                #expect(try world.run().error == nil)
+                if random.chance(70) { try standby.advance() }
+            }
+            world.deployment = own
+            try world.produce(100)
+            #expect(try standby.lead(world.options()).records == 100, "seed \(seed)")
+            world.former = folders
+            #expect(try world.findings(threads: [1, 2]).isEmpty, "seed \(seed)")
+        }
     }
 
     @Test func `a leader that takes over from a follower that is behind is found out`() throws {

@@ -47,6 +47,35 @@ import Testing
         #expect(changes.allSatisfy { $0.topologyDigest == base.topologyDigest })
     }
 
+    @Test func `a release's shape is its windows, who reads them, and what models read`() throws {
+        let feature = "feature seen = count() of order by account over 2h\n"
+        let reads = Self.topology.replacing("[a]", with: "[seen]")
+        func shape(_ rules: String, of topology: String = Self.topology) throws -> String {
+            try Self.deployment(topology, rules: ["a": rules]).release.stateShape
+        }
+        let base = try shape(Self.rule)
+        for same in try [
+            shape(Self.rule.replacing("> 3", with: "> 4")),
+            shape(Self.rule.replacing("then review", with: "mode shadow\n  then block")),
+            shape(Self.rule + Self.rule.replacing("rule many", with: "rule more")),
+            shape(
+                Self.rule.replacing("let orders", with: "let n").replacing("orders >", with: "n >").replacing(
+                    "{orders}", with: "{n}")),
+        ] { #expect(same == base) }
+        let others = try [
+            base, shape(Self.rule.replacing("1h", with: "2h")),
+            shape(feature + Self.rule),
+            shape(
+                Self.rule.replacing(
+                    "when orders", with: "let b1 = sum(b) of order by account over 1h\n  when b1 > 2 || orders")),
+            shape(Self.rule, of: Self.topology.replacing("[a]", with: "[b]")),
+            shape(feature + Self.rule, of: reads),
+            // The same name, and another number.
+            shape(feature.replacing("2h", with: "1h") + Self.rule, of: reads),
+        ]
+        #expect(Set(others).count == others.count)
+    }
+
     @Test func `files, comments and the topology do not change a release`() throws {
         let base = try Self.deployment(rules: ["a": Self.rule])
         for same in try [

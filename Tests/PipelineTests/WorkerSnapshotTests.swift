@@ -71,6 +71,60 @@ import Testing
         #expect(try world.run().error?.kind == .outOfRange)
     }
 
+    @Test func `a snapshot of other rules serves where windows and models are the same, and is passed over where not`()
+        throws
+    {
+        for (folder, serves) in [
+            (ReleaseHistoryTests.Folder.first, true), (.reworded, true), (.wider, false), (.readElsewhere, false),
+        ] {
+            let world = try WorkerWorld(seed: 23)
+            let first = world.deployment
+            let keeper = Keeper()
+            try world.produce(400)
+            #expect(try world.run(snapshots: keeper).error == nil)
+            let epochs = try world.journal().count
+            world.deployment = try folder.deployment()
+            world.former = [first]
+            // Nothing is judged: the state goes over to the other rules all the same.
+            let idle = try world.run(snapshots: keeper)
+            #expect(idle.error == nil)
+            #expect(idle.worker.replayedEpochs == (serves ? 0 : Int64(epochs)), "\(folder)")
+            try world.produce(300)
+            let next = try world.run(snapshots: keeper)
+            #expect(next.error == nil && next.worker.replayedEpochs == 0, "\(folder)")
+            // And back, with a release between the snapshot and the end that is not to be found.
+            world.former = []
+            world.deployment = first
+            try world.produce(300)
+            #expect(try world.run(snapshots: keeper).error == nil)
+            world.former = [try folder.deployment()]
+            #expect(try world.findings(threads: [1, 2]).isEmpty, "\(folder)")
+        }
+    }
+
+    @Test func `epochs of other releases behind a snapshot go into its state`() throws {
+        for folder in [ReleaseHistoryTests.Folder.reworded, .wider] {
+            let world = try WorkerWorld(seed: 24)
+            let first = world.deployment
+            let keeper = Keeper()
+            try world.produce(300)
+            #expect(try world.run(snapshots: keeper).error == nil)
+            let snapshot = try #require(keeper.kept)
+            world.deployment = try folder.deployment()
+            try world.produce(300)
+            #expect(try world.run().error == nil)
+            // The other's windows are not in the snapshot, and the first one's go on.
+            keeper.kept = snapshot
+            world.former = [world.deployment]
+            world.deployment = first
+            let epochs = try world.journal().count
+            try world.produce(200)
+            let run = try world.run(snapshots: keeper)
+            #expect(run.error == nil && run.worker.replayedEpochs == Int64(epochs) - snapshot.epoch - 1)
+            #expect(try world.findings().isEmpty, "\(folder)")
+        }
+    }
+
     @Test func `a snapshot ahead of the journal is passed over`() throws {
         let world = try WorkerWorld(seed: 22)
         let keeper = Keeper()

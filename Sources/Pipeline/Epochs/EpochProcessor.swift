@@ -28,8 +28,13 @@ public struct EpochCounts: Sendable, Equatable {
 /// one path.
 final class EpochProcessor {
     let deployment: Deployment
-    /// Another one only before the first epoch: the one of a snapshot.
+    /// Whose outputs count.
+    ///
+    /// Another one only when the first epoch is still to come (a snapshot's), or where a journal is replayed that several releases have
+    /// written; see ``ReleaseEngines``.
     var engine: Engine
+    /// Engines of other releases that take every epoch too, for their state alone.
+    var companions: [Engine] = []
     let team: ThreadTeam
 
     /// The last epoch's late events, in the epoch's order.
@@ -71,9 +76,9 @@ final class EpochProcessor {
         late.withUnsafeMutableBufferPointer { sorter.sort($0) }
         let input = EpochInput(
             triggers: triggers, events: UnsafeBufferPointer(inTime), watermark: watermark ?? .min)
-        engine.process(input, lanes: team.lanes(for: kept)) {
-            lanes, body in team.run(lanes: lanes, body)
-        }
+        let lanes = team.lanes(for: kept)
+        for engine in companions { engine.process(input, lanes: lanes) { team.run(lanes: $0, $1) } }
+        engine.process(input, lanes: lanes) { team.run(lanes: $0, $1) }
         counts = EpochCounts()
         engine.forEachOutput { output in
             counts.verdicts += Int64(output.records.count)

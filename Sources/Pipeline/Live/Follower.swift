@@ -5,6 +5,10 @@ import Detection
 /// Recovery is a follower that has caught up with the journal's end. A standby is one that goes on while another leads; once it
 /// owns the log and has advanced a last time, a ``Leader`` takes over from it. It only reads. After an error the state is
 /// undefined: make another.
+///
+/// The state is always the one of the deployment's release, whoever judged the epochs. Each is judged again by the release that the
+/// journal names. Where that one is not to be found, or came later with windows or models that were not kept from the first epoch on,
+/// the deployment's release judges in its place, for the state alone.
 final class Follower {
     let deployment: Deployment
     let sources: [TopicPartition]
@@ -16,12 +20,14 @@ final class Follower {
     private let log: any LogReader
     private let replay: JournalReplay
 
-    /// Starts from the newest snapshot that the journal knows of, or from nothing.
+    /// Starts from the newest snapshot that the journal knows of and the deployment's release can go on from, or from nothing.
     ///
-    /// - Parameter processor: fresh; its engine becomes the snapshot's where there is one.
+    /// - Parameters:
+    ///   - processor: fresh; its engine becomes the snapshot's where there is one.
+    ///   - releases: where those are that judged epochs of the journal; nil: the deployment has the only one.
     init(
         _ processor: EpochProcessor, log: any LogReader, sources: [TopicPartition], snapshots: any SnapshotStore,
-        clock: any WorkerClock
+        releases: (any ReleaseSource)? = nil, clock: any WorkerClock
     ) throws(LogError) {
         let deployment = processor.deployment
         self.deployment = deployment
@@ -33,15 +39,27 @@ final class Follower {
         tracker = WatermarkTracker(
             sources: sources.count, latenessMilliseconds: deployment.description.time.latenessMilliseconds)
         let newest = try Journal(in: log).newest()
-        let snapshot = try newest.flatMap { record throws(LogError) in
+        var snapshot = try newest.flatMap { record throws(LogError) in
             try snapshots.newest(of: deployment, atOrBefore: record.epoch, lanes: lanes)
+        }
+        while let other = snapshot, !other.isState(of: deployment) {
+            snapshot = try snapshots.newest(of: deployment, atOrBefore: other.epoch - 1, lanes: lanes)
         }
         if let snapshot {
             processor.engine = snapshot.engine
             tracker = snapshot.tracker
         }
         replay = JournalReplay(
-            log, deployment, sources: sources, block: block, processor: processor, after: snapshot, clock: clock)
+            log, deployment, sources: sources, block: block, processor: processor, releases: releases,
+            after: snapshot, clock: clock)
+    }
+
+    /// Looks through what the journal holds beyond the last call; ``advance(epochDone:)`` does it too.
+    ///
+    /// - Returns: the releases named by the whole of it that are not to be found. Their epochs are replayed for the state alone.
+    func survey() throws(LogError) -> [JournalSurvey.Entry] {
+        try replay.survey()
+        return replay.missingReleases
     }
 
     /// Epochs replayed, without those that a snapshot stood for.
@@ -62,11 +80,13 @@ final class Follower {
         }
     }
 
-    /// Makes the log go on behind the last replayed epoch, for who leads from here; the follower does not advance any more.
+    /// Puts the deployment's release in force and makes the log go on behind the last replayed epoch, for who leads from here; the
+    /// follower does not advance any more.
     ///
     /// - Returns: the next offset of each source.
     func handOver() throws(LogError) -> [Int64] {
         block.removeAll()
+        replay.adoptDeployment()
         if lastRecord != nil {
             try replay.rewind()
             return replay.next

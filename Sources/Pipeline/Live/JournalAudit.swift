@@ -46,6 +46,7 @@ public final class JournalAudit {
     public static let findingsMax = 20
 
     private let deployment: Deployment
+    private let releases: any ReleaseSource
     private let log: any LogReader
     private let team: ThreadTeam
     private let assembler: OutputAssembler
@@ -55,9 +56,11 @@ public final class JournalAudit {
 
     /// - Parameters:
     ///   - log: only read from.
+    ///   - releases: where those are that judged the journal's epochs; nil: the deployment has the only one.
     ///   - threads: do not change the result.
-    public init(_ deployment: Deployment, log: any LogReader, threads: Int) {
+    public init(_ deployment: Deployment, log: any LogReader, releases: (any ReleaseSource)? = nil, threads: Int) {
         self.deployment = deployment
+        self.releases = releases ?? FolderReleases(deployment)
         self.log = log
         team = ThreadTeam(lanes: threads)
         assembler = OutputAssembler(deployment)
@@ -68,8 +71,8 @@ public final class JournalAudit {
     /// Runs the audit; takes about as long as a recovery and one reading of the verdicts.
     ///
     /// - Parameter goOn: asked once per epoch with the number of epochs done, and now and then while verdicts are read; false stops the audit.
-    /// - Throws: ``LogError``: `refused` when another topology wrote the journal; `incompatible` when epochs were judged by other rules than the
-    ///   deployment's; `outOfRange` when journal or inputs have lost their beginning; `corrupt` when the journal contradicts itself or its
+    /// - Throws: ``LogError``: `refused` when another topology wrote the journal; `incompatible` when epochs were judged by a release that is
+    ///   not to be found; `outOfRange` when journal or inputs have lost their beginning; `corrupt` when the journal contradicts itself or its
     ///   inputs.
     public func run(goOn: (_ epochs: Int64) -> Bool) throws(LogError) -> Result {
         result = Result()
@@ -80,13 +83,13 @@ public final class JournalAudit {
                 .refused,
                 "the log has no topic \(OutputTopics.journal): nothing ran on it yet. Check which log was named")
         }
-        // Before the replay, which with other rules would fail in less clear words.
-        try journal.forEachRecord { (record) throws(LogError) in
-            try check(record)
-            return true
-        }
+        // Before the replay, which with another topology would fail in less clear words.
+        var survey = JournalSurvey()
+        try survey.advance(over: journal) { (record) throws(LogError) in try check(record) }
+        let missing = survey.missing(from: releases, for: deployment)
+        if !missing.isEmpty { throw notFound(missing) }
         let sources = try Worker.sources(of: deployment, in: log)
-        let last = try replay(sources, goOn)
+        let last = try replay(sources, survey, goOn)
         if result.isComplete { try compare(replayed: last, goOn) }
         if result.isComplete { comparison.finish() }
         let counts = comparison.counts
@@ -100,25 +103,43 @@ public final class JournalAudit {
 
     private func check(_ record: JournalRecord) throws(LogError) {
         try record.requireTopology(deployment.description.name)
-        let pairs = [
-            ("topology", record.topologyDigest, deployment.topologyDigest),
-            ("release", record.releaseDigest, deployment.release.digest),
-        ]
-        guard let (what, wanted, got) = pairs.first(where: { $0.1 != $0.2 }) else { return }
+        if record.topologyDigest == deployment.topologyDigest { return }
         throw LogError(
             .incompatible,
-            "epoch \(record.epoch) was judged with \(what) \(wanted.prefix(16)) and the folder has \(got.prefix(16)): "
-                + "audit with the folder as it was then (weir check shows a folder's digests)")
+            "epoch \(record.epoch) was judged with topology \(record.topologyDigest.prefix(16)) and the folder has "
+                + "\(deployment.topologyDigest.prefix(16)): audit with the folder as it was then (weir check shows a folder's digests)"
+        )
+    }
+
+    /// Epochs without their release.
+    private func notFound(_ missing: [JournalSurvey.Entry]) -> LogError {
+        var named = missing.prefix(JournalAudit.findingsMax).map {
+            "\($0.text) with release \($0.releaseDigest.prefix(16))"
+        }
+        if missing.count > named.count { named.append("others with \(missing.count - named.count) more") }
+        return LogError(
+            .incompatible,
+            "the journal has epochs whose release is not to be found: \(named.joined(separator: ", ")). Looked in: \(releases.places). "
+                + "Name each folder as it was then with --release (weir check shows a folder's digests)")
     }
 
     /// Replays the journal and keeps what it gives; returns the last epoch, -1 when there is none.
-    private func replay(_ sources: [TopicPartition], _ goOn: (Int64) -> Bool) throws(LogError) -> Int64 {
+    private func replay(
+        _ sources: [TopicPartition], _ survey: JournalSurvey, _ goOn: (Int64) -> Bool
+    ) throws(LogError) -> Int64 {
         let block = DecodedBlock(deployment, sources: sources, lanes: team.lanes)
         let processor = EpochProcessor(deployment, team: team)
-        let replay = JournalReplay(log, deployment, sources: sources, block: block, processor: processor)
+        let replay = JournalReplay(
+            log, deployment, sources: sources, block: block, processor: processor, releases: releases, survey: survey)
         try replay.advance(seen: { _, _ in }) { (record) throws(LogError) in
-            // The journal may have grown since it was checked.
+            // The journal may have grown since it was looked through.
             try check(record)
+            guard replay.isJudgedAsNamed else {
+                throw LogError(
+                    .incompatible,
+                    "epoch \(record.epoch), which was judged while the audit ran, is the first with release "
+                        + "\(record.releaseDigest.prefix(16)): audit again, with its folder among those that are named")
+            }
             result.epochs += 1
             result.inputs += processor.counts.records
             try expect(processor.engine, epoch: record.epoch)

@@ -134,7 +134,8 @@ final class Leader {
         if epoch == 0 { return nil }
         return Snapshot(
             epoch: epoch - 1, positions: zip(sources, judgedTo).map { SourcePosition(source: $0, next: $1) },
-            tracker: tracker, engine: processor.engine)
+            tracker: tracker, engine: processor.engine, topologyDigest: deployment.topologyDigest,
+            releaseDigest: deployment.release.digest, stateShape: deployment.release.stateShape)
     }
 
     /// Brings up to date what the pace decides by.

@@ -36,6 +36,8 @@ public final class Worker {
     private let processor: EpochProcessor
     /// Where recovery may begin, and what a clean stop leaves.
     var snapshots: any SnapshotStore = NoSnapshots()
+    /// Where recovery looks for the releases that judged what the journal holds.
+    public var releases: any ReleaseSource
     /// Where other threads ask about the state.
     let mailbox = Mailbox()
     /// Called after each commit with the verdicts' JSON of its epochs, one a line; for `weir demo`.
@@ -70,6 +72,7 @@ public final class Worker {
         self.options = options
         self.telemetry = telemetry
         self.clock = clock
+        releases = FolderReleases(deployment)
         team = ThreadTeam(lanes: threads)
         processor = EpochProcessor(deployment, team: team)
     }
@@ -95,7 +98,8 @@ public final class Worker {
             mailbox.close()
             metrics?.measure(processor.engine)
         }
-        let follower = try Follower(processor, log: log, sources: sources, snapshots: snapshots, clock: clock)
+        let follower = try Follower(
+            processor, log: log, sources: sources, snapshots: snapshots, releases: releases, clock: clock)
         self.follower = follower
         guard try recover(follower, shouldStop) else { return }
         let leader = try Leader(
@@ -139,6 +143,7 @@ public final class Worker {
     /// Follows the journal to its end; returns false when it was stopped before.
     private func recover(_ follower: Follower, _ shouldStop: () -> Bool) throws(LogError) -> Bool {
         let started = clock.now
+        try warn(missing: follower.survey())
         var said = started
         var isStopped = false
         try follower.advance { record in
@@ -164,5 +169,19 @@ public final class Worker {
                 "seconds": .double((clock.now - started).inSeconds),
             ])
         return true
+    }
+
+    /// Says which epochs are not judged again by the release that judged them.
+    ///
+    /// Their events go into the state all the same, and what is said of them is muted. Rules feed nothing back into the state, so what is
+    /// judged from here on is exact; what is lost is the check that their verdicts are as many as the journal says.
+    private func warn(missing: [JournalSurvey.Entry]) {
+        guard let first = missing.first else { return }
+        telemetry.warn(
+            "releases that the journal names are not to be found; their epochs are replayed for the state alone",
+            [
+                "releases": .int(missing.count), "first": .string(String(first.releaseDigest.prefix(16))),
+                "judged": .string(first.text), "looked_in": .string(releases.places),
+            ])
     }
 }

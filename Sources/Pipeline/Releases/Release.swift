@@ -11,6 +11,10 @@ public struct Release: Sendable {
     public let modelInputs: [[String]]
     /// SHA-256, hex, of a text that holds everything above in a fixed form: equal digests decide alike on one topology and state.
     public let digest: String
+    /// SHA-256, hex, of what decides by it how the state goes on: its windows, who reads them, and the numbers that models read.
+    ///
+    /// On one topology, releases of equal shape have the same state after the same events, to the byte.
+    let stateShape: String
 
     init(rules: RuleSet, models: [any ModelSettings]) {
         self.rules = rules
@@ -22,6 +26,25 @@ public struct Release: Sendable {
             for name in inputs { text += " input \(name.utf8.count):\(name)\n" }
         }
         digest = SHA256.hex(of: Array(text.utf8))
+        stateShape = Release.stateShape(rules, modelInputs)
+    }
+
+    private static func stateShape(_ rules: RuleSet, _ modelInputs: [[String]]) -> String {
+        var text = "weir-state-shape 1\n"
+        for feature in rules.features {
+            // A look-up moves a key's time on, and so has a part in which key goes when a table is full.
+            let readers = feature.readers.map { $0 == nil ? "-" : "r" }.joined()
+            text += "window \(readers) \(feature.canonical.utf8.count):\(feature.canonical)\n"
+        }
+        for (number, inputs) in modelInputs.enumerated() {
+            text += "model \(number)\n"
+            for name in inputs {
+                // A name that is no declared feature's is a field's, and those are the topology's.
+                let meaning = rules.features.first { $0.isDeclared && $0.name == name }?.canonical ?? ""
+                text += " input \(name.utf8.count):\(name) \(meaning.utf8.count):\(meaning)\n"
+            }
+        }
+        return SHA256.hex(of: Array(text.utf8))
     }
 
     /// The part of the digest that people and verdicts are shown: sixteen digits tell releases apart.

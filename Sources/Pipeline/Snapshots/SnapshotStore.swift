@@ -11,12 +11,24 @@ struct Snapshot {
     var positions: [SourcePosition]
     var tracker: WatermarkTracker
     var engine: Engine
+    var topologyDigest: String
+    /// Digest of the release that the engine has in force, and its ``Release/stateShape``.
+    var releaseDigest: String
+    var stateShape: String
+
+    /// Whether its state is the one that the deployment would have come to; else only a replay from the first epoch gives that.
+    ///
+    /// Rules may be others: the engine adopts them. Other windows or models would begin empty, where a replay has them warm.
+    func isState(of deployment: Deployment) -> Bool {
+        topologyDigest == deployment.topologyDigest && stateShape == deployment.release.stateShape
+    }
 }
 
 /// Where snapshots are kept: the door between recovery and whatever stores them.
 ///
-/// A store answers only what it can vouch for: whole (by checksum), of this layout, and made by the topology, rules and models in force. One that
-/// is torn, altered or newer than asked for is passed over for an older one; none at all means a longer replay, never another result.
+/// A store gives only what it can vouch for: whole (by checksum) and of this layout. One that is torn, altered or newer than asked for is passed
+/// over for an older one, and so is by who recovers one that is not ``Snapshot/isState(of:)`` what runs; none at all means a longer replay, never
+/// another result.
 protocol SnapshotStore: AnyObject {
     /// The newest valid snapshot of the epoch or one before it; nil: none.
     ///

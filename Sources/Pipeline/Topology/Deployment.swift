@@ -47,7 +47,9 @@ public struct Deployment: Sendable {
     }
 
     /// What the engine is told.
-    public func engineConfiguration(writesFeatures: Bool = false) -> EngineConfiguration {
+    ///
+    /// - Parameter release: in force at the start; nil: the folder's.
+    public func engineConfiguration(of release: Release? = nil, writesFeatures: Bool = false) -> EngineConfiguration {
         let uuid = UUIDv5(namespace: UUIDv5.url)
         return EngineConfiguration(
             topology: description.name, events: description.events, topics: description.topics,
@@ -58,7 +60,7 @@ public struct Deployment: Sendable {
             detectors: description.detectors.map {
                 $0.configuration(schemas: description.events, seed: description.seed)
             },
-            release: engineRelease(release),
+            release: engineRelease(release ?? self.release),
             verdictIdentifier: { name, into in
                 uuid.write(name: name, to: UnsafeMutableRawBufferPointer(start: into, count: UUIDv5.textLength))
             }, writesFeatures: writesFeatures)

@@ -118,7 +118,10 @@ final class WorkerWorld {
     static let start: Int64 = 1_767_600_000_000
 
     let store: SimulatedStore
-    let deployment: Deployment
+    /// Of workers that are started from here on.
+    var deployment: Deployment
+    /// What the folder was before, as far as workers, replay and audit are told.
+    var former: [Deployment] = []
     let sources: [TopicPartition]
     var random: SplitMix64
     /// Where event time has come to, per source.
@@ -228,6 +231,7 @@ final class WorkerWorld {
         let worker = Worker(
             deployment, log: wrap(log), threads: threads, options: given ?? options(), clock: clock)
         worker.snapshots = snapshots
+        worker.releases = FolderReleases(deployment, former: former)
         var steps = 0
         var waitsBefore = 0
         var thrown: (any Error)?
@@ -315,8 +319,10 @@ final class WorkerWorld {
             }
         }
         do throws(LogError) {
-            let audit = try JournalAudit(deployment, log: SimulatedLog(store, application: "audit"), threads: 1)
-                .run { _ in true }
+            let audit = try JournalAudit(
+                deployment, log: SimulatedLog(store, application: "audit"),
+                releases: FolderReleases(deployment, former: former), threads: 1
+            ).run { _ in true }
             if !audit.isClean { found.append("audit: \(audit)") }
         } catch { found.append("audit: \(error.message)") }
         return found
@@ -364,7 +370,9 @@ final class WorkerWorld {
         let processor = EpochProcessor(deployment, team: team)
         let assembler = OutputAssembler(deployment)
         let block = DecodedBlock(deployment, sources: sources, lanes: team.lanes)
-        let replay = JournalReplay(log, deployment, sources: sources, block: block, processor: processor)
+        let replay = JournalReplay(
+            log, deployment, sources: sources, block: block, processor: processor,
+            releases: FolderReleases(deployment, former: former))
         var tracker = WatermarkTracker(
             sources: sources.count, latenessMilliseconds: deployment.description.time.latenessMilliseconds)
         var watermark = tracker.advance()

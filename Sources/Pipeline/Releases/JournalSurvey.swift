@@ -1,0 +1,84 @@
+/// Which releases judged which epochs of a journal: a first, cheap pass over it, before anything is judged again.
+///
+/// A pure value but for the reading; a journal that has grown is looked through from where the last call ended.
+struct JournalSurvey {
+    /// One release on one topology, and the epochs it judged.
+    struct Entry: Equatable {
+        let topologyDigest: String
+        let releaseDigest: String
+        /// Without gaps inside, in order.
+        var epochs: [ClosedRange<Int64>]
+
+        /// The last epoch it judged.
+        var last: Int64 { epochs.last?.upperBound ?? -1 }
+
+        /// `epochs 0 to 41 and 80 to 90`; of many parts the first ones.
+        var text: String {
+            let parts = epochs.map { $0.count == 1 ? "\($0.lowerBound)" : "\($0.lowerBound) to \($0.upperBound)" }
+            let isOne = parts.count == 1 && epochs[0].count == 1
+            let shown = parts.prefix(Entry.partsMax)
+            let rest = parts.count - shown.count
+            return (isOne ? "epoch " : "epochs ")
+                + (rest > 0
+                    ? shown.joined(separator: ", ") + " and \(rest) more times"
+                    : shown.count < 2
+                        ? shown.joined()
+                        : shown.dropLast().joined(separator: ", ") + " and \(shown[shown.count - 1])")
+        }
+        private static let partsMax = 4
+    }
+
+    /// In the order of their first epochs.
+    private(set) var entries: [Entry] = []
+    /// Epochs up to this one are passed over: a snapshot stands for them.
+    private let start: Int64
+    /// Where the journal is looked through from; nil: its beginning.
+    private var position: Int64?
+
+    init(after epoch: Int64 = -1) { start = epoch }
+
+    /// Looks through what the journal holds beyond the last call.
+    ///
+    /// - Parameter check: is given each record, those passed over too.
+    mutating func advance(
+        over journal: Journal, check: (JournalRecord) throws(LogError) -> Void = { _ in }
+    ) throws(LogError) {
+        var at = position
+        defer { position = at }
+        try journal.forEachRecord(from: &at) { (record) throws(LogError) in
+            try check(record)
+            note(record)
+            return true
+        }
+    }
+
+    mutating func note(_ record: JournalRecord) {
+        guard record.epoch > start else { return }
+        // Almost always the one of the epoch before.
+        let known = entries.lastIndex {
+            $0.releaseDigest == record.releaseDigest && $0.topologyDigest == record.topologyDigest
+        }
+        guard let known else {
+            entries.append(
+                Entry(
+                    topologyDigest: record.topologyDigest, releaseDigest: record.releaseDigest,
+                    epochs: [record.epoch...record.epoch]))
+            return
+        }
+        let parts = entries[known].epochs.count
+        let part = entries[known].epochs[parts - 1]
+        if record.epoch == part.upperBound + 1 {
+            entries[known].epochs[parts - 1] = part.lowerBound...record.epoch
+        } else if record.epoch > part.upperBound {
+            entries[known].epochs.append(record.epoch...record.epoch)
+        }
+    }
+
+    /// Releases of the deployment's topology that the source does not have.
+    func missing(from source: any ReleaseSource, for deployment: Deployment) -> [Entry] {
+        entries.filter {
+            $0.topologyDigest == deployment.topologyDigest && $0.releaseDigest != deployment.release.digest
+                && source.release(digest: $0.releaseDigest) == nil
+        }
+    }
+}
