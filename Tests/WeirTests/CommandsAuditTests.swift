@@ -14,10 +14,12 @@ struct CommandsAuditTests {
         var different: Int64
     }
 
-    private func audit(_ path: String, topology: String = Commands.topology("marketplace")) throws -> (
-        result: WeirProgram.Result, answer: Answer?
-    ) {
-        let result = try Commands.weir("audit", "--topology", topology, "--log", path, "--json")
+    private func audit(
+        _ path: String, topology: String = Commands.topology("marketplace"), releases: [String] = []
+    ) throws -> (result: WeirProgram.Result, answer: Answer?) {
+        let result = try WeirProgram.run(
+            try #require(WeirProgram.path),
+            ["audit", "--topology", topology, "--log", path, "--json"] + releases.flatMap { ["--release", $0] })
         return (result, try? JSONDecoder().decode(Answer.self, from: Data(result.output.utf8)))
     }
 
@@ -150,19 +152,82 @@ struct CommandsAuditTests {
         #expect(result.errors.contains("… and \(gone.count - 20) more"))
     }
 
+    /// A copy of the marketplace with another text in one of its rules' files.
+    private func changed(_ folder: Commands.Folder, _ name: String, _ old: String, _ new: String) throws -> String {
+        let copy = folder.path(name)
+        try FileManager.default.copyItem(atPath: Commands.topology("marketplace"), toPath: copy)
+        let rule = "\(copy)/rules/account_integrity.weir"
+        let text = try String(contentsOfFile: rule, encoding: .utf8)
+        try #require(text.contains(old))
+        try Data(text.replacingOccurrences(of: old, with: new).utf8).write(to: URL(fileURLWithPath: rule))
+        return copy
+    }
+
     @Test func `other rules than the journal's end with 8 and the digest that is wanted`() throws {
         let folder = try Commands.Folder()
         let path = try Commands.judgedLog(folder, events: 2000)
-        let copy = folder.path("changed")
-        try FileManager.default.copyItem(atPath: Commands.topology("marketplace"), toPath: copy)
-        let rule = "\(copy)/rules/account_integrity.weir"
-        let text = try String(contentsOfFile: rule, encoding: .utf8).replacingOccurrences(
-            of: "severity high", with: "severity low")
-        try Data(text.utf8).write(to: URL(fileURLWithPath: rule))
+        let copy = try changed(folder, "changed", "severity high", "severity low")
         let (result, _) = try audit(path, topology: copy)
         let deployment = try Deployment(folder: Commands.topology("marketplace"))
         #expect(result.code == 8 && result.output.isEmpty)
         #expect(result.errors.contains("release \(deployment.release.shortDigest)"), "\(result.errors)")
+    }
+
+    @Test func `rules that changed on the way are audited with the folders as they were`() throws {
+        let folder = try Commands.Folder()
+        let path = try Commands.judgedLog(folder, events: 6000)
+        let first = Commands.topology("marketplace")
+        let second = try changed(folder, "second", "by device over 48h", "by device over 24h")
+        let third = try changed(folder, "third", "score +400", "score +410")
+        var events: Int64 = 6000
+        for (seed, topology) in [("4", second), ("5", third), ("6", first)] {
+            let made = try Commands.weir("simulate", "--events", "4000", "--seed", seed, "--log", path)
+            try #require(made.code == 0, "\(made.errors)")
+            try Commands.judge(path, with: topology)
+            events += 4000
+        }
+        for (topology, releases) in [(first, [second, third]), (third, [first, second])] {
+            let (result, answer) = try audit(path, topology: topology, releases: releases)
+            #expect(result.code == 0 && answer?.inputs == events, "\(result.errors)")
+            #expect(answer?.verdicts ?? 0 > 50)
+        }
+        let digests = try [second, third].map { try Deployment(folder: $0).release.shortDigest }
+        let without = try audit(path, releases: [second]).result
+        #expect(without.code == 8 && without.output.isEmpty)
+        #expect(
+            without.errors.contains("release \(digests[1])") && !without.errors.contains(digests[0])
+                && without.errors.contains("Looked in: \(first), \(second)."), "\(without.errors)")
+        let other = try audit(path, releases: [Commands.topology("quickstart")]).result
+        #expect(other.code == 3 && other.errors.contains("is not the topology of"), "\(other.errors)")
+
+        // A worker that is told of no former folder says so, and its state is the same.
+        func run(_ releases: String...) throws -> WeirProgram.Result {
+            let running = try RunningProgram(
+                try #require(WeirProgram.path),
+                ["run", "--topology", first, "--log", path] + releases.flatMap { ["--release", $0] })
+            #expect(running.wait { $0.errors.contains("msg=ready") }, "\(running.errors)")
+            running.send(SIGTERM)
+            return try running.wait()
+        }
+        let silent = try run(second, third)
+        #expect(silent.code == 143 && !silent.errors.contains("not to be found"), "\(silent.errors)")
+        let warned = try run(third)
+        #expect(
+            warned.code == 143 && warned.errors.contains("not to be found") && warned.errors.contains(digests[0])
+                && warned.errors.contains("releases=1"), "\(warned.errors)")
+
+        // Changed under a former release: found all the same.
+        do {
+            let log = try EmbeddedLog(path: path)
+            defer { log.close() }
+            let verdict = try #require(try Commands.records(log, OutputTopics.verdicts).first)
+            try log.deleteRecords(of: verdict.source, before: verdict.offset + 1)
+            let headers = verdict.headers.map { ($0.0, $0.0 == "ce_subject" ? Array("somebody else".utf8) : $0.1) }
+            try Commands.append(
+                log, OutputTopics.verdicts, key: verdict.key, value: verdict.value ?? [], headers: headers)
+        }
+        let (result, answer) = try audit(path, releases: [second, third])
+        #expect(result.code == 7 && answer?.different == 1 && answer?.missing == 0, "\(result)")
     }
 
     @Test func `a journal without its beginning, and a log without one, are named`() throws {

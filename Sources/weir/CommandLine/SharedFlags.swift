@@ -2,6 +2,10 @@
 extension FlagDefinition {
     static let topology = option(
         "topology", "DIR", .directory, required: true, "folder with topology.yaml, rules/ and samples/")
+    static let former = option(
+        "release", "DIR", .directory, list: true,
+        "the topology's folder as it was when earlier epochs were judged: other rules or inputs of models, and nothing else"
+    )
     static let kafka = option(
         "kafka", "FILE", .file,
         "librdkafka properties (bootstrap.servers, security.protocol ...), and weir.connect.ms: how long to wait for a broker (30000); secrets belong in this file, never in a flag"

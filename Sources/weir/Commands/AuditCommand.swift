@@ -6,12 +6,13 @@ enum AuditCommand {
     static func run(_ arguments: ParsedArguments, _ terminal: Terminal) throws -> ExitCode {
         let deployment = try Deployment(folder: arguments.required("topology"))
         try InputTopics.requireJSON(deployment)
+        let releases = try FolderReleases(deployment, former: arguments.strings("release"))
         StopSignal.install()
         let log = try LogOpening.require(
             arguments, .reader, application: LogOpening.application(deployment.description.name), terminal)
         defer { log.close() }
         var progress = ProgressReport(terminal, unit: "epochs", total: nil)
-        let audit = JournalAudit(deployment, log: log, threads: Cores.available)
+        let audit = JournalAudit(deployment, log: log, releases: releases, threads: Cores.available)
         let result = try audit.run { epochs in
             progress.update(Int(epochs))
             return StopSignal.received == nil
@@ -67,13 +68,20 @@ extension AuditCommand: Command {
                 Reads only committed records and writes nothing; it may run beside weir run. Every byte of every verdict is
                 compared, except the recorded time. With --json it prints one object with the keys epochs, inputs, verdicts,
                 revisions (the same verdict given anew by a later epoch), missing, repeated (twice in one epoch) and different.
+
+                Each epoch is judged by the release that the journal names: the folder's, or one of those given with --release.
+                If one is not among them, the audit ends with exit 8 and says which epochs want which. Folders whose windows or
+                models differ each take the memory of a state of their own, up to their last epoch.
                 """,
-            flags: [.topology, .kafka, .embedded, .json("the result as JSON")],
+            flags: [.topology, .former, .kafka, .embedded, .json("the result as JSON")],
             alternatives: [.log(required: true, "which log to audit")],
             examples: [
                 .init(
                     line: "weir audit --topology topologies/marketplace --kafka kafka.properties",
-                    effect: "after an incident: is every verdict there, once, and as computed?")
+                    effect: "after an incident: is every verdict there, once, and as computed?"),
+                .init(
+                    line: "weir audit --topology topologies/marketplace --release before/marketplace --log shop.db",
+                    effect: "the rules were changed on the way: before is a checkout of the revision from before"),
             ],
             exitCodes: [.invalid] + ExitCode.ofLogs + ExitCode.ofStops)
     }

@@ -267,7 +267,7 @@ struct Examination {
                 "release",
                 "the last epoch was judged by release \(last.releaseDigest.prefix(16)), the folder has "
                     + "\(deployment.release.shortDigest)",
-                "weir run goes on with the folder's; weir audit needs the folder as it was then")
+                "weir run goes on with the folder's; weir audit needs the folder as it was then too, with --release")
         }
     }
 

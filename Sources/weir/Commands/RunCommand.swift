@@ -8,6 +8,7 @@ enum RunCommand {
         let deployment = try Deployment(folder: arguments.required("topology"))
         for warning in deployment.release.rules.warnings { terminal.show(warning) }
         try InputTopics.requireJSON(deployment)
+        let releases = try FolderReleases(deployment, former: arguments.strings("release"))
         var files = DistinctFiles()
         files.read("--kafka", arguments.string("kafka"))
         files.write("--log", arguments.string("log"))
@@ -26,6 +27,7 @@ enum RunCommand {
         try InputTopics.prepare(deployment, log, telemetry)
         let worker = Worker(deployment, log: log, threads: arguments.threads, telemetry: telemetry)
         worker.metrics = metrics
+        worker.releases = releases
         let reporter = MetricsReporter(
             registry, metrics, kafka, file: arguments.string("metrics"), telemetry: telemetry)
         telemetry.info(
@@ -54,10 +56,14 @@ extension RunCommand: Command {
                 The records of a log are JSON: a topology with format: csv is for weir replay.
                 One log belongs to one topology: another one's is refused (exit 3) before anything is written to it.
 
+                At the start the state is rebuilt by the folder's rules, so that changed ones are warm at once. Epochs whose
+                release is given with --release are judged again by it, and their counts held against the journal; of others
+                a warning names the release.
+
                 SIGTERM or Ctrl-C drains and commits, then leaves; a second one ends at once, which is safe too.
                 """,
             flags: [
-                .topology, .kafka, .embedded, .threads,
+                .topology, .former, .kafka, .embedded, .threads,
                 .option(
                     "metrics", "FILE", .file,
                     "write metrics in Prometheus' text format to this file every 10 s, for node_exporter's textfile collector"
