@@ -235,6 +235,27 @@ import Testing
             ])
     }
 
+    @Test func `who asks while a journal is replayed sees the state of the release that runs`() throws {
+        let world = try WorkerWorld(seed: 47)
+        world.deployment = try Self.folder(.wider)
+        try world.produce(200)
+        #expect(try world.run().error == nil)
+        world.former = [world.deployment]
+        world.deployment = try Self.folder(.first)
+        let alone = try WorkerWorld(seed: 47)
+        try alone.produce(200)
+        #expect(try alone.run().error == nil)
+        var seen: [(bytes: Int, judging: Bool)] = []
+        for world in [world, alone] {
+            let follower = try Self.follower(of: world)
+            defer { follower.processor.team.stop() }
+            try follower.advance { _ in true }
+            seen.append((follower.engine.stateBytes, follower.engine === follower.processor.engine))
+        }
+        #expect(seen[0].bytes == seen[1].bytes)
+        #expect(!seen[0].judging && seen[1].judging)
+    }
+
     // MARK: That the checks can fail
 
     /// Gives one release under the digest of another.

@@ -62,6 +62,8 @@ final class Follower {
         return replay.missingReleases
     }
 
+    /// With the state that it leads with; the processor's may be another release's until then.
+    var engine: Engine { replay.engine }
     /// Epochs replayed, without those that a snapshot stood for.
     var replayedEpochs: Int64 { replay.epochs }
     /// The last epoch in the state; nil: none.

@@ -85,6 +85,9 @@ final class JournalReplay {
     /// Releases of this topology that the journal names and that are not to be found.
     var missingReleases: [JournalSurvey.Entry] { surveyed.missing(from: releases, for: deployment) }
 
+    /// With the state of the deployment's release, whoever judged the last epoch.
+    var engine: Engine { engines.own }
+
     /// Puts the deployment's release in force: the replay is over.
     func adoptDeployment() { engines.end(with: processor) }
 

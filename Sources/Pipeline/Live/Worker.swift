@@ -60,7 +60,9 @@ public final class Worker {
     /// Epochs judged again to recover.
     public var replayedEpochs: Int64 { follower?.replayedEpochs ?? 0 }
     /// Memory of keys, windows, rings and models.
-    public var stateBytes: Int { processor.engine.stateBytes }
+    public var stateBytes: Int { engine.stateBytes }
+    /// With the state of the deployment's release.
+    private var engine: Engine { follower?.engine ?? processor.engine }
 
     /// - Parameter clock: paces the worker; a test's own makes hours of it in a moment.
     public init(
@@ -96,7 +98,7 @@ public final class Worker {
         defer {
             // Who asks from now on finds what was measured last.
             mailbox.close()
-            metrics?.measure(processor.engine)
+            metrics?.measure(engine)
         }
         let follower = try Follower(
             processor, log: log, sources: sources, snapshots: snapshots, releases: releases, clock: clock)
@@ -148,7 +150,7 @@ public final class Worker {
         var isStopped = false
         try follower.advance { record in
             metrics?.rebuilt(processor, watermark: record.watermark)
-            if mailbox.hasMail { mailbox.serve(WorkerView(engine: processor.engine, epochs: record.epoch + 1)) }
+            if mailbox.hasMail { mailbox.serve(WorkerView(engine: follower.engine, epochs: record.epoch + 1)) }
             if clock.now - said > .seconds(10) {
                 said = clock.now
                 telemetry.info("recovering", ["epochs": .int(Int(follower.replayedEpochs))])

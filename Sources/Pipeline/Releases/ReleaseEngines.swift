@@ -43,6 +43,9 @@ struct ReleaseEngines {
         isAtBeginning = isEmpty
     }
 
+    /// With the state of the deployment's release.
+    var own: Engine { states[0].engine }
+
     /// Makes ready for the epochs that were found in the journal.
     ///
     /// Once events are in the states no other is opened: it would lack what came before. Epochs that ask for it count for the states
