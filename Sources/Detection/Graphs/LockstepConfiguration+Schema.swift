@@ -10,14 +10,17 @@ extension LockstepConfiguration {
     ///   - target: field or entity.
     ///   - minimumActors: fewer than 3 count as 3: two who shop alike are no ring.
     ///   - minimumTargets: taken into 2...8, which is what the detector can tell.
+    ///   - lookBack: taken into 0...``Lockstep/lookBackMax``.
     public init(
         name: String, events: [Int], actor: String, target: String, windowMilliseconds: Int64, minimumActors: Int,
-        minimumTargets: Int, schemas: [EventSchema], seed: UInt64
+        minimumTargets: Int, lookBack: Int = 0, schemas: [EventSchema], seed: UInt64
     ) {
         self.init(name: name, seed: seed)
         window = min(max(1, windowMilliseconds), memory)
         self.minimumActors = min(max(3, minimumActors), Lockstep.actorsPerPair)
         self.minimumTargets = min(max(2, minimumTargets), 8)
+        self.lookBack = min(max(0, lookBack), Lockstep.lookBackMax)
+        references = EventReferences(schemas)
         func text(_ type: Int, _ name: String) -> Int {
             guard let field = schemas[type].field(named: name), schemas[type].fields[field].type == .string else {
                 return -1

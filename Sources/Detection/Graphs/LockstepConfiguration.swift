@@ -24,6 +24,10 @@ public struct LockstepConfiguration: Sendable, Equatable {
     public var actorFields: [Int] = []
     /// Per event type, the field with the target where the detector learns from the type, or -1.
     public var targetFields: [Int] = []
+    /// How many of each member's newest acts a ring's record names; 0: none are remembered.
+    public var lookBack = 0
+    /// Where the events' ids stand.
+    var references = EventReferences()
     /// The pair test takes the population of actors to be no smaller.
     ///
     /// With the true number of a few dozen actors, four who share everything would be no surprise; a deployment that young still wants to
@@ -56,6 +60,8 @@ public struct LockstepConfiguration: Sendable, Equatable {
         public var ringMembers = 65_536
         /// In one ring.
         public var membersPerRing = 4_096
+        /// In all: acts remembered to be named, about 150 bytes each.
+        public var actsLookedBackTo = 65_536
 
         public init() {}
     }
@@ -80,6 +86,10 @@ public enum Lockstep {
     /// Members and targets a ring record names.
     public static let namesPerRecord = 200
     public static let targetNamesPerRecord = 50
+    /// Acts that a ring record names; of many members fewer each.
+    public static let actsPerRecord = 256
+    /// The most of them of one member.
+    public static let lookBackMax = 8
 }
 
 /// One act of an actor on a target: what the lockstep detector reads of an event.

@@ -100,6 +100,11 @@ public struct LockstepDetector: ~Copyable {
         rings.membership(ofActor: actor)
     }
 
+    /// Remembers an act of the open tick, for records that name what the members of a ring did.
+    ///
+    /// In the order of the events; the same ones as are taken or run, and only where ``LockstepConfiguration/lookBack`` is not 0.
+    mutating func remember(_ event: EventReference, of actor: UInt64) { rings.remember(event, of: actor) }
+
     /// N of the pair test in the open tick.
     var actorEstimate: Double { mutating get { population.estimate() } }
 

@@ -64,6 +64,8 @@ struct LockstepRings: ~Copyable {
     private var members: OldestFirstTable<Member>
     private var rings: OldestFirstTable<Ring>
     private var published: OldestFirstTable<Published>
+    /// What each actor did last, ring or not: who turns out to be in one did something before.
+    private var lookBack: LookBack
     /// Rings touched in the open tick, in order.
     private var dirty: [UInt64] = []
     /// Actors whose ring closed in the open tick.
@@ -89,7 +91,11 @@ struct LockstepRings: ~Copyable {
         members = OldestFirstTable(limit: max(2, configuration.limits.ringMembers))
         rings = OldestFirstTable(limit: max(2, configuration.limits.rings))
         published = OldestFirstTable(limit: max(2, configuration.limits.ringMembers))
+        lookBack = LookBack(perEntity: configuration.lookBack, limit: configuration.limits.actsLookedBackTo)
     }
+
+    /// Remembers an act; in the order of the events, before the tick ends.
+    mutating func remember(_ event: EventReference, of actor: UInt64) { lookBack.append(event, of: actor) }
 
     mutating func removeChanges() {
         for change in changes.prefix(LockstepRings.sparesMax - spares.count) { spares.append(change) }
@@ -366,6 +372,14 @@ struct LockstepRings: ~Copyable {
             if members[at].pointee.isCounted != 0 { change.members.append(name(members.key(at))) }
             at = members[at].pointee.next
         }
+        change.events.removeAll(keepingCapacity: true)
+        // A ring may close inside a tick, when not all of its acts are known.
+        if status != .closed, configuration.lookBack > 0 {
+            let most = max(1, Lockstep.actsPerRecord / max(1, change.members.count))
+            for (n, member) in change.members.enumerated() {
+                lookBack.forEach(of: member.hash, most: most) { change.events.append(RingEvent(member: n, event: $0)) }
+            }
+        }
         change.targetCount = Int(ring.targetCount)
         change.targets.removeAll(keepingCapacity: true)
         for i in 0..<change.targetCount { change.targets.append(name(ring.targets[i])) }
@@ -423,12 +437,13 @@ struct LockstepRings: ~Copyable {
         return "\(digit)e-\(exponent)"
     }
 
-    var bytes: Int { names.bytes + members.bytes + rings.bytes + published.bytes }
+    var bytes: Int { names.bytes + members.bytes + rings.bytes + published.bytes + lookBack.bytes }
 
     func digest(into digest: inout UInt64) {
         names.digest(into: &digest)
         members.digest(into: &digest)
         rings.digest(into: &digest)
         published.digest(into: &digest)
+        lookBack.digest(into: &digest)
     }
 }

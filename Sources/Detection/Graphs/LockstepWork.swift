@@ -20,6 +20,7 @@ final class LockstepWork: RingDetector {
     private let columns: SignalLayout.Ring
     private let hash: TextHash
     private let fields: UnsafeMutablePointer<Fields>
+    private let references: EventReferences
     /// The acts of the part that is being learnt; grow to the largest part and stay.
     private var records = UnsafeMutableBufferPointer<LockstepRecord>(start: nil, count: 0)
 
@@ -30,6 +31,7 @@ final class LockstepWork: RingDetector {
         detector = LockstepDetector(configuration)
         self.columns = columns
         self.hash = hash
+        references = configuration.references
         fields = .allocate(capacity: max(1, configuration.actorFields.count))
         for (type, actor) in configuration.actorFields.enumerated() {
             (fields + type).initialize(to: Fields(actor: actor, target: configuration.targetFields[type]))
@@ -57,7 +59,7 @@ final class LockstepWork: RingDetector {
         detector.begin(gather(epoch, events))
     }
 
-    /// The acts among some events.
+    /// The acts among some events, which come to be learnt once.
     private func gather(_ epoch: EpochTable, _ events: Range<Int>) -> UnsafeBufferPointer<LockstepRecord> {
         if records.count < events.count {
             records.deallocate()
@@ -65,6 +67,7 @@ final class LockstepWork: RingDetector {
         }
         guard let base = records.baseAddress else { return UnsafeBufferPointer(start: nil, count: 0) }
         var acts = 0
+        let remembers = detector.configuration.lookBack > 0
         for i in events {
             let event = epoch.events[i]
             let fields = fields[Int(event.type)]
@@ -78,6 +81,7 @@ final class LockstepWork: RingDetector {
                     actorText: event.text + actor.textOffset, actorLength: actor.textLength,
                     targetText: event.text + target.textOffset, targetLength: target.textLength))
             acts += 1
+            if remembers { detector.remember(references.reference(to: event), of: actor.bits) }
         }
         return UnsafeBufferPointer(start: base, count: acts)
     }

@@ -11,7 +11,7 @@ struct RelateStage: ~Copyable {
     /// The signal row of an event of which nobody has anything to say.
     private let emptyRow: UnsafeMutablePointer<Slot>
     private let width: Int
-    private var records = RingRecords()
+    private var records: RingRecords
     /// Per detector, how many of its changes are among the records.
     private var taken: [Int]
 
@@ -20,6 +20,11 @@ struct RelateStage: ~Copyable {
         detectors = configuration.detectors.enumerated().map { number, detector in
             detector.makeDetector(layout.ring(number), hash: configuration.hash)
         }
+        records = RingRecords(
+            RingRecords.Names(
+                topics: configuration.topics.map { Array($0.utf8) },
+                types: configuration.events.map { Array($0.name.utf8) }
+            ))
         taken = [Int](repeating: 0, count: detectors.count)
         rounds = detectors.map(\.rounds).max() ?? 0
         width = layout.width

@@ -35,6 +35,13 @@ public struct RingName: Sendable, Equatable {
     }
 }
 
+/// An act of a ring's member.
+public struct RingEvent: Sendable, Equatable {
+    /// Its place among ``RingChange/members``.
+    public var member: Int
+    public var event: EventReference
+}
+
 /// One new version of a ring: everything its record on the topic of rings says.
 public struct RingChange: Sendable, Equatable {
     /// Made of the detector's name and the smallest hash of the ring's first members; kept while the ring grows.
@@ -50,6 +57,8 @@ public struct RingChange: Sendable, Equatable {
     /// Number of members; the list holds at most ``Lockstep/namesPerRecord`` of them, in the order they joined.
     public var size: Int
     public var members: [RingName]
+    /// The newest acts of the members, each member's oldest first, at most ``Lockstep/actsPerRecord``; none of a ring that has closed.
+    public var events: [RingEvent] = []
     /// Number of targets and the first of them.
     public var targetCount: Int
     public var targets: [RingName]
@@ -115,16 +124,19 @@ public struct RingChange: Sendable, Equatable {
         out.advance(idLength)
     }
 
-    /// Writes the record of the topic of rings, its keys in fixed order.
+    /// Writes the record of the topic of rings, its keys in fixed order; `events` only where the detector looks back.
     ///
     /// ```
     /// {"ring_id":"…","version":2,"status":"updated","detector":"coupon_ring","score":0.79,"size":17,"target_count":3,
     ///  "members":["u1",…],"targets":["SAVE10",…],"first_time":"2026-01-05T08:00:00Z","last_time":"…","window":"6 h",
-    ///  "windows":[{"from":"…","to":"…"}],"p_value":2e-23,"text":"17 accounts redeemed …","merged_into":"…"}
+    ///  "windows":[{"from":"…","to":"…"}],
+    ///  "events":[{"member":"u1","type":"coupon_redeemed","topic":"coupons","partition":0,"offset":12,"id":"c9","time":"…"}],"p_value":2e-23,"text":"17 accounts redeemed …","merged_into":"…"}
     /// ```
     /// At most 200 members and 50 targets are named; a text no longer known is `#` and the hash. `merged_into` only where a ring closed
     /// because another took its members in.
-    func appendJSON(to out: inout ByteBuffer) {
+    ///
+    /// - Parameter names: of the topology's topics and event types.
+    func appendJSON(_ names: RingRecords.Names, to out: inout ByteBuffer) {
         func name(_ name: RingName) {
             out.append("\"")
             name.withText { text in
@@ -175,6 +187,15 @@ public struct RingChange: Sendable, Equatable {
             out.appendTime(milliseconds: start + windowLength)
             out.append("\"}")
         }
+        if !events.isEmpty {
+            out.append("],\"events\":[")
+            for (i, act) in events.enumerated() {
+                out.append(i > 0 ? ",{\"member\":" : "{\"member\":")
+                name(members[act.member])
+                appendJSON(act.event, names, to: &out)
+                out.append("}")
+            }
+        }
         out.append("],\"p_value\":")
         out.append(LockstepRings.chance(strength))
         out.append(",\"text\":\"")
@@ -186,6 +207,25 @@ public struct RingChange: Sendable, Equatable {
             out.append("\"")
         }
         out.append("}")
+    }
+
+    private func appendJSON(_ event: EventReference, _ names: RingRecords.Names, to out: inout ByteBuffer) {
+        out.append(",\"type\":\"")
+        out.append(names.types[Int(event.type)])
+        out.append("\",\"topic\":\"")
+        out.append(names.topics[Int(event.topic)])
+        out.append("\",\"partition\":")
+        out.append(Int64(event.partition))
+        out.append(",\"offset\":")
+        out.append(event.offset)
+        if event.hasIdentifier {
+            out.append(",\"id\":\"")
+            event.appendIdentifier(to: &out)
+            out.append("\"")
+        }
+        out.append(",\"time\":\"")
+        out.appendTime(milliseconds: event.time)
+        out.append("\"")
     }
 
     /// A score of 0...1 in at most six digits, which its quantum of a millionth allows exactly.
@@ -215,9 +255,18 @@ public struct RingRecord {
 
 /// The records of an epoch, one behind the other in memory that stays.
 struct RingRecords: ~Copyable {
+    /// The topology's, by the indices that an event has; all need no escapes.
+    struct Names {
+        var topics: [[UInt8]] = []
+        var types: [[UInt8]] = []
+    }
+
+    private let names: Names
     private var bytes = ByteBuffer(capacity: 1 << 14)
     private var ends: [Int] = []
     private var statuses: [RingStatus] = []
+
+    init(_ names: Names = Names()) { self.names = names }
 
     mutating func removeAll() {
         bytes.removeAll()
@@ -226,7 +275,7 @@ struct RingRecords: ~Copyable {
     }
 
     mutating func append(_ change: RingChange) {
-        change.appendJSON(to: &bytes)
+        change.appendJSON(names, to: &bytes)
         ends.append(bytes.count)
         statuses.append(change.status)
     }

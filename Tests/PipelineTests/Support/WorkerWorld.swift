@@ -57,6 +57,7 @@ enum WorkerTopology {
               window: 1h
               minimum_actors: 3
               minimum_targets: 2
+              look_back: 3
         models:
           anomaly:
             events: [order]
