@@ -2,6 +2,7 @@ import Foundation
 import Glibc
 import KafkaClient
 import KafkaTestBroker
+import Synchronization
 import Testing
 import Waiting
 
@@ -239,6 +240,48 @@ struct KafkaLogDelayTests {
         #expect(error?.message.contains("has written epoch 2") == true, "\(error?.message ?? "")")
         #expect(former.writer.recreations > before)
         #expect(try visible().sorted() == ["1", "2"])
+    }
+
+    @Test func `an epoch of the same number by who took over meanwhile is not taken for our own`() throws {
+        let proxy = try setUp()
+        defer { proxy.close() }
+        let journal = TestBroker.unique("journal")
+        var options = KafkaLog.Options(application: TestBroker.unique("same"))
+        options.journalTopic = journal
+        // Given up before the client asks again by itself, which would tell of the newer owner.
+        options.callMilliseconds = 3000
+        let former = try KafkaLog(
+            configuration: KafkaConfiguration(["bootstrap.servers": proxy.address]), options: options)
+        defer { former.close() }
+        try former.create([TopicRequirement(name: journal, partitions: 1)])
+        let owned = try former.takeOwnership()
+        try owned.commit(batch(1, journal: journal), positions: [])
+        // While the decision is held, another takes over and commits its own epoch of this number.
+        proxy.arm(KafkaLogProxy.Api.endTransaction, .hold)
+        let newer = try KafkaLog(configuration: TestBroker.configuration(), options: options)
+        defer { newer.close() }
+        let topic = topic
+        let took = Mutex<Result<Void, any Error>?>(nil)
+        // The thread is the only one that uses it until it has said what it took.
+        nonisolated(unsafe) let other = newer
+        let takeover = Thread {
+            let result = Result {
+                Waiting.until { proxy.heldCount == 1 }
+                var batch = OutputBatch(topics: [topic, journal])
+                batch.append(topic: 0, key: { $0.append(1) }, value: { $0 += Array("2 of the newer".utf8) })
+                batch.append(topic: 1, key: nil, value: { $0 += JournalRecord.stub(2, topology: "another") })
+                batch.epochs = 2...2
+                try other.takeOwnership().commit(batch, positions: [])
+            }
+            took.withLock { $0 = result }
+        }
+        takeover.start()
+        let error = logError { try owned.commit(batch(2, journal: journal), positions: []) }
+        Waiting.until { took.withLock { $0 != nil } }
+        let hasTaken = took.withLock { if case .success = $0 { true } else { false } }
+        // Whichever came first: on a slow machine the former may have the ids back before the newer has written.
+        #expect(error?.kind == (hasTaken ? .fenced : nil))
+        #expect(try visible().sorted() == ["1", hasTaken ? "2 of the newer" : "2"])
     }
 
     @Test func `what a transaction given up may have left open is ended before the next, and leaves nothing to see`()

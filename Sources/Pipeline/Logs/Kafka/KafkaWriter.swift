@@ -2,7 +2,7 @@ import Glibc
 import KafkaClient
 import Synchronization
 
-/// Commits to Kafka as one worker of one application, one transaction each.
+/// Commits to Kafka as one worker of one application, one transaction each: performs what a ``CommitCourse`` decides.
 ///
 /// Everything it asks goes through clients of its own, so that the thread that reads goes on undisturbed.
 final class KafkaWriter: LogWriter {
@@ -10,24 +10,19 @@ final class KafkaWriter: LogWriter {
     private let reporting: KafkaConfiguration
     private let questions: KafkaQuestions
     private var transactions: TransactionalProducer?
-    private var isOwner = false
+    private var course: CommitCourse
     /// Why nothing is committed any more, once somebody else has taken over.
     private var fencing: LogError?
     /// The topics made by the log, which a former self may have written to.
     private let createdTopics = Mutex<Set<String>>([])
     /// Topics that a broker said are there.
     private var foundTopics: Set<String> = []
-    /// The newest epoch in the journal as far as we know; -1 when it is empty.
-    private var newestEpoch: Int64 = -1
     /// The journal's end as last seen; it never goes back.
     private var knownJournalEnd: Int64 = 0
     /// The journal's topic was there once, so that a broker that does not know it is one that has not woken up yet.
     private var isJournalKnown = false
-    /// A commit of the batch with this last epoch has an outcome we do not know yet.
-    private var unresolved: Int64?
-    private var retriedCommits = 0
-    /// The journal must be looked at before the next commit.
-    private var mustLook = false
+    /// What the last commit of unknown outcome wrote to the journal's end, if it did.
+    private var doubtful: JournalRecord?
     /// Held while the producers are used: a commit and a reader that waits may meet.
     private let writing: UnsafeMutablePointer<pthread_mutex_t>
 
@@ -37,6 +32,7 @@ final class KafkaWriter: LogWriter {
     init(_ configuration: KafkaConfiguration, reporting: KafkaConfiguration, options: KafkaLog.Options) {
         self.options = options
         self.reporting = reporting
+        course = CommitCourse(attempts: options.attempts)
         // It reads the ends of the journal, and nothing else.
         questions = KafkaQuestions(configuration, options, prefetchBytes: 8 << 20)
         writing = .allocate(capacity: 1)
@@ -67,27 +63,17 @@ final class KafkaWriter: LogWriter {
     ///
     /// Takes milliseconds; half a second more when the former self left a transaction open.
     func takeOwnership() throws(LogError) {
-        newestEpoch = try settle() ?? -1
-        mustLook = false
-        unresolved = nil
+        course.own(newest: try settle()?.epoch ?? -1)
         fencing = nil
-        isOwner = true
     }
 
-    /// Makes the producers anew, and only goes on when nobody else has written to the journal since our last commit:
-    /// the ids are taken back from a newer owner too, and then it is we who are the zombie.
-    private func retakeOwnership() throws(LogError) {
-        let newest = try settle() ?? -1
-        if newest != newestEpoch { throw overtaken(newest) }
-    }
-
-    /// Ends whatever transaction was open under our ids and answers the newest epoch of the journal from then on; nil
+    /// Ends whatever transaction was open under our ids and returns the newest record of the journal from then on; nil
     /// when it holds none.
     ///
     /// Absence is no evidence: an end that is too low, asked of a broker that has just restarted, looks like an epoch
     /// that was never committed, and committing it again doubles it. So a record of our own goes behind all there is.
     /// When it can be read, so can everything committed before it.
-    private func settle() throws(LogError) -> Int64? {
+    private func settle() throws(LogError) -> JournalRecord? {
         var failure: KafkaError?
         for number in 0..<max(1, options.attempts) {
             if number > 0 { options.clock.pause(for: .milliseconds(50 << min(number, 5))) }
@@ -123,7 +109,7 @@ final class KafkaWriter: LogWriter {
                 failure = error
                 continue
             }
-            return try lastJournalEpoch()
+            return try newestRecord()
         }
         throw failure.map { questions.mapped($0) } ?? LogError(.transient, "the journal could not be written to")
     }
@@ -171,16 +157,6 @@ final class KafkaWriter: LogWriter {
         if isJournalKnown { return true }
         isJournalKnown = try questions.adminClient().describe(topic: options.journalTopic) != nil
         return isJournalKnown
-    }
-
-    private func overtaken(_ newest: Int64) -> LogError {
-        LogError(
-            .fenced,
-            """
-            Another process of the name '\(options.application)' has written epoch \(newest) to \
-            \(options.journalTopic) where we were at epoch \(newestEpoch). This one stops; make sure that only one \
-            worker of this name runs, then start it again.
-            """)
     }
 
     /// How long whatever is open may take to end: the transaction timeout of 15 s, the 10 s between the looks a broker takes for such
@@ -233,74 +209,79 @@ final class KafkaWriter: LogWriter {
     func commit(_ outputs: borrowing OutputBatch, positions: [SourcePosition]) throws(LogError) {
         pthread_mutex_lock(writing)
         defer { pthread_mutex_unlock(writing) }
-        do throws(LogError) { try commitOrFail(outputs, positions: positions) } catch {
+        do throws(LogError) { try run(outputs, positions: positions) } catch {
             if error.kind == .fenced {
-                // For good: an attempt that looked again would take the ids back from the one who has them now.
                 fencing = error
-                isOwner = false
+                course.fence()
             }
             // While running, brokers that do not answer are waited for; only a start gives up on them.
-            throw error.kind == .unreachable && isOwner ? LogError(.transient, error.message) : error
+            throw error.kind == .unreachable && course.isOwner ? LogError(.transient, error.message) : error
         }
     }
 
-    private func commitOrFail(_ outputs: borrowing OutputBatch, positions: [SourcePosition]) throws(LogError) {
-        if let fencing { throw fencing }
-        guard isOwner else {
-            throw LogError(.refused, "a pipeline takes ownership of '\(options.application)' before it commits")
-        }
-        let last = outputs.epochs?.upperBound
-        if let open = unresolved {
-            let isSame = open == last
-            if try resolve(open), isSame { return }
-        }
-        var failure: KafkaError?
-        for number in 0..<options.attempts {
-            if number > 0 { options.clock.pause(for: .milliseconds(50 << min(number, 5))) }
-            let producer = try questions.attempt { () throws(KafkaError) in try self.transactionalProducer() }
-            // A connection lost since the last commit is heard of here, and nowhere between this look and the commit.
-            producer.serve()
-            if producer.isSuspect { mustLook = true }
-            // Stays so until the look has succeeded: after one that failed half-way no producer is suspect any more.
-            if mustLook {
-                try retakeOwnership()
-                mustLook = false
-            }
-            let outcome: CommitOutcome
-            do throws(KafkaError) { outcome = try transact(outputs, positions) } catch { throw questions.mapped(error) }
-            switch outcome {
-            case .committed:
-                if let last { newestEpoch = last }
-                return
-            case .notCommitted(let error):
-                failure = error
-                retriedCommits += 1
-                if error.disposition == .stop || error.kind == .tooLarge { throw questions.mapped(error) }
-            case .unknown(let error):
-                failure = error
-                retriedCommits += 1
-                guard let last else {
-                    throw LogError(.transient, "the outcome of a commit without an epoch is unknown: \(error)")
+    /// Performs the steps of a batch's course.
+    private func run(_ outputs: borrowing OutputBatch, positions: [SourcePosition]) throws(LogError) {
+        var step = course.next(.batch(last: outputs.epochs?.upperBound))
+        while true {
+            let fact: CommitCourse.Fact
+            switch step {
+            case .pause(let milliseconds):
+                options.clock.pause(for: .milliseconds(milliseconds))
+                fact = .paused
+            case .listen:
+                let producer = try questions.attempt { () throws(KafkaError) in try self.transactionalProducer() }
+                // A connection lost since the last commit is heard of here, and nowhere between this look and the commit.
+                producer.serve()
+                fact = .heard(isSuspect: producer.isSuspect)
+            case .settle:
+                let newest = try settle()
+                fact = .settled(newest: newest?.epoch ?? -1, isOurs: newest == doubtful)
+            case .transact:
+                let outcome: CommitOutcome
+                do throws(KafkaError) { outcome = try transact(outputs, positions) } catch {
+                    throw questions.mapped(error)
                 }
-                unresolved = last
-                if error.kind == .fenced { throw questions.mapped(error) }
-                if try resolve(last) { return }
+                if case .unknown = outcome { doubtful = try journalEnd(of: outputs) }
+                fact = .transacted(outcome)
+            case .finish: return
+            case .fail(let failure): throw error(of: failure)
             }
+            step = course.next(fact)
         }
-        var text = "the commit failed \(options.attempts) times"
-        if let failure { text += "; the last time: \(questions.mapped(failure).message)" }
-        throw LogError(.transient, text)
     }
 
-    /// Finds out whether the batch that ends with this epoch was committed.
-    private func resolve(_ epoch: Int64) throws(LogError) -> Bool {
-        let newest = try settle() ?? -1
-        unresolved = nil
-        mustLook = false
-        if newest == newestEpoch { return false }
-        if newest != epoch { throw overtaken(newest) }
-        newestEpoch = newest
-        return true
+    /// The last record that a batch has for the journal.
+    private func journalEnd(of outputs: borrowing OutputBatch) throws(LogError) -> JournalRecord? {
+        var end: JournalRecord?
+        try outputs.withParts { (record, _, value, _) throws(LogError) in
+            if outputs.topics[record.topic] == options.journalTopic, let value {
+                end = try JournalRecord(parsing: value)
+            }
+        }
+        return end
+    }
+
+    private func error(of failure: CommitCourse.Failure) -> LogError {
+        switch failure {
+        case .notOwned:
+            LogError(.refused, "a pipeline takes ownership of '\(options.application)' before it commits")
+        case .fenced: fencing ?? LogError(.fenced, "Another process took over the name '\(options.application)'.")
+        case .overtaken(let newest, let known):
+            LogError(
+                .fenced,
+                """
+                Another process of the name '\(options.application)' has written epoch \(newest) to \
+                \(options.journalTopic) where we were at epoch \(known). This one stops; make sure that only one \
+                worker of this name runs, then start it again.
+                """)
+        case .error(let error): questions.mapped(error)
+        case .unknown(let error):
+            LogError(.transient, "the outcome of a commit without an epoch is unknown: \(error)")
+        case .exhausted(let error):
+            LogError(
+                .transient,
+                "the commit failed \(options.attempts) times; the last time: \(questions.mapped(error).message)")
+        }
     }
 
     private func transact(_ outputs: borrowing OutputBatch, _ positions: [SourcePosition]) throws(KafkaError)
@@ -339,14 +320,14 @@ final class KafkaWriter: LogWriter {
         }
     }
 
-    /// The number of the newest committed epoch by the journal; nil when the journal is empty or missing.
-    func lastJournalEpoch() throws(LogError) -> Int64? {
+    /// The journal's newest record; nil when it is empty or missing.
+    func newestRecord() throws(LogError) -> JournalRecord? {
         // A commit returns when its decision is logged; its markers, and with them the stable end, follow within
         // milliseconds.
         guard let end = try questions.attempt({ () throws(KafkaError) in try self.settledJournalEnd() }) else {
             return nil
         }
-        return try Journal(in: questions, topic: options.journalTopic).newest(before: end)?.epoch
+        return try Journal(in: questions, topic: options.journalTopic).newest(before: end)
     }
 
     /// How often a transactional producer was destroyed and made anew: a figure for metrics.
@@ -355,7 +336,7 @@ final class KafkaWriter: LogWriter {
     var counters: LogCounters {
         var counters = LogCounters()
         counters.producerRecreations = recreations
-        counters.retriedCommits = retriedCommits
+        counters.retriedCommits = course.retries
         return counters
     }
 
@@ -363,7 +344,7 @@ final class KafkaWriter: LogWriter {
         transactions?.close()
         transactions = nil
         questions.close()
-        isOwner = false
+        course.close()
     }
 
     private func transactionalProducer() throws(KafkaError) -> TransactionalProducer {
