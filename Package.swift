@@ -86,8 +86,8 @@ let package = Package(
         .testTarget(
             name: "PipelineTests",
             dependencies: [
-                "Pipeline", "Detection", "RuleLanguage", "Models", "KafkaClient", "Telemetry", "ExpositionFormat",
-                "KafkaTestBroker", "Waiting",
+                "Pipeline", "Detection", "RuleLanguage", "Models", "KafkaClient", "Simulation", "Telemetry",
+                "ExpositionFormat", "KafkaTestBroker", "Waiting",
             ],
             exclude: ["Fixtures"], swiftSettings: base),
         .testTarget(

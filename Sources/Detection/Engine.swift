@@ -24,15 +24,16 @@ public final class Engine {
     public private(set) var configuration: EngineConfiguration
     /// The most lanes that ``process(_:lanes:fork:)`` makes use of.
     public let laneCount: Int
-    private var rows: EpochRows
-    private var clock: TickClock
+    // Only the engine's own files touch these.
+    var rows: EpochRows
+    var clock: TickClock
     /// The event time at which the open tick ends if no event ends it before; nil when none is open.
     public var openTickEnd: Int64? { clock.openTickEnd }
     /// The running epoch's parts of ticks.
     private var parts: [TickPart] = []
-    private var aggregate: AggregateStage
-    private var relate: RelateStage
-    private var score: ScoreStage
+    var aggregate: AggregateStage
+    var relate: RelateStage
+    var score: ScoreStage
     private var decide: DecideStage
 
     /// - Parameter lanes: parts a stage's work is split into, one per thread; does not change any result.

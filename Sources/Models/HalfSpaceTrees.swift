@@ -29,11 +29,12 @@ public struct HalfSpaceTrees: ~Copyable {
     @usableFromInline let latest: UnsafeMutablePointer<UInt32>
     @usableFromInline let pathMass: UnsafeMutablePointer<UInt64>
     /// Node masses of the last full window: 2^(depth+1) places per tree, so that trees can turn on different threads.
-    private let masses: UnsafeMutablePointer<UInt32>
+    let masses: UnsafeMutablePointer<UInt32>
     /// Points learnt in the running window.
-    private var filled = 0
+    // Only the trees' own files write these.
+    var filled = 0
     /// False in the first window: there is no reference, and every score is 0.
-    public private(set) var isWarm = false
+    public internal(set) var isWarm = false
 
     @usableFromInline struct Cut {
         @usableFromInline var threshold: Float
@@ -238,6 +239,13 @@ public struct HalfSpaceTrees: ~Copyable {
             masses[leaves + leaf] = latest[base + leaf]
             latest[base + leaf] = 0
         }
+        sumMasses(tree)
+    }
+
+    /// Makes the masses of inner nodes and the paths' sums of those of the leaves.
+    func sumMasses(_ tree: Int) {
+        let base = tree * leaves
+        let masses = masses + tree * 2 * leaves
         var node = leaves - 1
         while node >= 1 {
             masses[node] = masses[2 * node] + masses[2 * node + 1]
@@ -265,18 +273,6 @@ public struct HalfSpaceTrees: ~Copyable {
 
     /// Bytes of state.
     public var stateBytes: Int { trees * leaves * (8 + 1 + 4 + 8 + 2 * 4) }
-
-    /// Folds all that decides later scores.
-    public func digest(into digest: inout UInt64) {
-        SplitMix64.fold(UnsafeRawBufferPointer(UnsafeBufferPointer(start: cuts, count: trees * leaves)), into: &digest)
-        SplitMix64.fold(
-            UnsafeRawBufferPointer(UnsafeBufferPointer(start: heavier, count: trees * leaves)), into: &digest)
-        SplitMix64.fold(
-            UnsafeRawBufferPointer(UnsafeBufferPointer(start: latest, count: trees * leaves)), into: &digest)
-        SplitMix64.fold(
-            UnsafeRawBufferPointer(UnsafeBufferPointer(start: pathMass, count: trees * leaves)), into: &digest)
-        digest = SplitMix64.mix(digest ^ UInt64(filled) << 1 ^ (isWarm ? 1 : 0))
-    }
 
     /// For tests: a node's cut (nodes 1..<2^depth; children of i are 2i and 2i + 1).
     func cut(tree: Int, node: Int) -> (feature: Int, threshold: Float) {

@@ -10,14 +10,19 @@ public struct RangeScaler: Sendable {
         case linear, logarithmic
     }
 
-    private struct Range {
+    struct Range {
         var low = Double.infinity
         var high = -Double.infinity
+        /// One through their distance; 0 where that is none.
         var factor = 0.0
         var isLogarithmic: Bool
+
+        /// Computes the factor when the ends have moved.
+        mutating func measure() { factor = high > low ? 1 / (high - low) : 0 }
     }
 
-    private var ranges: [Range]
+    /// Only the scaler's own files write these.
+    var ranges: [Range]
 
     public init(shapes: [Shape]) { ranges = shapes.map { Range(isLogarithmic: $0 == .logarithmic) } }
 
@@ -39,21 +44,12 @@ public struct RangeScaler: Sendable {
         guard x < ranges[feature].low || x > ranges[feature].high else { return }
         ranges[feature].low = min(ranges[feature].low, x)
         ranges[feature].high = max(ranges[feature].high, x)
-        let span = ranges[feature].high - ranges[feature].low
-        ranges[feature].factor = span > 0 ? 1 / span : 0
+        ranges[feature].measure()
     }
 
     static func flatten(_ value: Double) -> Double {
         let bits = (1 + value.magnitude).bitPattern &- 0x3FF0_0000_0000_0000
         let log = Double(bits) * 0x1p-52
         return value < 0 ? -log : log
-    }
-
-    /// Folds the ranges.
-    public func digest(into digest: inout UInt64) {
-        for range in ranges {
-            digest = SplitMix64.mix(digest ^ range.low.bitPattern)
-            digest = SplitMix64.mix(digest ^ range.high.bitPattern ^ (range.isLogarithmic ? 1 : 0))
-        }
     }
 }

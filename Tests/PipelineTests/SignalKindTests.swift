@@ -1,4 +1,5 @@
 import Foundation
+import Models
 import RuleLanguage
 import Testing
 
@@ -190,6 +191,51 @@ private final class CrowdDetector: RingDetector {
     var changeTicks: [Int] { [] }
     var counters: DetectorCounters { DetectorCounters() }
     var stateBytes: Int { crowds.count * 32 }
+
+    private struct Mark: BitwiseCopyable {
+        var actor: UInt64
+        var place: UInt64
+        /// 0 in the open tick.
+        var size: Int
+    }
+
+    /// In an order of their own, as a dictionary has none.
+    private var marks: [Mark] {
+        let seen = open.flatMap { place, actors in actors.map { Mark(actor: $0, place: place, size: 0) } }
+        return (seen + crowds.map { Mark(actor: $0, place: $1.place, size: $1.size) })
+            .sorted { ($0.actor, $0.place, $0.size) < ($1.actor, $1.place, $1.size) }
+    }
+
+    private var section: StateSection { StateSection(.detector, owner: configuration.name) }
+    private static let layout = "crowd 1: actor, place, size or 0 in the open tick"
+
+    func write(to writer: inout StateWriter) {
+        writer.section(section, layout: Self.layout) { $0.put(counted: marks) }
+    }
+
+    func read(from reader: StateReader) throws(StateError) {
+        var source = try reader.open(section, layout: Self.layout)
+        for mark in try source.takeCounted("marks", limit: 1 << 20, Mark.self) {
+            if mark.size == 0 {
+                open[mark.place, default: []].insert(mark.actor)
+            } else {
+                crowds[mark.actor] = (mark.place, mark.size)
+            }
+        }
+        try source.finish()
+        try checkInvariants()
+    }
+
+    func checkInvariants() throws(StateError) {
+        try StateError.require(
+            crowds.values.allSatisfy { $0.size >= configuration.least }, "a crowd is too small")
+    }
+
+    func digest(into digest: inout UInt64) {
+        for mark in marks {
+            for word in [mark.actor, mark.place, UInt64(mark.size)] { digest = SplitMix64.mix(digest ^ word) }
+        }
+    }
 }
 
 /// How long something is, of the longest.
@@ -241,5 +287,9 @@ private final class LengthModel: ScoreModel {
     }
     func endTick(lanes: Int, fork: Fork) {}
     var stateBytes: Int { 0 }
+    // It learns nothing.
+    func write(to writer: inout StateWriter) {}
+    func read(from reader: StateReader) {}
+    func checkInvariants() {}
     func digest(into digest: inout UInt64) {}
 }

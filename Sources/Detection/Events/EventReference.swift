@@ -79,11 +79,18 @@ struct EventReferences: Sendable, Equatable {
     }
     /// By event type.
     private var identifiers: [Identifier?]
+    private var topics: Int
 
     init(_ schemas: [EventSchema] = []) {
         identifiers = schemas.map { schema in
             schema.idField.map { Identifier(field: $0, isText: schema.fields[$0].type == .string) }
         }
+        topics = Set(schemas.map(\.topic)).count
+    }
+
+    /// Whether there are such a topic and such a type: of what is read from somewhere nobody knows.
+    func canBe(_ event: EventReference) -> Bool {
+        Int(event.type) < identifiers.count && Int(event.topic) < topics && Lockstep.times.contains(event.time)
     }
 
     func reference(to event: Event) -> EventReference {

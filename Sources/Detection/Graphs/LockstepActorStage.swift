@@ -18,10 +18,11 @@ struct LockstepActorSlot: ~Copyable {
         }
     }
 
-    private var actors: OldestFirstTable<Actor>
+    // Only the slot's own files touch these.
+    var actors: OldestFirstTable<Actor>
     /// Hot tokens by column: key, target, start of the window, time of the act, count.
-    private var blocks: MemberBlocks
-    private(set) var counters = LockstepCounters()
+    var blocks: MemberBlocks
+    var counters = LockstepCounters()
 
     private let memory: Int64
     private let hash: TextHash
@@ -118,23 +119,4 @@ struct LockstepActorSlot: ~Copyable {
     mutating func expire(watermark: Int64) { actors.forget(before: watermark - memory, &blocks) }
 
     var bytes: Int { actors.bytes + blocks.bytes }
-
-    func digest(into digest: inout UInt64) {
-        var row = actors.oldest
-        while row != .max {
-            let actor = actors[row].pointee
-            for word in [
-                actors.key(row), UInt64(bitPattern: actor.lastTime), UInt64(bitPattern: actor.announcedTime),
-                UInt64(actor.filled) << 32 | UInt64(actor.next),
-            ] { digest = SplitMix64.mix(digest ^ word) }
-            let size = MemberBlocks.size(Int(actor.sizeClass))
-            for column in 0..<5 where actor.filled > 0 {
-                SplitMix64.fold(
-                    UnsafeRawBufferPointer(
-                        start: blocks.words + Int(actor.block) + column * size, count: 8 * Int(actor.filled)),
-                    into: &digest)
-            }
-            row = actors.newer(row)
-        }
-    }
 }

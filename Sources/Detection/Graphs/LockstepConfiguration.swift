@@ -124,7 +124,7 @@ public struct LockstepRecord {
 }
 
 /// What the detector has dropped or forgotten, and how far its stages have come.
-public struct LockstepCounters: Sendable, Equatable {
+public struct LockstepCounters: Sendable, Equatable, BitwiseCopyable {
     public var records: Int64 = 0
     /// Records more than one window behind their target's newest.
     public var late: Int64 = 0

@@ -30,11 +30,12 @@ public struct LockstepDetector: ~Copyable {
     }
 
     public let configuration: LockstepConfiguration
-    private let tokens: UnsafeMutablePointer<LockstepTokenSlot>
-    private let actors: UnsafeMutablePointer<LockstepActorSlot>
-    private let pairs: UnsafeMutablePointer<LockstepPairSlot>
-    private var rings: LockstepRings
-    private var population: LockstepPopulation
+    // Only the detector's own files touch these.
+    let tokens: UnsafeMutablePointer<LockstepTokenSlot>
+    let actors: UnsafeMutablePointer<LockstepActorSlot>
+    let pairs: UnsafeMutablePointer<LockstepPairSlot>
+    var rings: LockstepRings
+    var population: LockstepPopulation
     // A stage's run over some slots writes into the outbox numbered as the first of them; no two runs of a stage share a slot.
     private let tokenOutboxes = OwnedBuffer(count: Slots.count) { _ in LockstepOutbox<HotRecord>() }
     private let actorOutboxes = OwnedBuffer(count: Slots.count) { _ in LockstepOutbox<PairRecord>() }
@@ -48,8 +49,8 @@ public struct LockstepDetector: ~Copyable {
     // Old state is forgotten slot by slot, one for each 65,536th of the memory that the watermark has moved on: each slot is looked at every
     // 1,024th of the memory, and a tick costs no look at 192 slots.
     private let sweepStep: Int64
-    private var sweptTo: Int64 = .min
-    private var nextSwept = 0
+    var sweptTo: Int64 = .min
+    var nextSwept = 0
 
     // The running run.
     private var records = UnsafeBufferPointer<LockstepRecord>(start: nil, count: 0)
@@ -278,18 +279,6 @@ public struct LockstepDetector: ~Copyable {
         var sum = rings.bytes + population.bytes + Slots.count * configuration.limits.nameBytes
         for slot in 0..<Slots.count { sum += tokens[slot].bytes + actors[slot].bytes + pairs[slot].bytes }
         return sum
-    }
-
-    /// Folds all that decides later results; between ticks.
-    public func digest(into digest: inout UInt64) {
-        for slot in 0..<Slots.count {
-            tokens[slot].digest(into: &digest)
-            actors[slot].digest(into: &digest)
-            pairs[slot].digest(into: &digest)
-        }
-        rings.digest(into: &digest)
-        population.digest(into: &digest)
-        digest = SplitMix64.mix(digest ^ UInt64(bitPattern: sweptTo) ^ UInt64(nextSwept) << 58)
     }
 }
 

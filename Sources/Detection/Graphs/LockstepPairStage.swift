@@ -26,9 +26,10 @@ struct LockstepPairSlot: ~Copyable {
         }
     }
 
-    private var pairs: OldestFirstTable<Pair>
-    private var blocks: MemberBlocks
-    private(set) var counters = LockstepCounters()
+    // Only the slot's own files touch these.
+    var pairs: OldestFirstTable<Pair>
+    var blocks: MemberBlocks
+    var counters = LockstepCounters()
 
     private let memory: Int64
     private let minimumActors: Int
@@ -119,23 +120,4 @@ struct LockstepPairSlot: ~Copyable {
     mutating func expire(watermark: Int64) { pairs.forget(before: watermark - memory, &blocks) }
 
     var bytes: Int { pairs.bytes + blocks.bytes }
-
-    func digest(into digest: inout UInt64) {
-        var row = pairs.oldest
-        while row != .max {
-            let pair = pairs[row].pointee
-            for word in [
-                pairs.key(row), pair.targetA, pair.targetB, UInt64(bitPattern: pair.startA),
-                UInt64(bitPattern: pair.startB),
-                UInt64(bitPattern: pair.firstTime), UInt64(bitPattern: pair.lastTime),
-                UInt64(pair.countA) << 32 | UInt64(pair.countB), UInt64(pair.stored) << 1 | UInt64(pair.isAccepted),
-            ] { digest = SplitMix64.mix(digest ^ word) }
-            if pair.block != MemberBlocks.none {
-                SplitMix64.fold(
-                    UnsafeRawBufferPointer(start: blocks.words + Int(pair.block), count: 8 * Int(pair.stored)),
-                    into: &digest)
-            }
-            row = pairs.newer(row)
-        }
-    }
 }

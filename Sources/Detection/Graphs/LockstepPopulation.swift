@@ -69,16 +69,55 @@ struct LockstepPopulation: ~Copyable {
             known = nil
         }
         period = now
-        let (end, over) = (now + 1).multipliedReportingOverflow(by: memory)
-        periodEnd = over ? .max : end
+        periodEnd = end(of: now)
+    }
+
+    private func end(of period: Int64) -> Int64 {
+        let (end, over) = (period + 1).multipliedReportingOverflow(by: memory)
+        return over ? .max : end
     }
 
     var bytes: Int { 2 * DistinctEstimate.registers }
 
-    /// Folds all that decides later estimates; between ticks.
+    /// Writes the registers of this period and of the one before, i64 number of the period, u64 sightings of the open tick, and of each u16
+    /// register and u16 rank.
+    func write(to sink: inout some StateSink) {
+        sink.put(UnsafePointer(current), count: DistinctEstimate.registers)
+        sink.put(UnsafePointer(previous), count: DistinctEstimate.registers)
+        sink.put(period)
+        sink.put(news.count)
+        for sighting in news {
+            sink.put(sighting.register)
+            sink.put(UInt16(sighting.rank))
+        }
+    }
+
+    /// Takes the place of what is here.
+    mutating func read(from source: inout some StateSource) throws(StateError) {
+        try source.take(into: current, count: DistinctEstimate.registers)
+        try source.take(into: previous, count: DistinctEstimate.registers)
+        for i in 0..<DistinctEstimate.registers {
+            try StateError.require(max(current[i], previous[i]) <= 64, "a register at \(max(current[i], previous[i]))")
+        }
+        period = try source.take()
+        try Lockstep.check(times: period == .min ? 0 : period)
+        periodEnd = period == .min ? .min : end(of: period)
+        known = nil
+        news.removeAll()
+        for _ in 0..<(try source.takeCount("sightings of a tick", in: 0...Int.max / 16, bytesEach: 4)) {
+            let (register, rank): (UInt16, UInt16) = (try source.take(), try source.take())
+            try StateError.require(register < DistinctEstimate.registers && rank <= 64, "a sighting of rank \(rank)")
+            news.append(DistinctEstimate.Sighting(register: register, rank: UInt8(rank)))
+        }
+    }
+
+    /// Folds all that decides later estimates, the open tick's sightings too.
     func digest(into digest: inout UInt64) {
         SplitMix64.fold(UnsafeRawBufferPointer(start: current, count: DistinctEstimate.registers), into: &digest)
         SplitMix64.fold(UnsafeRawBufferPointer(start: previous, count: DistinctEstimate.registers), into: &digest)
         digest = SplitMix64.mix(digest ^ UInt64(bitPattern: period))
+        for sighting in news {
+            digest = SplitMix64.mix(digest ^ UInt64(sighting.register) << 8 ^ UInt64(sighting.rank))
+        }
     }
 }

@@ -57,31 +57,32 @@ struct LockstepRings: ~Copyable {
         var size: Int64
     }
 
-    private let configuration: LockstepConfiguration
+    // Only the stage's own files touch these.
+    let configuration: LockstepConfiguration
     private let nameHash: UInt64
     private let hash: TextHash
-    private var names: OldestFirstTable<Name>
-    private var members: OldestFirstTable<Member>
-    private var rings: OldestFirstTable<Ring>
-    private var published: OldestFirstTable<Published>
+    var names: OldestFirstTable<Name>
+    var members: OldestFirstTable<Member>
+    var rings: OldestFirstTable<Ring>
+    var published: OldestFirstTable<Published>
     /// What each actor did last, ring or not: who turns out to be in one did something before.
-    private var lookBack: LookBack
+    var lookBack: LookBack
     /// Rings touched in the open tick, in order.
-    private var dirty: [UInt64] = []
+    var dirty: [UInt64] = []
     /// Actors whose ring closed in the open tick.
-    private var released: [UInt64] = []
-    private var republished: [UInt64] = []
+    var released: [UInt64] = []
+    var republished: [UInt64] = []
     /// Of the ticks that have ended since ``removeChanges()``, and the number of each one's tick among them.
     private(set) var changes: [RingChange] = []
     private(set) var changeTicks: [Int] = []
     private var ticks = 0
     /// Rings closed in the open tick; the names in them are those known at its end.
-    private var closed: [RingChange] = []
+    var closed: [RingChange] = []
     /// Changes that nobody wants any more: with ticks of a second rings get many versions, and their lists' memory serves the next ones.
     private var spares: [RingChange] = []
     /// Each holds some 20 KB at most.
     private static let sparesMax = 64
-    private(set) var counters = LockstepCounters()
+    var counters = LockstepCounters()
 
     init(_ configuration: LockstepConfiguration) {
         self.configuration = configuration
@@ -438,12 +439,4 @@ struct LockstepRings: ~Copyable {
     }
 
     var bytes: Int { names.bytes + members.bytes + rings.bytes + published.bytes + lookBack.bytes }
-
-    func digest(into digest: inout UInt64) {
-        names.digest(into: &digest)
-        members.digest(into: &digest)
-        rings.digest(into: &digest)
-        published.digest(into: &digest)
-        lookBack.digest(into: &digest)
-    }
 }

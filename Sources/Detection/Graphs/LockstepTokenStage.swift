@@ -43,10 +43,11 @@ struct LockstepTokenSlot: ~Copyable {
         }
     }
 
-    private var targets: OldestFirstTable<Target>
-    private var blocks: MemberBlocks
-    private var names: TextLog
-    private(set) var counters = LockstepCounters()
+    // Only the slot's own files touch these.
+    var targets: OldestFirstTable<Target>
+    var blocks: MemberBlocks
+    var names: TextLog
+    var counters = LockstepCounters()
 
     private let window: Int64
     private let memory: Int64
@@ -211,33 +212,4 @@ struct LockstepTokenSlot: ~Copyable {
 
     var targetCount: Int { targets.count }
     var bytes: Int { targets.bytes + blocks.bytes }
-
-    func digest(into digest: inout UInt64) {
-        var row = targets.oldest
-        while row != .max {
-            let target = targets[row].pointee
-            digest = SplitMix64.mix(digest ^ targets.key(row))
-            for word in [
-                target.sum.bitPattern, target.weight.bitPattern, UInt64(bitPattern: target.closed),
-                UInt64(bitPattern: target.newest), UInt64(bitPattern: target.lastTime),
-            ] { digest = SplitMix64.mix(digest ^ word) }
-            self.digest(target.even, into: &digest)
-            self.digest(target.odd, into: &digest)
-            row = targets.newer(row)
-        }
-        names.digest(into: &digest)
-    }
-
-    private func digest(_ token: Token, into digest: inout UInt64) {
-        digest = SplitMix64.mix(digest ^ UInt64(bitPattern: token.bucket))
-        digest = SplitMix64.mix(digest ^ UInt64(token.count) << 32 ^ UInt64(token.hotAt) << 1 ^ UInt64(token.isHot))
-        guard token.block != MemberBlocks.none else { return }
-        let size = MemberBlocks.size(Int(token.sizeClass))
-        for column in 0..<3 {
-            SplitMix64.fold(
-                UnsafeRawBufferPointer(
-                    start: blocks.words + Int(token.block) + column * size, count: 8 * Int(token.stored)),
-                into: &digest)
-        }
-    }
 }

@@ -1,3 +1,4 @@
+import Models
 public import RuleLanguage
 
 extension LockstepConfiguration: RingDetectorConfiguration {
@@ -115,4 +116,9 @@ final class LockstepWork: RingDetector {
     }
 
     var stateBytes: Int { detector.stateBytes }
+
+    func write(to writer: inout StateWriter) { detector.write(to: &writer) }
+    func read(from reader: StateReader) throws(StateError) { try detector.read(from: reader) }
+    func checkInvariants() throws(StateError) { try detector.checkInvariants() }
+    func digest(into digest: inout UInt64) { detector.digest(into: &digest) }
 }

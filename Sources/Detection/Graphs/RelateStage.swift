@@ -1,3 +1,4 @@
+import Models
 import RuleLanguage
 
 /// RELATE: who acts together, by the topology's ring detectors.
@@ -99,6 +100,17 @@ struct RelateStage: ~Copyable {
         for detector in detectors { total += detector.counters }
         return total
     }
+
+    func write(to writer: inout StateWriter) { for detector in detectors { detector.write(to: &writer) } }
+
+    func read(from reader: StateReader) throws(StateError) {
+        for detector in detectors { try detector.read(from: reader) }
+    }
+
+    func checkInvariants() throws(StateError) { for detector in detectors { try detector.checkInvariants() } }
+
+    /// Folds all that decides later rings, of the open tick too.
+    func digest(into digest: inout UInt64) { for detector in detectors { detector.digest(into: &digest) } }
 
     var stateBytes: Int { detectors.reduce(0) { $0 + $1.stateBytes } }
 }

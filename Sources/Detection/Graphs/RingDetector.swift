@@ -1,3 +1,4 @@
+public import Models
 public import RuleLanguage
 
 /// What a topology says of one ring detector, and how to make it: to add a kind of detector, conform a type of settings and a class.
@@ -60,6 +61,15 @@ public protocol RingDetector: AnyObject {
 
     var counters: DetectorCounters { get }
     var stateBytes: Int { get }
+
+    /// Writes all that decides later rings, of the open tick too, as sections owned by its name; between two epochs, in a tick or not.
+    func write(to writer: inout StateWriter)
+    /// Takes the place of what is here; after an error the detector is not used any more.
+    func read(from reader: StateReader) throws(StateError)
+    /// Throws when a fact does not hold that later work relies on.
+    func checkInvariants() throws(StateError)
+    /// Folds all that decides later rings, of the open tick too.
+    func digest(into digest: inout UInt64)
 }
 
 extension RingDetector {

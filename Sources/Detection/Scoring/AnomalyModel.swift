@@ -1,3 +1,4 @@
+import Models
 import RuleLanguage
 
 extension AnomalyConfiguration: ModelConfiguration {
@@ -103,6 +104,27 @@ final class AnomalyModel: ScoreModel {
     func endTick(lanes: Int, fork: Fork) { scorer.endTick(lanes: lanes, fork: fork) }
 
     var stateBytes: Int { scorer.stateBytes }
+
+    func write(to writer: inout StateWriter) { writer.section(section, layout: layoutText) { scorer.write(to: &$0) } }
+
+    func read(from reader: StateReader) throws(StateError) {
+        var source = try reader.open(section, layout: layoutText)
+        try scorer.read(from: &source)
+        try source.finish()
+    }
+
+    private var section: StateSection { StateSection(.model, owner: configuration.name) }
+
+    /// By what a state means what it means: where the numbers stand in a release is not among it.
+    private var layoutText: String {
+        let inputs = configuration.features.map { "\($0.name) \($0.shape.rawValue) \($0.meaning)" }
+        return """
+            anomaly model 1: trees, ranges, open tick; \(configuration.trees) trees of depth \(configuration.depth), \
+            windows of \(configuration.window), events \(configuration.events), reading \(inputs.joined(separator: ", "))
+            """
+    }
+
+    func checkInvariants() throws(StateError) { try scorer.checkInvariants() }
 
     func digest(into digest: inout UInt64) { scorer.digest(into: &digest) }
 }

@@ -11,19 +11,20 @@ import Models
 /// 8 bytes a feature and 2 a tree; no allocation once a tick of its length has been seen.
 public struct AnomalyScorer: ~Copyable {
     private let window: Int64
-    private let treeCount: Int
-    private var trees: HalfSpaceTrees
-    private var scaler: RangeScaler
+    // Only the scorer's own files write these.
+    let treeCount: Int
+    var trees: HalfSpaceTrees
+    var scaler: RangeScaler
     /// Events whose ranges were learnt.
-    public private(set) var learnt: Int64 = 0
-    private let featureCount: Int
+    public internal(set) var learnt: Int64 = 0
+    let featureCount: Int
     // The open tick's rows: those of parts before the running one, and all.
-    private var earlier = 0
-    private var rows = 0
+    var earlier = 0
+    var rows = 0
     private var capacity = 0
-    private var used: UnsafeMutablePointer<UInt8>
-    private var places: UnsafeMutablePointer<UInt16>
-    private var values: UnsafeMutablePointer<Double>
+    var used: UnsafeMutablePointer<UInt8>
+    var places: UnsafeMutablePointer<UInt16>
+    var values: UnsafeMutablePointer<Double>
     /// Work area of the tick's end: the rows that were scored, in order.
     private var scored: UnsafeMutablePointer<Int32>
 
@@ -97,7 +98,7 @@ public struct AnomalyScorer: ~Copyable {
         }
     }
 
-    private var knowsRanges: Bool { learnt >= window }
+    var knowsRanges: Bool { learnt >= window }
 
     /// Ends the tick: learns its scored events in order, first into the trees (by the ranges that scored them), then into the ranges.
     ///
@@ -156,13 +157,6 @@ public struct AnomalyScorer: ~Copyable {
     }
 
     public var stateBytes: Int { trees.stateBytes + featureCount * 32 }
-
-    /// Folds all that decides later scores; between ticks.
-    public func digest(into digest: inout UInt64) {
-        trees.digest(into: &digest)
-        scaler.digest(into: &digest)
-        digest = SplitMix64.mix(digest ^ UInt64(bitPattern: learnt))
-    }
 }
 
 // `@unchecked Sendable`: the struct owns its buffers; between `begin` and `endTick` threads only call `score`, each on rows of its own.

@@ -1,3 +1,5 @@
+public import Models
+
 /// What a topology says of one model, and how to make it: to add a kind of model, conform a type of settings and a class.
 public protocol ModelConfiguration: Sendable {
     /// Of its signal.
@@ -28,7 +30,14 @@ public protocol ScoreModel: AnyObject {
     func endTick(lanes: Int, fork: Fork)
 
     var stateBytes: Int { get }
-    /// Folds all that decides later scores; between ticks.
+
+    /// Writes all that decides later scores, of the open tick too, as sections owned by its name; between two epochs, in a tick or not.
+    func write(to writer: inout StateWriter)
+    /// Takes the place of what is here; after an error the model is not used any more.
+    func read(from reader: StateReader) throws(StateError)
+    /// Throws when a fact does not hold that later work relies on.
+    func checkInvariants() throws(StateError)
+    /// Folds all that decides later scores, of the open tick too.
     func digest(into digest: inout UInt64)
 }
 

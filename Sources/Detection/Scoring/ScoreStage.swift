@@ -1,3 +1,4 @@
+import Models
 import RuleLanguage
 
 /// SCORE: what the topology's models say of each event.
@@ -45,6 +46,12 @@ struct ScoreStage: ~Copyable {
 
     var stateBytes: Int { models.reduce(0) { $0 + $1.stateBytes } }
 
-    /// Folds all that decides later scores; between ticks.
+    func write(to writer: inout StateWriter) { for model in models { model.write(to: &writer) } }
+
+    func read(from reader: StateReader) throws(StateError) { for model in models { try model.read(from: reader) } }
+
+    func checkInvariants() throws(StateError) { for model in models { try model.checkInvariants() } }
+
+    /// Folds all that decides later scores, of the open tick too.
     func digest(into digest: inout UInt64) { for model in models { model.digest(into: &digest) } }
 }

@@ -60,6 +60,8 @@ struct Arena: ~Copyable {
         if capacityUnits &- usedUnits < units { grow(by: units) }
         let ref = usedUnits
         usedUnits &+= units
+        // A copy of the bytes is a snapshot: of what was done here, not of what the process had there before.
+        pointer(ref).initializeMemory(as: UInt8.self, repeating: 0, count: Int(units) * Arena.unitBytes)
         return ref
     }
 

@@ -1,6 +1,7 @@
 import Models
 import func Glibc.free
 
+// A table has no digest of its own: where its keys lie is not folded, and what they lead to only its owner knows.
 extension KeyTable {
     /// Writes u64 buckets, then the buckets: u64 key, u32 block, u32 0.
     ///
@@ -22,13 +23,5 @@ extension KeyTable {
         try source.take(into: buckets, count: capacity)
         for at in 0..<capacity where buckets[at].key != 0 { count += 1 }
         try checkInvariants()
-    }
-
-    /// Folds the keys in the order of their buckets.
-    func digest(into digest: inout UInt64) {
-        digest = SplitMix64.mix(digest ^ UInt64(mask))
-        for at in 0...mask where buckets[at].key != 0 {
-            digest = SplitMix64.mix(digest ^ buckets[at].key) &+ UInt64(at)
-        }
     }
 }

@@ -17,7 +17,7 @@ extension LookBack {
         let used = try source.takeCount(
             "places of events", in: count...limit, bytesEach: MemoryLayout<Entry>.stride)
         free = try source.take()
-        _ = try source.take(UInt32.self)
+        try StateError.require(try source.take(UInt32.self) == 0, "a look-back has a number more")
         try entities.read(from: &source)
         self.used = 0
         hold(used)

@@ -54,6 +54,8 @@ struct MemberBlocks: ~Copyable {
             capacity = larger
         }
         let offset = UInt32(top)
+        // What is written of the state is what was done here, not what the process had there before.
+        (words + top).initialize(repeating: 0, count: length)
         top += length
         return offset
     }

@@ -17,7 +17,7 @@ extension OldestFirstTable {
         let used = try source.takeCount(
             "rows of a table", in: count...limit, bytesEach: MemoryLayout<Row>.stride + 16)
         let (oldest, newest, free): (UInt32, UInt32, UInt32) = (try source.take(), try source.take(), try source.take())
-        _ = try source.take(UInt32.self)
+        try StateError.require(try source.take(UInt32.self) == 0, "a table has a number more")
         hold(used)
         (self.count, self.used, self.oldest, self.newest, self.free) = (count, used, oldest, newest, free)
         try source.take(into: rows, count: used)

@@ -14,23 +14,25 @@ public struct StateSection: Hashable, Sendable {
         /// Which features were opened together.
         case windowGroups = 15
         case windows = 16
-        case lockstepTokens = 32
-        case lockstepActors = 33
-        case lockstepPairs = 34
-        case lockstepRings = 35
-        case anomalyModel = 48
+        /// Of a ring detector or a model, whatever its kind: how it looks is said by its layout.
+        case detector = 32
+        case model = 48
     }
 
     public var kind: Kind
     /// The slot it is a part of; 0 for what is not split.
     public var slot: UInt16
-    /// Hash of the detector's or model's name; 0 for what there is once.
+    /// Fingerprint of the detector's or model's name and of the part of it; 0 for what there is once.
     public var owner: UInt64
 
-    public init(_ kind: Kind, slot: Int = 0, owner: String = "") {
+    /// - Parameters:
+    ///   - slot: 0 for what is not split.
+    ///   - owner: name of a detector or model, or what else tells sections of one kind apart.
+    ///   - part: of an owner that has several.
+    public init(_ kind: Kind, slot: Int = 0, owner: String = "", part: String = "") {
         self.kind = kind
         self.slot = UInt16(slot)
-        self.owner = owner.isEmpty ? 0 : StateSection.fingerprint(owner)
+        self.owner = owner.isEmpty ? 0 : StateSection.fingerprint(part.isEmpty ? owner : "\(owner) \(part)")
     }
 
     /// A text in 64 bits, the same whatever the deployment's secret: sections and layouts are known by it.

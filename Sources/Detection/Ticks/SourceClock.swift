@@ -1,3 +1,5 @@
+import Models
+
 /// How far event time has come in one source, whatever a few bad clocks say.
 ///
 /// An event far ahead of all before it is judged like any other, but its time is doubted until the source's next events or another
@@ -44,6 +46,31 @@ public struct SourceClock: Sendable, Equatable {
 
     /// Whether a time lies so far ahead of what is believed that it would be doubted; before the first event nothing is.
     public func isAhead(_ time: Int64) -> Bool { reached.map { isAhead(time, of: $0) } ?? false }
+
+    /// Writes u64 1 when there is a time believed, i64 that time, u64 events doubted in a row, i64 the least time of them.
+    func write(to sink: inout some StateSink) {
+        sink.put(reached == nil ? 0 : 1)
+        sink.put(reached ?? 0)
+        sink.put(doubted)
+        sink.put(leastDoubted)
+    }
+
+    /// Takes the place of what is here, which must have the same lateness.
+    mutating func read(from source: inout some StateSource) throws(StateError) {
+        let isKnown = try source.takeCount("times believed", in: 0...1, bytesEach: 0) == 1
+        let time: Int64 = try source.take()
+        reached = isKnown ? time : nil
+        doubted = try source.takeCount("events doubted", in: 0...SourceClock.confirmations - 1, bytesEach: 0)
+        leastDoubted = try source.take()
+        try StateError.require(
+            doubted == 0 ? leastDoubted == .max : isAhead(leastDoubted), "a time is doubted for no reason")
+    }
+
+    func digest(into digest: inout UInt64) {
+        for word in [reached ?? .min, Int64(doubted), leastDoubted] {
+            digest = SplitMix64.mix(digest ^ UInt64(bitPattern: word))
+        }
+    }
 
     private func isAhead(_ time: Int64, of reached: Int64) -> Bool {
         let (limit, over) = reached.addingReportingOverflow(step)

@@ -1,3 +1,5 @@
+import Models
+
 /// Cuts events, in the order in which they are judged, into ticks: what one tick teaches is seen by the events of later ones.
 ///
 /// Event time is cut on a grid. A tick ends *before* the first event at or beyond the next grid line after the time believed so far (see
@@ -55,6 +57,28 @@ public struct TickClock: Sendable, Equatable {
         guard let reached = clock.reached else { return .min }
         let (time, over) = reached.subtractingReportingOverflow(lateness)
         return over ? .min : time
+    }
+
+    /// Of which settings a state is.
+    var layoutText: String { "tick clock 1: source clock, events; ticks of \(tick) ms, lateness \(lateness) ms" }
+
+    /// Writes the source clock and u64 events of the open tick; its line follows from the time believed.
+    func write(to sink: inout some StateSink) {
+        clock.write(to: &sink)
+        sink.put(events)
+    }
+
+    /// Takes the place of what is here, which must have the same settings.
+    mutating func read(from source: inout some StateSource) throws(StateError) {
+        try clock.read(from: &source)
+        line = clock.reached.map { lineAfter($0) } ?? .min
+        events = try source.takeCount("events of a tick", in: 0...TickClock.eventsMax, bytesEach: 0)
+        try StateError.require(events == 0 || clock.reached != nil, "a tick has events and no time")
+    }
+
+    func digest(into digest: inout UInt64) {
+        clock.digest(into: &digest)
+        digest = SplitMix64.mix(digest ^ UInt64(events))
     }
 
     private func lineAfter(_ time: Int64) -> Int64 {

@@ -30,22 +30,25 @@ extension WindowSlot {
         try checkStructure()
     }
 
-    /// Folds all that decides later results: the keys in the order in which sweeps and evictions find them, and what their streams hold.
+    /// Folds all keys and what their streams hold, in no order of the keys.
     ///
-    /// Where a block lies and how much room it has is not folded.
+    /// Where a key or a block lies, how much room there is, and where the sweep stands is not folded: that decides when memory is given back and,
+    /// at a table's limit, which of two quiet keys goes first.
     func digest(into digest: inout UInt64) {
         for t in tables.indices {
-            digest = SplitMix64.mix(digest ^ UInt64(sweepAt[t])) &+ UInt64(unswept)
-            tables[t].digest(into: &digest)
             let table = program.tables[t]
+            var sum = UInt64(tables[t].count)
             for at in 0...tables[t].mask where tables[t].buckets[at].key != 0 {
+                var folded = SplitMix64.mix(tables[t].buckets[at].key)
                 for s in 0..<table.streamCount {
                     let state = state(table, tables[t].buckets[at].ref, s)
-                    digest = SplitMix64.mix(digest ^ (state == 0 ? 0 : 1))
+                    folded = SplitMix64.mix(folded ^ (state == 0 ? 0 : 1))
                     if state == 0 { continue }
-                    WindowStream(program.streams + table.streams[s], state, arena).digest(arena, into: &digest)
+                    WindowStream(program.streams + table.streams[s], state, arena).digest(arena, into: &folded)
                 }
+                sum &+= folded
             }
+            digest = SplitMix64.mix(digest ^ sum)
         }
     }
 }
