@@ -78,7 +78,7 @@ final class ByteSource {
 
     /// Maps the file over a larger, empty mapping: so the bytes behind its end can be read even when it fills its last page.
     private func map(_ size: Int) throws(LogError) {
-        let page = Int(sysconf(Int32(_SC_PAGESIZE)))
+        let page = Int(getpagesize())
         reserved = (size + page - 1) / page * page + page
         guard let base = mmap(nil, reserved, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), base != MAP_FAILED else {
             throw cannotRead()

@@ -264,7 +264,7 @@ public final class WorkerMetrics: Sendable {
         let words = String(decoding: line.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self).split(
             separator: " ")
         guard words.count > 1, let pages = Int(words[1]) else { return nil }
-        return pages * Int(sysconf(Int32(_SC_PAGESIZE)))
+        return pages * Int(getpagesize())
     }
 }
 
