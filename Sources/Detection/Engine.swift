@@ -7,7 +7,7 @@ public typealias Fork = (_ lanes: Int, _ body: (Int) -> Void) -> Void
 /// The pure engine: state and one epoch of events in, verdicts and new state out.
 ///
 /// Composes the stages AGGREGATE, RELATE, SCORE and DECIDE, which run one after the other over the epoch. State is split over ``Slots``
-/// slots by the entity's seeded hash, work inside a stage over lanes; what passes a stage border is an array of records tagged with the
+/// slots by the entity's keyed hash, work inside a stage over lanes; what passes a stage border is an array of records tagged with the
 /// event's index, handled in that order. So results depend on the events, the watermark and the state alone, never on the number of lanes.
 ///
 /// No clock, no lock, no allocation per event once warm. One caller at a time.

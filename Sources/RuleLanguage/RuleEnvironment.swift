@@ -27,7 +27,7 @@ public struct RuleEnvironment: Sendable {
     public var signals: [Signal]
     /// Longest window a rule may ask for, in milliseconds.
     public var maximumWindowMilliseconds: Int64
-    /// Seed of the hash that string literals are compared by; the same as the decoder's.
+    /// The hash that string literals are compared by; the same as the decoder's.
     public var hash: TextHash
 
     public init(events: [EventSchema], signals: [Signal], maximumWindowMilliseconds: Int64, hash: TextHash) {

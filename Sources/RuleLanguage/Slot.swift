@@ -5,11 +5,11 @@
 /// | `int`, `money` (minor units), `timestamp` (ms since 1970), `duration` (ms) | the 64-bit integer | 0 |
 /// | `double` | its bit pattern | 0 |
 /// | `bool` | 0 or 1 | 0 |
-/// | `string` | 64-bit seeded hash of its bytes (``TextHash``) | `offset << 32 | bank << 24 | length` |
+/// | `string` | 64-bit keyed hash of its bytes (``TextHash``) | `offset << 32 | bank << 24 | length` |
 /// | `list<string>` | 0 | `offset << 32 | count`: `count` string slots from `offset` in the batch's list table |
 /// | missing, whatever the type | 0 | all ones |
 ///
-/// A string's bytes lie in one of a few text banks (``TextBank``); two strings are equal when their hashes are: the hash is seeded with a
+/// A string's bytes lie in one of a few text banks (``TextBank``); two strings are equal when their hashes are: the hash is keyed with a
 /// secret of the deployment, so that nobody can aim at a collision (2^-64 per pair of distinct texts).
 @frozen
 public struct Slot: Equatable, Sendable {
@@ -66,66 +66,4 @@ public enum TextBank: UInt8, Sendable {
     case scratch = 3
     /// Inside the signal row: offsets count in bytes from ``EvaluationInput/signals``.
     case signals = 4
-}
-
-/// The seeded 64-bit hash by which texts are compared, entities are keyed and slots are chosen.
-///
-/// Folded 128-bit multiplication over 8-byte words, as in wyhash (Wang Yi, public domain). The seed is part of the topology and of every
-/// snapshot, so a replay hashes alike; without it nobody can compute a collision or aim at a slot. Never returns 0, so tables may use 0
-/// for "empty".
-@frozen
-public struct TextHash: Sendable {
-    public let seed: UInt64
-
-    @inlinable public init(seed: UInt64) {
-        self.seed = TextHash.mix(seed ^ 0x9E37_79B9_7F4A_7C15, 0xD6E8_FEB8_6659_FD93)
-    }
-
-    @inlinable @inline(__always)
-    static func mix(_ a: UInt64, _ b: UInt64) -> UInt64 {
-        let product = a.multipliedFullWidth(by: b)
-        return product.high ^ product.low
-    }
-
-    /// Hash of `count` bytes from `bytes`; reads only those.
-    @inlinable @inline(__always)
-    public func callAsFunction(_ bytes: UnsafeRawPointer, count: Int) -> UInt64 {
-        var h = seed ^ (UInt64(truncatingIfNeeded: count) &* 0xE703_7ED1_A0B4_28DB)
-        var at = bytes
-        var left = count
-        while left >= 8 {
-            h = TextHash.mix(h ^ at.loadUnaligned(as: UInt64.self), 0xA076_1D64_78BD_642F)
-            at += 8
-            left -= 8
-        }
-        var word: UInt64 = 0
-        if left >= 4 {
-            word =
-                UInt64(at.loadUnaligned(as: UInt32.self)) | UInt64((at + (left - 4)).loadUnaligned(as: UInt32.self))
-                << 32
-        } else if left > 0 {
-            word =
-                UInt64(at.load(as: UInt8.self)) | UInt64((at + left / 2).load(as: UInt8.self)) << 8
-                | UInt64((at + (left - 1)).load(as: UInt8.self)) << 16
-        }
-        h = TextHash.mix(h ^ word ^ 0x8EBC_6AF0_9C88_C6E3, 0x5899_65CC_7537_4CC3)
-        return h == 0 ? 1 : h
-    }
-
-    /// Hash of a text's UTF-8 bytes.
-    public func callAsFunction(_ text: String) -> UInt64 {
-        var text = text
-        return text.withUTF8 { bytes in
-            withUnsafePointer(to: UInt8(0)) { empty in
-                self(UnsafeRawPointer(bytes.baseAddress ?? empty), count: bytes.count)
-            }
-        }
-    }
-
-    /// Folds a further part into a composite key; order matters.
-    @inlinable @inline(__always)
-    public func combine(_ a: UInt64, _ b: UInt64) -> UInt64 {
-        let h = TextHash.mix(a ^ seed, b ^ 0xC2B2_AE3D_27D4_EB4F)
-        return h == 0 ? 1 : h
-    }
 }

@@ -55,7 +55,8 @@ import Testing
         let set = try RuleSet.compile(
             [RuleSource(path: "rules/test.weir", text: Self.rules)],
             in: RuleEnvironment(
-                events: [EngineBench.schema], signals: [], maximumWindowMilliseconds: 1 << 40, hash: TextHash(seed: 1)))
+                events: [EngineBench.schema], signals: [], maximumWindowMilliseconds: 1 << 40,
+                hash: TextHash(key: .fixed)))
         let fusion = Fusion(rules: set.rules, policy: set.policy)
         for (written, expected) in Self.table {
             let outcomes = try written.split(separator: " ").map { word in

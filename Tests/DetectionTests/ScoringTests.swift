@@ -27,7 +27,7 @@ private let schemas: [EventSchema] = [
 ]
 
 private func configuration(_ anomaly: AnomalyConfiguration...) throws -> EngineConfiguration {
-    let hash = TextHash(seed: 7)
+    let hash = TextHash(key: .fixed)
     let environment = RuleEnvironment(
         events: schemas, signals: [], maximumWindowMilliseconds: 86_400_000, hash: hash)
     return EngineConfiguration(
@@ -47,7 +47,7 @@ private func anomaly(trees: Int = 9, window: Int = 100) -> AnomalyConfiguration 
             AnomalyFeature(name: "first", sources: [.field(index: 3, type: .bool)]),
             AnomalyFeature(name: "count", sources: [.feature(column: 1, type: .int)]),
             AnomalyFeature(name: "average", sources: [.feature(column: 2, type: .double)]),
-        ], events: [1], trees: trees, depth: 6, window: window)
+        ], events: [1], trees: trees, depth: 6, window: window, seed: 7)
 }
 
 private struct Sample {
@@ -133,7 +133,7 @@ private func run(
     @Test func `scores are those of the models fed by hand`() throws {
         let input = samples(1500, seed: 2)
         let result = run(try ScoreStage(configuration(anomaly())), input, epochs: [50], lanes: 2)
-        var trees = HalfSpaceTrees(featureCount: 6, trees: 9, depth: 6, window: 100, seed: TextHash(seed: 7).seed)
+        var trees = HalfSpaceTrees(featureCount: 6, trees: 9, depth: 6, window: 100, seed: 7)
         var scaler = RangeScaler(shapes: [RangeScaler.Shape](repeating: .logarithmic, count: 6))
         var learnt = 0
         for start in stride(from: 0, to: input.count, by: 50) {
@@ -187,7 +187,7 @@ private func run(
         let configuration = AnomalyConfiguration(
             name: "usual",
             features: ["a", "b"].map { AnomalyFeature(name: $0, sources: [.feature(column: 0, type: .double)]) },
-            events: [1], trees: 9, depth: 6, window: 100)
+            events: [1], trees: 9, depth: 6, window: 100, seed: 3)
         // Every third event is not scored; one tick is a flood of equal events, larger than a window.
         let ticks: [[[Double]?]] = (0..<60).map { tick in
             let count = tick == 40 ? 500 : Int(random.next() % 30)
@@ -196,7 +196,7 @@ private func run(
             }
         }
         func run(parts: (Int, inout SplitMix64) -> Int) -> (scores: [Double], digests: [UInt64]) {
-            var scorer = AnomalyScorer(configuration, seed: 3)
+            var scorer = AnomalyScorer(configuration)
             var random = SplitMix64(seed: 12)
             var scores: [Double] = []
             var digests: [UInt64] = []
@@ -287,8 +287,9 @@ private func run(
                 AnomalyFeature(name: "f\($0)", sources: [.feature(column: $0, type: .double)])
             }
             let scorer = AnomalyConfiguration(
-                name: "usual", features: features, events: [0], trees: trees, depth: 8, window: window)
-            let model = scorer.makeModel(column: 0, types: 1, seed: 7)
+                name: "usual", features: features, events: [0], trees: trees, depth: 8, window: window,
+                seed: 7)
+            let model = scorer.makeModel(column: 0, types: 1)
             var random = SplitMix64(seed: 9)
             var table = EpochRows(featureWidth: 10, signalWidth: 1)
             let rows = (0..<count * 10).map { _ in Slot(random.unit() * random.unit() * 1000) }

@@ -58,7 +58,7 @@ struct WindowBench: ~Copyable {
         }
         self.features = features
         rowWidth = column
-        let hash = TextHash(seed: 1)
+        let hash = TextHash(key: HashKey(1, 2))
         evaluator = Evaluator(
             try RuleSet.compile(
                 [],

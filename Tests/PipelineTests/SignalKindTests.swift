@@ -254,7 +254,7 @@ private struct LengthSettings: ModelSettings {
 
     var canonical: [(key: String, value: String)] { [("longest", "\(longest)")] }
 
-    func configuration(_ features: [AnomalyFeature]) -> any ModelConfiguration {
+    func configuration(_ features: [AnomalyFeature], seed: UInt64) -> any ModelConfiguration {
         LengthConfiguration(name: name, sources: features[0].sources, longest: longest)
     }
 }
@@ -264,7 +264,7 @@ private struct LengthConfiguration: ModelConfiguration {
     var sources: [AnomalyFeature.Source]
     var longest: Int
 
-    func makeModel(column: Int, types: Int, seed: UInt64) -> any ScoreModel { LengthModel(self, column) }
+    func makeModel(column: Int, types: Int) -> any ScoreModel { LengthModel(self, column) }
 }
 
 private final class LengthModel: ScoreModel {

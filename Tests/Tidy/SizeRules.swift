@@ -10,7 +10,7 @@ enum SizeRules {
     /// Files that are longer still, and how long at most.
     static let longFiles: [String: Int] = [
         "Sources/KafkaClient/Consumer.swift": 560,
-        "Tests/DetectionTests/LockstepTests.swift": 570,
+        "Tests/DetectionTests/LockstepTests.swift": 550,
         "Tests/PipelineTests/LogsFilesTests.swift": 580,
     ]
 

@@ -134,7 +134,7 @@ enum TidyRules {
         let clock = "time is an argument here: take it from the event or the epoch, so that a replay is exact"
         let chance =
             "chance is seeded here: take the seed as an argument and hash it with the event, so that a replay is exact"
-        let hash = "Swift seeds its hashes per process: use the deployment's seeded hash, so that a replay is exact"
+        let hash = "Swift seeds its hashes per process: use the deployment's keyed hash, so that a replay is exact"
         let lock = "stages are pure and own their state: let the pipeline decide what runs at the same time"
         var bans: [(word: String, instead: String)] = [
             ("ContinuousClock", clock), ("SuspendingClock", clock), ("clock_gettime", clock), ("gettimeofday", clock),

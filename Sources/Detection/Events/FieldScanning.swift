@@ -154,7 +154,7 @@ func storeText(
 ) -> DeadLetterCode? {
     if count > Int(field.pointee.maximumLength) { return .textTooLong }
     if count == 0, field.pointee.isIdentifier { return nil }
-    let hash = work.hash(text, count: count)
+    let hash = work.hash.padded(text, count: count)
     if field.pointee.isSpecial { return storeSpecialText(text, count: count, hash: hash, field, work, &sink) }
     sink.row[Int(field.pointee.slot)] = Slot(
         hash: hash, offset: text - UnsafePointer(sink.text), length: count, bank: .event)

@@ -112,7 +112,7 @@ func scanRecord(
                         count <= Int(entry.pointee.textMaximum)
                     {
                         row[Int(entry.pointee.textSlot)] = Slot(
-                            hash: hash(at + 1, count: count), offset: at + 1 - text, length: count, bank: .event)
+                            hash: hash.padded(at + 1, count: count), offset: at + 1 - text, length: count, bank: .event)
                         at = stop + 1
                         // Most values end so: a comma and the next key, without blanks.
                         if at.pointee == UInt8(ascii: ","), at[1] == UInt8(ascii: "\"") {

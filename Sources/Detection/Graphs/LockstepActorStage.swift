@@ -27,18 +27,21 @@ struct LockstepActorSlot: ~Copyable {
     private let memory: Int64
     private let hash: TextHash
 
-    init(_ configuration: LockstepConfiguration) {
+    init(_ configuration: LockstepConfiguration, _ hash: TextHash) {
         actors = OldestFirstTable(limit: configuration.limits.actors)
         blocks = MemberBlocks(wordsPerMember: 5, limitWords: configuration.limits.actorTokenWords)
         memory = configuration.memory
-        hash = TextHash(seed: configuration.seed)
+        self.hash = hash
     }
 
-    /// - Parameter name: the actor's text, empty when it is not known.
+    /// - Parameters:
+    ///   - name: the actor's text, empty when it is not known.
+    ///   - forgotten: what was last acted on before this time counts as new.
     mutating func take(
-        _ record: HotRecord, name: UnsafeBufferPointer<UInt8>, _ outbox: inout LockstepOutbox<PairRecord>
+        _ record: HotRecord, name: UnsafeBufferPointer<UInt8>, forgotten: Int64,
+        _ outbox: inout LockstepOutbox<PairRecord>
     ) {
-        var row = actors.find(record.actor)
+        var row = actors.findUnforgotten(record.actor, forgotten, &blocks)
         if row == .max {
             if actors.isFull {
                 counters.evictedActors += 1
@@ -62,17 +65,13 @@ struct LockstepActorSlot: ~Copyable {
             )
             guard other.target != record.target, other.time >= record.time - memory else { continue }
             counters.pairEmissions += 1
-            let isFirst = record.token < other.token
             outbox.next.records.append(
                 PairRecord(
                     order: record.order << 8 | sequence, actor: record.actor,
                     pair: hash.combine(min(record.token, other.token), max(record.token, other.token)),
-                    targetA: isFirst ? record.target : other.target, targetB: isFirst ? other.target : record.target,
-                    startA: isFirst ? record.windowStart : other.windowStart,
-                    startB: isFirst ? other.windowStart : record.windowStart, firstTime: min(record.time, other.time),
-                    lastTime: max(record.time, other.time),
-                    countA: isFirst ? record.count : other.count,
-                    countB: isFirst ? other.count : record.count))
+                    targetA: other.target, targetB: record.target, startA: other.windowStart,
+                    startB: record.windowStart, firstTime: min(record.time, other.time),
+                    lastTime: max(record.time, other.time), countA: other.count, countB: record.count))
             sequence += 1
         }
         if sequence > 0, !name.isEmpty,

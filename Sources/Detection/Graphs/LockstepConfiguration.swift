@@ -1,3 +1,5 @@
+import RuleLanguage
+
 /// Settings of one lockstep detector.
 public struct LockstepConfiguration: Sendable, Equatable {
     /// The detector's name in the topology; part of every ring id.
@@ -33,7 +35,9 @@ public struct LockstepConfiguration: Sendable, Equatable {
     /// With the true number of a few dozen actors, four who share everything would be no surprise; a deployment that young still wants to
     /// see them. Larger floors would take the habits of a small town for a conspiracy.
     public var smallestPopulation = 256.0
-    /// Seed of the deployment: shifts each target's windows, so that nobody outside knows where they begin.
+    /// Seed of the topology: shifts each target's windows and makes the rings' ids.
+    ///
+    /// Who knows it knows where windows begin, no more.
     public var seed: UInt64
     public var limits = Limits()
 
@@ -70,6 +74,11 @@ public struct LockstepConfiguration: Sendable, Equatable {
         self.name = name
         self.seed = seed
     }
+
+    /// The hash for what becomes visible in results: of the seed, not of the secret, so that results do not depend on that.
+    ///
+    /// Nothing may be taken for equal by it: whoever knows the seed can make two texts of one hash.
+    var resultHash: TextHash { TextHash(key: HashKey(seed, 0x6C6F_636B_7374_6570)) }
 }
 
 /// Fixed shapes of the lockstep detector.
@@ -96,7 +105,7 @@ public enum Lockstep {
 ///
 /// The texts must stay readable until the stages have run.
 public struct LockstepRecord {
-    /// Seeded hashes of the two texts (``TextHash``), not 0.
+    /// Keyed hashes of the two texts (``TextHash``), not 0.
     public var actor: UInt64
     public var target: UInt64
     /// Event time, ms since 1970.

@@ -16,6 +16,7 @@ extension LockstepDetector {
             population.write(to: &$0)
             $0.put(sweptTo)
             $0.put(nextSwept)
+            $0.put(forgotten)
         }
     }
 
@@ -36,6 +37,8 @@ extension LockstepDetector {
         sweptTo = try source.take()
         try Lockstep.check(times: sweptTo == .min ? 0 : sweptTo)
         nextSwept = try source.takeCount("slot to be swept", in: 0...Slots.count - 1, bytesEach: 0)
+        forgotten = try source.take()
+        try StateError.require(forgotten <= Lockstep.times.upperBound, "the time \(forgotten)")
         try source.finish()
     }
 
@@ -62,6 +65,7 @@ extension LockstepDetector {
         rings.digest(into: &digest)
         population.digest(into: &digest)
         digest = SplitMix64.mix(digest ^ UInt64(bitPattern: sweptTo) ^ UInt64(nextSwept) << 58)
+        digest = SplitMix64.mix(digest ^ UInt64(bitPattern: forgotten))
     }
 }
 
@@ -79,7 +83,7 @@ extension LockstepConfiguration {
     /// The settings by which a state means what it means, in words; what is missing here may change between two states.
     fileprivate var layoutText: String {
         """
-        windows of \(window) ms, memory \(memory) ms, baseline \(baselineLife) ms, \(minimumActors) actors of \(minimumTargets) targets, \
+        seed \(seed), windows of \(window) ms, memory \(memory) ms, baseline \(baselineLife) ms, \(minimumActors) actors of \(minimumTargets) targets, \
         chances \(hotChance) and \(pairChance), population \(smallestPopulation), at most \(limits.targets) targets, \
         \(limits.targetMemberWords) words of them, \(limits.nameBytes) bytes of names, \(limits.actors) actors, \(limits.actorTokenWords) words, \
         \(limits.pairs) pairs, \(limits.pairMemberWords) words, \(limits.names) names, \(limits.rings) rings, \(limits.ringMembers) members, \

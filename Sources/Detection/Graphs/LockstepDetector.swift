@@ -1,5 +1,5 @@
 import Models
-import RuleLanguage
+public import RuleLanguage
 
 /// Finds small groups of actors that act on the same few targets inside the same windows: CopyCatch (Beutel et al., WWW 2013) and
 /// SynchroTrap (Cao et al., CCS 2014) made incremental.
@@ -46,7 +46,11 @@ public struct LockstepDetector: ~Copyable {
     private var names = Exchange<NameRecord>()
     private let hash: TextHash
 
-    // Old state is forgotten slot by slot, one for each 65,536th of the memory that the watermark has moved on: each slot is looked at every
+    /// What was last acted on before this time counts as forgotten, whether or not its slot was swept since.
+    ///
+    /// Which slot a key falls into is the secret's choice, and no result may depend on that.
+    var forgotten: Int64 = .min
+    // Old state is given back slot by slot, one for each 65,536th of the memory that the watermark has moved on: each slot is looked at every
     // 1,024th of the memory, and a tick costs no look at 192 slots.
     private let sweepStep: Int64
     var sweptTo: Int64 = .min
@@ -60,23 +64,24 @@ public struct LockstepDetector: ~Copyable {
     private let slots = SlotOrder()
     private var runPopulation = 0.0
 
-    public init(_ configuration: LockstepConfiguration) {
+    /// - Parameter hash: by which actors and targets were hashed; decides no result.
+    public init(_ configuration: LockstepConfiguration, hash: TextHash) {
         precondition(
             configuration.window > 0 && configuration.memory >= configuration.window, "window > 0, memory >= window")
         precondition((2...8).contains(configuration.minimumTargets), "2...8 targets")
         self.configuration = configuration
         population = LockstepPopulation(configuration)
         sweepStep = max(1, configuration.memory / 65_536)
-        hash = TextHash(seed: configuration.seed)
+        self.hash = hash
         tokens = .allocate(capacity: Slots.count)
         actors = .allocate(capacity: Slots.count)
         pairs = .allocate(capacity: Slots.count)
         for slot in 0..<Slots.count {
-            (tokens + slot).initialize(to: LockstepTokenSlot(configuration))
-            (actors + slot).initialize(to: LockstepActorSlot(configuration))
+            (tokens + slot).initialize(to: LockstepTokenSlot(configuration, hash))
+            (actors + slot).initialize(to: LockstepActorSlot(configuration, hash))
             (pairs + slot).initialize(to: LockstepPairSlot(configuration))
         }
-        rings = LockstepRings(configuration)
+        rings = LockstepRings(configuration, hash)
     }
 
     deinit {
@@ -107,7 +112,7 @@ public struct LockstepDetector: ~Copyable {
     mutating func remember(_ event: EventReference, of actor: UInt64) { rings.remember(event, of: actor) }
 
     /// N of the pair test in the open tick.
-    var actorEstimate: Double { mutating get { population.estimate() } }
+    var actorEstimate: Double { population.estimate() }
 
     // MARK: One by one
 
@@ -115,9 +120,9 @@ public struct LockstepDetector: ~Copyable {
     ///
     /// The same as a run of this one record, without its exchanges.
     public mutating func take(_ record: LockstepRecord) {
-        population.see(record.actor)
+        population.see(record.actorText, count: Int(record.actorLength))
         let key = hash.combine(record.target, UInt64(record.relation) &+ 1)
-        tokens[Slots.of(key)].take(record, key: key, ordinal: 0, &tokenOutboxes[0])
+        tokens[Slots.of(key)].take(record, key: key, ordinal: 0, forgotten: forgotten, &tokenOutboxes[0])
         if !tokenOutboxes[0].next.records.isEmpty { passOn() }
     }
 
@@ -128,10 +133,11 @@ public struct LockstepDetector: ~Copyable {
         let population = population.estimate()
         tokenOutboxes[0].names.forEach { rings.learnName($0.key, $1) }
         tokenOutboxes[0].next.forEach { hot, name in
-            actors[Slots.of(hot.actor)].take(hot, name: name, &actorOutboxes[0])
+            actors[Slots.of(hot.actor)].take(hot, name: name, forgotten: forgotten, &actorOutboxes[0])
             actorOutboxes[0].names.forEach { rings.learnName($0.key, $1) }
             for pair in actorOutboxes[0].next.records {
-                pairs[Slots.of(pair.pair)].take(pair, population: population, &pairOutboxes[0])
+                pairs[Slots.of(pair.pair)].take(
+                    pair, population: population, forgotten: forgotten, &pairOutboxes[0])
                 for flag in pairOutboxes[0].records { rings.take(flag) }
                 pairOutboxes[0].clear()
             }
@@ -151,7 +157,7 @@ public struct LockstepDetector: ~Copyable {
         numbers.removeAll(keepingCapacity: true)
         slots.clear()
         for record in records {
-            population.see(record.actor)
+            population.see(record.actorText, count: Int(record.actorLength))
             let key = hash.combine(record.target, UInt64(record.relation) &+ 1)
             keys.append(key)
             numbers.append(0)
@@ -179,16 +185,18 @@ public struct LockstepDetector: ~Copyable {
         for i in slots[slot] {
             let number = numbers[i]
             tokens[slot].take(
-                records[Int(number)], key: keys[Int(number)], ordinal: number, &outbox)
+                records[Int(number)], key: keys[Int(number)], ordinal: number, forgotten: forgotten, &outbox)
         }
     }
 
     private func runActors(_ slot: Int, _ outbox: inout LockstepOutbox<PairRecord>) {
-        hot.forEach(to: slot) { actors[slot].take($0, name: $1, &outbox) }
+        hot.forEach(to: slot) { actors[slot].take($0, name: $1, forgotten: forgotten, &outbox) }
     }
 
     private func runPairs(_ slot: Int, _ outbox: inout Outbox<FlagRecord>) {
-        paired.forEach(to: slot) { pair, _ in pairs[slot].take(pair, population: runPopulation, &outbox) }
+        paired.forEach(to: slot) { pair, _ in
+            pairs[slot].take(pair, population: runPopulation, forgotten: forgotten, &outbox)
+        }
     }
 
     /// Carries a stage's records to the next one; sequential.
@@ -243,6 +251,7 @@ public struct LockstepDetector: ~Copyable {
         let watermark = min(max(watermark, .min / 4), .max / 4)
         rings.endTick(watermark: watermark)
         population.endTick(watermark: watermark)
+        forgotten = max(forgotten, watermark - configuration.memory)
         sweep(watermark)
     }
 

@@ -43,9 +43,13 @@ struct LockstepPairSlot: ~Copyable {
         pairSurprise = -Elementary.log(configuration.pairChance) / Elementary.ln10
     }
 
-    /// - Parameter population: active actors, N.
-    mutating func take(_ record: PairRecord, population: Double, _ outbox: inout Outbox<FlagRecord>) {
-        var row = pairs.find(record.pair)
+    /// - Parameters:
+    ///   - population: active actors, N.
+    ///   - forgotten: what was last acted on before this time counts as new.
+    mutating func take(
+        _ record: PairRecord, population: Double, forgotten: Int64, _ outbox: inout Outbox<FlagRecord>
+    ) {
+        var row = pairs.findUnforgotten(record.pair, forgotten, &blocks)
         if row == .max {
             if pairs.isFull {
                 counters.evictedPairs += 1
@@ -61,8 +65,10 @@ struct LockstepPairSlot: ~Copyable {
             pairs.touch(row)
         }
         var pair = pairs[row].pointee
-        pair.countA = max(pair.countA, record.countA)
-        pair.countB = max(pair.countB, record.countB)
+        // The pair's own A and B are those of the actor who made it; its two targets differ.
+        let isTurned = record.targetA != pair.targetA
+        pair.countA = max(pair.countA, isTurned ? record.countB : record.countA)
+        pair.countB = max(pair.countB, isTurned ? record.countA : record.countB)
         pair.firstTime = min(pair.firstTime, record.firstTime)
         pair.lastTime = max(pair.lastTime, record.lastTime)
         if add(record.actor, to: &pair, row: row), Int(pair.stored) >= minimumActors {

@@ -18,7 +18,7 @@ struct HotRecord: BitwiseCopyable {
 
 /// What the actor stage tells the pair stage: an actor is in both of two hot tokens.
 ///
-/// `A` is the token with the smaller key.
+/// `A` is the token that the actor got into first, `B` the other; for another actor it may be the other way round.
 struct PairRecord: BitwiseCopyable {
     var order: UInt64
     var actor: UInt64

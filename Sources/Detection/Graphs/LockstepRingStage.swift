@@ -3,8 +3,11 @@ import RuleLanguage
 
 /// Stage D of the lockstep detector: joins the actors of accepted pairs to versioned rings and publishes who is in which.
 ///
-/// Sequential; it sees only what is already suspicious. Members are joined pair by pair to the pair's anchor. Of two rings that meet, the one whose root (smallest member hash at its birth) is
-/// smaller survives, whatever the order. A member counts once it shares ``LockstepConfiguration/minimumTargets`` targets.
+/// Sequential; it sees only what is already suspicious. Members are joined pair by pair to the pair's anchor. Of two rings that meet, the
+/// older one survives, but never a candidate before a ring that people have seen. A member counts once it shares
+/// ``LockstepConfiguration/minimumTargets`` targets.
+///
+/// Tables are keyed by the secret hash; ids are not: who is told of a ring must be told the same under another key.
 struct LockstepRings: ~Copyable {
     struct Name: BitwiseCopyable {
         var length: UInt64 = 0
@@ -29,7 +32,10 @@ struct LockstepRings: ~Copyable {
     }
 
     struct Ring: BitwiseCopyable {
-        var root: UInt64
+        /// As people see it.
+        let id: UInt64
+        /// Its number among all rings and candidates ever made.
+        let birth: UInt64
         var head: UInt32
         var tail: UInt32
         /// All members joined, and those that count.
@@ -59,8 +65,8 @@ struct LockstepRings: ~Copyable {
 
     // Only the stage's own files touch these.
     let configuration: LockstepConfiguration
-    private let nameHash: UInt64
-    private let hash: TextHash
+    let hash: TextHash
+    private let resultHash: TextHash
     var names: OldestFirstTable<Name>
     var members: OldestFirstTable<Member>
     var rings: OldestFirstTable<Ring>
@@ -82,12 +88,14 @@ struct LockstepRings: ~Copyable {
     private var spares: [RingChange] = []
     /// Each holds some 20 KB at most.
     private static let sparesMax = 64
+    /// Rings and candidates ever made.
+    var births: UInt64 = 0
     var counters = LockstepCounters()
 
-    init(_ configuration: LockstepConfiguration) {
+    init(_ configuration: LockstepConfiguration, _ hash: TextHash) {
         self.configuration = configuration
-        hash = TextHash(seed: configuration.seed)
-        nameHash = hash(configuration.name)
+        self.hash = hash
+        resultHash = configuration.resultHash
         names = OldestFirstTable(limit: configuration.limits.names)
         members = OldestFirstTable(limit: max(2, configuration.limits.ringMembers))
         rings = OldestFirstTable(limit: max(2, configuration.limits.rings))
@@ -148,11 +156,20 @@ struct LockstepRings: ~Copyable {
         let row = members.find(actor)
         if row != .max { return row }
         // A ring of one is a candidate only: made on demand, so that a pair's second actor joins the first one's.
-        let key = hash.combine(nameHash, actor)
+        births += 1
+        let key = hash.number(births)
         let new = members.insert(actor, Member(ring: key))
         _ = rings.insert(
-            key, Ring(root: actor, head: new, tail: new, firstTime: record.firstTime, lastTime: record.lastTime))
+            key,
+            Ring(
+                id: id(birth: births, time: record.firstTime), birth: births, head: new, tail: new,
+                firstTime: record.firstTime, lastTime: record.lastTime))
         return new
+    }
+
+    /// The time tells the rings of a journal from those of one begun anew, the number those of one journal.
+    private func id(birth: UInt64, time: Int64) -> UInt64 {
+        resultHash.combine(resultHash.combine(resultHash(configuration.name), birth), UInt64(bitPattern: time))
     }
 
     /// Joins two rings; false when the result would be too large.
@@ -164,14 +181,14 @@ struct LockstepRings: ~Copyable {
             counters.droppedMembers += 1
             return true
         }
-        // A ring that people have seen outlives a candidate; else the smaller root.
+        // A ring that people have seen outlives a candidate; else the older.
         let (openA, openB) = (rings[rowA].pointee.version > 0, rings[rowB].pointee.version > 0)
-        let keepsA = openA != openB ? openA : rings[rowA].pointee.root < rings[rowB].pointee.root
+        let keepsA = openA != openB ? openA : rings[rowA].pointee.birth < rings[rowB].pointee.birth
         let (winner, loser) = keepsA ? (rowA, rowB) : (rowB, rowA)
         let (winnerKey, loserKey) = keepsA ? (a, b) : (b, a)
         if rings[loser].pointee.version > 0 {
             rings[loser].pointee.version += 1
-            closed.append(change(loserKey, .closed, mergedInto: winnerKey))
+            closed.append(change(loserKey, .closed, mergedInto: rings[winner].pointee.id))
             counters.ringsClosed += 1
         }
         let from = rings[loser].pointee
@@ -286,7 +303,7 @@ struct LockstepRings: ~Copyable {
             let row = rings.find(key)
             guard row != .max else { continue }
             let ring = rings[row].pointee
-            let entry = Published(ring: key, score: LockstepRings.score(strength(ring)), size: Int64(ring.size))
+            let entry = Published(ring: ring.id, score: LockstepRings.score(strength(ring)), size: Int64(ring.size))
             var at = ring.head
             while at != .max {
                 if members[at].pointee.isCounted != 0 { set(members.key(at), entry) }
@@ -361,7 +378,7 @@ struct LockstepRings: ~Copyable {
         let ring = rings[row].pointee
         let strength = strength(ring)
         var change = spares.popLast() ?? RingChange(detector: configuration.name, windowLength: configuration.window)
-        change.id = key
+        change.id = ring.id
         change.version = Int(ring.version)
         change.status = status
         change.score = LockstepRings.score(strength)

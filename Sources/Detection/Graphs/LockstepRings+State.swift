@@ -1,10 +1,12 @@
 import Models
+import RuleLanguage
 
 // Between epochs the open tick may have touched, closed and released rings; what the ended ones changed is told already, and no state.
 extension LockstepRings {
-    /// Writes the counters, the four tables, what is looked back to, and of the open tick the rings touched, the actors released and the rings closed.
+    /// Writes the counters, u64 rings ever made, the four tables, what is looked back to, and of the open tick the rings touched, the actors released and the rings closed.
     func write(to sink: inout some StateSink) {
         counters.write(to: &sink)
+        sink.put(births)
         names.write(to: &sink)
         members.write(to: &sink)
         rings.write(to: &sink)
@@ -34,6 +36,7 @@ extension LockstepRings {
     /// Takes the place of what is here.
     mutating func read(from source: inout some StateSource) throws(StateError) {
         counters = try LockstepCounters(from: &source)
+        births = try source.take()
         try names.read(from: &source)
         try members.read(from: &source)
         try rings.read(from: &source)
@@ -130,6 +133,9 @@ extension LockstepRings {
         try StateError.require(
             ring.version < .max / 2 && ring.isDirty <= 1 && ring.targetCount <= Lockstep.targetsPerRing
                 && ring.windowCount <= Lockstep.windowsPerRing, "a ring has \(ring.targetCount) targets")
+        try StateError.require(
+            (1...max(1, births)).contains(ring.birth) && key == hash.number(ring.birth),
+            "a ring is not the one of its number")
         try Lockstep.check(times: ring.firstTime, ring.lastTime)
         for i in 0..<Int(ring.targetCount) { try LockstepRings.check(strength: ring.strengths[i]) }
         for i in 0..<Int(ring.windowCount) { try Lockstep.check(times: ring.windows[i]) }
@@ -165,7 +171,7 @@ extension LockstepRings {
         names.digest(into: &digest)
         published.digest(into: &digest)
         lookBack.digest(into: &digest)
-        digest = SplitMix64.mix(digest ^ UInt64(rings.count))
+        digest = SplitMix64.mix(digest ^ UInt64(rings.count) ^ births << 32)
         var row = rings.oldest
         while row != .max {
             self.digest(rings[row].pointee, rings.key(row), into: &digest)
@@ -185,7 +191,7 @@ extension LockstepRings {
 
     private func digest(_ ring: Ring, _ key: UInt64, into digest: inout UInt64) {
         for word in [
-            key, ring.root, UInt64(ring.version) << 32 | UInt64(ring.isDirty),
+            key, ring.id, UInt64(ring.version) << 32 | UInt64(ring.isDirty),
             UInt64(ring.toldSize) << 32 | UInt64(ring.toldTargets),
             UInt64(bitPattern: ring.firstTime), UInt64(bitPattern: ring.lastTime),
         ] { digest = SplitMix64.mix(digest ^ word) }

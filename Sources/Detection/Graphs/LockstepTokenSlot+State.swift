@@ -27,6 +27,7 @@ extension LockstepTokenSlot {
         while row != .max {
             let target = targets[row].pointee
             try Lockstep.check(times: target.closed, target.newest, target.lastTime)
+            try StateError.require((0..<window).contains(target.shift), "windows shifted by \(target.shift) ms")
             try StateError.require(
                 (0...1e15).contains(target.sum) && (0...1e15).contains(target.weight), "a target's baseline is no mean")
             try check(target.even, parity: 0, newest: target.newest, &census)

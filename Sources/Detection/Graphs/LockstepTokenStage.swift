@@ -33,6 +33,8 @@ struct LockstepTokenSlot: ~Copyable {
         /// The newest window seen.
         var newest: Int64
         var lastTime: Int64
+        /// How far its windows are shifted, ms.
+        let shift: Int64
         /// Windows of even and odd number.
         var even = Token()
         var odd = Token()
@@ -49,14 +51,15 @@ struct LockstepTokenSlot: ~Copyable {
     var names: TextLog
     var counters = LockstepCounters()
 
-    private let window: Int64
+    let window: Int64
     private let memory: Int64
     private let minimumActors: Int
     private let hotSurprise: Double
     private let decay: Double
     private let hash: TextHash
+    private let resultHash: TextHash
 
-    init(_ configuration: LockstepConfiguration) {
+    init(_ configuration: LockstepConfiguration, _ hash: TextHash) {
         targets = OldestFirstTable(limit: configuration.limits.targets)
         blocks = MemberBlocks(wordsPerMember: 3, limitWords: configuration.limits.targetMemberWords)
         names = TextLog(capacity: configuration.limits.nameBytes)
@@ -65,26 +68,28 @@ struct LockstepTokenSlot: ~Copyable {
         minimumActors = max(2, configuration.minimumActors)
         hotSurprise = -Elementary.log(configuration.hotChance) / Elementary.ln10
         decay = Elementary.exp(-Double(configuration.window) / Double(configuration.baselineLife))
-        hash = TextHash(seed: configuration.seed)
+        self.hash = hash
+        resultHash = configuration.resultHash
     }
 
     /// Takes one record of a target in this slot; `ordinal` is its number in the run.
+    ///
+    /// - Parameter forgotten: what was last acted on before this time counts as new.
     mutating func take(
-        _ record: LockstepRecord, key: UInt64, ordinal: UInt32, _ outbox: inout LockstepOutbox<HotRecord>
+        _ record: LockstepRecord, key: UInt64, ordinal: UInt32, forgotten: Int64,
+        _ outbox: inout LockstepOutbox<HotRecord>
     ) {
         counters.records += 1
-        // The window grid of each target is shifted by a secret of the deployment.
-        let shift = Int64(bitPattern: SplitMix64.mix(key ^ hash.seed) & (.max >> 1)) % window
+        var row = targets.findUnforgotten(key, forgotten, &blocks)
+        let shift = row == .max ? shift(of: record) : targets[row].pointee.shift
         let shifted = record.time + shift
         let bucket = shifted >= 0 ? shifted / window : -((window - 1 - shifted) / window)
-
-        var row = targets.find(key)
         if row == .max {
             if targets.isFull {
                 counters.evictedTargets += 1
                 targets.forgetOldest(&blocks)
             }
-            row = targets.insert(key, Target(closed: bucket, newest: bucket, lastTime: record.time))
+            row = targets.insert(key, Target(closed: bucket, newest: bucket, lastTime: record.time, shift: shift))
         }
         let target = targets[row]
         if bucket > target.pointee.newest {
@@ -120,6 +125,12 @@ struct LockstepTokenSlot: ~Copyable {
         }
         // `add` may have forgotten old targets, never this one. Rows do not move without an insert.
         if isEven { targets[row].pointee.even = token } else { targets[row].pointee.odd = token }
+    }
+
+    /// Each target has a window grid of its own, shifted by the topology's seed.
+    private func shift(of record: LockstepRecord) -> Int64 {
+        let text = resultHash(record.targetText, count: Int(record.targetLength))
+        return Int64(bitPattern: resultHash.combine(text, UInt64(record.relation)) & (.max >> 1)) % window
     }
 
     /// Counts the actor in; true when it is new to the token.

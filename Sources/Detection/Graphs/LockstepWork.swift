@@ -29,7 +29,7 @@ final class LockstepWork: RingDetector {
     var rounds: Int { LockstepWork.stages.count }
 
     init(_ configuration: LockstepConfiguration, _ columns: SignalLayout.Ring, _ hash: TextHash) {
-        detector = LockstepDetector(configuration)
+        detector = LockstepDetector(configuration, hash: hash)
         self.columns = columns
         self.hash = hash
         references = configuration.references

@@ -10,7 +10,7 @@ public protocol RingDetectorConfiguration: Sendable {
 
     /// - Parameters:
     ///   - columns: where its signals stand in the signal row.
-    ///   - hash: of texts, such as the ring's id.
+    ///   - hash: by which the events' texts were hashed; no result may depend on its key.
     func makeDetector(_ columns: SignalLayout.Ring, hash: TextHash) -> any RingDetector
 }
 

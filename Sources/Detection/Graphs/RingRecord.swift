@@ -44,7 +44,7 @@ public struct RingEvent: Sendable, Equatable {
 
 /// One new version of a ring: everything its record on the topic of rings says.
 public struct RingChange: Sendable, Equatable {
-    /// Made of the detector's name and the smallest hash of the ring's first members; kept while the ring grows.
+    /// Made of the detector's name, the ring's number and the time of its first act; kept while the ring grows.
     public var id: UInt64
     /// 1 when opened, one more with each change.
     public var version: Int
@@ -132,19 +132,19 @@ public struct RingChange: Sendable, Equatable {
     ///  "windows":[{"from":"…","to":"…"}],
     ///  "events":[{"member":"u1","type":"coupon_redeemed","topic":"coupons","partition":0,"offset":12,"id":"c9","time":"…"}],"p_value":2e-23,"text":"17 accounts redeemed …","merged_into":"…"}
     /// ```
-    /// At most 200 members and 50 targets are named; a text no longer known is `#` and the hash. `merged_into` only where a ring closed
+    /// At most 200 members and 50 targets are named; a text no longer known is `#` and its place in the list. `merged_into` only where a ring closed
     /// because another took its members in.
     ///
     /// - Parameter names: of the topology's topics and event types.
     func appendJSON(_ names: RingRecords.Names, to out: inout ByteBuffer) {
-        func name(_ name: RingName) {
+        func name(_ name: RingName, _ place: Int) {
             out.append("\"")
             name.withText { text in
                 if let start = text.baseAddress, text.count > 0 {
                     out.appendEscaped(start, count: text.count)
                 } else {
                     out.append("#")
-                    RingChange.appendText(ofID: name.hash, to: &out)
+                    out.append(Int64(place + 1))
                 }
             }
             out.append("\"")
@@ -166,12 +166,12 @@ public struct RingChange: Sendable, Equatable {
         out.append(",\"members\":[")
         for i in members.indices {
             if i > 0 { out.append(",") }
-            name(members[i])
+            name(members[i], i)
         }
         out.append("],\"targets\":[")
         for i in 0..<min(targets.count, Lockstep.targetNamesPerRecord) {
             if i > 0 { out.append(",") }
-            name(targets[i])
+            name(targets[i], i)
         }
         out.append("],\"first_time\":\"")
         out.appendTime(milliseconds: firstTime)
@@ -191,7 +191,7 @@ public struct RingChange: Sendable, Equatable {
             out.append("],\"events\":[")
             for (i, act) in events.enumerated() {
                 out.append(i > 0 ? ",{\"member\":" : "{\"member\":")
-                name(members[act.member])
+                name(members[act.member], act.member)
                 appendJSON(act.event, names, to: &out)
                 out.append("}")
             }

@@ -41,12 +41,12 @@ public struct AnomalyConfiguration: Sendable, Equatable {
     /// Events per window, 10...1,000,000: the score stays 0 until one has taught the ranges and one,
     /// which may begin in the same tick, has filled the reference.
     public var window: Int
-    /// Nil: the deployment's hash seed.
-    public var seed: UInt64?
+    /// Draws the trees.
+    public var seed: UInt64
 
     public init(
         name: String, features: [AnomalyFeature], events: [Int], trees: Int = 25, depth: Int = 8, window: Int = 500,
-        seed: UInt64? = nil
+        seed: UInt64
     ) {
         self.name = name
         self.features = features

@@ -2,8 +2,8 @@ import Models
 import RuleLanguage
 
 extension AnomalyConfiguration: ModelConfiguration {
-    public func makeModel(column: Int, types: Int, seed: UInt64) -> any ScoreModel {
-        AnomalyModel(self, column: column, types: types, seed: seed)
+    public func makeModel(column: Int, types: Int) -> any ScoreModel {
+        AnomalyModel(self, column: column, types: types)
     }
 }
 
@@ -25,8 +25,8 @@ final class AnomalyModel: ScoreModel {
     private let inputs: UnsafeMutablePointer<Input>
     private let inputCount: Int
 
-    init(_ configuration: AnomalyConfiguration, column: Int, types: Int, seed: UInt64) {
-        scorer = AnomalyScorer(configuration, seed: seed)
+    init(_ configuration: AnomalyConfiguration, column: Int, types: Int) {
+        scorer = AnomalyScorer(configuration)
         self.column = column
         self.configuration = configuration
         inputCount = configuration.features.count

@@ -28,14 +28,13 @@ public struct AnomalyScorer: ~Copyable {
     /// Work area of the tick's end: the rows that were scored, in order.
     private var scored: UnsafeMutablePointer<Int32>
 
-    /// - Parameter seed: of the trees, unless the configuration has one.
-    public init(_ configuration: AnomalyConfiguration, seed: UInt64) {
+    public init(_ configuration: AnomalyConfiguration) {
         window = Int64(configuration.window)
         treeCount = configuration.trees
         featureCount = configuration.features.count
         trees = HalfSpaceTrees(
             featureCount: configuration.features.count, trees: configuration.trees, depth: configuration.depth,
-            window: configuration.window, seed: configuration.seed ?? seed)
+            window: configuration.window, seed: configuration.seed)
         scaler = RangeScaler(shapes: configuration.features.map(\.shape))
         used = .allocate(capacity: 1)
         places = .allocate(capacity: 1)

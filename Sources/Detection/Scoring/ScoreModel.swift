@@ -8,8 +8,7 @@ public protocol ModelConfiguration: Sendable {
     /// - Parameters:
     ///   - column: of its score in the signal row.
     ///   - types: number of event types.
-    ///   - seed: of the deployment.
-    func makeModel(column: Int, types: Int, seed: UInt64) -> any ScoreModel
+    func makeModel(column: Int, types: Int) -> any ScoreModel
 }
 
 /// One model at work on epochs; entered once per batch, never per event.

@@ -11,8 +11,7 @@ struct ScoreStage: ~Copyable {
     init(_ configuration: EngineConfiguration) {
         let layout = configuration.signals
         models = configuration.release.models.enumerated().map { number, model in
-            model.makeModel(
-                column: layout.score(number), types: configuration.events.count, seed: configuration.hash.seed)
+            model.makeModel(column: layout.score(number), types: configuration.events.count)
         }
     }
 
@@ -20,8 +19,7 @@ struct ScoreStage: ~Copyable {
     mutating func adopt(_ configuration: EngineConfiguration) {
         for (number, model) in configuration.release.models.enumerated() where !models[number].rebind(to: model) {
             models[number] = model.makeModel(
-                column: configuration.signals.score(number), types: configuration.events.count,
-                seed: configuration.hash.seed)
+                column: configuration.signals.score(number), types: configuration.events.count)
         }
     }
 

@@ -108,6 +108,19 @@ extension OldestFirstTable where Row: MemberHolder {
     /// Forgets the row that was touched longest ago, with its members; there must be one.
     mutating func forgetOldest(_ blocks: inout MemberBlocks) { self[removeOldest()].pointee.release(to: &blocks) }
 
+    /// The row of a key, or ``none``; one that was last acted on before `time` is forgotten, as ``forget(before:_:)`` does when it comes by.
+    ///
+    /// That forgets in the order of touches and stops at the first row that is younger: without this, what is forgotten when would hang on
+    /// which keys share the table, which is the hash key's choice.
+    @inline(__always)
+    mutating func findUnforgotten(_ key: UInt64, _ time: Int64, _ blocks: inout MemberBlocks) -> UInt32 {
+        let row = find(key)
+        guard row != Self.none, self[row].pointee.lastTime < time else { return row }
+        self[row].pointee.release(to: &blocks)
+        remove(row)
+        return Self.none
+    }
+
     /// Forgets the oldest rows that were last acted on before a time.
     mutating func forget(before time: Int64, _ blocks: inout MemberBlocks) {
         while oldest != Self.none, self[oldest].pointee.lastTime < time { forgetOldest(&blocks) }

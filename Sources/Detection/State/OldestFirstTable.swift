@@ -2,7 +2,7 @@ import Models
 
 /// A bounded hash table of plain rows that remembers the order in which they were last touched, so that the oldest can be forgotten.
 ///
-/// Keys are seeded 64-bit hashes, never 0. Rows keep their number for life; numbers and offsets are all it stores (position independent).
+/// Keys are keyed 64-bit hashes, never 0. Rows keep their number for life; numbers and offsets are all it stores (position independent).
 /// Open addressing with backward-shift deletion over 8-byte cells (row number and 32 bits of the key): a look-up reads one cell line and
 /// one row. Doubles until `limit` rows; then the caller makes room with ``removeOldest()``. Rows must have no padding: their bytes are
 /// what a digest folds.

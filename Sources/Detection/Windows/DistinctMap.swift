@@ -1,3 +1,5 @@
+import RuleLanguage
+
 /// The map of a distinct column: each value in the ring → position of its newest entry.
 ///
 /// Linear probing over ``MapCell``s in the slot's arena, at most three quarters full. Good until the arena next allocates.
@@ -5,25 +7,25 @@ struct DistinctMap {
     private let header: UnsafeMutablePointer<MapHeader>
     private let cells: UnsafeMutablePointer<MapCell>
     private let mask: Int
-    private let seed: UInt64
+    private let hash: TextHash
+    private let isHashed: Bool
 
     /// The map that a header tells of; there must be one.
+    ///
+    /// - Parameter isHashed: whether its values are texts' keyed hashes already, and no numbers that somebody chose.
     @inline(__always)
-    init(_ header: UnsafeMutablePointer<MapHeader>, _ arena: borrowing Arena, seed: UInt64) {
+    init(_ header: UnsafeMutablePointer<MapHeader>, _ arena: borrowing Arena, _ hash: TextHash, isHashed: Bool) {
         self.header = header
         cells = arena.cells(header.pointee.cells)
         mask = Int(header.pointee.capacity) &- 1
-        self.seed = seed
+        self.hash = hash
+        self.isHashed = isHashed
     }
 
     @inline(__always)
-    static func home(_ value: UInt64, seed: UInt64, mask: Int) -> Int {
-        let product = (value ^ seed).multipliedFullWidth(by: 0x9E37_79B9_7F4A_7C15)
-        return Int(truncatingIfNeeded: product.high ^ product.low) & mask
+    private func home(_ value: UInt64) -> Int {
+        Int(truncatingIfNeeded: isHashed ? value : hash.number(value)) & mask
     }
-
-    @inline(__always)
-    private func home(_ value: UInt64) -> Int { DistinctMap.home(value, seed: seed, mask: mask) }
 
     /// Adds a value that is not in the map; there is room.
     func put(_ value: UInt64, _ position: UInt32) {

@@ -49,10 +49,7 @@ struct KeyRouter: ~Copyable {
         for v in 0..<count { sorted[slots.place(Slots.of(routed[v].key))] = routed[v] }
     }
 
-    /// Hashed with the bits of a key's part that is no text: 7 as a number is another key than what some text hashes to.
-    private static let numberSalt: UInt64 = 0x1F83_D9AB_FB41_BD6B
-
-    /// The key's seeded hash, never 0, or 0 when a part is missing.
+    /// The key's hash, never 0, or 0 when a part is missing.
     @inline(__always)
     private mutating func key(
         of access: WindowProgram.KeyAccess, _ epoch: EpochTable, _ event: Int, _ program: WindowProgram
@@ -66,7 +63,7 @@ struct KeyRouter: ~Copyable {
                 ? epoch.events[event].fields[part.field]
                 : evaluators[part.owner].evaluate(program.keyPrograms[part.program], epoch.input(event))
             if slot.isMissing { return 0 }
-            let hashed = part.isText ? slot.bits : hash.combine(KeyRouter.numberSalt, slot.bits)
+            let hashed = part.isText ? slot.bits : hash.number(slot.bits)
             key = k == 0 ? hashed : hash.combine(key, hashed)
         }
         return key

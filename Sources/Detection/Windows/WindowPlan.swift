@@ -59,6 +59,8 @@ public struct WindowPlan: Sendable {
 
     struct DistinctColumn: Sendable {
         var value: Int
+        /// Whether the value is a text's keyed hash already, and no number that somebody chose.
+        var isHashed: Bool
         var link: Int
         /// Of the ``MapHeader`` in the stream's state.
         var map: Int
@@ -312,7 +314,9 @@ public struct WindowPlan: Sendable {
             switch feature.function {
             case .distinct where distinctOf[column] == nil:
                 distinctOf[column] = stream.distinct.count
-                stream.distinct.append(DistinctColumn(value: value, link: entry, map: state))
+                stream.distinct.append(
+                    DistinctColumn(
+                        value: value, isHashed: feature.argumentType == .string, link: entry, map: state))
                 entry += 4
                 state += MemoryLayout<MapHeader>.size
             case .min, .max:

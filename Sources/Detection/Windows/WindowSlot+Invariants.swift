@@ -88,7 +88,7 @@ extension WindowSlot {
         // Only then does every search come to an end.
         try StateError.require(
             used == Int(header.used) && used * 4 <= capacity * 3, "a map of \(capacity) has \(used) values")
-        let map = DistinctMap(stream.map(column), arena, seed: mapSeed)
+        let map = DistinctMap(stream.map(column), arena, hash, isHashed: column.isHashed)
         var values = 0
         var position = stream.base
         while position != stream.tail {

@@ -62,9 +62,11 @@ extension WindowSlot {
         let stream = WindowStream(program, state, arena)
         var former = old
         stream.map(column).pointee = MapHeader(cells: cells, capacity: UInt32(capacity), used: 0)
-        let map = DistinctMap(stream.map(column), arena, seed: mapSeed)
+        let map = DistinctMap(stream.map(column), arena, hash, isHashed: column.isHashed)
         if old.cells != 0 {
-            withUnsafeMutablePointer(to: &former) { map.takeAll(DistinctMap($0, arena, seed: mapSeed)) }
+            withUnsafeMutablePointer(to: &former) {
+                map.takeAll(DistinctMap($0, arena, hash, isHashed: column.isHashed))
+            }
             arena.release(old.cells, bytes: Int(old.capacity) * MemoryLayout<MapCell>.stride)
             return
         }
@@ -116,7 +118,7 @@ extension WindowSlot {
     }
 
     mutating func retireOldest(_ stream: WindowStream) {
-        stream.unlinkOldest(arena, seed: mapSeed)
+        stream.unlinkOldest(arena, hash)
         if stream.program.pointee.hasTexts { releaseTexts(stream, stream.base) }
         stream.dropOldest()
     }

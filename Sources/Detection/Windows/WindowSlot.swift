@@ -47,7 +47,7 @@ struct WindowSlot: ~Copyable {
     var sweepAt: [Int]
     var unswept = 0
     var counters = WindowCounters()
-    let mapSeed: UInt64
+    let hash: TextHash
     // Work areas; not state.
     let gathered = GatheredEntry()
     /// Entries taken out while an event is slipped in before them.
@@ -60,7 +60,7 @@ struct WindowSlot: ~Copyable {
         self.keysPerTable = max(keysPerTable, 16)
         tables = OwnedBuffer(count: program.tableCount) { _ in KeyTable() }
         sweepAt = [Int](repeating: 0, count: program.tableCount)
-        mapSeed = program.plan.hash.seed
+        hash = program.plan.hash
     }
 
     /// Bytes held for keys, entries and tables.
@@ -272,7 +272,7 @@ struct WindowSlot: ~Copyable {
     @inline(__always)
     private func finishPush(_ stream: WindowStream) {
         for d in 0..<stream.program.pointee.distinctCount {
-            stream.link(stream.program.pointee.distinct[d], arena, seed: mapSeed)
+            stream.link(stream.program.pointee.distinct[d], arena, hash)
         }
         if stream.program.pointee.extremeCount > 0 { stream.chain() }
         stream.enter()
@@ -303,7 +303,7 @@ struct WindowSlot: ~Copyable {
             if (count + 1) * bytes > undone.count { undone.grow(to: undone.count * 2) }
             UnsafeMutableRawPointer(undone.base + count * bytes).copyMemory(
                 from: stream.entry(stream.tail &- 1), byteCount: bytes)
-            stream.unlinkNewest(arena, seed: mapSeed)
+            stream.unlinkNewest(arena, hash)
             stream.undoNewest()
             count += 1
         }

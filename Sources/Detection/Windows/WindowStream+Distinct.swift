@@ -1,3 +1,5 @@
+import RuleLanguage
+
 /// Distinct values: each entry links back to the previous one with its value, and long streams find that by a map.
 ///
 /// A stream of few entries is scanned; from ``scanLimit`` on a column keeps a ``DistinctMap``. The per-event calls stay in this module,
@@ -8,13 +10,13 @@ extension WindowStream {
 
     /// Finds the previous entry with the tail entry's value, links both, and remembers the newest position; there is room in the map.
     @inline(__always)
-    func link(_ column: WindowPlan.DistinctColumn, _ arena: borrowing Arena, seed: UInt64) {
+    func link(_ column: WindowPlan.DistinctColumn, _ arena: borrowing Arena, _ hash: TextHash) {
         let tail = self.tail
         let entry = entry(tail)
         let value = WindowStream.value(column, entry)
         var distance: UInt32 = 0
         if hasMap(column) {
-            distance = DistinctMap(map(column), arena, seed: seed).exchange(value, tail)
+            distance = DistinctMap(map(column), arena, hash, isHashed: column.isHashed).exchange(value, tail)
         } else {
             let kept = tail &- base
             var back: UInt32 = 1
@@ -31,11 +33,11 @@ extension WindowStream {
     }
 
     /// Before the newest entry is undone: its value's newest position becomes the previous one.
-    func unlinkNewest(_ arena: borrowing Arena, seed: UInt64) {
+    func unlinkNewest(_ arena: borrowing Arena, _ hash: TextHash) {
         for d in 0..<program.pointee.distinctCount {
             let column = program.pointee.distinct[d]
             guard hasMap(column) else { continue }
-            let map = DistinctMap(map(column), arena, seed: seed)
+            let map = DistinctMap(map(column), arena, hash, isHashed: column.isHashed)
             let newest = tail &- 1
             let value = WindowStream.value(column, entry(newest))
             let distance = WindowStream.link(column, entry(newest)).pointee
@@ -49,12 +51,13 @@ extension WindowStream {
 
     /// Takes the values that only the oldest entry has out of the maps.
     @inline(__always)
-    func unlinkOldest(_ arena: borrowing Arena, seed: UInt64) {
+    func unlinkOldest(_ arena: borrowing Arena, _ hash: TextHash) {
         for d in 0..<program.pointee.distinctCount {
             let column = program.pointee.distinct[d]
             let oldest = entry(base)
             if hasMap(column), WindowStream.link(column, oldest).pointee & WindowStream.repeated == 0 {
-                DistinctMap(map(column), arena, seed: seed).erase(WindowStream.value(column, oldest))
+                DistinctMap(map(column), arena, hash, isHashed: column.isHashed).erase(
+                    WindowStream.value(column, oldest))
             }
         }
     }

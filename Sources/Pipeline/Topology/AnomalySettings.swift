@@ -22,8 +22,9 @@ struct AnomalySettings: ModelSettings, Equatable {
 
     var canonical: [(key: String, value: String)] { [("trees", "\(trees) \(depth) \(window)")] }
 
-    func configuration(_ features: [AnomalyFeature]) -> any ModelConfiguration {
+    func configuration(_ features: [AnomalyFeature], seed: UInt64) -> any ModelConfiguration {
         AnomalyConfiguration(
-            name: name, features: features, events: inputs.events, trees: trees, depth: depth, window: window)
+            name: name, features: features, events: inputs.events, trees: trees, depth: depth, window: window,
+            seed: seed)
     }
 }

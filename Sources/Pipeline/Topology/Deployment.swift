@@ -9,20 +9,27 @@ public struct Deployment: Sendable {
     public let topologyDigest: String
     /// What the folder's rules and models say.
     public let release: Release
+    /// Under which texts and keys are hashed; decides no result.
+    public let hashKey: HashKey
 
     /// The release that verdicts name.
     public static let engineVersion = "0.1.0"
 
     /// Reads, checks and compiles a topology folder; throws every mistake found.
-    public init(folder: String) throws(DiagnosticError) { try self.init(folder: folder, kinds: .standard) }
+    ///
+    /// - Parameter hashKey: the deployment's secret; the fixed one where nobody who chooses identifiers has something to win.
+    public init(folder: String, hashKey: HashKey = .fixed) throws(DiagnosticError) {
+        try self.init(folder: folder, kinds: .standard, hashKey: hashKey)
+    }
 
-    init(folder: String, kinds: SignalKinds) throws(DiagnosticError) {
+    init(folder: String, kinds: SignalKinds, hashKey: HashKey = .fixed) throws(DiagnosticError) {
         var description = try TopologyDescription.load(folder: folder, kinds: kinds)
         let key = try Deployment.pseudonymKey(description)
         // Pseudonyms stand in verdicts, so the key is a part of the topology; its fingerprint tells keys apart and gives nothing of them away.
         if let key { description.canonicalText += "pseudonyms \(key.hex(of: Array("weir topology digest".utf8)))\n" }
         self.description = description
-        let hash = TextHash(seed: description.seed)
+        self.hashKey = hashKey
+        let hash = TextHash(key: hashKey)
         let environment = RuleEnvironment(
             events: description.events, signals: description.signals.declarations,
             maximumWindowMilliseconds: description.limits.windowMilliseconds, hash: hash)
@@ -53,7 +60,7 @@ public struct Deployment: Sendable {
         let uuid = UUIDv5(namespace: UUIDv5.url)
         return EngineConfiguration(
             topology: description.name, events: description.events, topics: description.topics,
-            hash: TextHash(seed: description.seed),
+            hash: TextHash(key: hashKey),
             ticks: TickClock(
                 tick: description.time.tickMilliseconds, lateness: description.time.latenessMilliseconds),
             entriesPerKey: description.limits.entriesPerKey, keysPerTable: description.limits.keys,
@@ -94,7 +101,7 @@ extension Deployment {
                             }
                             return declared.map { .feature(column: $0.column, type: $0.resultType) }
                         }, meaning: declared?.canonical ?? "")
-                })
+                }, seed: description.seed)
         }
     }
 

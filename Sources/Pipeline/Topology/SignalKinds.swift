@@ -42,8 +42,10 @@ protocol ModelSettings: Sendable {
     /// Notes what cannot be read.
     init(name: String, inputs: ModelInputs, keys: [String: YAMLNode], reader: inout TopologyReader)
 
-    /// - Parameter features: the inputs with their names resolved.
-    func configuration(_ features: [AnomalyFeature]) -> any ModelConfiguration
+    /// - Parameters:
+    ///   - features: the inputs with their names resolved.
+    ///   - seed: the topology's.
+    func configuration(_ features: [AnomalyFeature], seed: UInt64) -> any ModelConfiguration
 }
 
 /// The numbers that a model reads, and of which events.

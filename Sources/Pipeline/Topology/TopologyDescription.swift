@@ -62,7 +62,9 @@ public struct TopologyDescription: Sendable {
     public var name: String
     public var version: Int
     public var summary: String
-    /// Seed of ``TextHash``; without `seed:` it follows from the name, the same on every machine.
+    /// Of what is drawn: the trees of models, where a detector's windows begin, rings' ids.
+    ///
+    /// Without `seed:` it follows from the name, the same on every machine. No secret, unlike ``Deployment/hashKey``.
     public var seed: UInt64
     public var time: TimeSettings
     /// Files are sorted by event time before they are replayed, for inputs that are not in time order.

@@ -47,7 +47,7 @@ struct TopologyReader {
         let name = readName(top)
         let version = top["version"].flatMap { integer($0, "version", 1...Int64(Int32.max)) } ?? 1
         let summary = top["description"].flatMap { text($0, "description") } ?? ""
-        let seed = readSeed(top) ?? TextHash(seed: 0)("weir.topology.\(name)")
+        let seed = readSeed(top) ?? TextHash(key: HashKey(0, 0))("weir.topology.\(name)")
         let time = readTime(top["time"])
         let replay = object(top["replay"], of: "'replay'", keys: TopologyKeys.replay)
         let sorts = replay["sort"].flatMap { boolean($0, "sort") } ?? false

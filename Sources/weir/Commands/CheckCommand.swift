@@ -64,7 +64,7 @@ private struct CheckSummary {
         let description = deployment.description
         let plan = WindowPlan(
             features: set.features, events: description.events, rowWidth: max(1, set.featureRowWidth),
-            hash: TextHash(seed: description.seed))
+            hash: TextHash(key: deployment.hashKey))
         keysMax = Engine.keysKept(limit: description.limits.keys)
         keyKinds = plan.keyKinds
         (_, bytesPerKey, bytesPerEvent) = CheckSummary.sum(set.features, plan)

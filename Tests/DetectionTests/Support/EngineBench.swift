@@ -23,7 +23,7 @@ struct EngineBench {
             FieldSchema(name: "country", path: ["country"], type: .string),
         ], timeField: 0, idField: nil, subjectField: 1)
 
-    private let hash = TextHash(seed: 11)
+    private let hash = TextHash(key: HashKey(11, 11))
     let engine: Engine
 
     /// What a text of rules is as a release.

@@ -33,7 +33,7 @@ func plan(
     _ schemas: [EventSchema] = [order], limits: DecodeLimits = DecodeLimits(), pseudonymise: Pseudonymiser? = nil
 ) throws -> DecodePlan {
     try DecodePlan(
-        schemas: schemas, topics: Set(schemas.map(\.topic)).sorted(), limits: limits, hash: TextHash(seed: 7),
+        schemas: schemas, topics: Set(schemas.map(\.topic)).sorted(), limits: limits, hash: TextHash(key: .fixed),
         pseudonymise: pseudonymise)
 }
 

@@ -93,8 +93,13 @@ struct LockstepFeed {
     static let nameRoom = 16
     let acts: [Act]
 
-    init(_ acts: [Act], seed: UInt64) {
-        hash = TextHash(seed: seed)
+    init(_ acts: [Act], seed: UInt64) { self.init(acts, hash: LockstepFeed.hash(seed)) }
+
+    /// A key for each seed, so that tests run under several.
+    static func hash(_ seed: UInt64) -> TextHash { TextHash(key: HashKey(seed, ~seed)) }
+
+    init(_ acts: [Act], hash: TextHash) {
+        self.hash = hash
         self.acts = acts
         text = .allocate(capacity: 2 * acts.count * Self.nameRoom + 1)
         for (i, act) in acts.enumerated() {

@@ -5,7 +5,7 @@ import Testing
 
 /// The event types the tests speak of.
 enum Shop {
-    static let hash = TextHash(seed: 7091)
+    static let hash = TextHash(key: .fixed)
 
     static func field(
         _ name: String, _ type: FieldType, entity: String? = nil, personal: Bool = false, required: Bool = false,

@@ -1,0 +1,100 @@
+import Glibc
+import RuleLanguage
+import Simulation
+import Testing
+
+@testable import Pipeline
+
+/// The secret under which identifiers are hashed decides who can be taken for whom, and nothing that anybody sees.
+@Suite struct HashKeyTests {
+    static let keys = [
+        HashKey.fixed, HashKey(0, 0), HashKey(1, 0x8000_0000_0000_0000), HashKey(0xDEAD_BEEF_0BAD_F00D, 77),
+        HashKey(.max, .max),
+    ]
+
+    /// Bytes of the verdicts and the feature rows of a replay.
+    private static func replay(_ topology: String, _ input: String, _ key: HashKey) throws -> [[UInt8]] {
+        let folder = TemporaryFolder()
+        let outputs = ReplayOutputs(
+            verdicts: try LineWriter(path: folder.path + "/verdicts"),
+            features: try LineWriter(path: folder.path + "/features"),
+            deadLetters: try LineWriter(path: folder.path + "/dead-letters"))
+        let deployment = try Deployment(folder: "\(PackageFolder.root)/topologies/\(topology)", hashKey: key)
+        _ = try FileReplay(deployment, inputs: [input], outputs: outputs, threads: 2).run()
+        return try [outputs.verdicts, outputs.features, outputs.deadLetters].compactMap { $0 }.map { writer in
+            try writer.flush()
+            try writer.close()
+            switch FileText.read(writer.path, limit: 1 << 28) {
+            case .success(let bytes): return bytes
+            case .failure: throw Errors.noFile
+            }
+        }
+    }
+
+    private enum Errors: Error { case noFile }
+
+    /// JSON Lines and CSV in the samples of the topologies; what is expected of them lies beside.
+    static let samples: [(topology: String, file: String)] = [
+        ("ad-clicks", "clicks.csv"), ("bench-12", "events.jsonl"), ("marketplace", "account_takeover.jsonl"),
+        ("marketplace", "card_testing.jsonl"), ("marketplace", "coupon_ring.jsonl"), ("marketplace", "honest.jsonl"),
+    ]
+
+    @Test(arguments: samples)
+    func `every sample gives the same verdicts and features under any key`(topology: String, file: String) throws {
+        let input = "\(PackageFolder.root)/topologies/\(topology)/samples/\(file)"
+        let expected = try Self.replay(topology, input, Self.keys[0])
+        #expect(expected[1].count > 400)
+        for key in Self.keys.dropFirst() {
+            let found = try Self.replay(topology, input, key)
+            #expect(found == expected, "\(key)")
+        }
+    }
+
+    // MARK: Live
+
+    /// Simulated traffic in a log of its own.
+    private static func store(events: Int, _ deployment: Deployment) throws -> SimulatedStore {
+        let store = SimulatedStore(clock: TrafficSimulator.start)
+        try SimulatedLog(store).create(deployment.description.topics.map { TopicRequirement(name: $0, partitions: 2) })
+        var simulator = TrafficSimulator(.init(scenario: .marketplace, events: events, seed: 11, eventsPerSecond: 10))
+        var line: [UInt8] = []
+        var number: Int32 = 0
+        while let event = simulator.next(into: &line) {
+            store.append(TopicPartition(event.topic, number % 2), key: nil, value: line)
+            number += 1
+        }
+        return store
+    }
+
+    /// Everything but the journal that a worker has written.
+    private static func written(_ store: SimulatedStore) -> [String: [[UInt8]]] {
+        var written: [String: [[UInt8]]] = [:]
+        for topic in [OutputTopics.verdicts, OutputTopics.rings, OutputTopics.deadLetters] {
+            for partition in 0..<Int32(4) {
+                written["\(topic)/\(partition)"] = store.records(of: TopicPartition(topic, partition)).map {
+                    ($0.key ?? []) + [0x0A] + ($0.value ?? [])
+                }
+            }
+        }
+        return written
+    }
+
+    private static func marketplace(_ key: HashKey) throws -> Deployment {
+        try Deployment(folder: "\(PackageFolder.root)/topologies/marketplace", hashKey: key)
+    }
+
+    @Test func `simulated traffic gives the same verdicts and rings under any key`() throws {
+        var expected: [String: [[UInt8]]] = [:]
+        for key in Self.keys {
+            let deployment = try Self.marketplace(key)
+            let store = try Self.store(events: 20_000, deployment)
+            let worker = Worker(deployment, log: SimulatedLog(store), threads: 2)
+            try worker.run { worker.isReady }
+            let found = Self.written(store)
+            if expected.isEmpty { expected = found }
+            for (name, records) in expected { #expect(found[name] == records, "\(name) \(key)") }
+        }
+        #expect(expected.filter { $0.key.hasPrefix(OutputTopics.rings) }.values.joined().count >= 4)
+        #expect(expected.filter { $0.key.hasPrefix(OutputTopics.verdicts) }.values.joined().count >= 100)
+    }
+}
