@@ -40,7 +40,7 @@ public struct TextHash: Sendable, Equatable {
     /// Hash of `count` bytes from `bytes`; reads only those.
     @inlinable @inline(__always)
     public func callAsFunction(_ bytes: UnsafeRawPointer, count: Int) -> UInt64 {
-        var state = SipState(low, high)
+        var state = TextHasher(low, high)
         var at = bytes
         var left = count
         while left >= 8 {
@@ -67,7 +67,7 @@ public struct TextHash: Sendable, Equatable {
     /// The same where 8 bytes are readable behind the text, whatever they are: no branch on the length of the rest.
     @inlinable @inline(__always)
     public func padded(_ bytes: UnsafeRawPointer, count: Int) -> UInt64 {
-        var state = SipState(low, high)
+        var state = TextHasher(low, high)
         var at = bytes
         let end = bytes + (count & ~7)
         while at != end {
@@ -78,6 +78,10 @@ public struct TextHash: Sendable, Equatable {
         let word = UInt64(littleEndian: at.loadUnaligned(as: UInt64.self)) & ((1 &<< rest) &- 1)
         return state.finish(word | UInt64(truncatingIfNeeded: count) &<< 56)
     }
+
+    /// The hash of a text whose words somebody reads anyway.
+    @inlinable @inline(__always)
+    public func begin() -> TextHasher { TextHasher(low, high) }
 
     /// Hash of a text's UTF-8 bytes.
     public func callAsFunction(_ text: String) -> UInt64 {
@@ -100,16 +104,16 @@ public struct TextHash: Sendable, Equatable {
     /// SipHash-1-3 of one or two whole words.
     @inlinable @inline(__always)
     static func sip(_ low: UInt64, _ high: UInt64, _ a: UInt64, _ b: UInt64, words: UInt64) -> UInt64 {
-        var state = SipState(low, high)
+        var state = TextHasher(low, high)
         state.compress(a)
         if words == 2 { state.compress(b) }
         return state.finish(8 &* words &<< 56)
     }
 }
 
-/// The four words of SipHash between two message words.
-@frozen @usableFromInline
-struct SipState {
+/// SipHash-1-3 between two words of a text.
+@frozen
+public struct TextHasher {
     @usableFromInline var v0: UInt64
     @usableFromInline var v1: UInt64
     @usableFromInline var v2: UInt64
@@ -123,6 +127,20 @@ struct SipState {
         v3 = high ^ 0x7465_6462_7974_6573
     }
 
+    /// Takes the next eight bytes, the first of them lowest.
+    @inlinable @inline(__always)
+    public mutating func add(_ word: UInt64) { compress(word) }
+
+    /// The hash of the whole text; never 0.
+    ///
+    /// - Parameters:
+    ///   - rest: the less than eight bytes behind the words taken, the first of them lowest, zeros above.
+    ///   - count: bytes of the whole text.
+    @inlinable @inline(__always)
+    public consuming func finish(_ rest: UInt64, count: Int) -> UInt64 {
+        finish(rest | UInt64(truncatingIfNeeded: count) &<< 56)
+    }
+
     @inlinable @inline(__always)
     static func rotate(_ word: UInt64, _ bits: UInt64) -> UInt64 { word &<< bits | word &>> (64 &- bits) }
 
@@ -130,14 +148,14 @@ struct SipState {
     mutating func round() {
         v0 = v0 &+ v1
         v2 = v2 &+ v3
-        v1 = SipState.rotate(v1, 13) ^ v0
-        v3 = SipState.rotate(v3, 16) ^ v2
-        v0 = SipState.rotate(v0, 32)
+        v1 = TextHasher.rotate(v1, 13) ^ v0
+        v3 = TextHasher.rotate(v3, 16) ^ v2
+        v0 = TextHasher.rotate(v0, 32)
         v2 = v2 &+ v1
         v0 = v0 &+ v3
-        v1 = SipState.rotate(v1, 17) ^ v2
-        v3 = SipState.rotate(v3, 21) ^ v0
-        v2 = SipState.rotate(v2, 32)
+        v1 = TextHasher.rotate(v1, 17) ^ v2
+        v3 = TextHasher.rotate(v3, 21) ^ v0
+        v2 = TextHasher.rotate(v2, 32)
     }
 
     @inlinable @inline(__always)
@@ -149,7 +167,7 @@ struct SipState {
 
     /// Takes the last word, which holds the length, and gives the hash; never 0.
     @inlinable @inline(__always)
-    mutating func finish(_ word: UInt64) -> UInt64 {
+    consuming func finish(_ word: UInt64) -> UInt64 {
         compress(word)
         v2 ^= 0xFF
         round()

@@ -22,6 +22,9 @@ struct DecodeWork {
     ///
     /// Only where to look first.
     let predictions: UnsafeMutablePointer<Int32>
+    /// Per key, with ``RememberedText/bytesMax`` bytes each.
+    let remembered: UnsafeMutablePointer<RememberedText>
+    let rememberedBytes: UnsafeMutablePointer<UInt8>
     let seen: UnsafeMutablePointer<UInt64>
     /// Open objects on a known path: the node, the last key's place in `predictions` and the number of keys.
     let levels: UnsafeMutablePointer<Level>
@@ -58,6 +61,10 @@ struct DecodeWork {
         }
         predictions = .allocate(capacity: plan.nodeCount + plan.keyCount)
         predictions.initialize(repeating: -1, count: plan.nodeCount + plan.keyCount)
+        remembered = .allocate(capacity: plan.keyCount)
+        remembered.initialize(repeating: RememberedText(), count: plan.keyCount)
+        rememberedBytes = .allocate(capacity: plan.keyCount * RememberedText.bytesMax)
+        rememberedBytes.initialize(repeating: 0, count: plan.keyCount * RememberedText.bytesMax)
         seen = .allocate(capacity: max(plan.seenWords, 1))
         levels = .allocate(capacity: 64)
         counts = .allocate(capacity: 64)
@@ -75,6 +82,8 @@ struct DecodeWork {
         guesses.deallocate()
         onlyTypes.deallocate()
         predictions.deallocate()
+        remembered.deallocate()
+        rememberedBytes.deallocate()
         seen.deallocate()
         levels.deallocate()
         counts.deallocate()

@@ -1,3 +1,5 @@
+import RuleLanguage
+
 // The pieces of the JSON scanner that know no schema. All of them rely on zero bytes behind the record: a zero ends every text, number and
 // blank, so none needs to ask for the end on its way; the caller tells "ends too early" from "is wrong" by the place.
 
@@ -7,20 +9,44 @@ struct ScanStep {
     var fault: DeadLetterCode?
 }
 
+/// The high bit of each byte that may end a text: quote, backslash, control character, zero; exact at the lowest one.
+@inline(__always)
+private func textEnds(_ word: UInt64) -> UInt64 {
+    // Per byte b below 0x80: (b ^ 0x5C) + 0x7F has its high bit set unless b is a backslash; (b ^ 2) + 0x5F has it set unless b ^ 2 is
+    // below 0x21, which says that b is a quote or below 0x20. No byte carries into the next, so the lowest hit is exact. Bytes from 0x80
+    // up belong to no hit.
+    let low = word & 0x7F7F_7F7F_7F7F_7F7F
+    let noBackslash = (low ^ 0x5C5C_5C5C_5C5C_5C5C) &+ 0x7F7F_7F7F_7F7F_7F7F
+    let noOther = (low ^ 0x0202_0202_0202_0202) &+ 0x5F5F_5F5F_5F5F_5F5F
+    return ~((noBackslash & noOther) | word) & 0x8080_8080_8080_8080
+}
+
 /// The first quote, backslash, control character or zero byte, eight bytes at a time.
 @inline(__always)
 func endOfPlainText(_ start: UnsafePointer<UInt8>) -> UnsafePointer<UInt8> {
     var at = start
     while true {
-        let word = UnsafeRawPointer(at).loadUnaligned(as: UInt64.self)
-        // Per byte b below 0x80: (b ^ x) + 0x7F has its high bit set unless b is x; b + 0x60 has it set unless b is below 0x20. No byte
-        // carries into the next, so the lowest hit is exact. Bytes from 0x80 up belong to no hit.
-        let low = word & 0x7F7F_7F7F_7F7F_7F7F
-        let noQuote = (low ^ 0x2222_2222_2222_2222) &+ 0x7F7F_7F7F_7F7F_7F7F
-        let noBackslash = (low ^ 0x5C5C_5C5C_5C5C_5C5C) &+ 0x7F7F_7F7F_7F7F_7F7F
-        let noControl = low &+ 0x6060_6060_6060_6060
-        let hits = ~((noQuote & noBackslash & noControl) | word) & 0x8080_8080_8080_8080
-        if hits != 0 { return at + hits.trailingZeroBitCount >> 3 }
+        let ends = textEnds(UnsafeRawPointer(at).loadUnaligned(as: UInt64.self))
+        if ends != 0 { return at + ends.trailingZeroBitCount >> 3 }
+        at += 8
+    }
+}
+
+/// The same with the hash of the text up to there: each word is read once.
+@inline(__always)
+func endOfPlainText(_ start: UnsafePointer<UInt8>, _ hash: TextHash) -> (end: UnsafePointer<UInt8>, hash: UInt64) {
+    var words = hash.begin()
+    var at = start
+    while true {
+        let word = UInt64(littleEndian: UnsafeRawPointer(at).loadUnaligned(as: UInt64.self))
+        let ends = textEnds(word)
+        if ends != 0 {
+            let end = at + ends.trailingZeroBitCount >> 3
+            // All bits below the byte of the lowest hit.
+            let rest = word & (((ends & (0 &- ends)) &>> 7) &- 1)
+            return (end, words.finish(rest, count: end - start))
+        }
+        words.add(word)
         at += 8
     }
 }

@@ -106,13 +106,21 @@ func scanRecord(
                 last = nodeCount + key
                 let first = at.pointee
                 if entry.pointee.textSlot >= 0, first == UInt8(ascii: "\"") {
-                    let stop = endOfPlainText(at + 1)
+                    let known = work.remembered + Int(key)
+                    let knownBytes = work.rememberedBytes + Int(key) &* RememberedText.bytesMax
+                    let isKnown = known.pointee.stands(at: at + 1, before: end, knownBytes)
+                    let (stop, textHash) =
+                        isKnown
+                        ? (at + Int(known.pointee.length), known.pointee.hash) : endOfPlainText(at + 1, hash)
                     let count = stop - (at + 1)
                     if stop.pointee == UInt8(ascii: "\""), count >= Int(entry.pointee.textMinimum),
                         count <= Int(entry.pointee.textMaximum)
                     {
                         row[Int(entry.pointee.textSlot)] = Slot(
-                            hash: hash.padded(at + 1, count: count), offset: at + 1 - text, length: count, bank: .event)
+                            hash: textHash, offset: at + 1 - text, length: count, bank: .event)
+                        if !isKnown, known.pointee.meetsAnother() {
+                            known.pointee.remember(at + 1, length: count + 1, hash: textHash, in: knownBytes)
+                        }
                         at = stop + 1
                         // Most values end so: a comma and the next key, without blanks.
                         if at.pointee == UInt8(ascii: ","), at[1] == UInt8(ascii: "\"") {
