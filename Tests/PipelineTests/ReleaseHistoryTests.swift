@@ -290,6 +290,37 @@ import Testing
         #expect(logError { _ = try audit(fewer) }?.kind == .corrupt)
     }
 
+    @Test func `former folders are compiled under the key of the one that runs`() throws {
+        let key = HashKey(7, 11)
+        /// A rule that compares a text.
+        func folder(_ score: Int) -> TemporaryFolder {
+            let folder = TemporaryFolder()
+            folder.write(WorkerTopology.text, "topology.yaml")
+            folder.makeFolder("rules")
+            folder.write(
+                WorkerTopology.rules.replacing("coupons >= 3", with: "coupon == \"c1\"")
+                    .replacing("score +20", with: "score +\(score)"), "rules/all.weir")
+            return folder
+        }
+        let (former, now) = (folder(20), folder(21))
+        let world = try WorkerWorld(seed: 48, deployment: Deployment(folder: former.path, hashKey: key))
+        try world.produce(400)
+        #expect(try world.run().error == nil)
+        let running = try Deployment(folder: now.path, hashKey: key)
+        world.deployment = running
+        try world.produce(100)
+        #expect(try world.run().error == nil)
+        let result = try JournalAudit(
+            running, log: SimulatedLog(world.store, application: "audit"),
+            releases: FolderReleases(running, former: [former.path]), threads: 1
+        ).run { _ in true }
+        #expect(result.isClean, "\(result)")
+        let spoke = world.outputs()[OutputTopics.verdicts, default: []].count {
+            String(decoding: $0.value, as: UTF8.self).contains("\"rule\":\"coupons\"")
+        }
+        #expect(spoke > 10)
+    }
+
     // MARK: Values
 
     @Test func `a survey tells who judged which epochs`() {

@@ -18,8 +18,10 @@ public struct FolderReleases: ReleaseSource {
 
     /// - Parameters:
     ///   - deployment: the folder that runs.
-    ///   - former: what its folder was before, with the same topology.
+    ///   - former: what its folder was before, with the same topology and the same key.
     public init(_ deployment: Deployment, former: [Deployment] = []) {
+        precondition(
+            former.allSatisfy { $0.hashKey == deployment.hashKey }, "rules compare texts under the events' key")
         let all = [deployment] + former
         releases = all.map(\.release)
         places = all.map(\.description.folder).joined(separator: ", ")
@@ -30,7 +32,8 @@ public struct FolderReleases: ReleaseSource {
     public init(_ deployment: Deployment, former: [String]) throws(DiagnosticError) {
         var others: [Deployment] = []
         for folder in former {
-            let other = try Deployment(folder: folder)
+            // Texts in rules are compared by their hashes: under the key of the events.
+            let other = try Deployment(folder: folder, hashKey: deployment.hashKey)
             guard other.topologyDigest == deployment.topologyDigest else {
                 throw DiagnosticError([
                     Diagnostic(
