@@ -97,4 +97,31 @@ import Testing
         #expect(expected.filter { $0.key.hasPrefix(OutputTopics.rings) }.values.joined().count >= 4)
         #expect(expected.filter { $0.key.hasPrefix(OutputTopics.verdicts) }.values.joined().count >= 100)
     }
+
+    // MARK: A key that changes
+
+    @Test func `a worker under another key goes on with the same bytes, and no snapshot of the former one`() throws {
+        let world = try WorkerWorld(seed: 31)
+        let first = world.deployment
+        let keeper = WorkerSnapshotTests.Keeper()
+        try world.produce(400)
+        #expect(try world.run(snapshots: keeper).error == nil)
+        let epochs = try world.journal().count
+        world.deployment = try first.keyed(by: HashKey(5, 6))
+        try world.produce(300)
+        let second = try world.run(snapshots: keeper)
+        #expect(second.error == nil && second.worker.replayedEpochs == Int64(epochs))
+        // Under the same key a snapshot serves.
+        try world.produce(100)
+        let third = try world.run(snapshots: keeper)
+        #expect(third.error == nil && third.worker.replayedEpochs == 0)
+        let keys = try world.journal().map(\.keyFingerprint)
+        #expect(keys.prefix(epochs).allSatisfy { $0 == first.keyFingerprint })
+        #expect(keys.count > epochs && keys.dropFirst(epochs).allSatisfy { $0 == HashKey(5, 6).fingerprint })
+        // Replay and audit under each key find all of it as it was written.
+        for key in Self.keys {
+            world.deployment = try first.keyed(by: key)
+            #expect(try world.findings().isEmpty, "\(key)")
+        }
+    }
 }

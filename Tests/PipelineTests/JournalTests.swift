@@ -34,6 +34,14 @@ import Testing
         #expect(logError { _ = try Self.parse(triggered.replacing("end_tick", with: "begin")) }?.kind == .corrupt)
 
         record.triggers = []
+        record.keyFingerprint = "0123456789abcdef"
+        bytes = []
+        record.write(to: &bytes)
+        let keyed = expected.replacing(#""release":"bb""#, with: #""release":"bb","key":"0123456789abcdef""#)
+        #expect(String(decoding: bytes, as: UTF8.self) == keyed)
+        #expect(try Self.parse(keyed) == record)
+        record.keyFingerprint = nil
+
         record.watermark = nil
         record.ranges = []
         bytes = []

@@ -6,7 +6,7 @@ import Testing
 /// The seam that snapshots come through: what a store gives back replaces the replay of what lies before.
 @Suite struct WorkerSnapshotTests {
     /// Keeps the engine itself, which no epoch has touched since it was saved, and gives it away once.
-    private final class Keeper: SnapshotStore {
+    final class Keeper: SnapshotStore {
         var kept: Snapshot?
         /// Adds so many epochs, as if the journal had lost its last ones.
         var ahead: Int64 = 0

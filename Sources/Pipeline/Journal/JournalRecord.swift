@@ -8,7 +8,7 @@ public import Detection
 /// know:
 /// ```
 /// {"version":2,"epoch":12,"topology_name":"marketplace","watermark":1767600000000,"ranges":[["orders",0,100,150]],"events":50,
-///  "dead_letters":0,"late":0,"verdicts":3,"topology":"sha256…","release":"sha256…"}
+///  "dead_letters":0,"late":0,"verdicts":3,"topology":"sha256…","release":"sha256…","key":"0123456789abcdef"}
 /// ```
 /// `topology_name` says whose journal this is: a log has one, and the ids of the verdicts come from that name.
 /// A range is topic, partition, first offset, and the offset behind the last. `watermark` is the one in force while the epoch was judged
@@ -43,12 +43,16 @@ public struct JournalRecord: Sendable, Equatable {
     public var topologyDigest: String
     /// Digest of the ``Release`` that judged the epoch.
     public var releaseDigest: String
+    /// ``HashKey/fingerprint`` of the secret under which identifiers were hashed; nil: the record does not say.
+    ///
+    /// No result depends on the key: it tells whose snapshots are of use.
+    public var keyFingerprint: String?
 
     public init(
         epoch: Int64, topologyName: String, watermark: Int64?, triggers: [Trigger] = [], ranges: [Range], events: Int64,
         deadLetters: Int64,
         late: Int64, verdicts: Int64,
-        topologyDigest: String, releaseDigest: String
+        topologyDigest: String, releaseDigest: String, keyFingerprint: String? = nil
     ) {
         self.epoch = epoch
         self.topologyName = topologyName
@@ -61,6 +65,7 @@ public struct JournalRecord: Sendable, Equatable {
         self.verdicts = verdicts
         self.topologyDigest = topologyDigest
         self.releaseDigest = releaseDigest
+        self.keyFingerprint = keyFingerprint
     }
 
     /// Appends the record's JSON.
@@ -102,6 +107,10 @@ public struct JournalRecord: Sendable, Equatable {
         add(topologyDigest)
         add("\",\"release\":\"")
         add(releaseDigest)
+        if let keyFingerprint {
+            add("\",\"key\":\"")
+            add(keyFingerprint)
+        }
         add("\"}")
     }
 
@@ -126,6 +135,7 @@ public struct JournalRecord: Sendable, Equatable {
             case "verdicts": verdicts = try reader.integer()
             case "topology": topologyDigest = try reader.string()
             case "release": releaseDigest = try reader.string()
+            case "key": keyFingerprint = try reader.string()
             case "triggers":
                 try reader.expect("[")
                 while !reader.take("]") {

@@ -135,7 +135,8 @@ final class Leader {
         return Snapshot(
             epoch: epoch - 1, positions: zip(sources, judgedTo).map { SourcePosition(source: $0, next: $1) },
             tracker: tracker, engine: processor.engine, topologyDigest: deployment.topologyDigest,
-            releaseDigest: deployment.release.digest, stateShape: deployment.release.stateShape)
+            releaseDigest: deployment.release.digest, stateShape: deployment.release.stateShape,
+            keyFingerprint: deployment.keyFingerprint)
     }
 
     /// Brings up to date what the pace decides by.
@@ -224,7 +225,8 @@ final class Leader {
                 epoch: epoch, topologyName: deployment.description.name, watermark: watermark, triggers: triggers,
                 ranges: ranges,
                 events: c.events, deadLetters: c.deadLetters, late: c.late, verdicts: c.verdicts,
-                topologyDigest: deployment.topologyDigest, releaseDigest: deployment.release.digest),
+                topologyDigest: deployment.topologyDigest, releaseDigest: deployment.release.digest,
+                keyFingerprint: deployment.keyFingerprint),
             to: &filling.batch)
         epoch += 1
         filling.records += Int(c.records)

@@ -164,6 +164,11 @@ public final class Worker {
         } else if last.releaseDigest != deployment.release.digest {
             telemetry.warn("the release changed since the last epoch; its windows were rebuilt from the log", [:])
         }
+        if let former = last.keyFingerprint, former != deployment.keyFingerprint {
+            telemetry.warn(
+                "the hash key is not that of the last epoch; the state was rebuilt under this one, and results do not depend on it",
+                ["hash_key": .string(deployment.keyFingerprint), "last_epoch": .string(former)])
+        }
         telemetry.info(
             "recovered from the journal",
             [

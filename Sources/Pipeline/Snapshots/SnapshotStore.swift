@@ -15,12 +15,16 @@ struct Snapshot {
     /// Digest of the release that the engine has in force, and its ``Release/stateShape``.
     var releaseDigest: String
     var stateShape: String
+    /// Of the key under which identifiers stand in it.
+    var keyFingerprint: String
 
     /// Whether its state is the one that the deployment would have come to; else only a replay from the first epoch gives that.
     ///
     /// Rules may be others: the engine adopts them. Other windows or models would begin empty, where a replay has them warm.
+    /// Under another key nobody in it would be known again.
     func isState(of deployment: Deployment) -> Bool {
         topologyDigest == deployment.topologyDigest && stateShape == deployment.release.stateShape
+            && keyFingerprint == deployment.keyFingerprint
     }
 }
 

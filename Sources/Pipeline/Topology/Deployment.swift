@@ -11,6 +11,9 @@ public struct Deployment: Sendable {
     public let release: Release
     /// Under which texts and keys are hashed; decides no result.
     public let hashKey: HashKey
+    /// ``HashKey/fingerprint`` of it.
+    public let keyFingerprint: String
+    private let pseudonymKey: HMACSHA256?
 
     /// The release that verdicts name.
     public static let engineVersion = "0.1.0"
@@ -27,8 +30,21 @@ public struct Deployment: Sendable {
         let key = try Deployment.pseudonymKey(description)
         // Pseudonyms stand in verdicts, so the key is a part of the topology; its fingerprint tells keys apart and gives nothing of them away.
         if let key { description.canonicalText += "pseudonyms \(key.hex(of: Array("weir topology digest".utf8)))\n" }
+        try self.init(description, pseudonyms: key, hashKey: hashKey)
+    }
+
+    /// The same under another key, of the text that was read: compiled again, for what is compared is kept as its hash.
+    public func keyed(by hashKey: HashKey) throws(DiagnosticError) -> Deployment {
+        try Deployment(description, pseudonyms: pseudonymKey, hashKey: hashKey)
+    }
+
+    private init(
+        _ description: TopologyDescription, pseudonyms key: HMACSHA256?, hashKey: HashKey
+    ) throws(DiagnosticError) {
         self.description = description
         self.hashKey = hashKey
+        keyFingerprint = hashKey.fingerprint
+        pseudonymKey = key
         let hash = TextHash(key: hashKey)
         let environment = RuleEnvironment(
             events: description.events, signals: description.signals.declarations,

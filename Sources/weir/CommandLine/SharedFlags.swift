@@ -11,6 +11,12 @@ extension FlagDefinition {
         "librdkafka properties (bootstrap.servers, security.protocol ...), and weir.connect.ms: how long to wait for a broker (30000); secrets belong in this file, never in a flag"
     )
     static let embedded = option("log", "FILE.db", .file, "embedded log: one SQLite file")
+    static let state = option(
+        "state", "DIR", .directory, "folder of what this deployment keeps for itself: its hash key")
+    static let hashKeyFile = option(
+        "hash-key-file", "FILE", .file,
+        "hash key to use, 32 hexadecimal digits that only the owner may read (openssl rand -hex 16); it is never made"
+    )
     static let threads = option(
         "threads", "N", .integer(1...64), "worker threads; results do not depend on it (without it: one per core)")
     static let seed = option(

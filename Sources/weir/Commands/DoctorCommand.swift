@@ -13,6 +13,7 @@ enum DoctorCommand {
         examination.machine()
         examination.libraries(usesKafka: arguments.isSet("kafka"))
         let deployment = arguments.string("topology").flatMap { examination.topology($0) }
+        examination.hashKey(arguments, deployment)
         let application = deployment.map { LogOpening.application($0.description.name) } ?? "weir-reader"
         do {
             // Its own findings name the library's faults; a warning beside them would say it twice.
@@ -66,6 +67,8 @@ struct Examination {
     private(set) var findings: [DoctorFinding] = []
     /// Some input topic does not keep its records for ever.
     var losesInputs = false
+    /// Of the hash key, where it can be read.
+    private var keyFingerprint: String?
     private var failure: ExitCode?
 
     /// The code of the first failure; warnings are no failure.
@@ -148,6 +151,26 @@ struct Examination {
                 "topology", first.map { "\($0.path):\($0.line):\($0.column): \($0.message)" } ?? "it does not load",
                 "weir check \(folder) shows all mistakes", .invalid)
             return nil
+        }
+    }
+
+    // MARK: Hash key
+
+    /// Tells where the key is and its fingerprint, never the key.
+    mutating func hashKey(_ arguments: ParsedArguments, _ deployment: Deployment?) {
+        guard let place = HashKeyPlace(arguments, topology: deployment?.description.name) else { return }
+        do throws(HashKeyError) {
+            let fingerprint = try place.file.read().fingerprint
+            keyFingerprint = fingerprint
+            ok("hash key", "\(fingerprint) in \(place.file.path)")
+        } catch {
+            switch error.kind {
+            case .absent where !place.isGiven:
+                ok("hash key", "none yet: weir run makes \(place.file.path) at its first start")
+            // Whoever looks need not be whoever runs.
+            case .forbidden: warn("hash key", error.message, "look as the user who runs weir run")
+            default: fail("hash key", error.message, error.remedy, .invalid)
+            }
         }
     }
 
@@ -262,6 +285,11 @@ struct Examination {
         if deployment == nil { retention(of: Set(chain.taken.keys.map(\.topic)).sorted(), log) }
         try retention(log, chain.taken)
         try positions(log, chain.taken, deployment, application)
+        if let ours = keyFingerprint, let theirs = last.keyFingerprint, ours != theirs {
+            warn(
+                "hash key", "the last epoch was judged under another key, \(theirs)",
+                "results do not depend on it: weir run rebuilds the state under its own")
+        }
         if let deployment, last.releaseDigest != deployment.release.digest {
             warn(
                 "release",
@@ -342,7 +370,7 @@ extension DoctorCommand: Command {
                 """,
             flags: [
                 .option("topology", "DIR", .directory, "also check this topology against the log"),
-                .kafka, .embedded, .json("findings as JSON"),
+                .kafka, .embedded, .state, .hashKeyFile, .json("findings as JSON"),
             ],
             alternatives: [.log(required: false, "which log to look at")],
             examples: [

@@ -5,11 +5,13 @@ import RuleLanguage
 /// `weir replay`: a topology over files.
 enum ReplayCommand {
     static func run(_ arguments: ParsedArguments, _ terminal: Terminal) throws -> ExitCode {
-        let deployment = try Deployment(folder: arguments.required("topology"))
+        let deployment = try Deployment(
+            folder: arguments.required("topology"), hashKey: HashKeyPlace.givenOrFixed(arguments))
         for warning in deployment.release.rules.warnings { terminal.show(warning) }
         var files = DistinctFiles()
         for input in arguments.strings("input") { files.read("--input", FileReplay.parts(of: input, deployment).path) }
         for flag in ["output", "features", "dead-letters"] { files.write("--\(flag)", arguments.string(flag)) }
+        files.read("--hash-key-file", arguments.string("hash-key-file"))
         try files.check()
         func writer(_ flag: String) throws -> LineWriter? {
             try arguments.string(flag).map { try LineWriter(path: $0) }
@@ -113,7 +115,7 @@ extension ReplayCommand: Command {
                     "write for every event one flat JSON object: its id and every declared feature by name; late events and dead letters have no row"
                 ),
                 .option("dead-letters", "FILE", .file, "write what could not be read, with the reason, as JSON Lines"),
-                .threads,
+                .threads, .hashKeyFile,
                 .json("the summary as JSON"),
             ],
             examples: [

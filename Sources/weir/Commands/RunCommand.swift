@@ -5,12 +5,14 @@ import Telemetry
 /// `weir run`: a topology on a log, until stopped.
 enum RunCommand {
     static func run(_ arguments: ParsedArguments, _ terminal: Terminal) throws -> ExitCode {
-        let deployment = try Deployment(folder: arguments.required("topology"))
+        // Mistakes in it are told before anything is made.
+        var deployment = try Deployment(folder: arguments.required("topology"))
         for warning in deployment.release.rules.warnings { terminal.show(warning) }
         try InputTopics.requireJSON(deployment)
-        let releases = try FolderReleases(deployment, former: arguments.strings("release"))
+        _ = try FolderReleases(deployment, former: arguments.strings("release"))
         var files = DistinctFiles()
         files.read("--kafka", arguments.string("kafka"))
+        files.read("--hash-key-file", arguments.string("hash-key-file"))
         files.write("--log", arguments.string("log"))
         files.write("--metrics", arguments.string("metrics"))
         try files.check()
@@ -25,6 +27,8 @@ enum RunCommand {
         defer { log.close() }
         StopSignal.install()
         try InputTopics.prepare(deployment, log, telemetry)
+        deployment = try deployment.keyed(by: hashKey(arguments, deployment.description.name, telemetry))
+        let releases = try FolderReleases(deployment, former: arguments.strings("release"))
         let worker = Worker(deployment, log: log, threads: arguments.threads, telemetry: telemetry)
         worker.metrics = metrics
         worker.releases = releases
@@ -35,11 +39,28 @@ enum RunCommand {
             [
                 "topology": .string(deployment.description.name), "log": .string(log.name),
                 "release": .string(String(deployment.release.shortDigest)), "threads": .int(arguments.threads),
+                "hash_key": .string(deployment.keyFingerprint),
             ])
         try reporter.start()
         defer { reporter.stop() }
         try worker.run { StopSignal.received != nil }
         return StopSignal.received ?? .ok
+    }
+
+    /// The deployment's secret, made at its first start.
+    private static func hashKey(_ arguments: ParsedArguments, _ topology: String, _ telemetry: Log) throws -> HashKey {
+        guard let place = HashKeyPlace(arguments, topology: topology) else {
+            throw CommandFailure.usage(
+                "there is no place to keep the hash key: neither XDG_STATE_HOME nor HOME is set",
+                hint: "--state DIR names a folder, --hash-key-file FILE a key that somebody else keeps")
+        }
+        let (key, isNew) = try place.readOrMake()
+        if isNew {
+            telemetry.info(
+                "made the hash key of this deployment",
+                ["file": .string(place.file.path), "hash_key": .string(key.fingerprint)])
+        }
+        return key
     }
 }
 
@@ -60,10 +81,15 @@ extension RunCommand: Command {
                 release is given with --release are judged again by it, and their counts held against the journal; of others
                 a warning names the release.
 
+                Identifiers are told apart by a keyed hash, so that nobody can choose one that is taken for another. The key is made
+                at the first start and kept as hash-key in --state, for the owner alone. Without --state that is beside the
+                embedded log (FILE.db.hash-key), or in $STATE_DIRECTORY, $XDG_STATE_HOME/weir or ~/.local/state/weir, in a
+                folder named as the topology. Results do not depend on it.
+
                 SIGTERM or Ctrl-C drains and commits, then leaves; a second one ends at once, which is safe too.
                 """,
             flags: [
-                .topology, .former, .kafka, .embedded, .threads,
+                .topology, .former, .kafka, .embedded, .state, .hashKeyFile, .threads,
                 .option(
                     "metrics", "FILE", .file,
                     "write metrics in Prometheus' text format to this file every 10 s, for node_exporter's textfile collector"

@@ -45,6 +45,10 @@ final class RunningProgram {
         }
         process.executableURL = URL(fileURLWithPath: path)
         process.arguments = arguments
+        // What it keeps for itself is none of the home folder's business.
+        process.environment = ProcessInfo.processInfo.environment.merging([
+            "XDG_STATE_HOME": FileManager.default.temporaryDirectory.appendingPathComponent("weir-tests-state").path
+        ]) { _, ours in ours }
         process.currentDirectoryURL = folder
         process.standardInput = try FileHandle(forReadingFrom: folder.appendingPathComponent("in"))
         process.standardOutput = try FileHandle(forWritingTo: folder.appendingPathComponent("out"))
