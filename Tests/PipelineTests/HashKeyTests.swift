@@ -14,12 +14,16 @@ import Testing
 
     /// Bytes of the verdicts and the feature rows of a replay.
     private static func replay(_ topology: String, _ input: String, _ key: HashKey) throws -> [[UInt8]] {
+        try replay(folder: "\(PackageFolder.root)/topologies/\(topology)", input, key)
+    }
+
+    private static func replay(folder topology: String, _ input: String, _ key: HashKey) throws -> [[UInt8]] {
         let folder = TemporaryFolder()
         let outputs = ReplayOutputs(
             verdicts: try LineWriter(path: folder.path + "/verdicts"),
             features: try LineWriter(path: folder.path + "/features"),
             deadLetters: try LineWriter(path: folder.path + "/dead-letters"))
-        let deployment = try Deployment(folder: "\(PackageFolder.root)/topologies/\(topology)", hashKey: key)
+        let deployment = try Deployment(folder: topology, hashKey: key)
         _ = try FileReplay(deployment, inputs: [input], outputs: outputs, threads: 2).run()
         return try [outputs.verdicts, outputs.features, outputs.deadLetters].compactMap { $0 }.map { writer in
             try writer.flush()
@@ -48,6 +52,29 @@ import Testing
             let found = try Self.replay(topology, input, key)
             #expect(found == expected, "\(key)")
         }
+    }
+
+    @Test func `another seed gives other rings, so that the comparison can fail`() throws {
+        let folder = TemporaryFolder()
+        let shipped = "\(PackageFolder.root)/topologies/marketplace"
+        folder.makeFolder("rules")
+        for name in FileText.names(in: shipped + "/rules") ?? [] {
+            folder.write(PackageFolder.text("topologies/marketplace/rules/\(name)"), "rules/\(name)")
+        }
+        let written = PackageFolder.text("topologies/marketplace/topology.yaml")
+        folder.write(written, "topology.yaml")
+        #expect(written.contains("seed: 7091"))
+        let input = shipped + "/samples/coupon_ring.jsonl"
+        /// Verdicts without the topology's digest, which no two seeds share.
+        func verdicts(_ folder: String, _ key: HashKey) throws -> String {
+            let digest = try Deployment(folder: folder).topologyDigest.prefix(16)
+            return String(decoding: try Self.replay(folder: folder, input, key)[0], as: UTF8.self)
+                .replacing(digest, with: "")
+        }
+        let same = try verdicts(folder.path, .fixed)
+        #expect(try same == verdicts(shipped, Self.keys[2]))
+        folder.write(written.replacing("seed: 7091", with: "seed: 7092"), "topology.yaml")
+        #expect(try verdicts(folder.path, .fixed) != same)
     }
 
     // MARK: Live

@@ -30,11 +30,9 @@ final class TemporaryFolder {
     }
 
     private static func remove(_ path: String) {
-        if FileText.kind(of: path) == .folder {
-            for name in FileText.names(in: path) ?? [] { remove("\(path)/\(name)") }
-            rmdir(path)
-        } else {
-            unlink(path)
-        }
+        // A link goes, and not what it leads to.
+        if unlink(path) == 0 { return }
+        for name in FileText.names(in: path) ?? [] { remove("\(path)/\(name)") }
+        rmdir(path)
     }
 }
