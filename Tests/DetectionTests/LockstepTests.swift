@@ -259,7 +259,7 @@ private enum Way: CaseIterable {
 
 /// Groups of twelve accounts on five targets of their own, one group after the other, some of them on a target of the group before: rings
 /// that open, meet and close in small tables.
-private func waves(seed: UInt64) -> [Act] {
+func lockstepWaves(seed: UInt64) -> [Act] {
     var random = SplitMix64(seed: seed)
     return (0..<3000).map { i in
         let group = i / 100
@@ -269,7 +269,7 @@ private func waves(seed: UInt64) -> [Act] {
     }
 }
 
-private let tight = {
+let tightLockstep = {
     var configuration = configuration(seed: 9)
     configuration.memory = configuration.window
     configuration.limits.targets = 2
@@ -287,9 +287,9 @@ func `however a tick's records come, the state and the rings are the same`(seed:
         edges: LockstepTraffic.edges(actors: 500, targets: 100, count: 2500, seed: seed), days: 6, seed: seed)
     traffic.inject(rings: 3, actors: 15, targets: 6, density: 0.6, width: 2 * LockstepTraffic.hour)
     traffic.sort()
-    let feed = LockstepFeed(isTight ? waves(seed: seed) : traffic.acts, seed: isTight ? 9 : seed)
+    let feed = LockstepFeed(isTight ? lockstepWaves(seed: seed) : traffic.acts, seed: isTight ? 9 : seed)
     defer { feed.free() }
-    let configuration = isTight ? tight : configuration(seed: seed)
+    let configuration = isTight ? tightLockstep : configuration(seed: seed)
     var random = SplitMix64(seed: seed)
     let sizes = feed.acts.map { _ in 1 + Int(random.next() % (random.next() % 8 == 0 ? 600 : 20)) }
     var outcomes: [[UInt64]] = []

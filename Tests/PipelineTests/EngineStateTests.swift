@@ -1,4 +1,5 @@
 import Models
+import RuleLanguage
 import Testing
 
 @testable import Detection
@@ -151,6 +152,9 @@ import Testing
         #expect(try refusal("lateness: 1m", "lateness: 2m").contains("lateness 120000 ms"))
         #expect(try refusal("window: 1h", "window: 2h").contains("windows of 7200000 ms"))
         #expect(try refusal("depth: 4", "depth: 5").contains("trees of depth 5"))
+        let keyed = try run.world.deployment.keyed(by: HashKey(1, 2))
+        let stranger = #expect(throws: StateError.self) { try EngineStateRun.engine(keyed, from: state.bytes) }
+        #expect("\(stranger.map { "\($0)" } ?? "")".contains("keys of another secret"))
         // A rule set that lacks a feature of the state needs the one that has it beside it.
         let other = try WorkerTopology.load(
             TickWorld.topology.replacing(" TICK", with: ""),
