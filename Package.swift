@@ -25,28 +25,45 @@ let package = Package(
         // The doors to C, each to a well-kept library that was chosen for this field.
         // Kafka: the client the field runs on, with transactions and every setting documented; ≥ 2.0.2 to build, ≥ 2.12 to run.
         .systemLibrary(
-            name: "CRdKafka", path: "Sources/CLibraries/CRdKafka", pkgConfig: "rdkafka",
-            providers: [.apt(["librdkafka-dev"]), .brew(["librdkafka"])]),
+            name: "CRdKafka",
+            path: "Sources/CLibraries/CRdKafka",
+            pkgConfig: "rdkafka",
+            providers: [.apt(["librdkafka-dev"]), .brew(["librdkafka"])]
+        ),
         // The embedded log: the most tested embedded store there is.
         .systemLibrary(
-            name: "CSQLite", path: "Sources/CLibraries/CSQLite", pkgConfig: "sqlite3",
-            providers: [.apt(["libsqlite3-dev"]), .brew(["sqlite"])]),
+            name: "CSQLite",
+            path: "Sources/CLibraries/CSQLite",
+            pkgConfig: "sqlite3",
+            providers: [.apt(["libsqlite3-dev"]), .brew(["sqlite"])]
+        ),
         // Topology files: the reference parser, with line and column for diagnostics.
         .systemLibrary(
-            name: "CYAML", path: "Sources/CLibraries/CYAML", pkgConfig: "yaml-0.1",
-            providers: [.apt(["libyaml-dev"]), .brew(["libyaml"])]),
+            name: "CYAML",
+            path: "Sources/CLibraries/CYAML",
+            pkgConfig: "yaml-0.1",
+            providers: [.apt(["libyaml-dev"]), .brew(["libyaml"])]
+        ),
         // Keyed hashes of identifiers, digests: OpenSSL is audited, and FIPS builds exist.
         .systemLibrary(
-            name: "CCrypto", path: "Sources/CLibraries/CCrypto", pkgConfig: "libcrypto",
-            providers: [.apt(["libssl-dev"]), .brew(["openssl@3"])]),
+            name: "CCrypto",
+            path: "Sources/CLibraries/CCrypto",
+            pkgConfig: "libcrypto",
+            providers: [.apt(["libssl-dev"]), .brew(["openssl@3"])]
+        ),
         // `.gz` input: what the files out there use.
         .systemLibrary(
-            name: "CZlib", path: "Sources/CLibraries/CZlib", pkgConfig: "zlib",
-            providers: [.apt(["zlib1g-dev"]), .brew(["zlib"])]),
+            name: "CZlib",
+            path: "Sources/CLibraries/CZlib",
+            pkgConfig: "zlib",
+            providers: [.apt(["zlib1g-dev"]), .brew(["zlib"])]
+        ),
         // Regular expressions in rules: linear time, whatever the pattern.
         .target(
-            name: "CRE2", path: "Sources/CLibraries/CRE2",
-            linkerSettings: [.linkedLibrary("re2")]),
+            name: "CRE2",
+            path: "Sources/CLibraries/CRE2",
+            linkerSettings: [.linkedLibrary("re2")]
+        ),
         .target(name: "CPlatform", path: "Sources/CLibraries/CPlatform"),
 
         // The house. Imports run one way, downwards in this list to upwards.
@@ -55,50 +72,78 @@ let package = Package(
         .target(name: "RuleLanguage", dependencies: ["CRE2"], swiftSettings: base),
         .target(name: "Models", swiftSettings: base),
         .target(
-            name: "Detection", dependencies: ["RuleLanguage", "Models"], exclude: ["README.md"], swiftSettings: base),
+            name: "Detection",
+            dependencies: ["RuleLanguage", "Models"],
+            exclude: ["README.md"],
+            swiftSettings: base
+        ),
         .target(
             name: "Pipeline",
             dependencies: [
                 "KafkaClient", "Detection", "RuleLanguage", "Models", "Telemetry", "CPlatform", "CSQLite", "CYAML",
                 "CCrypto", "CZlib",
-            ], exclude: ["README.md"], swiftSettings: base),
+            ],
+            exclude: ["README.md"],
+            swiftSettings: base
+        ),
         .target(name: "Simulation", dependencies: ["RuleLanguage", "Models"], swiftSettings: base),
         .executableTarget(
             name: "weir",
             dependencies: ["Pipeline", "Simulation", "Detection", "RuleLanguage", "KafkaClient", "Telemetry"],
-            exclude: ["README.md"], swiftSettings: base),
+            exclude: ["README.md"],
+            swiftSettings: base
+        ),
 
         .target(name: "Waiting", path: "Tests/Waiting", swiftSettings: base),
         .target(name: "ExpositionFormat", path: "Tests/ExpositionFormat", swiftSettings: base),
         .target(
-            name: "KafkaTestBroker", dependencies: ["KafkaClient"], path: "Tests/KafkaTestBroker", swiftSettings: base),
+            name: "KafkaTestBroker",
+            dependencies: ["KafkaClient"],
+            path: "Tests/KafkaTestBroker",
+            swiftSettings: base
+        ),
         // Not part of the product: the decode section of scripts/bench.
         .executableTarget(
-            name: "DecodeBenchmark", dependencies: ["Detection", "RuleLanguage"], path: "Tests/Benchmarks/Decode",
-            swiftSettings: base),
+            name: "DecodeBenchmark",
+            dependencies: ["Detection", "RuleLanguage"],
+            path: "Tests/Benchmarks/Decode",
+            swiftSettings: base
+        ),
         .testTarget(name: "TelemetryTests", dependencies: ["Telemetry", "ExpositionFormat"], swiftSettings: base),
         .testTarget(
-            name: "KafkaClientTests", dependencies: ["KafkaClient", "KafkaTestBroker", "Waiting"], swiftSettings: base),
+            name: "KafkaClientTests",
+            dependencies: ["KafkaClient", "KafkaTestBroker", "Waiting"],
+            swiftSettings: base
+        ),
         .testTarget(name: "RuleLanguageTests", dependencies: ["RuleLanguage", "Models"], swiftSettings: base),
         .testTarget(name: "ModelsTests", dependencies: ["Models"], swiftSettings: base),
         .testTarget(
-            name: "DetectionTests", dependencies: ["Detection", "RuleLanguage", "Models"], swiftSettings: base),
+            name: "DetectionTests",
+            dependencies: ["Detection", "RuleLanguage", "Models"],
+            swiftSettings: base
+        ),
         .testTarget(
             name: "PipelineTests",
             dependencies: [
                 "Pipeline", "Detection", "RuleLanguage", "Models", "KafkaClient", "Simulation", "Telemetry",
                 "ExpositionFormat", "KafkaTestBroker", "Waiting",
             ],
-            exclude: ["Fixtures"], swiftSettings: base),
+            exclude: ["Fixtures"],
+            swiftSettings: base
+        ),
         .testTarget(
-            name: "SimulationTests", dependencies: ["Simulation", "RuleLanguage"], swiftSettings: base),
+            name: "SimulationTests",
+            dependencies: ["Simulation", "RuleLanguage"],
+            swiftSettings: base
+        ),
         .testTarget(
             name: "WeirTests",
             dependencies: [
                 "weir", "Pipeline", "Simulation", "KafkaClient", "Telemetry", "ExpositionFormat", "KafkaTestBroker",
                 "Waiting",
             ],
-            swiftSettings: base),
+            swiftSettings: base
+        ),
         .testTarget(name: "Tidy", swiftSettings: base),
     ],
     cxxLanguageStandard: .cxx17

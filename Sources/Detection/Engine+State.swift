@@ -6,8 +6,8 @@ extension Engine {
 
     /// Writes all that decides later verdicts, between two epochs, in the middle of a tick or not; see ``StateWriter``.
     ///
-    /// Whoever keeps it keeps beside it what decides the next watermarks and which inputs are in it. The last epoch's outputs are not in it.
-    /// Cost: one copy of ``stateBytes``.
+    /// Whoever keeps it keeps beside it what decides the next watermarks and which inputs are in it. The last epoch's outputs are
+    /// not in it. Cost: one copy of ``stateBytes``.
     public func write(to writer: inout StateWriter) {
         let subject = subject
         writer.section(StateSection(.engine), layout: Engine.layout) {
@@ -23,12 +23,16 @@ extension Engine {
 
     /// An engine that goes on where the one that wrote the state stood: to the same bytes, on any number of lanes.
     ///
-    /// Topology, settings and hash key must be those of the state; else the error says what is not. The release may be another one: windows are
-    /// found by their features' canonical texts, and what it asks for beyond them begins empty, as with ``adopt(_:beside:)``.
+    /// Topology, settings and hash key must be those of the state; else the error says what is not. The release may be another one:
+    /// windows are found by their features' canonical texts, and what it asks for beyond them begins empty, as with
+    /// ``adopt(_:beside:)``.
     ///
     /// - Parameter beside: rule sets of features that the state goes on counting and this release does not ask for.
     public convenience init(
-        _ configuration: EngineConfiguration, lanes: Int, from reader: StateReader, beside: [RuleSet] = []
+        _ configuration: EngineConfiguration,
+        lanes: Int,
+        from reader: StateReader,
+        beside: [RuleSet] = []
     ) throws(StateError) {
         self.init(configuration, lanes: lanes)
         try checkSubject(reader)
@@ -60,7 +64,10 @@ extension Engine {
         try source.finish()
         guard written == Array(subject.utf8) else {
             throw .otherLayout(
-                section: "the state", found: String(decoding: written, as: UTF8.self), expected: subject)
+                section: "the state",
+                found: String(decoding: written, as: UTF8.self),
+                expected: subject
+            )
         }
         guard slots == Slots.count else {
             throw .otherLayout(section: "the state", found: "\(slots) slots", expected: "\(Slots.count) slots")
@@ -70,10 +77,11 @@ extension Engine {
         }
     }
 
-    /// A digest of all that decides later verdicts, the open tick included: two engines that give the same one are in the same state.
+    /// A digest of all that decides later verdicts, the open tick included: two engines that give the same one are in the same
+    /// state.
     ///
-    /// The same whatever the number of lanes, and where keys and blocks lie in memory. It does depend on the hash key, as keys and texts are only
-    /// kept as their hashes, and on which features were opened together. Cost: one pass over the state.
+    /// The same whatever the number of lanes, and where keys and blocks lie in memory. It does depend on the hash key, as keys and
+    /// texts are only kept as their hashes, and on which features were opened together. Cost: one pass over the state.
     public var digest: UInt64 {
         var digest: UInt64 = 0
         clock.digest(into: &digest)
@@ -83,7 +91,8 @@ extension Engine {
         return digest
     }
 
-    /// Walks all that is kept and throws when a fact does not hold that later work relies on; costs as much as all the events that are kept.
+    /// Walks all that is kept and throws when a fact does not hold that later work relies on; costs as much as all the events that
+    /// are kept.
     func checkInvariants() throws(StateError) {
         try aggregate.checkInvariants()
         try relate.checkInvariants()

@@ -1,14 +1,15 @@
 public import RuleLanguage
 
-/// Runs `body` once for each lane in `0..<lanes`, possibly in parallel, and returns when all have returned; where there are more lanes than
-/// threads, each thread takes the next lane when it has done one.
+/// Runs `body` once for each lane in `0..<lanes`, possibly in parallel, and returns when all have returned; where there are more
+/// lanes than threads, each thread takes the next lane when it has done one.
 public typealias Fork = (_ lanes: Int, _ body: (Int) -> Void) -> Void
 
 /// The pure engine: state and one epoch of events in, verdicts and new state out.
 ///
-/// Composes the stages AGGREGATE, RELATE, SCORE and DECIDE, which run one after the other over the epoch. State is split over ``Slots``
-/// slots by the entity's keyed hash, work inside a stage over lanes; what passes a stage border is an array of records tagged with the
-/// event's index, handled in that order. So results depend on the events, the watermark and the state alone, never on the number of lanes.
+/// Composes the stages AGGREGATE, RELATE, SCORE and DECIDE, which run one after the other over the epoch. State is split over
+/// ``Slots`` slots by the entity's keyed hash, work inside a stage over lanes; what passes a stage border is an array of records
+/// tagged with the event's index, handled in that order. So results depend on the events, the watermark and the state alone, never
+/// on the number of lanes.
 ///
 /// No clock, no lock, no allocation per event once warm. One caller at a time.
 public final class Engine {
@@ -41,7 +42,9 @@ public final class Engine {
         self.configuration = configuration
         laneCount = max(1, min(lanes, Slots.count))
         rows = EpochRows(
-            featureWidth: configuration.release.featureWidth, signalWidth: configuration.signals.width)
+            featureWidth: configuration.release.featureWidth,
+            signalWidth: configuration.signals.width
+        )
         clock = configuration.ticks
         aggregate = AggregateStage(configuration, lanes: laneCount)
         relate = RelateStage(configuration)
@@ -51,15 +54,17 @@ public final class Engine {
 
     /// Puts another release in force, between two epochs: windows, rings and models that both ask for go on as they are.
     ///
-    /// New windows begin empty. A model that reads other numbers begins anew; see ``ScoreModel/rebind(to:)``. The outputs of the last epoch
-    /// are gone. Cost: some milliseconds, whatever the state.
+    /// New windows begin empty. A model that reads other numbers begins anew; see ``ScoreModel/rebind(to:)``. The outputs of the
+    /// last epoch are gone. Cost: some milliseconds, whatever the state.
     ///
     /// - Parameters:
     ///   - release: compiled for this engine's topology.
     ///   - beside: rule sets that are in force earlier or later: their windows are opened or kept too, and counted.
     public func adopt(_ release: EngineRelease, beside: [RuleSet] = []) {
         precondition(
-            release.models.map(\.name) == configuration.release.models.map(\.name), "models are the topology's")
+            release.models.map(\.name) == configuration.release.models.map(\.name),
+            "models are the topology's"
+        )
         configuration.release = release
         aggregate.adopt(release.rules, beside: beside)
         rows.featureWidth = aggregate.featureWidth
@@ -69,7 +74,8 @@ public final class Engine {
 
     /// Judges one epoch.
     ///
-    /// AGGREGATE and DECIDE take it as a whole, RELATE and SCORE tick by tick; the tick that is open at its end goes on in the next.
+    /// AGGREGATE and DECIDE take it as a whole, RELATE and SCORE tick by tick; the tick that is open at its end goes on in the
+    /// next.
     ///
     /// - Parameters:
     ///   - input: what it adds to the state.
@@ -96,9 +102,9 @@ public final class Engine {
 
     /// RELATE and SCORE, tick by tick.
     ///
-    /// In a tick of few events there is nothing to share out, and most traffic is hundreds of thousands of such ticks: then each detector and
-    /// each model goes through all of them on one thread, side by side with the others. A large part of a tick is shared out over slots
-    /// and events.
+    /// In a tick of few events there is nothing to share out, and most traffic is hundreds of thousands of such ticks: then each
+    /// detector and each model goes through all of them on one thread, side by side with the others. A large part of a tick is
+    /// shared out over slots and events.
     private func runTicks(_ epoch: EpochTable, _ fork: Fork) {
         var at = 0
         while at < parts.count {

@@ -43,8 +43,15 @@ public struct EngineConfiguration: Sendable {
     public var writesFeatures: Bool
 
     public init(
-        topology: String, events: [EventSchema], topics: [String], hash: TextHash, ticks: TickClock, entriesPerKey: Int,
-        keysPerTable: Int, detectors: [any RingDetectorConfiguration], release: EngineRelease,
+        topology: String,
+        events: [EventSchema],
+        topics: [String],
+        hash: TextHash,
+        ticks: TickClock,
+        entriesPerKey: Int,
+        keysPerTable: Int,
+        detectors: [any RingDetectorConfiguration],
+        release: EngineRelease,
         verdictIdentifier: @escaping @Sendable (UnsafeRawBufferPointer, UnsafeMutablePointer<UInt8>) -> Void,
         writesFeatures: Bool
     ) {

@@ -1,4 +1,5 @@
-/// A decision that changes results though no event does; it stands in the journal, so that a replay takes it where the live run did.
+/// A decision that changes results though no event does; it stands in the journal, so that a replay takes it where the live run
+/// did.
 public enum Trigger: Sendable, Equatable {
     /// Ends the open tick in silence: event time has come to `at`, milliseconds since 1970, as no event said.
     case endTick(at: Int64)

@@ -21,8 +21,12 @@ public struct EpochTable: BitwiseCopyable {
     func share(of events: Range<Int>, _ lane: Int) -> Range<Int> {
         let share = (events.count + lanes - 1) / lanes
         return min(
-            events.lowerBound + lane * share, events.upperBound)..<min(
-                events.lowerBound + (lane + 1) * share, events.upperBound)
+            events.lowerBound + lane * share,
+            events.upperBound
+        )..<min(
+            events.lowerBound + (lane + 1) * share,
+            events.upperBound
+        )
     }
 
     @inline(__always)
@@ -35,8 +39,12 @@ public struct EpochTable: BitwiseCopyable {
     @inline(__always)
     func input(_ event: Int) -> EvaluationInput {
         EvaluationInput(
-            fields: events[event].fields, features: UnsafePointer(features(event)),
-            signals: UnsafePointer(signals(event)), text: events[event].text, lists: events[event].lists)
+            fields: events[event].fields,
+            features: UnsafePointer(features(event)),
+            signals: UnsafePointer(signals(event)),
+            text: events[event].text,
+            lists: events[event].lists
+        )
     }
 }
 
@@ -74,7 +82,13 @@ struct EpochRows: ~Copyable {
             signals = .allocate(capacity: capacity * signalWidth)
         }
         return EpochTable(
-            events: events, watermark: watermark, lanes: lanes, featureRows: features, signalRows: signals,
-            featureWidth: featureWidth, signalWidth: signalWidth)
+            events: events,
+            watermark: watermark,
+            lanes: lanes,
+            featureRows: features,
+            signalRows: signals,
+            featureWidth: featureWidth,
+            signalWidth: signalWidth
+        )
     }
 }

@@ -1,13 +1,15 @@
 public import RuleLanguage
 
-/// The signal row: what each detector and model of a topology says of an event, in groups under the names that the topology gives them.
+/// The signal row: what each detector and model of a topology says of an event, in groups under the names that the topology gives
+/// them.
 ///
 /// | who | signals | of an actor in no ring, or a model that does not score the event |
 /// |---|---|---|
 /// | ring detector | `NAME.score` (double), `NAME.size` (int), `NAME.id` (string) of the ring its actor is in | 0, 0, `""` |
 /// | model | `NAME.score` (double) | 0 |
 ///
-/// Detectors' columns come first, then models', then the texts of the rings' ids: a signal's index among ``declarations`` is its column.
+/// Detectors' columns come first, then models', then the texts of the rings' ids: a signal's index among ``declarations`` is its
+/// column.
 public struct SignalLayout: Sendable, Equatable {
     /// Where a ring detector's signals stand in the row.
     public struct Ring: BitwiseCopyable, Sendable {
@@ -19,7 +21,10 @@ public struct SignalLayout: Sendable, Equatable {
 
         /// Writes what a detector says of an event whose actor is in a ring.
         func write(
-            id ring: UInt64, size members: Int, score strength: Double, _ hash: TextHash,
+            id ring: UInt64,
+            size members: Int,
+            score strength: Double,
+            _ hash: TextHash,
             to row: UnsafeMutablePointer<Slot>
         ) {
             row[score] = Slot(strength)
@@ -27,8 +32,11 @@ public struct SignalLayout: Sendable, Equatable {
             let bytes = UnsafeMutableRawPointer(row + text)
             RingChange.writeText(ofID: ring, to: bytes)
             row[id] = Slot(
-                hash: hash(bytes, count: RingChange.idLength), offset: text * MemoryLayout<Slot>.stride,
-                length: RingChange.idLength, bank: .signals)
+                hash: hash(bytes, count: RingChange.idLength),
+                offset: text * MemoryLayout<Slot>.stride,
+                length: RingChange.idLength,
+                bank: .signals
+            )
         }
 
         /// The ring's id in text.

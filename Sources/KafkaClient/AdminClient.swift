@@ -42,13 +42,17 @@ public final class AdminClient {
     /// - Parameter milliseconds: longest any call waits for the brokers.
     /// - Throws: ``KafkaError`` of kind `configuration` or `incompatible`; does not connect.
     public init(
-        _ configuration: KafkaConfiguration, milliseconds: Int = 30_000, observer: KafkaObserver = KafkaObserver()
+        _ configuration: KafkaConfiguration,
+        milliseconds: Int = 30_000,
+        observer: KafkaObserver = KafkaObserver()
     ) throws(KafkaError) {
         // A consumer underneath: a producer's questions about a topic could create it.
         client = try ClientHandle(
-            RD_KAFKA_CONSUMER, configuration,
+            RD_KAFKA_CONSUMER,
+            configuration,
             fixed: [("isolation.level", "read_uncommitted"), ("enable.auto.commit", "false")],
-            observer: observer)
+            observer: observer
+        )
         self.milliseconds = milliseconds
     }
 
@@ -100,12 +104,17 @@ public final class AdminClient {
     private static func description(_ topic: rd_kafka_metadata_topic) -> TopicDescription {
         let partitions = (0..<Int(topic.partition_cnt)).map { topic.partitions[$0] }
         return TopicDescription(
-            name: String(cString: topic.topic), partitions: partitions.map(\.id).sorted(),
-            replicationFactor: partitions.map { Int($0.replica_cnt) }.min() ?? 0)
+            name: String(cString: topic.topic),
+            partitions: partitions.map(\.id).sorted(),
+            replicationFactor: partitions.map { Int($0.replica_cnt) }.min() ?? 0
+        )
     }
 
     private func metadata(
-        _ operation: String, topic: OpaquePointer?, all: Bool, _ body: (rd_kafka_metadata) -> Void
+        _ operation: String,
+        topic: OpaquePointer?,
+        all: Bool,
+        _ body: (rd_kafka_metadata) -> Void
     ) throws(KafkaError) {
         try client.insist(operation, milliseconds: milliseconds) { milliseconds throws(KafkaError) in
             self.metadata(operation, topic: topic, all: all, milliseconds, body)
@@ -113,7 +122,10 @@ public final class AdminClient {
     }
 
     private func metadata(
-        _ operation: String, topic: OpaquePointer?, all: Bool, _ milliseconds: Int32,
+        _ operation: String,
+        topic: OpaquePointer?,
+        all: Bool,
+        _ milliseconds: Int32,
         _ body: (rd_kafka_metadata) -> Void
     ) -> KafkaError? {
         var answer: UnsafePointer<rd_kafka_metadata>?
@@ -128,7 +140,7 @@ public final class AdminClient {
 
     /// Makes topics; those that exist are left as they are.
     ///
-    /// Answers the names of those made.
+    /// Returns the names of those made.
     ///
     /// - Throws: ``KafkaError`` of the first topic refused, with the broker's reason; the others may have been made.
     @discardableResult
@@ -140,8 +152,12 @@ public final class AdminClient {
         for topic in topics {
             guard
                 let made = rd_kafka_NewTopic_new(
-                    topic.name, Int32(clamping: topic.partitions), Int32(clamping: topic.replicationFactor), &reason,
-                    reason.count)
+                    topic.name,
+                    Int32(clamping: topic.partitions),
+                    Int32(clamping: topic.replicationFactor),
+                    &reason,
+                    reason.count
+                )
             else { throw KafkaError(.configuration, "create topic \(topic.name)", string(reason)) }
             wanted.append(made)
             for name in topic.settings.keys.sorted() {
@@ -165,8 +181,10 @@ public final class AdminClient {
                     made.append(name)
                 } else if code != RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS {
                     throw KafkaError(
-                        code: code, "create topic \(name)",
-                        text: rd_kafka_topic_result_error_string(entry).map { String(cString: $0) })
+                        code: code,
+                        "create topic \(name)",
+                        text: rd_kafka_topic_result_error_string(entry).map { String(cString: $0) }
+                    )
                 }
             }
         }
@@ -198,8 +216,10 @@ public final class AdminClient {
             let code = rd_kafka_ConfigResource_error(resource)
             if code != RD_KAFKA_RESP_ERR_NO_ERROR {
                 throw KafkaError(
-                    code: code, "describe the settings of \(name)",
-                    text: rd_kafka_ConfigResource_error_string(resource).map { String(cString: $0) })
+                    code: code,
+                    "describe the settings of \(name)",
+                    text: rd_kafka_ConfigResource_error_string(resource).map { String(cString: $0) }
+                )
             }
             var entries = 0
             guard let list = rd_kafka_ConfigResource_configs(resource, &entries) else { return }
@@ -207,7 +227,8 @@ public final class AdminClient {
                 guard let entry = list[index] else { continue }
                 found[String(cString: rd_kafka_ConfigEntry_name(entry))] = Setting(
                     value: rd_kafka_ConfigEntry_value(entry).map { String(cString: $0) },
-                    isDefault: rd_kafka_ConfigEntry_is_default(entry) != 0)
+                    isDefault: rd_kafka_ConfigEntry_is_default(entry) != 0
+                )
             }
         }
         return found
@@ -230,7 +251,9 @@ public final class AdminClient {
                 let entry = list.pointee.elems[index]
                 if entry.err != RD_KAFKA_RESP_ERR_NO_ERROR {
                     throw KafkaError(
-                        code: entry.err, "delete records of \(String(cString: entry.topic))/\(entry.partition)")
+                        code: entry.err,
+                        "delete records of \(String(cString: entry.topic))/\(entry.partition)"
+                    )
                 }
             }
         }
@@ -253,7 +276,9 @@ public final class AdminClient {
     }
 
     private func request(
-        _ kind: rd_kafka_admin_op_t, _ operation: String, _ send: (OpaquePointer, OpaquePointer) -> Void,
+        _ kind: rd_kafka_admin_op_t,
+        _ operation: String,
+        _ send: (OpaquePointer, OpaquePointer) -> Void,
         answer: (OpaquePointer) throws(KafkaError) -> Void
     ) throws(KafkaError) {
         // First a broker that answers: the request itself would only time out and not say why.
@@ -275,7 +300,10 @@ public final class AdminClient {
             let code = rd_kafka_event_error(event)
             if code != RD_KAFKA_RESP_ERR_NO_ERROR {
                 throw KafkaError(
-                    code: code, operation, text: rd_kafka_event_error_string(event).map { String(cString: $0) })
+                    code: code,
+                    operation,
+                    text: rd_kafka_event_error_string(event).map { String(cString: $0) }
+                )
             }
             try answer(event)
             return

@@ -69,9 +69,10 @@ public final class Consumer {
         public var readUncommitted = false
         /// Hears of the end of each partition, so that a position moves behind markers and aborted records too.
         public var partitionEnd = false
-        /// Answers a fetch that found too little after this long; short makes ``partitionEnd`` prompt, long saves requests.
+        /// The broker answers a fetch that found too little after this long; short makes ``partitionEnd`` prompt, long saves
+        /// requests.
         public var fetchWaitMilliseconds = 50
-        /// Answers a fetch earlier once it has so many bytes; more saves requests, and may cost the wait in latency.
+        /// The broker answers a fetch earlier once it has so many bytes; more saves requests, and may cost the wait in latency.
         public var fetchMinimumBytes = 1
         /// How many bytes all partitions together may prefetch, and among how many it is shared out.
         public var prefetchBytes = 128 << 20
@@ -118,7 +119,9 @@ public final class Consumer {
 
     /// - Throws: ``KafkaError`` of kind `configuration` or `incompatible`; does not connect.
     public init(
-        _ configuration: KafkaConfiguration, options: Options = Options(), observer: KafkaObserver = KafkaObserver()
+        _ configuration: KafkaConfiguration,
+        options: Options = Options(),
+        observer: KafkaObserver = KafkaObserver()
     ) throws(KafkaError) {
         self.options = options
         // A full queue pauses fetching for one second below 2.2 (kept short by fetch.queue.backoff.ms since): there the
@@ -127,7 +130,8 @@ public final class Consumer {
         let least = KafkaLibrary.version < KafkaLibrary.Version(2, 2, 0) ? 8 << 10 : 2 << 10
         let share = max(least, min(512 << 10, options.prefetchBytes / 1024 / max(1, options.expectedPartitions)))
         handle = try ClientHandle(
-            RD_KAFKA_CONSUMER, configuration,
+            RD_KAFKA_CONSUMER,
+            configuration,
             defaults: [
                 ("group.id", "weir-reader"), ("session.timeout.ms", "10000"), ("queued.min.messages", "1000000"),
                 ("queued.max.messages.kbytes", String(share)),
@@ -142,7 +146,9 @@ public final class Consumer {
             ],
             events: RD_KAFKA_EVENT_REBALANCE | RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_STATS
                 | RD_KAFKA_EVENT_OFFSET_COMMIT
-                | RD_KAFKA_EVENT_LOG, observer: observer)
+                | RD_KAFKA_EVENT_LOG,
+            observer: observer
+        )
         rd_kafka_poll_set_consumer(handle.rk)
         guard let control = rd_kafka_queue_get_consumer(handle.rk) else {
             throw KafkaError(.other, "make a consumer", "no consumer queue")
@@ -182,7 +188,7 @@ public final class Consumer {
 
     /// Reads one more partition, or one already read from another offset; the others go on undisturbed.
     ///
-    /// Answers its index.
+    /// Returns its index.
     public func add(_ offset: KafkaOffset) throws(KafkaError) -> Int {
         if let index = sources.firstIndex(where: { $0.partition == offset.partition }) {
             let list = try PartitionList([offset])
@@ -220,8 +226,12 @@ public final class Consumer {
         if wake.write >= 0 { rd_kafka_queue_io_event_enable(queue, wake.write, "1", 1) }
         sources.append(
             Source(
-                partition: start.partition, queue: queue, next: start.offset,
-                batch: .allocate(capacity: Consumer.batchCapacity)))
+                partition: start.partition,
+                queue: queue,
+                next: start.offset,
+                batch: .allocate(capacity: Consumer.batchCapacity)
+            )
+        )
     }
 
     private func release(_ source: inout Source) {
@@ -245,11 +255,11 @@ public final class Consumer {
 
     // MARK: Reading
 
-    /// Lends up to `limit` records of one partition in offset order, without waiting, and answers how many.
+    /// Lends up to `limit` records of one partition in offset order, without waiting, and returns how many.
     ///
     /// - Parameters:
     ///   - until: records at this offset and behind stay for the next call.
-    ///   - body: answers false to stop after the record it was given.
+    ///   - body: returns false to stop after the record it was given.
     /// - Throws: ``KafkaError``: kind `outOfRange` when the next offset is not there any more, `authorisation` when
     ///   reading was forbidden; records before the error have been lent.
     @discardableResult
@@ -362,7 +372,7 @@ public final class Consumer {
 
     // MARK: Control
 
-    /// Serves rebalances, errors, logs and statistics, and answers what happened in the group since the last call.
+    /// Serves rebalances, errors, logs and statistics, and returns what happened in the group since the last call.
     ///
     /// Call it between transactions only: a rebalance inside one would take partitions whose offsets are still to be
     /// sent.
@@ -388,7 +398,10 @@ public final class Consumer {
                 var level: Int32 = 0
                 if rd_kafka_event_log(event, &facility, &text, &level) == 0, let facility, let text {
                     handle.state.note(
-                        level: Int(level), facility: String(cString: facility), text: String(cString: text))
+                        level: Int(level),
+                        facility: String(cString: facility),
+                        text: String(cString: text)
+                    )
                 }
             case RD_KAFKA_EVENT_STATS:
                 if let json = rd_kafka_event_stats(event) {
@@ -397,16 +410,22 @@ public final class Consumer {
             case RD_KAFKA_EVENT_ERROR:
                 note(
                     clientError(
-                        handle.rk, rd_kafka_event_error(event),
-                        rd_kafka_event_error_string(event).map { String(cString: $0) }))
+                        handle.rk,
+                        rd_kafka_event_error(event),
+                        rd_kafka_event_error_string(event).map { String(cString: $0) }
+                    )
+                )
             case RD_KAFKA_EVENT_FETCH:
                 // Only errors come here: data has its own queues.
                 while let message = rd_kafka_event_message_next(event) {
                     if message.pointee.err != RD_KAFKA_RESP_ERR_NO_ERROR {
                         note(
                             KafkaError(
-                                code: message.pointee.err, "consume",
-                                text: String(cString: rd_kafka_message_errstr(message))))
+                                code: message.pointee.err,
+                                "consume",
+                                text: String(cString: rd_kafka_message_errstr(message))
+                            )
+                        )
                     }
                 }
             default: break
@@ -487,8 +506,10 @@ public final class Consumer {
     /// marker), or the high watermark with ``Options/readUncommitted``.
     public func watermarks(of partition: KafkaPartition) throws(KafkaError) -> (low: Int64, high: Int64) {
         try handle.watermarks(
-            of: partition, milliseconds: options.callMilliseconds,
-            serve: { () throws(KafkaError) in try self.serveControl() })
+            of: partition,
+            milliseconds: options.callMilliseconds,
+            serve: { () throws(KafkaError) in try self.serveControl() }
+        )
     }
 
     /// The ends as ``watermarks(of:)`` answers them, with one request per broker.
@@ -502,8 +523,11 @@ public final class Consumer {
     /// A hint for people ("since 15 minutes ago"), never for recovery: one late record moves it.
     public func offsets(_ partitions: [KafkaPartition], at milliseconds: Int64) throws(KafkaError) -> [KafkaOffset] {
         var answer = try handle.offsets(
-            partitions, at: milliseconds, milliseconds: options.callMilliseconds,
-            serve: { () throws(KafkaError) in try self.serveControl() })
+            partitions,
+            at: milliseconds,
+            milliseconds: options.callMilliseconds,
+            serve: { () throws(KafkaError) in try self.serveControl() }
+        )
         for index in answer.indices where answer[index].offset < 0 {
             answer[index].offset = try watermarks(of: answer[index].partition).high
         }
@@ -516,8 +540,11 @@ public final class Consumer {
 
     private func insist(_ operation: String, _ call: (Int32) throws(KafkaError) -> KafkaError?) throws(KafkaError) {
         try handle.insist(
-            operation, milliseconds: options.callMilliseconds,
-            serve: { () throws(KafkaError) in try self.serveControl() }, call)
+            operation,
+            milliseconds: options.callMilliseconds,
+            serve: { () throws(KafkaError) in try self.serveControl() },
+            call
+        )
     }
 
     private func check(_ code: rd_kafka_resp_err_t, _ operation: String) throws(KafkaError) {

@@ -145,14 +145,21 @@ final class ClientHandle {
     /// - Parameter events: with it, errors, logs and statistics arrive as events on the main queue; without, through
     ///   callbacks from ``poll(milliseconds:)``.
     init(
-        _ type: rd_kafka_type_t, _ configuration: KafkaConfiguration, defaults: [(String, String)] = [],
-        optional: [(String, String)] = [], fixed: [(String, String)] = [], events: Int32? = nil, observer: KafkaObserver
+        _ type: rd_kafka_type_t,
+        _ configuration: KafkaConfiguration,
+        defaults: [(String, String)] = [],
+        optional: [(String, String)] = [],
+        fixed: [(String, String)] = [],
+        events: Int32? = nil,
+        observer: KafkaObserver
     ) throws(KafkaError) {
         try KafkaLibrary.check(configuration, transactions: fixed.contains { $0.0 == "transactional.id" })
         let conf = try configuration.makeConf(
             // librdkafka's own 10 s would keep a client away that long after the broker is back.
-            defaults: [("reconnect.backoff.max.ms", "2000")] + defaults, optional: optional,
-            fixed: fixed + [("log.queue", "true")])
+            defaults: [("reconnect.backoff.max.ms", "2000")] + defaults,
+            optional: optional,
+            fixed: fixed + [("log.queue", "true")]
+        )
         let state = ClientState(observer: observer)
         // Balanced in close(), after rd_kafka_destroy has returned.
         let retained = Unmanaged.passRetained(state)
@@ -201,7 +208,9 @@ final class ClientHandle {
     ///
     /// - Parameter call: one attempt of at most the given milliseconds; nil when it succeeded.
     func insist(
-        _ operation: String, milliseconds: Int, serve: (() throws(KafkaError) -> Void)? = nil,
+        _ operation: String,
+        milliseconds: Int,
+        serve: (() throws(KafkaError) -> Void)? = nil,
         _ call: (Int32) throws(KafkaError) -> KafkaError?
     ) throws(KafkaError) {
         let deadline = Clock.milliseconds() + Double(milliseconds)
@@ -273,8 +282,11 @@ final class ClientHandle {
                 let code = message.pointee.err
                 let reason = String(cString: rd_kafka_err2str(code))
                 state.firstFailure = KafkaError(
-                    code: code, "deliver to \(topic)",
-                    text: "\(reason) (topic \(topic), record of \(message.pointee.len) bytes)", requiresAbort: true)
+                    code: code,
+                    "deliver to \(topic)",
+                    text: "\(reason) (topic \(topic), record of \(message.pointee.len) bytes)",
+                    requiresAbort: true
+                )
             }
         }
     }

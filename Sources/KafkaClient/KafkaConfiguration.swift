@@ -26,11 +26,14 @@ public struct KafkaConfiguration: Sendable, CustomStringConvertible {
         for (index, raw) in text.unicodeScalars.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
             var line = raw.drop { $0 == " " || $0 == "\t" || $0 == "\u{FEFF}" || $0 == "\u{c}" }
             if line.last == "\r" { line = line.dropLast() }
-            // Else what was meant as further lines, a password among them, would be taken for a part of this value and shown with it.
+            // Else what was meant as further lines, a password among them, would be taken for a part of this value and shown with
+            // it.
             if line.contains(where: { $0 == "\r" || $0 == "\0" }) {
                 throw KafkaError(
-                    .configuration, "read properties",
-                    "line \(index + 1) holds a carriage return or NUL; end the lines with LF or CR LF")
+                    .configuration,
+                    "read properties",
+                    "line \(index + 1) holds a carriage return or NUL; end the lines with LF or CR LF"
+                )
             }
             if !continued {
                 if line.isEmpty || line.first == "#" || line.first == "!" { continue }
@@ -107,8 +110,10 @@ public struct KafkaConfiguration: Sendable, CustomStringConvertible {
     public func validate() throws(KafkaError) {
         if bootstrapServers.isEmpty {
             throw KafkaError(
-                .configuration, "read the configuration",
-                "bootstrap.servers is missing; say bootstrap.servers=host:port")
+                .configuration,
+                "read the configuration",
+                "bootstrap.servers is missing; say bootstrap.servers=host:port"
+            )
         }
         rd_kafka_conf_destroy(try makeConf(defaults: [], optional: [], fixed: []))
     }
@@ -118,7 +123,9 @@ public struct KafkaConfiguration: Sendable, CustomStringConvertible {
     /// The order makes aliases (`linger.ms`, `queue.buffering.max.ms`) come right. `optional` are set where this
     /// librdkafka knows them.
     func makeConf(
-        defaults: [(String, String)], optional: [(String, String)], fixed: [(String, String)]
+        defaults: [(String, String)],
+        optional: [(String, String)],
+        fixed: [(String, String)]
     ) throws(KafkaError) -> OpaquePointer {
         guard let conf = rd_kafka_conf_new() else { throw KafkaError(.other, "make a configuration", "out of memory") }
         do throws(KafkaError) {
@@ -158,7 +165,10 @@ public struct KafkaConfiguration: Sendable, CustomStringConvertible {
                         let unicode = Unicode.Scalar(number_)
                     else {
                         throw KafkaError(
-                            .configuration, "read properties", "line \(number): \\u needs four hexadecimal digits")
+                            .configuration,
+                            "read properties",
+                            "line \(number): \\u needs four hexadecimal digits"
+                        )
                     }
                     decoded = unicode
                 default: break
@@ -190,7 +200,10 @@ public struct KafkaConfiguration: Sendable, CustomStringConvertible {
         }
         if !separatorSeen {
             throw KafkaError(
-                .configuration, "read properties", "line \(number): '\(name)' has no value; write \(name)=value")
+                .configuration,
+                "read properties",
+                "line \(number): '\(name)' has no value; write \(name)=value"
+            )
         }
         while let last = value.unicodeScalars.last, last == " " || last == "\t" { value.unicodeScalars.removeLast() }
         self[name] = value

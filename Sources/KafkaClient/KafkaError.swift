@@ -64,32 +64,55 @@ extension KafkaError {
     /// An error of this library, or of its caller, rather than of librdkafka: its code is 0.
     public init(_ kind: Kind, _ operation: String, _ text: String, disposition: Disposition = .stop) {
         self.init(
-            code: 0, name: "", text: text, operation: operation, kind: kind, disposition: disposition, isFatal: false,
-            isRetriable: disposition == .retry)
+            code: 0,
+            name: "",
+            text: text,
+            operation: operation,
+            kind: kind,
+            disposition: disposition,
+            isFatal: false,
+            isRetriable: disposition == .retry
+        )
     }
 
     /// From a bare code and, where there is one, the text that came with it.
     init(
-        code: rd_kafka_resp_err_t, _ operation: String, text: String? = nil, isFatal: Bool = false,
+        code: rd_kafka_resp_err_t,
+        _ operation: String,
+        text: String? = nil,
+        isFatal: Bool = false,
         isRetriable: Bool = false,
         requiresAbort: Bool = false
     ) {
         let kind = Kind(code)
         self.init(
-            code: code.rawValue, name: String(cString: rd_kafka_err2name(code)),
-            text: text ?? String(cString: rd_kafka_err2str(code)), operation: operation, kind: kind,
+            code: code.rawValue,
+            name: String(cString: rd_kafka_err2name(code)),
+            text: text ?? String(cString: rd_kafka_err2str(code)),
+            operation: operation,
+            kind: kind,
             disposition: KafkaError.judge(
-                kind, isFatal: isFatal, isRetriable: isRetriable, requiresAbort: requiresAbort),
-            isFatal: isFatal, isRetriable: isRetriable)
+                kind,
+                isFatal: isFatal,
+                isRetriable: isRetriable,
+                requiresAbort: requiresAbort
+            ),
+            isFatal: isFatal,
+            isRetriable: isRetriable
+        )
     }
 
     /// From an error object of librdkafka, which it destroys.
     init(consuming error: OpaquePointer, _ operation: String) {
         defer { rd_kafka_error_destroy(error) }
         self.init(
-            code: rd_kafka_error_code(error), operation, text: String(cString: rd_kafka_error_string(error)),
-            isFatal: rd_kafka_error_is_fatal(error) != 0, isRetriable: rd_kafka_error_is_retriable(error) != 0,
-            requiresAbort: rd_kafka_error_txn_requires_abort(error) != 0)
+            code: rd_kafka_error_code(error),
+            operation,
+            text: String(cString: rd_kafka_error_string(error)),
+            isFatal: rd_kafka_error_is_fatal(error) != 0,
+            isRetriable: rd_kafka_error_is_retriable(error) != 0,
+            requiresAbort: rd_kafka_error_txn_requires_abort(error) != 0
+        )
     }
 
     /// A missing right or a wrong password does not heal by trying again, whatever librdkafka's flags say; a lost

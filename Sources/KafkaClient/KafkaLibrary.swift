@@ -39,7 +39,8 @@ public enum KafkaLibrary {
         var found: [String] = []
         if version < recommended {
             found.append(
-                "librdkafka \(version) is older than the recommended \(recommended): install a newer one when you can.")
+                "librdkafka \(version) is older than the recommended \(recommended): install a newer one when you can."
+            )
         }
         for fault in faults where version >= fault.since && version < fault.repaired {
             found.append("librdkafka \(version): \(fault.text) (repaired in \(fault.repaired)).")
@@ -53,23 +54,28 @@ public enum KafkaLibrary {
     ///   send a wrong nonce that brokers with the repair of CVE-2024-56128 refuse as "invalid credentials", whatever
     ///   the password.
     public static func check(
-        _ configuration: KafkaConfiguration, transactions: Bool, version: Version = KafkaLibrary.version
+        _ configuration: KafkaConfiguration,
+        transactions: Bool,
+        version: Version = KafkaLibrary.version
     ) throws(KafkaError) {
         if transactions && version < oldestForTransactions {
             throw KafkaError(
-                .incompatible, "check librdkafka",
+                .incompatible,
+                "check librdkafka",
                 "transactions need librdkafka \(oldestForTransactions) or newer; install one (this is \(version))"
             )
         }
         let mechanism = (configuration["sasl.mechanisms"] ?? configuration["sasl.mechanism"] ?? "").uppercased()
         if mechanism.hasPrefix("SCRAM") && version < Version(2, 6, 1) {
             throw KafkaError(
-                .incompatible, "check librdkafka",
+                .incompatible,
+                "check librdkafka",
                 """
                 \(mechanism) does not work with librdkafka \(version): before 2.6.1 it sends a wrong nonce, which \
                 brokers refuse since CVE-2024-56128 as "invalid credentials" even when the password is right; use \
                 sasl.mechanisms=PLAIN over TLS, client certificates, or librdkafka 2.6.1 or newer
-                """)
+                """
+            )
         }
     }
 

@@ -1,8 +1,8 @@
 /// What is worth watching of librdkafka's statistics: lag, round trips, messages, the state of the transaction.
 ///
-/// A reader of the JSON that a client emits every `statistics.interval.ms`, tolerant on purpose: unknown members are stepped over, known ones
-/// that are missing or of another type stay nil or 0, since the members differ between versions of librdkafka. One pass over some kilobytes,
-/// no recursion into what is unknown. Members: github.com/confluentinc/librdkafka/blob/master/STATISTICS.md.
+/// A reader of the JSON that a client emits every `statistics.interval.ms`, tolerant on purpose: unknown members are stepped over,
+/// known ones that are missing or of another type stay nil or 0, since the members differ between versions of librdkafka. One pass
+/// over some kilobytes, no recursion into what is unknown. Members: github.com/confluentinc/librdkafka/blob/master/STATISTICS.md.
 public struct KafkaStatistics: Sendable, Equatable {
     /// One partition that a consumer fetches.
     public struct Partition: Sendable, Equatable {
@@ -94,9 +94,9 @@ public struct KafkaStatistics: Sendable, Equatable {
         }
         guard let partition = Int32(number) else { return nil }
         func known(_ key: String) -> Int64? { values[key].flatMap { $0 >= 0 ? $0 : nil } }
-        // librdkafka's own lag counts from the group's commits by this client, of which there are none when positions are committed in
-        // transactions. So: from what the application took, or before its first record from where fetching stands, and what was fetched
-        // waits too.
+        // librdkafka's own lag counts from the group's commits by this client, of which there are none when positions are committed
+        // in transactions. So: from what the application took, or before its first record from where fetching stands, and what was
+        // fetched waits too.
         var lag: Int64?
         if let end = known("ls_offset"), let position = known("app_offset") ?? known("next_offset") {
             lag = max(0, end - position) + (known("app_offset") == nil ? known("fetchq_cnt") ?? 0 : 0)

@@ -16,7 +16,13 @@ extension ClientHandle {
         var high: Int64 = 0
         try ask("ask for the offsets of \(partition)", [partition], milliseconds, serve) { limit, operation in
             let code = rd_kafka_query_watermark_offsets(
-                self.rk, partition.topic, partition.partition, &low, &high, limit)
+                self.rk,
+                partition.topic,
+                partition.partition,
+                &low,
+                &high,
+                limit
+            )
             return code == RD_KAFKA_RESP_ERR_NO_ERROR ? nil : KafkaError(code: code, operation)
         }
         return (low, high)
@@ -42,7 +48,10 @@ extension ClientHandle {
     }
 
     private func ask(
-        _ operation: String, _ partitions: [KafkaPartition], _ milliseconds: Int, _ serve: Serve?,
+        _ operation: String,
+        _ partitions: [KafkaPartition],
+        _ milliseconds: Int,
+        _ serve: Serve?,
         _ call: (Int32, String) throws(KafkaError) -> KafkaError?
     ) throws(KafkaError) {
         var isAgain = false

@@ -29,7 +29,10 @@ struct PartitionList: ~Copyable {
             let partition = KafkaPartition(String(cString: entry.topic), entry.partition)
             if entry.err != RD_KAFKA_RESP_ERR_NO_ERROR {
                 throw KafkaError(
-                    code: entry.err, operation, text: "\(String(cString: rd_kafka_err2str(entry.err))) (\(partition))")
+                    code: entry.err,
+                    operation,
+                    text: "\(String(cString: rd_kafka_err2str(entry.err))) (\(partition))"
+                )
             }
             found.append(KafkaOffset(partition, entry.offset))
         }

@@ -12,7 +12,9 @@ public final class Producer {
     /// - Parameter flushMilliseconds: longest ``flush()`` and a ``produce(topic:partition:key:value:headers:)`` on a
     ///   full queue may take.
     public init(
-        _ configuration: KafkaConfiguration, flushMilliseconds: Int = 30_000, observer: KafkaObserver = KafkaObserver()
+        _ configuration: KafkaConfiguration,
+        flushMilliseconds: Int = 30_000,
+        observer: KafkaObserver = KafkaObserver()
     ) throws(KafkaError) {
         handle = try ProducerHandle(configuration, defaults: [("linger.ms", "5")], fixed: [], observer: observer)
         self.flushMilliseconds = flushMilliseconds
@@ -30,7 +32,10 @@ public final class Producer {
     /// - Throws: ``KafkaError``: `tooLarge` at once; queue still full after the time limit; an earlier delivery that
     ///   failed for good.
     public func produce(
-        topic: Int, partition: Int32 = -1, key: UnsafeRawBufferPointer?, value: UnsafeRawBufferPointer?,
+        topic: Int,
+        partition: Int32 = -1,
+        key: UnsafeRawBufferPointer?,
+        value: UnsafeRawBufferPointer?,
         headers: (borrowing HeaderWriter) -> Void
     ) throws(KafkaError) {
         try produce(topic: topic, partition: partition, key: key, value: value, headers: HeaderWriter.headers(headers))
@@ -38,18 +43,30 @@ public final class Producer {
 
     /// Queues a record without headers.
     public func produce(
-        topic: Int, partition: Int32 = -1, key: UnsafeRawBufferPointer?, value: UnsafeRawBufferPointer?
+        topic: Int,
+        partition: Int32 = -1,
+        key: UnsafeRawBufferPointer?,
+        value: UnsafeRawBufferPointer?
     ) throws(KafkaError) {
         try produce(topic: topic, partition: partition, key: key, value: value, headers: nil)
     }
 
     private func produce(
-        topic: Int, partition: Int32, key: UnsafeRawBufferPointer?, value: UnsafeRawBufferPointer?,
+        topic: Int,
+        partition: Int32,
+        key: UnsafeRawBufferPointer?,
+        value: UnsafeRawBufferPointer?,
         headers: OpaquePointer?
     ) throws(KafkaError) {
         try handle.produce(
-            topic: topic, name: names[topic], partition: partition, key: key, value: value, headers: headers,
-            milliseconds: Double(flushMilliseconds))
+            topic: topic,
+            name: names[topic],
+            partition: partition,
+            key: key,
+            value: value,
+            headers: headers,
+            milliseconds: Double(flushMilliseconds)
+        )
         handle.client.poll()
         if let failure = handle.client.state.firstFailure { throw failure }
     }

@@ -16,8 +16,12 @@ public struct HeaderWriter: ~Copyable {
     /// A nil value is a null header.
     public func add(_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer?) {
         _ = rd_kafka_header_add(
-            headers, name.baseAddress?.assumingMemoryBound(to: CChar.self), name.count, value?.baseAddress,
-            value?.count ?? 0)
+            headers,
+            name.baseAddress?.assumingMemoryBound(to: CChar.self),
+            name.count,
+            value?.baseAddress,
+            value?.count ?? 0
+        )
     }
 
     /// Appends one header.
@@ -41,18 +45,23 @@ final class ProducerHandle {
     var trackedName: String?
 
     init(
-        _ configuration: KafkaConfiguration, defaults: [(String, String)], fixed: [(String, String)],
+        _ configuration: KafkaConfiguration,
+        defaults: [(String, String)],
+        fixed: [(String, String)],
         observer: KafkaObserver
     ) throws(KafkaError) {
         client = try ClientHandle(
-            RD_KAFKA_PRODUCER, configuration,
+            RD_KAFKA_PRODUCER,
+            configuration,
             // murmur2_random is where Java's producers put a key; librdkafka's own default is another hash.
             defaults: [("partitioner", "murmur2_random")] + defaults,
-            // A broker checks every record that comes uncompressed as an object of its own: with lz4 it collected garbage a fifth to a third
-            // less often at 10,000 verdicts a second, and 99 of 100 were there about a tenth sooner. Left out where librdkafka was built without.
+            // A broker checks every record that comes uncompressed as an object of its own: with lz4 it collected garbage a fifth
+            // to a third less often at 10,000 verdicts a second, and 99 of 100 were there about a tenth sooner. Left out where
+            // librdkafka was built without.
             optional: [("compression.type", "lz4")],
             // Reports of failures only would make every flush sleep in steps of 10 ms.
-            fixed: fixed + [("enable.idempotence", "true"), ("delivery.report.only.error", "false")], observer: observer
+            fixed: fixed + [("enable.idempotence", "true"), ("delivery.report.only.error", "false")],
+            observer: observer
         )
         somewhere = .allocate(byteCount: 8, alignment: 8)
     }
@@ -72,8 +81,13 @@ final class ProducerHandle {
 
     /// Queues a record, which is copied, and takes the headers; waits up to `milliseconds` when the queue is full.
     func produce(
-        topic index: Int, name: String, partition: Int32, key: UnsafeRawBufferPointer?, value: UnsafeRawBufferPointer?,
-        headers: OpaquePointer?, milliseconds: Double
+        topic index: Int,
+        name: String,
+        partition: Int32,
+        key: UnsafeRawBufferPointer?,
+        value: UnsafeRawBufferPointer?,
+        headers: OpaquePointer?,
+        milliseconds: Double
     ) throws(KafkaError) {
         var isTaken = false
         // The headers are librdkafka's only after a success.
@@ -90,8 +104,15 @@ final class ProducerHandle {
                 code = produce(topic, partition, keyPointer, key?.count ?? 0, valuePointer, value?.count ?? 0, headers)
             } else {
                 let failed = rd_kafka_produce(
-                    topic, partition, ProducerHandle.copyFlag, valuePointer, value?.count ?? 0, keyPointer,
-                    key?.count ?? 0, nil)
+                    topic,
+                    partition,
+                    ProducerHandle.copyFlag,
+                    valuePointer,
+                    value?.count ?? 0,
+                    keyPointer,
+                    key?.count ?? 0,
+                    nil
+                )
                 code = failed == 0 ? RD_KAFKA_RESP_ERR_NO_ERROR : rd_kafka_last_error()
             }
             if code == RD_KAFKA_RESP_ERR_NO_ERROR {
@@ -110,8 +131,10 @@ final class ProducerHandle {
             let reason = String(cString: rd_kafka_err2str(code))
             throw fatal
                 ?? KafkaError(
-                    code: code, "produce to \(name)",
-                    text: "\(reason) (topic \(name), record of \(value?.count ?? 0) bytes)")
+                    code: code,
+                    "produce to \(name)",
+                    text: "\(reason) (topic \(name), record of \(value?.count ?? 0) bytes)"
+                )
         }
     }
 
@@ -119,9 +142,13 @@ final class ProducerHandle {
     private static let copyFlag: Int32 = 2
 
     private func produce(
-        _ topic: OpaquePointer, _ partition: Int32, _ key: UnsafeRawPointer?, _ keyCount: Int,
+        _ topic: OpaquePointer,
+        _ partition: Int32,
+        _ key: UnsafeRawPointer?,
+        _ keyCount: Int,
         _ value: UnsafeMutableRawPointer?,
-        _ valueCount: Int, _ headers: OpaquePointer
+        _ valueCount: Int,
+        _ headers: OpaquePointer
     ) -> rd_kafka_resp_err_t {
         withUnsafeTemporaryAllocation(of: rd_kafka_vu_t.self, capacity: 6) { parts in
             parts[0].vtype = RD_KAFKA_VTYPE_RKT

@@ -129,13 +129,18 @@ public final class TransactionalProducer {
 
     /// - Throws: ``KafkaError`` of kind `configuration` or `incompatible`; does not connect.
     public init(
-        _ configuration: KafkaConfiguration, options: Options, observer: KafkaObserver = KafkaObserver()
+        _ configuration: KafkaConfiguration,
+        options: Options,
+        observer: KafkaObserver = KafkaObserver()
     ) throws(KafkaError) {
         guard (1...4).contains(options.transactionalIDs.count),
             Set(options.transactionalIDs).count == options.transactionalIDs.count
         else {
             throw KafkaError(
-                .configuration, "make a transactional producer", "one to four different transactional ids are needed")
+                .configuration,
+                "make a transactional producer",
+                "one to four different transactional ids are needed"
+            )
         }
         try KafkaLibrary.check(configuration, transactions: true)
         self.configuration = configuration
@@ -193,7 +198,9 @@ public final class TransactionalProducer {
             fixed: [
                 ("transactional.id", options.transactionalIDs[index]),
                 ("transaction.timeout.ms", String(options.transactionTimeoutMilliseconds)),
-            ], observer: observer)
+            ],
+            observer: observer
+        )
         let operation = "initialise transactional id \(options.transactionalIDs[index])"
         do throws(KafkaError) {
             try made.client.insist(operation, milliseconds: options.initialiseMilliseconds) {
@@ -237,7 +244,10 @@ public final class TransactionalProducer {
     /// - Throws: ``KafkaError``. `tooLarge` leaves the transaction unharmed; after any other the transaction can only
     ///   be discarded.
     public func produce(
-        topic: Int, partition: Int32 = -1, key: UnsafeRawBufferPointer?, value: UnsafeRawBufferPointer?,
+        topic: Int,
+        partition: Int32 = -1,
+        key: UnsafeRawBufferPointer?,
+        value: UnsafeRawBufferPointer?,
         headers: (borrowing HeaderWriter) -> Void
     ) throws(KafkaError) {
         try produce(topic: topic, partition: partition, key: key, value: value, headers: HeaderWriter.headers(headers))
@@ -245,20 +255,32 @@ public final class TransactionalProducer {
 
     /// Queues a record without headers.
     public func produce(
-        topic: Int, partition: Int32 = -1, key: UnsafeRawBufferPointer?, value: UnsafeRawBufferPointer?
+        topic: Int,
+        partition: Int32 = -1,
+        key: UnsafeRawBufferPointer?,
+        value: UnsafeRawBufferPointer?
     ) throws(KafkaError) {
         try produce(topic: topic, partition: partition, key: key, value: value, headers: nil)
     }
 
     private func produce(
-        topic: Int, partition: Int32, key: UnsafeRawBufferPointer?, value: UnsafeRawBufferPointer?,
+        topic: Int,
+        partition: Int32,
+        key: UnsafeRawBufferPointer?,
+        value: UnsafeRawBufferPointer?,
         headers: OpaquePointer?
     ) throws(KafkaError) {
         guard isOpen, let handle = handles[turn] else { preconditionFailure("no transaction is open: begin one first") }
         do throws(KafkaError) {
             try handle.produce(
-                topic: topic, name: topics[topic], partition: partition, key: key, value: value, headers: headers,
-                milliseconds: Double(options.flushMilliseconds))
+                topic: topic,
+                name: topics[topic],
+                partition: partition,
+                key: key,
+                value: value,
+                headers: headers,
+                milliseconds: Double(options.flushMilliseconds)
+            )
         } catch {
             if error.kind != .tooLarge { suspect[turn] = true }
             throw error
@@ -318,11 +340,15 @@ public final class TransactionalProducer {
         let pointer = list.pointer
         try timed("send offsets to the transaction") {
             rd_kafka_send_offsets_to_transaction(
-                handle.client.rk, pointer, group, Int32(self.options.callMilliseconds))
+                handle.client.rk,
+                pointer,
+                group,
+                Int32(self.options.callMilliseconds)
+            )
         }
     }
 
-    /// Writes a tombstone to a partition in one transaction of each id and answers the last one's offset: everything
+    /// Writes a tombstone to a partition in one transaction of each id and returns the last one's offset: everything
     /// that transactions of these ids have written to the partition lies in front of it, and is ended.
     ///
     /// A reader of committed records who has come behind the offset has seen all of it. What a coordinator has left
@@ -335,7 +361,10 @@ public final class TransactionalProducer {
     ///     ``sweep(position:consumer:)``.
     /// - Throws: ``KafkaError``: it is to be tried again after ``recreate()``.
     public func probe(
-        topic name: String, partition number: Int32, open: [KafkaPartition] = [], consumer: Consumer? = nil,
+        topic name: String,
+        partition number: Int32,
+        open: [KafkaPartition] = [],
+        consumer: Consumer? = nil,
         decidedOnly: Bool = false
     ) throws(KafkaError) -> Int64 {
         let partition = KafkaPartition(name, number)
@@ -360,7 +389,7 @@ public final class TransactionalProducer {
         return end
     }
 
-    /// Ends as aborted whatever the transactions that were given up may have left open on their partitions, and answers
+    /// Ends as aborted whatever the transactions that were given up may have left open on their partitions, and returns
     /// offsets there: once the last stable offset has passed them, call ``didSweep()``, else this again.
     ///
     /// Otherwise the commit of the repeated batch could make the aborted one visible too. So a transaction with a record
@@ -410,7 +439,10 @@ public final class TransactionalProducer {
                 key.withUnsafeBytes { bytes in
                     do throws(KafkaError) {
                         try produce(
-                            topic: topic(named: partition.topic), partition: partition.partition, key: bytes, value: nil
+                            topic: topic(named: partition.topic),
+                            partition: partition.partition,
+                            key: bytes,
+                            value: nil
                         )
                     } catch { failure = error }
                 }

@@ -3,8 +3,8 @@ import func Glibc.rint
 
 /// Logarithm, exponential and the Poisson tail from the four IEEE operations alone.
 ///
-/// The C library's `log` and `exp` may change in the last bit from one release to the next; scores that decide must be the same bits in a
-/// replay next year, so they are computed here. Accurate to a few units in the last place, about 10 ns each.
+/// The C library's `log` and `exp` may change in the last bit from one release to the next; scores that decide must be the same
+/// bits in a replay next year, so they are computed here. Accurate to a few units in the last place, about 10 ns each.
 public enum Elementary {
     @usableFromInline static let ln2 = 0.693147180559945309417232121458
     public static let ln10 = 2.30258509299404568401799145468

@@ -1,6 +1,6 @@
 extension HalfSpaceTrees {
-    /// Writes u64 fold of the cuts, u64 points of the running window, u64 1 when there is a reference, then per tree and leaf u32 points of the
-    /// running window, and likewise of the reference.
+    /// Writes u64 fold of the cuts, u64 points of the running window, u64 1 when there is a reference, then per tree and leaf u32
+    /// points of the running window, and likewise of the reference.
     ///
     /// Cuts follow from the seed, and all other masses from the leaves'.
     public func write(to sink: inout some StateSink) {
@@ -14,7 +14,9 @@ extension HalfSpaceTrees {
     /// Takes the place of what is here; the trees must have been drawn by the same seed.
     public mutating func read(from source: inout some StateSource) throws(StateError) {
         try StateError.require(
-            try source.take(UInt64.self) == cutsFold, "the trees have other cuts: another seed drew them")
+            try source.take(UInt64.self) == cutsFold,
+            "the trees have other cuts: another seed drew them"
+        )
         filled = try source.takeCount("points of the running window", in: 0...window - 1, bytesEach: 0)
         isWarm = try source.takeCount("references", in: 0...1, bytesEach: 0) == 1
         try source.take(into: latest, count: trees * leaves)
@@ -32,9 +34,13 @@ extension HalfSpaceTrees {
                 finished += Int(reference(tree)[leaf])
             }
             try StateError.require(
-                running == filled, "a tree has \(running) points of the running window, and there are \(filled)")
+                running == filled,
+                "a tree has \(running) points of the running window, and there are \(filled)"
+            )
             try StateError.require(
-                finished == (isWarm ? window : 0), "a tree has \(finished) points of the reference window")
+                finished == (isWarm ? window : 0),
+                "a tree has \(finished) points of the reference window"
+            )
         }
     }
 
@@ -42,11 +48,17 @@ extension HalfSpaceTrees {
     public func digest(into digest: inout UInt64) {
         digest = SplitMix64.mix(digest ^ cutsFold)
         SplitMix64.fold(
-            UnsafeRawBufferPointer(UnsafeBufferPointer(start: heavier, count: trees * leaves)), into: &digest)
+            UnsafeRawBufferPointer(UnsafeBufferPointer(start: heavier, count: trees * leaves)),
+            into: &digest
+        )
         SplitMix64.fold(
-            UnsafeRawBufferPointer(UnsafeBufferPointer(start: latest, count: trees * leaves)), into: &digest)
+            UnsafeRawBufferPointer(UnsafeBufferPointer(start: latest, count: trees * leaves)),
+            into: &digest
+        )
         SplitMix64.fold(
-            UnsafeRawBufferPointer(UnsafeBufferPointer(start: pathMass, count: trees * leaves)), into: &digest)
+            UnsafeRawBufferPointer(UnsafeBufferPointer(start: pathMass, count: trees * leaves)),
+            into: &digest
+        )
         digest = SplitMix64.mix(digest ^ UInt64(filled) << 1 ^ (isWarm ? 1 : 0))
     }
 

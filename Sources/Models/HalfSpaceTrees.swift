@@ -1,14 +1,17 @@
-/// Half-space trees (Tan, Ting, Liu, "Fast Anomaly Detection for Streaming Data", IJCAI 2011): a streaming anomaly score without labels.
+/// Half-space trees (Tan, Ting, Liu, "Fast Anomaly Detection for Streaming Data", IJCAI 2011): a streaming anomaly score without
+/// labels.
 ///
-/// T random binary trees of depth h cut the unit cube; each node counts the points of a window that fell into it. A point is odd where the
-/// *previous* window (the reference) left little mass: `score = 1 - Σ r·2^k / (T·W·(2^(h+1) - 1))`, the sum stops at the first node with
-/// `r < 0.1 W`. Cuts are drawn inside the middle 70 % of a node's range (padding .15), a feature with probability proportional to its
-/// remaining range, as in river's implementation, to whose published numbers this one is compared.
+/// T random binary trees of depth h cut the unit cube; each node counts the points of a window that fell into it. A point is odd
+/// where the *previous* window (the reference) left little mass: `score = 1 - Σ r·2^k / (T·W·(2^(h+1) - 1))`, the sum stops at the
+/// first node with `r < 0.1 W`. Cuts are drawn inside the middle 70 % of a node's range (padding .15), a feature with probability
+/// proportional to its remaining range, as in river's implementation, to whose published numbers this one is compared.
 ///
-/// Only the *leaves* count: inner masses are sums, made when the window turns, and with them the score of every leaf, so that scoring is
-/// T walks of h comparisons and T additions of integers, and learning T increments. All sums are of integers: exact in any order.
+/// Only the *leaves* count: inner masses are sums, made when the window turns, and with them the score of every leaf, so that
+/// scoring is T walks of h comparisons and T additions of integers, and learning T increments. All sums are of integers: exact in
+/// any order.
 ///
-/// Missing values are NaN and follow the child with more reference mass (left at a tie). Memory: T·2^h·29 bytes (T = 25, h = 8: 186 kB).
+/// Missing values are NaN and follow the child with more reference mass (left at a tie). Memory: T·2^h·29 bytes (T = 25, h = 8: 186
+/// kB).
 ///
 /// Trees are independent of each other: threads may learn disjoint ranges of trees at the same time.
 public struct HalfSpaceTrees: ~Copyable {
@@ -52,7 +55,9 @@ public struct HalfSpaceTrees: ~Copyable {
     public init(featureCount: Int, trees: Int = 25, depth: Int = 8, window: Int = 500, seed: UInt64) {
         precondition((1...256).contains(featureCount) && (1...1024).contains(trees), "1...256 features, 1...1024 trees")
         precondition(
-            (1...15).contains(depth) && (10...1_000_000).contains(window), "depth 1...15, window 10...1,000,000")
+            (1...15).contains(depth) && (10...1_000_000).contains(window),
+            "depth 1...15, window 10...1,000,000"
+        )
         self.featureCount = featureCount
         self.trees = trees
         self.depth = depth
@@ -86,7 +91,11 @@ public struct HalfSpaceTrees: ~Copyable {
     }
 
     private func grow(
-        _ tree: Int, node: Int, _ low: inout [Double], _ high: inout [Double], _ random: inout SplitMix64
+        _ tree: Int,
+        node: Int,
+        _ low: inout [Double],
+        _ high: inout [Double],
+        _ random: inout SplitMix64
     ) {
         guard node < leaves else { return }
         var total = 0.0
@@ -281,5 +290,6 @@ public struct HalfSpaceTrees: ~Copyable {
     }
 }
 
-// `@unchecked Sendable`: nothing is shared: the struct alone owns its buffers, and whoever lends it to several threads only lets them score.
+// `@unchecked Sendable`: nothing is shared: the struct alone owns its buffers, and whoever lends it to several threads only lets
+// them score.
 extension HalfSpaceTrees: @unchecked Sendable {}

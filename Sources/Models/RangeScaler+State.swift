@@ -13,7 +13,8 @@ extension RangeScaler {
             let (low, high): (Double, Double) = (try source.take(), try source.take())
             try StateError.require(
                 (low == .infinity && high == -.infinity) || (-1e300 <= low && low <= high && high <= 1e300),
-                "a range from \(low) to \(high)")
+                "a range from \(low) to \(high)"
+            )
             ranges[feature].low = low
             ranges[feature].high = high
             ranges[feature].measure()

@@ -1,9 +1,9 @@
 /// Scales numbers to about 0...1 by the smallest and largest seen so far, per feature.
 ///
 /// `linear` takes the value as it is; `logarithmic` first maps it to `sign·log2(1 + |x|)`, linear between powers of two (Mitchell's
-/// approximation, 1962): monotone, two instructions, the same bits everywhere. Amounts and counts are heavy-tailed, and one giant would
-/// push all others into one corner of a linear scale. A value outside the range seen so far gives a number outside 0...1, which is what
-/// the trees need to send it to the outermost leaf.
+/// approximation, 1962): monotone, two instructions, the same bits everywhere. Amounts and counts are heavy-tailed, and one giant
+/// would push all others into one corner of a linear scale. A value outside the range seen so far gives a number outside 0...1,
+/// which is what the trees need to send it to the outermost leaf.
 public struct RangeScaler: Sendable {
     /// How values are spread before they are scaled to their range.
     public enum Shape: String, Sendable, Equatable {

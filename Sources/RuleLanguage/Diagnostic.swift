@@ -19,8 +19,14 @@ public struct Diagnostic: Error, Sendable, Equatable {
     public var sourceLine: String
 
     public init(
-        severity: Severity = .error, path: String, line: Int, column: Int, length: Int = 1, message: String,
-        suggestion: String? = nil, sourceLine: String = ""
+        severity: Severity = .error,
+        path: String,
+        line: Int,
+        column: Int,
+        length: Int = 1,
+        message: String,
+        suggestion: String? = nil,
+        sourceLine: String = ""
     ) {
         self.severity = severity
         self.path = path
@@ -56,7 +62,8 @@ public struct Diagnostic: Error, Sendable, Equatable {
         return text
     }
 
-    /// The known word closest to `word` by edit distance, if it is close enough to be meant (Damerau–Levenshtein, at most a third of the letters).
+    /// The known word closest to `word` by edit distance, if it is close enough to be meant (Damerau–Levenshtein, at most a third
+    /// of the letters).
     public static func nearest(to word: String, among known: some Sequence<String>) -> String? {
         let a = Array(word.utf8)
         var best: (distance: Int, word: String)?

@@ -1,11 +1,15 @@
 extension Evaluator {
     /// Writes a rule's `because` for an event: UTF-8, escaped as the inside of a JSON string, personal values masked.
     ///
-    /// A value that cannot be computed shows as `?`. A rule without `because` shows its title. A text of more than `longest` bytes is cut
-    /// there, between characters, and ends with `…`; no more than that much is worked out. Answers whether it was.
+    /// A value that cannot be computed shows as `?`. A rule without `because` shows its title. A text of more than `longest` bytes
+    /// is cut there, between characters, and ends with `…`; no more than that much is worked out. Returns whether it was.
     @discardableResult
     public mutating func appendReason(
-        rule: Int, event: Int, _ input: EvaluationInput, longest: Int = .max, to out: inout [UInt8]
+        rule: Int,
+        event: Int,
+        _ input: EvaluationInput,
+        longest: Int = .max,
+        to out: inout [UInt8]
     ) -> Bool {
         let start = out.count
         let end = start.addingReportingOverflow(longest).overflow ? .max : start + longest
@@ -27,11 +31,15 @@ extension Evaluator {
 
     /// Writes a JSON object of what a rule read: its lets in their order, then fields, features and signals by first use.
     ///
-    /// Values that are missing are `null`; personal texts are masked, as are personal numbers. Values of more than `longest` bytes are left
-    /// out. Answers whether any was.
+    /// Values that are missing are `null`; personal texts are masked, as are personal numbers. Values of more than `longest` bytes
+    /// are left out. Returns whether any was.
     @discardableResult
     public mutating func appendValues(
-        rule: Int, event: Int, _ input: EvaluationInput, longest: Int = .max, to out: inout [UInt8]
+        rule: Int,
+        event: Int,
+        _ input: EvaluationInput,
+        longest: Int = .max,
+        to out: inout [UInt8]
     ) -> Bool {
         out.append(UInt8(ascii: "{"))
         let first = out.count
@@ -44,8 +52,13 @@ extension Evaluator {
             machine.reset()
             let start = out.count
             append(
-                run(value.program, input), value.program.type, isPersonal: value.isPersonal, form: .json,
-                end: start.addingReportingOverflow(longest).overflow ? .max : start + longest, to: &out)
+                run(value.program, input),
+                value.program.type,
+                isPersonal: value.isPersonal,
+                form: .json,
+                end: start.addingReportingOverflow(longest).overflow ? .max : start + longest,
+                to: &out
+            )
             if out.count - start > longest {
                 out.removeLast(out.count - entry)
                 isCut = true
@@ -66,7 +79,12 @@ extension Evaluator {
 
     /// Writes one value; texts and lists stop a little behind a count of `end` bytes, as what lies there is cut away.
     private func append(
-        _ slot: Slot, _ type: ValueType, isPersonal: Bool, form: Form, end: Int, to out: inout [UInt8]
+        _ slot: Slot,
+        _ type: ValueType,
+        isPersonal: Bool,
+        form: Form,
+        end: Int,
+        to out: inout [UInt8]
     ) {
         if slot.isMissing {
             out += (form == .json ? "null" : "?").utf8

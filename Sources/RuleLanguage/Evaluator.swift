@@ -23,8 +23,9 @@ public struct RuleOutcome: Sendable, Equatable {
 
 /// Runs the programs of a rule set on events: one per thread, no allocation once made.
 ///
-/// Texts computed by a program (``TextBank/scratch``) stay valid until the evaluator runs again. Sizes are fixed: 256 KiB of text, 16,384 list
-/// elements and 20,000 units of work per rule, 200,000 per event (a round of a loop is one unit); what needs more fails like a missing field.
+/// Texts computed by a program (``TextBank/scratch``) stay valid until the evaluator runs again. Sizes are fixed: 256 KiB of text,
+/// 16,384 list elements and 20,000 units of work per rule, 200,000 per event (a round of a loop is one unit); what needs more fails
+/// like a missing field.
 public struct Evaluator: ~Copyable {
     let ruleSet: RuleSet
     var machine: Machine
@@ -42,7 +43,9 @@ public struct Evaluator: ~Copyable {
         machine = Machine(registers: unit.header.pointee.registers)
         outcomes = .allocate(capacity: max(1, table.longest))
         outcomes.initialize(
-            repeating: RuleOutcome(rule: 0, kind: .quiet, exception: 0, failure: 0), count: max(1, table.longest))
+            repeating: RuleOutcome(rule: 0, kind: .quiet, exception: 0, failure: 0),
+            count: max(1, table.longest)
+        )
     }
 
     deinit {
@@ -61,7 +64,8 @@ public struct Evaluator: ~Copyable {
         return machine.run(
             header.pointee.instructions + Int(program.start),
             constants: header.pointee.constants + Int(program.constants),
-            header.pointee)
+            header.pointee
+        )
     }
 
     /// Evaluates a value; ``Slot/missing`` when a field it needs is missing or it cannot be computed.
@@ -95,7 +99,8 @@ public struct Evaluator: ~Copyable {
 
     /// Judges an event by every rule of its type, shadow rules included.
     ///
-    /// The outcomes are in the order of ``RuleSet/rulesByEvent`` and lie in a buffer of the evaluator that the next call overwrites.
+    /// The outcomes are in the order of ``RuleSet/rulesByEvent`` and lie in a buffer of the evaluator that the next call
+    /// overwrites.
     public mutating func judge(event: Int, _ input: EvaluationInput) -> UnsafeBufferPointer<RuleOutcome> {
         precondition(event >= 0 && event < table.eventCount, "an event type of the rule set's topology")
         let header = unit.header
@@ -110,12 +115,15 @@ public struct Evaluator: ~Copyable {
             let slot = machine.run(
                 header.pointee.instructions + Int(entry.start),
                 constants: header.pointee.constants + Int(entry.constants),
-                header.pointee)
+                header.pointee
+            )
             left -= min(left, machine.steps)
             outcomes[index] = RuleOutcome(
-                rule: entry.rule, kind: RuleOutcome.Kind(rawValue: UInt8(truncatingIfNeeded: slot.bits)) ?? .quiet,
+                rule: entry.rule,
+                kind: RuleOutcome.Kind(rawValue: UInt8(truncatingIfNeeded: slot.bits)) ?? .quiet,
                 exception: slot.bits == 2 ? Int32(truncatingIfNeeded: slot.aux) : 0,
-                failure: slot.bits == 3 ? slot.aux : 0)
+                failure: slot.bits == 3 ? slot.aux : 0
+            )
         }
         machine.allowance = Machine.ruleLimit
         return UnsafeBufferPointer(start: outcomes, count: count)

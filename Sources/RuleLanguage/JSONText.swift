@@ -1,7 +1,7 @@
 /// JSON's notation of texts and numbers (RFC 8259), for what rules and commands say.
 ///
-/// Besides what JSON asks for, DEL is written as an escape: people see these texts on terminals. Verdicts hold foreign texts as they came,
-/// by an escaper of their own that never allocates.
+/// Besides what JSON asks for, DEL is written as an escape: people see these texts on terminals. Verdicts hold foreign texts as
+/// they came, by an escaper of their own that never allocates.
 public enum JSONText {
     /// The bytes, UTF-8, as the inside of a JSON string.
     public static func escaped(_ bytes: some Sequence<UInt8>) -> [UInt8] {
@@ -51,8 +51,8 @@ public enum JSONText {
         }
     }
 
-    /// Cuts the inside of a JSON string behind `start` to `longest` bytes, never inside a character or an escape, and marks the place with
-    /// `…` (its three bytes come on top); answers whether it had to.
+    /// Cuts the inside of a JSON string behind `start` to `longest` bytes, never inside a character or an escape, and marks the
+    /// place with `…` (its three bytes come on top); returns whether it had to.
     static func cut(_ out: inout [UInt8], from start: Int, longest: Int) -> Bool {
         guard out.count - start > longest else { return false }
         var end = start

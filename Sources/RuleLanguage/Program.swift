@@ -51,8 +51,11 @@ public struct EvaluationInput {
     public var lists: UnsafePointer<Slot>
 
     @inlinable public init(
-        fields: UnsafePointer<Slot>, features: UnsafePointer<Slot>, signals: UnsafePointer<Slot>,
-        text: UnsafePointer<UInt8>, lists: UnsafePointer<Slot>
+        fields: UnsafePointer<Slot>,
+        features: UnsafePointer<Slot>,
+        signals: UnsafePointer<Slot>,
+        text: UnsafePointer<UInt8>,
+        lists: UnsafePointer<Slot>
     ) {
         self.fields = fields
         self.features = features

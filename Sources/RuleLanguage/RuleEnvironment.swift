@@ -10,7 +10,8 @@ public struct RuleSource: Sendable {
 
 /// What rules may refer to.
 public struct RuleEnvironment: Sendable {
-    /// A value that a detector or model gives for every event, such as `coupon_ring.score`; its index is its slot in the signal row.
+    /// A value that a detector or model gives for every event, such as `coupon_ring.score`; its index is its slot in the signal
+    /// row.
     public struct Signal: Sendable, Equatable {
         /// The last parts of signals' names: what a detector or model says.
         public static let properties = ["score", "size", "id"]
@@ -56,7 +57,8 @@ public enum ValueSource: Sendable {
 
 /// One windowed aggregate, shared by all rules that ask for the same one.
 ///
-/// Its value for event `e` covers the counted events with the same key and time in `(e.time − window, e.time]`, up to and including `e`.
+/// Its value for event `e` covers the counted events with the same key and time in `(e.time − window, e.time]`, up to and including
+/// `e`.
 public struct Feature: Sendable {
     /// The name of the `feature` block, or of the first `let` that asked for it.
     public var name: String

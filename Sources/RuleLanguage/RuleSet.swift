@@ -5,7 +5,8 @@ public struct RuleSet: Sendable {
     /// Slots of an event's feature row.
     public let featureRowWidth: Int
     public let rules: [Rule]
-    /// Per event type the indices of the rules that are evaluated on it, in the order of ``rules``; those in mode `off` are left out.
+    /// Per event type the indices of the rules that are evaluated on it, in the order of ``rules``; those in mode `off` are left
+    /// out.
     public let rulesByEvent: [[Int]]
     public let policy: Policy
     /// Every feature, rule and policy in a fixed form: equal texts decide alike on the same topology.
@@ -22,8 +23,16 @@ public struct RuleSet: Sendable {
     let judgeTable: JudgeTable
 
     init(
-        environment: RuleEnvironment, features: [Feature], featureRowWidth: Int, rules: [Rule], bodies: [[RuleBody]],
-        policy: Policy, canonicalText: String, warnings: [Diagnostic], notices: [Diagnostic], unit: CodeUnit
+        environment: RuleEnvironment,
+        features: [Feature],
+        featureRowWidth: Int,
+        rules: [Rule],
+        bodies: [[RuleBody]],
+        policy: Policy,
+        canonicalText: String,
+        warnings: [Diagnostic],
+        notices: [Diagnostic],
+        unit: CodeUnit
     ) {
         self.environment = environment
         self.features = features
@@ -43,18 +52,22 @@ public struct RuleSet: Sendable {
                 indices.compactMap { rule in
                     guard let body = bodies[rule].first(where: { $0.event == event }) else { return nil }
                     return JudgeEntry(
-                        rule: Int32(rule), start: Int32(body.judgement.start),
-                        constants: Int32(body.judgement.constants))
+                        rule: Int32(rule),
+                        start: Int32(body.judgement.start),
+                        constants: Int32(body.judgement.constants)
+                    )
                 }
-            })
+            }
+        )
     }
 
     /// Reads, checks and compiles rule files.
     ///
-    /// Throws every mistake found, at most twenty, each with its place and, where one is known, a remedy. Linear in the size of the text
-    /// but for suggestions. A file has at most 1 MiB.
+    /// Throws every mistake found, at most twenty, each with its place and, where one is known, a remedy. Linear in the size of the
+    /// text but for suggestions. A file has at most 1 MiB.
     public static func compile(
-        _ sources: [RuleSource], in environment: RuleEnvironment
+        _ sources: [RuleSource],
+        in environment: RuleEnvironment
     ) throws(DiagnosticError) -> RuleSet {
         let sink = DiagnosticSink()
         var blocks = BlockSyntax()

@@ -44,9 +44,19 @@ public struct FieldSchema: Sendable, Equatable {
     public var moneyScale: Int
 
     public init(
-        name: String, path: [String], type: FieldType, isRequired: Bool = false, entity: String? = nil,
-        isPersonal: Bool = false, isPseudonymised: Bool = false, allowedValues: [String] = [], minimum: Double? = nil,
-        maximum: Double? = nil, maximumLength: Int = 1024, timeFormat: TimeFormat = .milliseconds, moneyScale: Int = 2
+        name: String,
+        path: [String],
+        type: FieldType,
+        isRequired: Bool = false,
+        entity: String? = nil,
+        isPersonal: Bool = false,
+        isPseudonymised: Bool = false,
+        allowedValues: [String] = [],
+        minimum: Double? = nil,
+        maximum: Double? = nil,
+        maximumLength: Int = 1024,
+        timeFormat: TimeFormat = .milliseconds,
+        moneyScale: Int = 2
     ) {
         self.name = name
         self.path = path
@@ -68,7 +78,8 @@ public struct FieldSchema: Sendable, Equatable {
 public enum Emission: String, Sendable, Equatable {
     /// Every event.
     case all
-    /// Only events with a decision above `allow` or of which a rule spoke, live or in shadow, if only by its score; the rest are counted as silent.
+    /// Only events with a decision above `allow` or of which a rule spoke, live or in shadow, if only by its score; the rest are
+    /// counted as silent.
     case flagged
 }
 
@@ -100,8 +111,15 @@ public struct EventSchema: Sendable, Equatable {
     public var contextFields: [Int]
 
     public init(
-        name: String, topic: String, format: InputFormat = .json, discriminator: (path: [String], value: String)? = nil,
-        fields: [FieldSchema], timeField: Int, idField: Int?, subjectField: Int, emission: Emission = .flagged,
+        name: String,
+        topic: String,
+        format: InputFormat = .json,
+        discriminator: (path: [String], value: String)? = nil,
+        fields: [FieldSchema],
+        timeField: Int,
+        idField: Int?,
+        subjectField: Int,
+        emission: Emission = .flagged,
         contextFields: [Int] = []
     ) {
         self.name = name

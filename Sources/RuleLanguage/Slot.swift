@@ -9,8 +9,8 @@
 /// | `list<string>` | 0 | `offset << 32 | count`: `count` string slots from `offset` in the batch's list table |
 /// | missing, whatever the type | 0 | all ones |
 ///
-/// A string's bytes lie in one of a few text banks (``TextBank``); two strings are equal when their hashes are: the hash is keyed with a
-/// secret of the deployment, so that nobody can aim at a collision (2^-64 per pair of distinct texts).
+/// A string's bytes lie in one of a few text banks (``TextBank``); two strings are equal when their hashes are: the hash is keyed
+/// with a secret of the deployment, so that nobody can aim at a collision (2^-64 per pair of distinct texts).
 @frozen
 public struct Slot: Equatable, Sendable {
     public var bits: UInt64
@@ -33,7 +33,8 @@ public struct Slot: Equatable, Sendable {
         self.init(
             bits: hash,
             aux: UInt64(truncatingIfNeeded: offset) << 32 | UInt64(bank.rawValue) << 24
-                | UInt64(truncatingIfNeeded: length))
+                | UInt64(truncatingIfNeeded: length)
+        )
     }
 
     @inlinable public var int: Int64 { Int64(bitPattern: bits) }

@@ -1,7 +1,7 @@
 /// The 128-bit secret under which texts and keys are hashed.
 ///
-/// Whoever knows it can make two identifiers that are one, so it is never part of a topology, a log or a record. Results do not depend on
-/// it but by what a table at its bound forgets.
+/// Whoever knows it can make two identifiers that are one, so it is never part of a topology, a log or a record. Results do not
+/// depend on it but by what a table at its bound forgets.
 @frozen
 public struct HashKey: Sendable, Equatable {
     /// The key's 16 bytes as two little-endian words.
@@ -18,8 +18,8 @@ public struct HashKey: Sendable, Equatable {
 /// The keyed 64-bit hash by which texts are compared, entities are keyed and slots are chosen: SipHash-1-3 (Aumasson, Bernstein,
 /// INDOCRYPT 2012; the variant with one round a word and three at the end, as in Rust's and Python's tables).
 ///
-/// Who sends events chooses identifiers. Without the key nobody can compute two texts of one hash, nor many that fall into one slot or one
-/// stretch of a table; with it two of 2^32 texts are one by chance. Never returns 0, so tables may use 0 for "empty".
+/// Who sends events chooses identifiers. Without the key nobody can compute two texts of one hash, nor many that fall into one slot
+/// or one stretch of a table; with it two of 2^32 texts are one by chance. Never returns 0, so tables may use 0 for "empty".
 ///
 /// Cost: about 4 ns and 1 ns more per 8 bytes.
 @frozen

@@ -1,7 +1,8 @@
 /// The simulated marketplace at rest: items with sellers and prices, coupons, and everybody's home, device and card.
 ///
-/// People are functions of their number, not rows of a table, so a population of any size costs no memory. Numbers of accounts, devices and
-/// addresses go through a bijection before they are written: whoever reads the stream cannot tell an attacker by his number.
+/// People are functions of their number, not rows of a table, so a population of any size costs no memory. Numbers of accounts,
+/// devices and addresses go through a bijection before they are written: whoever reads the stream cannot tell an attacker by his
+/// number.
 struct Marketplace: Sendable {
     static let itemCount = 20_000
     static let sellerCount = 1_500

@@ -15,7 +15,8 @@ public struct Scorecard: Sendable {
         public var accountsCaught = 0
         public var rings = 0
         public var ringsCaught = 0
-        /// Milliseconds from a ring's, or a lone account's, first event to the first decision against it, one entry for each one caught.
+        /// Milliseconds from a ring's, or a lone account's, first event to the first decision against it, one entry for each one
+        /// caught.
         public var delays: [Int64] = []
 
         /// The middle of ``delays``, or nil where nothing was caught.

@@ -30,7 +30,13 @@ public struct SimulatedEvent: Sendable {
 
     /// An event as a test or another simulator describes it.
     public init(
-        id: String, eventType: String, topic: String, key: String, time: Int64, attack: SimulatedAttack?, ring: String?,
+        id: String,
+        eventType: String,
+        topic: String,
+        key: String,
+        time: Int64,
+        attack: SimulatedAttack?,
+        ring: String?,
         accounts: [String]
     ) {
         self.id = id

@@ -2,8 +2,8 @@ import Models
 
 /// What the simulator draws from ``SplitMix64``.
 ///
-/// Only integer arithmetic and IEEE 754 multiplication, division and comparison are used here and in the whole simulator, never the C
-/// library's `log` or `sin`: the same seed gives the same bytes on every machine.
+/// Only integer arithmetic and IEEE 754 multiplication, division and comparison are used here and in the whole simulator, never the
+/// C library's `log` or `sin`: the same seed gives the same bytes on every machine.
 struct SimulationRandom: Sendable {
     private var source: SplitMix64
 

@@ -21,7 +21,8 @@ struct AttackPlan: Sendable {
 }
 
 extension TrafficSimulator {
-    /// Share of all events, smallest and largest run in events, and when the first one starts (as a share of the first 20,000 events).
+    /// Share of all events, smallest and largest run in events, and when the first one starts (as a share of the first 20,000
+    /// events).
     private static func shape(
         _ attack: SimulatedAttack
     ) -> (share: Double, smallest: Int, largest: Int, first: Double) {
@@ -47,7 +48,8 @@ extension TrafficSimulator {
             let first = Int(shape.first * Double(min(events, 20_000)))
             let step = max(1, (events * 17 / 20 - first) / runs)
             plans.append(
-                AttackPlan(attack: attack, runs: runs, eventsPerRun: perRun, next: max(first, 1), step: step))
+                AttackPlan(attack: attack, runs: runs, eventsPerRun: perRun, next: max(first, 1), step: step)
+            )
         }
         nextAttack = plans.map(\.next).min() ?? .max
     }
@@ -77,7 +79,8 @@ extension TrafficSimulator {
         return UInt32(campaigns.count)
     }
 
-    /// A width in time: as long as in life, but not more than a share of the stream, and of the first 20,000 events for a first run.
+    /// A width in time: as long as in life, but not more than a share of the stream, and of the first 20,000 events for a first
+    /// run.
     private func width(_ lifelike: Int64, share: Double, isFirst: Bool = false) -> Int64 {
         let short = Double(20_000) / options.eventsPerSecond * Double(TrafficSimulator.second)
         let whole = isFirst ? min(Double(span), short) : Double(span)
@@ -100,8 +103,8 @@ extension TrafficSimulator {
 
     // MARK: Promotion abuse
 
-    /// 5 to 60 accounts of one person on few devices and addresses: signed up in one burst (below 48 h), nine of ten redeem the same coupons
-    /// within a day of signing up, then nothing more.
+    /// 5 to 60 accounts of one person on few devices and addresses: signed up in one burst (below 48 h), nine of ten redeem the
+    /// same coupons within a day of signing up, then nothing more.
     private mutating func startCouponRing(number: Int, size: Int, at time: Int64) {
         let campaign = campaign(.couponRing, ring: number)
         let accounts = min(60, max(6, size / 6))
@@ -148,7 +151,8 @@ extension TrafficSimulator {
 
     /// Hundreds of accounts on racks of phones click a few items of one paying seller.
     ///
-    /// Four fifths come inside two hours. The same accounts serve the next customer; a tenth of their clicks goes to popular items, for cover.
+    /// Four fifths come inside two hours. The same accounts serve the next customer; a tenth of their clicks goes to popular items,
+    /// for cover.
     private mutating func startClickFarm(run: Int, size: Int, at time: Int64) {
         let farm = options.events < 500_000 ? 0 : run % 3
         let campaign = campaign(.clickFarm, ring: farm + 1)
@@ -184,7 +188,8 @@ extension TrafficSimulator {
 
     /// 7 to 50 hired workers order 5 to 20 items of one seller.
     ///
-    /// They look at competitors' items first, take minutes, confirm within hours and leave five stars. Each uses his own phone, home and card; workers serve several sellers.
+    /// They look at competitors' items first, take minutes, confirm within hours and leave five stars. Each uses his own phone,
+    /// home and card; workers serve several sellers.
     private mutating func startBrushing(number: Int, size: Int, at time: Int64) {
         let campaign = campaign(.brushingRing, ring: number)
         let items = targets(size < 200 ? 5 : random.between(5, 20))
@@ -239,8 +244,8 @@ extension TrafficSimulator {
 
     // MARK: Accounts
 
-    /// Stolen passwords: failed logins, then one that works, from a device and a country the account never used; within half an hour the
-    /// e-mail, the payout account or the address changes, or expensive orders go out.
+    /// Stolen passwords: failed logins, then one that works, from a device and a country the account never used; within half an
+    /// hour the e-mail, the payout account or the address changes, or expensive orders go out.
     private mutating func startTakeover(number: Int, size: Int, at time: Int64) {
         let campaign = campaign(.accountTakeover)
         let device = newDevice()
@@ -250,7 +255,10 @@ extension TrafficSimulator {
         let half = width(25 * TrafficSimulator.minute, share: 0.03, isFirst: number == 1)
         for _ in 0..<max(2, size / 8) {
             var act = Pending(
-                time: time + within(spread), account: UInt32(random.below(Marketplace.population)), kind: .login)
+                time: time + within(spread),
+                account: UInt32(random.below(Marketplace.population)),
+                kind: .login
+            )
             act.campaign = campaign
             act.device = random.chance(0.5) ? device : newDevice()
             act.ip = networks[random.below(2)]

@@ -64,8 +64,15 @@ extension TrafficSimulator {
         }
 
         var event = SimulatedEvent(
-            id: id, eventType: names.type, topic: names.topic, key: key, time: milliseconds, attack: nil, ring: nil,
-            accounts: [])
+            id: id,
+            eventType: names.type,
+            topic: names.topic,
+            key: key,
+            time: milliseconds,
+            attack: nil,
+            ring: nil,
+            accounts: []
+        )
         if due.campaign > 0 {
             let campaign = campaigns[Int(due.campaign) - 1]
             event.attack = campaign.attack

@@ -6,16 +6,17 @@ public enum SimulationScenario: String, Sendable, CaseIterable {
     case marketplace
 }
 
-/// Simulated traffic of a marketplace, event by event in the order of event time: the same options give the same bytes on every machine.
+/// Simulated traffic of a marketplace, event by event in the order of event time: the same options give the same bytes on every
+/// machine.
 ///
-/// Shoppers arrive as a Poisson process with a daily rhythm, pick items by popularity (Zipf and Mandelbrot), order, redeem coupons and come back
-/// days later with a review or a refund request; what they had bought before the first event comes back too, so the mix of types does
-/// not drift. Attacks follow published measurements of click farms, brushing markets and promotion abuse (De Cristofaro et al., IMC 2014; Xu
-/// et al., WWW 2015; PromoGuardian). Where the whole stream is shorter than an attack would take, the attack is pressed together, never
-/// left out; the first of each kind comes early, so that a short demonstration sees it.
+/// Shoppers arrive as a Poisson process with a daily rhythm, pick items by popularity (Zipf and Mandelbrot), order, redeem coupons
+/// and come back days later with a review or a refund request; what they had bought before the first event comes back too, so the
+/// mix of types does not drift. Attacks follow published measurements of click farms, brushing markets and promotion abuse (De
+/// Cristofaro et al., IMC 2014; Xu et al., WWW 2015; PromoGuardian). Where the whole stream is shorter than an attack would take,
+/// the attack is pressed together, never left out; the first of each kind comes early, so that a short demonstration sees it.
 ///
-/// Memory: the queue of what is due, about 100 bytes per visit in progress and per review or refund to come, whatever the number of events.
-/// Cost: about one microsecond per event.
+/// Memory: the queue of what is due, about 100 bytes per visit in progress and per review or refund to come, whatever the number of
+/// events. Cost: about one microsecond per event.
 public struct TrafficSimulator: Sendable {
     /// What to simulate; the same options give the same bytes on every machine.
     public struct Options: Sendable {
@@ -133,7 +134,8 @@ public struct TrafficSimulator: Sendable {
     /// Makes a new account at a time and gives its number.
     mutating func makeAccount(at time: Int64) -> UInt32 {
         signupSeconds.append(
-            UInt32(truncatingIfNeeded: (time - TrafficSimulator.startMicroseconds) / TrafficSimulator.second))
+            UInt32(truncatingIfNeeded: (time - TrafficSimulator.startMicroseconds) / TrafficSimulator.second)
+        )
         return UInt32(Marketplace.firstNewAccount + signupSeconds.count - 1)
     }
 

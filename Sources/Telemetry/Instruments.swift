@@ -2,7 +2,8 @@ import Synchronization
 
 /// A number that only grows, such as records read; thread-safe, one atomic addition, no allocation.
 ///
-/// Add once per batch from a local count: an atomic addition costs some nanoseconds, and threads that share a line of the cache more.
+/// Add once per batch from a local count: an atomic addition costs some nanoseconds, and threads that share a line of the cache
+/// more.
 public final class Counter: Sendable {
     private let count = Atomic<Int>(0)
 
@@ -87,7 +88,8 @@ public final class Histogram: Sendable {
 
     /// The size that a share of the observations does not exceed, such as 0.99; nil without observations.
     ///
-    /// Estimated as Prometheus' `histogram_quantile` does: evenly spread inside a bucket; what lies above the last bound counts as that bound.
+    /// Estimated as Prometheus' `histogram_quantile` does: evenly spread inside a bucket; what lies above the last bound counts as
+    /// that bound.
     ///
     /// - Parameter earlier: ``cumulativeCounts`` at the start of the time in question; empty: since the beginning.
     public func quantile(_ share: Double, since earlier: [Int] = []) -> Double? {

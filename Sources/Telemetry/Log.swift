@@ -40,9 +40,11 @@ public struct Log: Sendable {
     private let now: @Sendable () -> Int64
     private let sink: @Sendable ([UInt8]) -> Void
 
-    /// A log that gives finished lines, with their line feed, to `sink`; `now` answers milliseconds since 1970.
+    /// A log that gives finished lines, with their line feed, to `sink`; `now` returns milliseconds since 1970.
     public init(
-        level: Level = .info, format: Format, now: @escaping @Sendable () -> Int64 = Log.wallClockMilliseconds,
+        level: Level = .info,
+        format: Format,
+        now: @escaping @Sendable () -> Int64 = Log.wallClockMilliseconds,
         sink: @escaping @Sendable ([UInt8]) -> Void
     ) {
         self.level = level
@@ -133,7 +135,8 @@ public struct Log: Sendable {
     /// Keys are ours, but a space in one must not break the line.
     private static func logfmtKey(_ key: String) -> String {
         String(
-            String.UnicodeScalarView(key.unicodeScalars.map { $0.value > 0x20 && $0 != "=" && $0 != "\"" ? $0 : "_" }))
+            String.UnicodeScalarView(key.unicodeScalars.map { $0.value > 0x20 && $0 != "=" && $0 != "\"" ? $0 : "_" })
+        )
     }
 
     /// A JSON string, which is also the quoted form of logfmt.
@@ -184,7 +187,8 @@ public struct Log: Sendable {
 
     /// RFC 3339 in UTC with milliseconds, such as `2026-01-31T23:59:59.123Z`.
     ///
-    /// The calendar is Howard Hinnant's `civil_from_days` (howardhinnant.github.io/date_algorithms.html): exact for all years, no tables.
+    /// The calendar is Howard Hinnant's `civil_from_days` (howardhinnant.github.io/date_algorithms.html): exact for all years, no
+    /// tables.
     static func timestamp(milliseconds: Int64) -> String {
         func floored(_ a: Int64, _ b: Int64) -> (quotient: Int64, remainder: Int64) {
             let (quotient, remainder) = a.quotientAndRemainder(dividingBy: b)

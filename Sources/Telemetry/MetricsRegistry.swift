@@ -2,10 +2,10 @@ import Synchronization
 
 /// All metrics of a process, and their text in Prometheus' exposition format 0.0.4.
 ///
-/// Instruments are made at set-up with fixed names and labels and are then bumped without any lock; the registry's lock guards creation
-/// and rendering only. Asking again for the same name and labels gives the same instrument. Names follow Prometheus' practice: base
-/// units, `_total` for counters, `_seconds` for durations, and never an identifier of a person as a label. A wrong name is a mistake in
-/// our code, so it is a precondition.
+/// Instruments are made at set-up with fixed names and labels and are then bumped without any lock; the registry's lock guards
+/// creation and rendering only. Asking again for the same name and labels gives the same instrument. Names follow Prometheus'
+/// practice: base units, `_total` for counters, `_seconds` for durations, and never an identifier of a person as a label. A wrong
+/// name is a mistake in our code, so it is a precondition.
 ///
 /// The number of series is bounded by ``seriesMax``: beyond it an instrument works but is not rendered, and
 /// `weir_metrics_dropped_series_total` counts it, so that a flood of label values can exhaust neither us nor the Prometheus server.
@@ -56,11 +56,15 @@ public final class MetricsRegistry: Sendable {
 
     /// The histogram of this name and these labels; all of one name share the bounds of the first.
     public func histogram(
-        _ name: String, help: String, bounds: [Double] = Histogram.secondsBounds,
+        _ name: String,
+        help: String,
+        bounds: [Double] = Histogram.secondsBounds,
         labels: KeyValuePairs<String, String> = [:]
     ) -> Histogram {
         precondition(
-            !["_total", "_bucket", "_sum", "_count"].contains(where: name.hasSuffix), "reserved ending: \(name)")
+            !["_total", "_bucket", "_sum", "_count"].contains(where: name.hasSuffix),
+            "reserved ending: \(name)"
+        )
         precondition(!labels.contains { $0.key == "le" }, "le is the histogram's own label: \(name)")
         let made = instrument(name, .histogram, help, labels) { .histogram(Histogram(bounds: bounds)) }
         guard case .histogram(let histogram) = made else { preconditionFailure("\(name) is not a histogram") }
@@ -68,12 +72,18 @@ public final class MetricsRegistry: Sendable {
     }
 
     private func instrument(
-        _ name: String, _ kind: Kind, _ help: String, _ labels: KeyValuePairs<String, String>, make: () -> Instrument
+        _ name: String,
+        _ kind: Kind,
+        _ help: String,
+        _ labels: KeyValuePairs<String, String>,
+        make: () -> Instrument
     ) -> Instrument {
         precondition(MetricsRegistry.isName(name, colon: true), "not a metric name: \(name)")
         for (label, _) in labels {
             precondition(
-                MetricsRegistry.isName(label, colon: false) && !label.hasPrefix("__"), "not a label name: \(label)")
+                MetricsRegistry.isName(label, colon: false) && !label.hasPrefix("__"),
+                "not a label name: \(label)"
+            )
         }
         precondition(Set(labels.map(\.key)).count == labels.count, "a label is given twice: \(name)")
         let key = labels.sorted { $0.key < $1.key }

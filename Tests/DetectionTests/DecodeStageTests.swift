@@ -15,8 +15,14 @@ import Testing
             let length = text?.utf8.count
             records.append(
                 StagedRecord(
-                    offset: Int64(offset), appendTime: nil, start: bytes.count, length: length, source: source,
-                    fullLength: fullLength ?? length ?? 0))
+                    offset: Int64(offset),
+                    appendTime: nil,
+                    start: bytes.count,
+                    length: length,
+                    source: source,
+                    fullLength: fullLength ?? length ?? 0
+                )
+            )
             bytes += (text ?? "").utf8
         }
     }
@@ -128,7 +134,10 @@ import Testing
         }
         let plan = try DecodePlan(schemas: [late, order], topics: ["orders", "zebra"], hash: TextHash(key: .fixed))
         var stage = try DecodeStage(
-            plan: plan, sources: [1, 0].map { SourceDecoding(topic: $0, partition: 0) }, lanes: 1)
+            plan: plan,
+            sources: [1, 0].map { SourceDecoding(topic: $0, partition: 0) },
+            lanes: 1
+        )
         var staged = Staged()
         staged.add("{\(needed)}", source: 0, offset: 1)
         staged.add("{\(needed)}", source: 1, offset: 2)

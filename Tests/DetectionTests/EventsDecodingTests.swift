@@ -63,7 +63,8 @@ import Testing
         let event = bench.batch.event(1)
         #expect(
             event.partition == 3 && event.offset == 41 && event.topic == 0 && event.type == 0
-                && event.time == 1_760_000_000_000)
+                && event.time == 1_760_000_000_000
+        )
         let original = UnsafeBufferPointer(start: event.text + Int(event.recordOffset), count: Int(event.recordLength))
         #expect(String(decoding: original, as: UTF8.self) == record)
         #expect(text(event.fields[2], event) == "a1")

@@ -165,17 +165,27 @@ private struct ReferenceJSON {
 
 /// An event type without bounds, so that acceptance is JSON plus types plus required plus no known key twice.
 private let plainType = EventSchema(
-    name: "plain", topic: "plain",
+    name: "plain",
+    topic: "plain",
     fields: [
         FieldSchema(name: "ts", path: ["ts"], type: .timestamp, isRequired: true),
         FieldSchema(
-            name: "account", path: ["buyer", "id"], type: .string, isRequired: true, entity: "account",
-            maximumLength: 65_536),
+            name: "account",
+            path: ["buyer", "id"],
+            type: .string,
+            isRequired: true,
+            entity: "account",
+            maximumLength: 65_536
+        ),
         FieldSchema(name: "ratio", path: ["buyer", "ratio"], type: .double),
         FieldSchema(name: "count", path: ["count"], type: .int),
         FieldSchema(name: "first", path: ["first"], type: .bool),
         FieldSchema(name: "tags", path: ["tags"], type: .stringList, maximumLength: 65_536),
-    ], timeField: 0, idField: nil, subjectField: 1)
+    ],
+    timeField: 0,
+    idField: nil,
+    subjectField: 1
+)
 
 extension ReferenceJSON {
     /// What decoding must give, in the form of `describe`, or nil for a dead letter.
@@ -283,13 +293,16 @@ extension ReferenceJSON {
         let cases = getenv("WEIR_FUZZ").flatMap { Int(String(cString: $0)) } ?? 40_000
         for round in 0..<cases {
             let bytes = EventsFuzzTests.mutate(
-                Array(EventsFuzzTests.seeds[round % EventsFuzzTests.seeds.count].utf8), &random)
+                Array(EventsFuzzTests.seeds[round % EventsFuzzTests.seeds.count].utf8),
+                &random
+            )
             let expected = ReferenceJSON.expected(bytes)
             let outcome = bench.outcome(bytes)
             let isAccepted = outcome.hasPrefix("ts=")
             if isAccepted != (expected != nil) || (expected ?? outcome) != outcome {
                 Issue.record(
-                    "\(String(decoding: bytes, as: UTF8.self)): \(outcome), the plain reader: \(expected ?? "refused")")
+                    "\(String(decoding: bytes, as: UTF8.self)): \(outcome), the plain reader: \(expected ?? "refused")"
+                )
                 return
             }
             if isAccepted { accepted += 1 }
@@ -328,12 +341,17 @@ extension ReferenceJSON {
 
     @Test func `doubles are those of the standard library, bit for bit`() throws {
         let type = EventSchema(
-            name: "n", topic: "n",
+            name: "n",
+            topic: "n",
             fields: [
                 FieldSchema(name: "ts", path: ["ts"], type: .timestamp),
                 FieldSchema(name: "a", path: ["a"], type: .string, entity: "a"),
                 FieldSchema(name: "d", path: ["d"], type: .double),
-            ], timeField: 0, idField: nil, subjectField: 1)
+            ],
+            timeField: 0,
+            idField: nil,
+            subjectField: 1
+        )
         var bench = Bench(try plan([type]))
         var random = SplitMix64(seed: 99)
         var texts = [
@@ -439,12 +457,14 @@ extension ReferenceJSON {
             ("2026-01-05T08:00:00ZZ", nil), ("2026-01-05T08:00:00+01:00x", nil), ("2026/01/05T08:00:00Z", nil),
             ("x026-01-05T08:00:00Z", nil),
             ("2026-1-05T08:00:00Z", nil), ("-026-01-05T08:00:00Z", nil), ("2026-01-05T08:00:00 Z", nil), ("", nil),
-        ] as [(String, Int64?)])
+        ] as [(String, Int64?)]
+    )
     func `a time of RFC 3339 is read or refused`(_ text: String, _ expected: Int64?) {
         let padded = Array(text.utf8) + [UInt8](repeating: 0, count: 32)
         #expect(
             padded.withUnsafeBufferPointer {
                 $0.baseAddress.flatMap { milliseconds(rfc3339: $0, count: text.utf8.count) }
-            } == expected)
+            } == expected
+        )
     }
 }

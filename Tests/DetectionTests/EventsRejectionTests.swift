@@ -177,17 +177,22 @@ import Testing
         #expect(bench.outcome(record("\"x\":" + nested("{\"a\":", "}", 64, around: "1"))).hasPrefix("depth_exceeded"))
         #expect(bench.outcome(record("\"x\":[" + nested("1,", "", 9_999, around: "1]"))) == good)
         #expect(
-            bench.outcome(record("\"x\":[" + nested("1,", "", 10_000, around: "1]"))).hasPrefix("too_many_elements"))
+            bench.outcome(record("\"x\":[" + nested("1,", "", 10_000, around: "1]"))).hasPrefix("too_many_elements")
+        )
         #expect(bench.outcome(record("\"x\":{" + nested("\"k\":1,", "", 1_023, around: "\"k\":1}"))) == good)
         #expect(
             bench.outcome(record("\"x\":{" + nested("\"k\":1,", "", 1_024, around: "\"k\":1}"))).hasPrefix(
-                "too_many_keys"))
+                "too_many_keys"
+            )
+        )
         #expect(bench.outcome(record(nested("\"k\":1,", "", 1_021, around: "\"k\":1"))) == good)
         #expect(bench.outcome(record(nested("\"k\":1,", "", 1_022, around: "\"k\":1"))).hasPrefix("too_many_keys"))
         #expect(bench.outcome(record("\"tags\":[" + nested("\"\",", "", 1_023, around: "\"\"]"))) != "")
         #expect(
             bench.outcome(record("\"tags\":[" + nested("\"\",", "", 1_024, around: "\"\"]"))).hasPrefix(
-                "too_many_elements tags"))
+                "too_many_elements tags"
+            )
+        )
         // What is not read is bounded by the record alone: padding it is no way out.
         for text in [nested("a", "", 70_000, around: ""), nested("\\n", "", 70_000, around: "")] {
             #expect(bench.outcome(record("\"x\":\"\(text)\"")) == good)
@@ -197,9 +202,11 @@ import Testing
         }
         #expect(bench.outcome(record("\"id\":\"" + nested("a", "", 1_024, around: "") + "\"")).hasPrefix("id='aaa"))
         #expect(
-            bench.outcome(record("\"id\":\"" + nested("a", "", 1_025, around: "") + "\"")) == "text_too_long id @45")
+            bench.outcome(record("\"id\":\"" + nested("a", "", 1_025, around: "") + "\"")) == "text_too_long id @45"
+        )
         #expect(
-            bench.outcome(record("\"id\":\"\\n" + nested("a", "", 1_023, around: "") + "\"")).hasPrefix("id='\naaa"))
+            bench.outcome(record("\"id\":\"\\n" + nested("a", "", 1_023, around: "") + "\"")).hasPrefix("id='\naaa")
+        )
         for number in [
             nested("9", "", 10_000, around: ""), "1.\(nested("3", "", 10_000, around: ""))e-5",
             "1e99999999999999999999",
@@ -290,9 +297,14 @@ import Testing
             var output: [UInt8] = []
             func append(_ bytes: UnsafeRawBufferPointer?) {
                 plan.appendRecord(
-                    of: DeadLetter(code, path: Int32(path), byteOffset: at), topic: "orders", partition: 2, offset: 77,
+                    of: DeadLetter(code, path: Int32(path), byteOffset: at),
+                    topic: "orders",
+                    partition: 2,
+                    offset: 77,
                     value: bytes,
-                    limit: limit, to: &output)
+                    limit: limit,
+                    to: &output
+                )
             }
             if let value { value.withUnsafeBytes { append($0) } } else { append(nil) }
             return String(decoding: output, as: UTF8.self)
@@ -300,17 +312,22 @@ import Testing
         #expect(
             json(.valueNotAllowed, path: "channel", at: 9, Array("{\"a\\\n\u{1}ä\"}".utf8))
                 == #"{"code":"value_not_allowed","message":"`channel` must be one of web, app","field":"channel","byte_offset":9,"#
-                + #""topic":"orders","partition":2,"offset":77,"record":"{\"a\\\n\u0001ä\"}"}"#)
+                + #""topic":"orders","partition":2,"offset":77,"record":"{\"a\\\n\u0001ä\"}"}"#
+        )
         #expect(
             json(.tombstone, path: nil, at: 0, nil)
                 == #"{"code":"tombstone","message":"the record has no value (a tombstone)","field":null,"byte_offset":0,"#
-                + #""topic":"orders","partition":2,"offset":77,"record":null}"#)
+                + #""topic":"orders","partition":2,"offset":77,"record":null}"#
+        )
         #expect(
-            json(.invalidUTF8, path: nil, at: 1, [0x41, 0xFF, 0x42, 0x43]).hasSuffix(#""record_base64":"Qf9CQw=="}"#))
+            json(.invalidUTF8, path: nil, at: 1, [0x41, 0xFF, 0x42, 0x43]).hasSuffix(#""record_base64":"Qf9CQw=="}"#)
+        )
         #expect(json(.invalidUTF8, path: nil, at: 1, [0xFF, 0x42]).hasSuffix(#""record_base64":"/0I="}"#))
         #expect(
             json(.invalidJSON, path: nil, at: 1, Array("aää".utf8), limit: 4).hasSuffix(
-                #""record":"aä","record_truncated":true,"record_bytes":5}"#))
+                #""record":"aä","record_truncated":true,"record_bytes":5}"#
+            )
+        )
         #expect(json(.invalidJSON, path: nil, at: 1, Array("abc".utf8), limit: 3).hasSuffix(#""record":"abc"}"#))
         for code in DeadLetterCode.allCases {
             for path in [nil, "channel", "amount", "buyer"] {

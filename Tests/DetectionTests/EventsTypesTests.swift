@@ -5,16 +5,26 @@ import Testing
 @testable import Detection
 
 private func type(
-    _ name: String, topic: String = "mixed", when path: [String]? = ["type"], is value: String? = nil,
+    _ name: String,
+    topic: String = "mixed",
+    when path: [String]? = ["type"],
+    is value: String? = nil,
     extra: [FieldSchema] = [],
     format: InputFormat = .json
 ) -> EventSchema {
     EventSchema(
-        name: name, topic: topic, format: format, discriminator: path.map { ($0, value ?? name) },
+        name: name,
+        topic: topic,
+        format: format,
+        discriminator: path.map { ($0, value ?? name) },
         fields: [
             FieldSchema(name: "ts", path: ["ts"], type: .timestamp, isRequired: true),
             FieldSchema(name: "account", path: ["account"], type: .string, isRequired: true, entity: "account"),
-        ] + extra, timeField: 0, idField: nil, subjectField: 1)
+        ] + extra,
+        timeField: 0,
+        idField: nil,
+        subjectField: 1
+    )
 }
 
 @Suite struct EventsTypesTests {
@@ -25,7 +35,8 @@ private func type(
             extra: [
                 FieldSchema(name: "item", path: ["item"], type: .int),
                 FieldSchema(name: "kind", path: ["type"], type: .string),
-            ]),
+            ]
+        ),
         type("login", topic: "visits", when: nil),
     ]
 
@@ -65,7 +76,8 @@ private func type(
         #expect(bench.batch.event(bench.batch.count - 1).type == 2)
         #expect(
             bench.outcome(#"{"ts":1760000000000,"account":"b","type":"click"}"#, topic: 1)
-                == "ts=1760000000000 account='b'")
+                == "ts=1760000000000 account='b'"
+        )
         #expect(bench.batch.event(bench.batch.count - 1).type == 2)
     }
 
@@ -125,15 +137,18 @@ private func type(
         ]
         let plan = try plan(
             [type("order", when: nil, extra: fields)],
-            pseudonymise: { _, hex in for i in 0..<64 { hex[i] = UInt8(ascii: "0") } })
+            pseudonymise: { _, hex in for i in 0..<64 { hex[i] = UInt8(ascii: "0") } }
+        )
         var bench = Bench(plan)
         let start = #"{"ts":1760000000000,"account":"a","#
         #expect(
             bench.outcome(start + #""device":"","card":"","kind":"","note":""}"#)
-                == "ts=1760000000000 account='a' note='' raw=''")
+                == "ts=1760000000000 account='a' note='' raw=''"
+        )
         #expect(
             bench.outcome(start + #""device":"d","kind":"a","note":""}"#)
-                == "ts=1760000000000 account='a' device='d' kind='a' note='' raw='d'")
+                == "ts=1760000000000 account='a' device='d' kind='a' note='' raw='d'"
+        )
         #expect(bench.outcome(#"{"ts":1760000000000,"account":""}"#) == "missing_field account @0")
         guard case .rejected(let letter) = bench.decode(#"{"ts":1760000000000,"account":""}"#) else {
             Issue.record("an event without an account")
@@ -151,10 +166,12 @@ private func type(
         var bench = Bench(try plan([type("a", when: nil, extra: fields)]))
         #expect(
             bench.outcome(#"{"item":"\u0041\u0042","ts":1760000000000,"account":"a"}"#)
-                == "ts=1760000000000 account='a' raw='AB' again='AB'")
+                == "ts=1760000000000 account='a' raw='AB' again='AB'"
+        )
         #expect(
             bench.outcome(#"{"item":{"id":"z"},"ts":1760000000000,"account":"a"}"#)
-                == "ts=1760000000000 account='a' inner='z'")
+                == "ts=1760000000000 account='a' inner='z'"
+        )
     }
 
     @Test func `identifiers are replaced before anything sees them`() throws {
@@ -169,7 +186,8 @@ private func type(
         let zeros = String(repeating: "0", count: 61)
         #expect(
             bench.outcome(#"{"ts":1760000000000,"account":"a","card":"1\u00323","cards":["456","78\u0039"]}"#)
-                == "ts=1760000000000 account='a' card='321\(zeros)' cards=[654\(zeros) 987\(zeros)]")
+                == "ts=1760000000000 account='a' card='321\(zeros)' cards=[654\(zeros) 987\(zeros)]"
+        )
         #expect(bench.outcome(#"{"ts":1760000000000,"account":"a","card":"123456789"}"#) == "text_too_long card @41")
     }
 
@@ -200,7 +218,9 @@ private func type(
                     var schema = schema
                     schema.fields.remove(at: 5)
                     return schema
-                }))
+                }
+            )
+        )
         let nested = String(repeating: "{\"d\":", count: 65) + "5" + String(repeating: "}", count: 65)
         #expect(bench.outcome("{\"d\":\(nested)}") == "depth_exceeded - @320")
     }
@@ -225,7 +245,9 @@ private func type(
 
 @Suite struct EventsCSVTests {
     let schema = EventSchema(
-        name: "line", topic: "lines", format: .csv,
+        name: "line",
+        topic: "lines",
+        format: .csv,
         fields: [
             FieldSchema(name: "invoice", path: ["InvoiceNo"], type: .string, isRequired: true, entity: "invoice"),
             FieldSchema(name: "description", path: ["Description"], type: .string),
@@ -235,7 +257,11 @@ private func type(
             FieldSchema(name: "paid", path: ["Paid"], type: .money, moneyScale: 2),
             FieldSchema(name: "gift", path: ["Gift"], type: .bool),
             FieldSchema(name: "tags", path: ["Tags"], type: .stringList),
-        ], timeField: 3, idField: nil, subjectField: 0)
+        ],
+        timeField: 3,
+        idField: nil,
+        subjectField: 0
+    )
 
     static let header = "InvoiceNo,Ignored,Description,Quantity,InvoiceDate,UnitPrice,Paid,Gift,Tags"
     static let good = "time=1291192200000"
@@ -317,7 +343,11 @@ private func type(
     @Test func `several types in one file are told apart by a column`() throws {
         func csv(_ name: String) -> EventSchema {
             var schema = type(
-                name, topic: "f", extra: [FieldSchema(name: name, path: ["v"], type: .string)], format: .csv)
+                name,
+                topic: "f",
+                extra: [FieldSchema(name: name, path: ["v"], type: .string)],
+                format: .csv
+            )
             schema.fields[0].timeFormat = .seconds
             return schema
         }
@@ -347,7 +377,8 @@ private func type(
                     let text = String(
                         (0..<Int.random(in: 0..<12, using: &random)).map { _ in
                             letters.randomElement(using: &random) ?? "x"
-                        })
+                        }
+                    )
                     values[name] =
                         name == "InvoiceDate" ? "2010-12-01T08:30:00Z" : name == "InvoiceNo" ? "\(row)\(text)" : text
                 }

@@ -55,8 +55,12 @@ import Testing
         let set = try RuleSet.compile(
             [RuleSource(path: "rules/test.weir", text: Self.rules)],
             in: RuleEnvironment(
-                events: [EngineBench.schema], signals: [], maximumWindowMilliseconds: 1 << 40,
-                hash: TextHash(key: .fixed)))
+                events: [EngineBench.schema],
+                signals: [],
+                maximumWindowMilliseconds: 1 << 40,
+                hash: TextHash(key: .fixed)
+            )
+        )
         let fusion = Fusion(rules: set.rules, policy: set.policy)
         for (written, expected) in Self.table {
             let outcomes = try written.split(separator: " ").map { word in
@@ -64,8 +68,10 @@ import Testing
                 let rule = try #require(set.rules.firstIndex { $0.id == name }, "\(name)")
                 return RuleOutcome(
                     rule: Int32(rule),
-                    kind: word.hasSuffix("?") ? .undetermined : word.hasSuffix("!") ? .excepted : .fired, exception: 0,
-                    failure: 0)
+                    kind: word.hasSuffix("?") ? .undetermined : word.hasSuffix("!") ? .excepted : .fired,
+                    exception: 0,
+                    failure: 0
+                )
             }
             let judgement = outcomes.withUnsafeBufferPointer { fusion.judge($0) }
             let decider =
@@ -77,7 +83,9 @@ import Testing
                 }
             #expect(
                 "\(judgement.decision.name) \(judgement.score) \(decider) \(judgement.severity?.rawValue ?? "-")"
-                    == expected, "\(written)")
+                    == expected,
+                "\(written)"
+            )
         }
     }
 }

@@ -38,7 +38,9 @@ import Testing
         }
         #expect(unseen == 0)
         #expect(
-            touched > 10 && closed > 3 && released > 3, "\(touched) touched, \(closed) closed, \(released) released")
+            touched > 10 && closed > 3 && released > 3,
+            "\(touched) touched, \(closed) closed, \(released) released"
+        )
         let (a, b) = (changing.counters, constant.counters)
         #expect(a == b)
     }
@@ -50,7 +52,8 @@ import Testing
     }
 
     private static func read(
-        _ bytes: [UInt8], into detector: consuming LockstepDetector
+        _ bytes: [UInt8],
+        into detector: consuming LockstepDetector
     ) throws(StateError) -> LockstepDetector {
         var failure: StateError?
         bytes.withUnsafeBytes { bytes in

@@ -59,7 +59,8 @@ private func run(_ detector: inout LockstepDetector, _ feed: LockstepFeed, tick:
 
 // MARK: - Oracle
 
-/// The detector's definition over plain sets and unlimited memory, record by record, with every baseline recomputed from all closed windows.
+/// The detector's definition over plain sets and unlimited memory, record by record, with every baseline recomputed from all closed
+/// windows.
 private final class Oracle {
     struct Token: Hashable {
         var target: UInt64
@@ -137,7 +138,11 @@ private final class Oracle {
     }
 
     func emit(
-        _ member: (actor: UInt64, time: Int64), _ token: Token, _ target: UInt64, _ count: Int, _ population: Double
+        _ member: (actor: UInt64, time: Int64),
+        _ token: Token,
+        _ target: UInt64,
+        _ count: Int,
+        _ population: Double
     ) {
         let held = hotTokens[member.actor] ?? []
         for other in held.suffix(16) where other.token.target != token.target {
@@ -174,14 +179,18 @@ private final class Oracle {
     var rings: Set<Set<UInt64>> {
         Set(
             groups.map { $0.filter { (targetsOf[$0]?.count ?? 0) >= configuration.minimumTargets } }
-                .filter { $0.count >= configuration.minimumActors })
+                .filter { $0.count >= configuration.minimumActors }
+        )
     }
 }
 
 @Test(arguments: [1, 2, 3, 4, 5] as [UInt64])
 func `rings equal those of a recomputation with plain sets`(seed: UInt64) {
     var traffic = LockstepTraffic(
-        edges: LockstepTraffic.edges(actors: 400, targets: 60, count: 3000, seed: seed), days: 9, seed: seed)
+        edges: LockstepTraffic.edges(actors: 400, targets: 60, count: 3000, seed: seed),
+        days: 9,
+        seed: seed
+    )
     traffic.inject(rings: 3, actors: 12, targets: 5, density: 0.7, width: 2 * LockstepTraffic.hour)
     traffic.sort()
     let feed = LockstepFeed(traffic.acts, seed: seed)
@@ -206,7 +215,10 @@ func `rings equal those of a recomputation with plain sets`(seed: UInt64) {
 
 @Test func `small fast rings are found and no honest account is named`() {
     var traffic = LockstepTraffic(
-        edges: LockstepTraffic.edges(actors: 6000, targets: 3000, count: 16_000, seed: 3), days: 20, seed: 3)
+        edges: LockstepTraffic.edges(actors: 6000, targets: 3000, count: 16_000, seed: 3),
+        days: 20,
+        seed: 3
+    )
     var clean = traffic
     traffic.inject(rings: 6, actors: 50, targets: 20, density: 0.3, width: 3 * LockstepTraffic.hour)
     traffic.sort()
@@ -257,15 +269,17 @@ private enum Way: CaseIterable {
     }
 }
 
-/// Groups of twelve accounts on five targets of their own, one group after the other, some of them on a target of the group before: rings
-/// that open, meet and close in small tables.
+/// Groups of twelve accounts on five targets of their own, one group after the other, some of them on a target of the group before:
+/// rings that open, meet and close in small tables.
 func lockstepWaves(seed: UInt64) -> [Act] {
     var random = SplitMix64(seed: seed)
     return (0..<3000).map { i in
         let group = i / 100
         return Act(
-            time: Int64(i) * 20_000, actor: group * 12 + Int(random.next() % 12),
-            target: (random.next() % 8 == 0 ? max(0, group - 1) : group) * 5 + Int(random.next() % 5))
+            time: Int64(i) * 20_000,
+            actor: group * 12 + Int(random.next() % 12),
+            target: (random.next() % 8 == 0 ? max(0, group - 1) : group) * 5 + Int(random.next() % 5)
+        )
     }
 }
 
@@ -284,7 +298,10 @@ let tightLockstep = {
 @Test(arguments: [1, 2, 3] as [UInt64], [false, true])
 func `however a tick's records come, the state and the rings are the same`(seed: UInt64, isTight: Bool) {
     var traffic = LockstepTraffic(
-        edges: LockstepTraffic.edges(actors: 500, targets: 100, count: 2500, seed: seed), days: 6, seed: seed)
+        edges: LockstepTraffic.edges(actors: 500, targets: 100, count: 2500, seed: seed),
+        days: 6,
+        seed: seed
+    )
     traffic.inject(rings: 3, actors: 15, targets: 6, density: 0.6, width: 2 * LockstepTraffic.hour)
     traffic.sort()
     let feed = LockstepFeed(isTight ? lockstepWaves(seed: seed) : traffic.acts, seed: isTight ? 9 : seed)
@@ -317,7 +334,10 @@ func `however a tick's records come, the state and the rings are the same`(seed:
 
 @Test func `one more tick border changes what is found, so the comparison of ways can fail`() {
     var traffic = LockstepTraffic(
-        edges: LockstepTraffic.edges(actors: 500, targets: 100, count: 2500, seed: 1), days: 6, seed: 1)
+        edges: LockstepTraffic.edges(actors: 500, targets: 100, count: 2500, seed: 1),
+        days: 6,
+        seed: 1
+    )
     traffic.inject(rings: 3, actors: 15, targets: 6, density: 0.6, width: 2 * LockstepTraffic.hour)
     traffic.sort()
     let feed = LockstepFeed(traffic.acts, seed: 1)
@@ -355,7 +375,10 @@ func `however a tick's records come, the state and the rings are the same`(seed:
 
 @Test func `four threads give the same state and the same rings as one`() {
     var traffic = LockstepTraffic(
-        edges: LockstepTraffic.edges(actors: 500, targets: 100, count: 2500, seed: 6), days: 6, seed: 6)
+        edges: LockstepTraffic.edges(actors: 500, targets: 100, count: 2500, seed: 6),
+        days: 6,
+        seed: 6
+    )
     traffic.inject(rings: 3, actors: 15, targets: 6, density: 0.6, width: 2 * LockstepTraffic.hour)
     traffic.sort()
     let feed = LockstepFeed(traffic.acts, seed: 6)
@@ -406,14 +429,20 @@ func `however a tick's records come, the state and the rings are the same`(seed:
         let group = i / 200
         acts.append(
             Act(
-                time: Int64(i) * 1000, actor: group * 40 + Int(random.next() % 40),
-                target: group * 8 + Int(random.next() % 8)))
+                time: Int64(i) * 1000,
+                actor: group * 40 + Int(random.next() % 40),
+                target: group * 8 + Int(random.next() % 8)
+            )
+        )
     }
     for i in 0..<10_000 {
         acts.append(
             Act(
-                time: 20_000_000 + Int64(i), actor: 1_000_000 + Int(random.next() % 9000),
-                target: Int(random.next() % 5000)))
+                time: 20_000_000 + Int64(i),
+                actor: 1_000_000 + Int(random.next() % 9000),
+                target: Int(random.next() % 5000)
+            )
+        )
     }
     let feed = LockstepFeed(acts, seed: 1)
     defer { feed.free() }
@@ -428,7 +457,8 @@ func `however a tick's records come, the state and the rings are the same`(seed:
     let counters = detector.counters
     #expect(
         counters.evictedTargets > 0 && counters.evictedActors > 0 && counters.evictedPairs > 0
-            && counters.evictedRings > 0)
+            && counters.evictedRings > 0
+    )
     #expect(counters.droppedMembers > 0 && counters.records == 30_000)
     #expect(peak < 8 << 20)
     #expect(peak - half < 1 << 20)
@@ -493,7 +523,12 @@ private func evidence(size: Int, targets: Int, strength: Double) -> String {
     // What stood there before is gone.
     var text = String(repeating: "x", count: 300)
     LockstepRings.writeEvidence(
-        configuration(seed: 0), size: size, targets: targets, strength: strength, to: &text)
+        configuration(seed: 0),
+        size: size,
+        targets: targets,
+        strength: strength,
+        to: &text
+    )
     return text
 }
 
@@ -519,11 +554,23 @@ private func evidence(size: Int, targets: Int, strength: Double) -> String {
 
 @Test func `a ring record is one JSON object with its keys in fixed order`() {
     let change = RingChange(
-        id: 0xAB, version: 2, status: .closed, detector: "coupon \"ring\"", score: 0.793103, strength: 22.7, size: 17,
-        members: [RingName(hash: 1, text: Array("a\n1".utf8)), RingName(hash: 0x1F, text: [])], targetCount: 3,
-        targets: [RingName(hash: 2, text: Array("SAVE10".utf8))], windowStarts: [1000], windowLength: 500,
+        id: 0xAB,
+        version: 2,
+        status: .closed,
+        detector: "coupon \"ring\"",
+        score: 0.793103,
+        strength: 22.7,
+        size: 17,
+        members: [RingName(hash: 1, text: Array("a\n1".utf8)), RingName(hash: 0x1F, text: [])],
+        targetCount: 3,
+        targets: [RingName(hash: 2, text: Array("SAVE10".utf8))],
+        windowStarts: [1000],
+        windowLength: 500,
         firstTime: 1100,
-        lastTime: 1400, mergedInto: 0xCD, evidence: evidence(size: 17, targets: 3, strength: 22.7))
+        lastTime: 1400,
+        mergedInto: 0xCD,
+        evidence: evidence(size: 17, targets: 3, strength: 22.7)
+    )
     let expected = #"""
         {"ring_id":"00000000000000ab","version":2,"status":"closed","detector":"coupon \"ring\"","score":0.793103,"size":17,"target_count":3,"members":["a\n1","#2"],"targets":["SAVE10"],"first_time":"1970-01-01T00:00:01.100Z","last_time":"1970-01-01T00:00:01.400Z","window":"500 ms","windows":[{"from":"1970-01-01T00:00:01Z","to":"1970-01-01T00:00:01.500Z"}],"p_value":2e-23,"text":"17 accounts redeemed the same 3 coupons inside the same 6 h windows (chance 2e-23)","merged_into":"00000000000000cd"}
         """#
@@ -534,12 +581,23 @@ private func evidence(size: Int, targets: Int, strength: Double) -> String {
     // Names are kept to 64 bytes, and every byte of these is written as an escape.
     let name = RingName(hash: 1, text: [UInt8](repeating: 1, count: TextLog.longest))
     let change = RingChange(
-        id: .max, version: .max, status: .updated, detector: String(repeating: "d", count: 64), score: 1, strength: 300,
-        size: .max, members: [RingName](repeating: name, count: Lockstep.namesPerRecord), targetCount: .max,
+        id: .max,
+        version: .max,
+        status: .updated,
+        detector: String(repeating: "d", count: 64),
+        score: 1,
+        strength: 300,
+        size: .max,
+        members: [RingName](repeating: name, count: Lockstep.namesPerRecord),
+        targetCount: .max,
         targets: [RingName](repeating: name, count: Lockstep.targetsPerRing),
-        windowStarts: [Int64](repeating: 1, count: Lockstep.windowsPerRing), windowLength: 86_399_999, firstTime: 1,
-        lastTime: 1, mergedInto: .max,
-        evidence: evidence(size: .max, targets: .max, strength: 300))
+        windowStarts: [Int64](repeating: 1, count: Lockstep.windowsPerRing),
+        windowLength: 86_399_999,
+        firstTime: 1,
+        lastTime: 1,
+        mergedInto: .max,
+        evidence: evidence(size: .max, targets: .max, strength: 300)
+    )
     let length = bytes(of: change).count
     #expect(length > 250 * 64 * 6 && length < 110_000)
 }

@@ -42,8 +42,17 @@ import Testing
                     none.initialize(repeating: .missing)
                     let base = UnsafePointer(none.baseAddress.unsafelyUnwrapped)
                     let event = Event(
-                        fields: base, text: text.baseAddress.unsafelyUnwrapped, lists: base, time: offset * 10,
-                        offset: offset, partition: 3, topic: 1, type: 2, recordOffset: 0, recordLength: 0)
+                        fields: base,
+                        text: text.baseAddress.unsafelyUnwrapped,
+                        lists: base,
+                        time: offset * 10,
+                        offset: offset,
+                        partition: 3,
+                        topic: 1,
+                        type: 2,
+                        recordOffset: 0,
+                        recordLength: 0
+                    )
                     if case .text = id { return EventReference(event, id: slot, idIsText: true) }
                     return EventReference(event, id: slot, idIsText: false)
                 }
@@ -129,7 +138,9 @@ import Testing
     @Test func `a long id is cut between characters`() {
         var lookBack = LookBack(perEntity: 1, limit: 2)
         lookBack.append(
-            Act(entity: 7, offset: 1, id: .text("s" + String(repeating: "ä", count: 100))).reference, of: 7)
+            Act(entity: 7, offset: 1, id: .text("s" + String(repeating: "ä", count: 100))).reference,
+            of: 7
+        )
         #expect(Self.kept(lookBack, of: 7) == ["1 s" + String(repeating: "ä", count: 31)])
     }
 

@@ -24,7 +24,10 @@ import Testing
     /// Aggregates of every kind of storage, one with a filter that is computed, one with a key that is.
     private static let orders = rule("orders", "let n = count() of order by account over 1h", when: "n > 1")
     private static let spent = rule(
-        "spent", "let n = sum(amount) of order where amount > 2 by account over 2h", when: "n > 9")
+        "spent",
+        "let n = sum(amount) of order where amount > 2 by account over 2h",
+        when: "n > 9"
+    )
     private static let places = rule("places", "let n = distinct(country) of order by account over 1h", when: "n > 1")
     private static let last = rule("last", "let n = last(country) of order by account over 3h", when: "n != 'nl'")
     private static let largest = rule("largest", "let n = max(amount * 2) of order by account over 1h", when: "n > 8")
@@ -36,9 +39,11 @@ import Testing
             (0..<30).map { _ in
                 time += Int64.random(in: 0...120_000, using: &random)
                 return EngineBench.Order(
-                    time: time, account: "a\(Int.random(in: 0..<12, using: &random))",
+                    time: time,
+                    account: "a\(Int.random(in: 0..<12, using: &random))",
                     amount: Int64.random(in: 1...9, using: &random),
-                    country: ["nl", "de", "fr", nil].randomElement(using: &random) ?? nil)
+                    country: ["nl", "de", "fr", nil].randomElement(using: &random) ?? nil
+                )
             }
         }
     }

@@ -30,10 +30,12 @@ import Testing
             for i in 0..<3 where random.next() % 6 == 0 { current[i] = Int(random.next() % UInt64(texts.count)) }
             var record = Array(
                 #"{"id":"\#(texts[current[0]])","ts":1,"buyer":{"id":"a"},"channel":"\#(round % 9 == 0 ? "app" : "web")","#
-                    .utf8)
+                    .utf8
+            )
             record += Array(
                 #""an_identifier_of_more_than_sixteen_bytes":"\#(texts[current[1]])","user_agent":"\#(texts[current[2]])"}"#
-                    .utf8)
+                    .utf8
+            )
             if round % 4 == 0 { record.removeLast(Int(random.next() % UInt64(record.count))) }
             var fresh = Bench(plan)
             let outcome = warm.outcome(record)

@@ -13,28 +13,49 @@ private func backwards(_ lanes: Int, _ body: (Int) -> Void) {
 /// Two event types: an order with one field of every numeric type, and a click that is never scored.
 private let schemas: [EventSchema] = [
     EventSchema(
-        name: "click", topic: "t", fields: [FieldSchema(name: "n", path: ["n"], type: .int)], timeField: 0,
+        name: "click",
+        topic: "t",
+        fields: [FieldSchema(name: "n", path: ["n"], type: .int)],
+        timeField: 0,
         idField: nil,
-        subjectField: 0),
+        subjectField: 0
+    ),
     EventSchema(
-        name: "order", topic: "t",
+        name: "order",
+        topic: "t",
         fields: [
             FieldSchema(name: "amount", path: ["amount"], type: .money),
             FieldSchema(name: "items", path: ["items"], type: .int),
             FieldSchema(name: "ratio", path: ["ratio"], type: .double),
             FieldSchema(name: "first", path: ["first"], type: .bool),
-        ], timeField: 0, idField: nil, subjectField: 0),
+        ],
+        timeField: 0,
+        idField: nil,
+        subjectField: 0
+    ),
 ]
 
 private func configuration(_ anomaly: AnomalyConfiguration...) throws -> EngineConfiguration {
     let hash = TextHash(key: .fixed)
     let environment = RuleEnvironment(
-        events: schemas, signals: [], maximumWindowMilliseconds: 86_400_000, hash: hash)
+        events: schemas,
+        signals: [],
+        maximumWindowMilliseconds: 86_400_000,
+        hash: hash
+    )
     return EngineConfiguration(
-        topology: "test", events: schemas, topics: ["t"], hash: hash, ticks: TickClock(tick: 1000, lateness: 0),
-        entriesPerKey: 1024, keysPerTable: 1024, detectors: [],
+        topology: "test",
+        events: schemas,
+        topics: ["t"],
+        hash: hash,
+        ticks: TickClock(tick: 1000, lateness: 0),
+        entriesPerKey: 1024,
+        keysPerTable: 1024,
+        detectors: [],
         release: EngineRelease(rules: try RuleSet.compile([], in: environment), models: anomaly, versions: "{}"),
-        verdictIdentifier: { _, _ in }, writesFeatures: false)
+        verdictIdentifier: { _, _ in },
+        writesFeatures: false
+    )
 }
 
 private func anomaly(trees: Int = 9, window: Int = 100) -> AnomalyConfiguration {
@@ -47,7 +68,13 @@ private func anomaly(trees: Int = 9, window: Int = 100) -> AnomalyConfiguration 
             AnomalyFeature(name: "first", sources: [.field(index: 3, type: .bool)]),
             AnomalyFeature(name: "count", sources: [.feature(column: 1, type: .int)]),
             AnomalyFeature(name: "average", sources: [.feature(column: 2, type: .double)]),
-        ], events: [1], trees: trees, depth: 6, window: window, seed: 7)
+        ],
+        events: [1],
+        trees: trees,
+        depth: 6,
+        window: window,
+        seed: 7
+    )
 }
 
 private struct Sample {
@@ -72,7 +99,11 @@ private func samples(_ count: Int, seed: UInt64) -> [Sample] {
 
 /// Scores and learns in epochs of the given sizes; returns one model's scores and the digest of the state after each epoch.
 private func run(
-    _ stage: consuming ScoreStage, _ samples: [Sample], epochs: [Int], lanes: Int, fork: Fork = backwards,
+    _ stage: consuming ScoreStage,
+    _ samples: [Sample],
+    epochs: [Int],
+    lanes: Int,
+    fork: Fork = backwards,
     model: Int = 0
 ) -> (scores: [Double], digests: [UInt64]) {
     var rows = EpochRows(featureWidth: 3, signalWidth: 2)
@@ -83,15 +114,27 @@ private func run(
         guard let base = slots.baseAddress else { return }
         let events = samples.indices.map { i in
             Event(
-                fields: base + 7 * i, text: UnsafeRawPointer(base).assumingMemoryBound(to: UInt8.self), lists: base,
-                time: 0, offset: 0, partition: 0, topic: 0, type: samples[i].type, recordOffset: 0, recordLength: 0)
+                fields: base + 7 * i,
+                text: UnsafeRawPointer(base).assumingMemoryBound(to: UInt8.self),
+                lists: base,
+                time: 0,
+                offset: 0,
+                partition: 0,
+                topic: 0,
+                type: samples[i].type,
+                recordOffset: 0,
+                recordLength: 0
+            )
         }
         events.withUnsafeBufferPointer { events in
             var start = 0
             while start < samples.count {
                 let range = start..<min(start + epochs[digests.count % epochs.count], samples.count)
                 let epoch = rows.lay(
-                    UnsafeBufferPointer(rebasing: events[range]), watermark: .min, lanes: min(lanes, range.count))
+                    UnsafeBufferPointer(rebasing: events[range]),
+                    watermark: .min,
+                    lanes: min(lanes, range.count)
+                )
                 for i in range {
                     epoch.features(i - start).update(from: base + 7 * i + 4, count: 3)
                     epoch.signals(i - start).update(repeating: Slot(-1.0), count: 2)
@@ -187,7 +230,12 @@ private func run(
         let configuration = AnomalyConfiguration(
             name: "usual",
             features: ["a", "b"].map { AnomalyFeature(name: $0, sources: [.feature(column: 0, type: .double)]) },
-            events: [1], trees: 9, depth: 6, window: 100, seed: 3)
+            events: [1],
+            trees: 9,
+            depth: 6,
+            window: 100,
+            seed: 3
+        )
         // Every third event is not scored; one tick is a flood of equal events, larger than a window.
         let ticks: [[[Double]?]] = (0..<60).map { tick in
             let count = tick == 40 ? 500 : Int(random.next() % 30)
@@ -211,7 +259,8 @@ private func run(
                             scorer.score(row: row - at) {
                                 $0[0] = values[0]
                                 $0[1] = values[1]
-                            })
+                            }
+                        )
                     }
                     at = end
                 }
@@ -287,8 +336,14 @@ private func run(
                 AnomalyFeature(name: "f\($0)", sources: [.feature(column: $0, type: .double)])
             }
             let scorer = AnomalyConfiguration(
-                name: "usual", features: features, events: [0], trees: trees, depth: 8, window: window,
-                seed: 7)
+                name: "usual",
+                features: features,
+                events: [0],
+                trees: trees,
+                depth: 8,
+                window: window,
+                seed: 7
+            )
             let model = scorer.makeModel(column: 0, types: 1)
             var random = SplitMix64(seed: 9)
             var table = EpochRows(featureWidth: 10, signalWidth: 1)
@@ -299,8 +354,17 @@ private func run(
                 guard let base = rows.baseAddress else { return }
                 let text = UnsafeRawPointer(base).assumingMemoryBound(to: UInt8.self)
                 let event = Event(
-                    fields: base, text: text, lists: base, time: 0, offset: 0, partition: 0, topic: 0, type: 0,
-                    recordOffset: 0, recordLength: 0)
+                    fields: base,
+                    text: text,
+                    lists: base,
+                    time: 0,
+                    offset: 0,
+                    partition: 0,
+                    topic: 0,
+                    type: 0,
+                    recordOffset: 0,
+                    recordLength: 0
+                )
                 [Event](repeating: event, count: 4000).withUnsafeBufferPointer { events in
                     for _ in 0..<5 {
                         var nanoseconds = 0.0

@@ -20,7 +20,8 @@ import Testing
             // 16 in a row are believed, the least of them, so that one among them that is further off is not.
             ([0] + [Int64](repeating: 60, count: 15), 0), ([0] + [Int64](repeating: 60, count: 16), 60),
             ([0, 900] + [Int64](60..<75), 60), ([0] + [Int64](60..<75) + [1, 60], 1),
-        ] as [([Int64], Int64?)])
+        ] as [([Int64], Int64?)]
+    )
     func `a clock follows its events but not a few bad ones`(minutes: [Int64], wanted: Int64?) {
         #expect(clock(seeing: minutes).reached == wanted.map { $0 * SourceClockTests.minute })
     }

@@ -184,7 +184,10 @@ import Testing
                 if lists[i].values.count == MemberBlocks.size(lists[i].sizeClass) {
                     guard
                         let larger = blocks.enlarge(
-                            lists[i].block, sizeClass: lists[i].sizeClass, count: lists[i].values.count)
+                            lists[i].block,
+                            sizeClass: lists[i].sizeClass,
+                            count: lists[i].values.count
+                        )
                     else {
                         refused += 1
                         continue
@@ -212,7 +215,12 @@ import Testing
         var census = try blocks.census()
         for list in lists {
             try blocks.claim(
-                list.block, sizeClass: UInt32(list.sizeClass), members: list.values.count, in: &census, "a list")
+                list.block,
+                sizeClass: UInt32(list.sizeClass),
+                members: list.values.count,
+                in: &census,
+                "a list"
+            )
             var kept = true
             for (i, value) in list.values.enumerated() {
                 let at = Int(list.block) + i

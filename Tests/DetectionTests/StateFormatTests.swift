@@ -47,7 +47,8 @@ import Testing
         let bytes = StateFormatTests.sample()
         #expect(bytes.count == 328)
         #expect(bytes.prefix(16).elementsEqual(Array("weirstat".utf8) + [1, 0, 0, 0, 0, 0, 0, 0]))
-        // By a second program that knows the format only. A change here is a new version: states from another day must be read or refused by name.
+        // By a second program that knows the format only. A change here is a new version: states from another day must be read or
+        // refused by name.
         #expect(bytes.withUnsafeBytes { StateChecksum.of($0) } == 0x63C9_1953_F4E6_C017)
     }
 
@@ -94,7 +95,10 @@ import Testing
     @Test func `another layout is refused with both in words`() {
         let bytes = StateFormatTests.sample()
         let expected = StateError.otherLayout(
-            section: "section windows of slot 1", found: "words u64", expected: "words u32")
+            section: "section windows of slot 1",
+            found: "words u64",
+            expected: "words u32"
+        )
         bytes.withUnsafeBytes { bytes in
             _ = #expect(throws: expected) {
                 _ = try StateReader(bytes).open(StateSection(.windows, slot: 1), layout: "words u32")

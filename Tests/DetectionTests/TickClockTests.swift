@@ -37,8 +37,17 @@ import Testing
         let text = UnsafeRawPointer(nothing).assumingMemoryBound(to: UInt8.self)
         let events = times.map {
             Event(
-                fields: nothing, text: text, lists: nothing, time: $0, offset: 0, partition: 0, topic: 0, type: 0,
-                recordOffset: 0, recordLength: 0)
+                fields: nothing,
+                text: text,
+                lists: nothing,
+                time: $0,
+                offset: 0,
+                partition: 0,
+                topic: 0,
+                type: 0,
+                recordOffset: 0,
+                recordLength: 0
+            )
         }
         var parts: [TickPart] = []
         events.withUnsafeBufferPointer {
@@ -59,13 +68,17 @@ import Testing
             // Ahead by more than the lateness: ends a tick, and the events after it go on in the cell where time stands.
             ("a clock an hour ahead", [0, 3_600_000, 1, 2, 1000, 3_601_000, 1001], [(1, 0), (4, 2), (5, 1000)]),
             ("a shop that slept", [0, 3_600_000, 3_600_001, 3_600_002], [(1, 0), (2, 0), (3, 0)]),
-        ] as [(String, [Int64], [(Int, Int64)])])
+        ] as [(String, [Int64], [(Int, Int64)])]
+    )
     func `ticks end with the first event beyond the grid line`(
-        _: String, times: [Int64], wanted: [(Int, Int64)]
+        _: String,
+        times: [Int64],
+        wanted: [(Int, Int64)]
     ) {
         #expect(
             ends(times)
-                == wanted.map { End(before: $0.0, watermark: $0.1 - 5 * TickClockTests.minute) })
+                == wanted.map { End(before: $0.0, watermark: $0.1 - 5 * TickClockTests.minute) }
+        )
     }
 
     @Test func `sixteen that agree on an hour ahead are believed, and then the others are behind`() {
@@ -91,9 +104,11 @@ import Testing
             parts([2500], triggers: [.endTick(at: 1500), .endTick(at: 900)], by: &clock) == [
                 TickPart(events: 0..<0, end: 1500), TickPart(events: 0..<0, end: 1500),
                 TickPart(events: 0..<1, end: nil),
-            ])
+            ]
+        )
         #expect(
-            parts([2600, 3000], by: &clock) == [TickPart(events: 0..<1, end: 2600), TickPart(events: 1..<2, end: nil)])
+            parts([2600, 3000], by: &clock) == [TickPart(events: 0..<1, end: 2600), TickPart(events: 1..<2, end: nil)]
+        )
     }
 
     @Test func `the ends of time do no harm`() {

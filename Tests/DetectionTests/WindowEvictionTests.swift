@@ -22,7 +22,10 @@ import Testing
                 // A few busy accounts among many that come seldom.
                 let number = Int64.random(in: 0..<(Bool.random(using: &random) ? 400 : 4_000), using: &random)
                 return EngineBench.Order(
-                    time: Int64(1_000_000 + epoch * 2_000 + i), account: "a\(number)", amount: number)
+                    time: Int64(1_000_000 + epoch * 2_000 + i),
+                    account: "a\(number)",
+                    amount: number
+                )
             }
         }
     }
@@ -62,7 +65,9 @@ import Testing
                 let features = other.judge(epoch).features
                 let differing = zip(features, expected).filter { $0 != $1 }.count
                 #expect(
-                    differing == 0, "epoch \(number) with \(other.engine.laneCount) lanes: \(differing) rows differ")
+                    differing == 0,
+                    "epoch \(number) with \(other.engine.laneCount) lanes: \(differing) rows differ"
+                )
             }
         }
         for other in others { #expect(other.engine.windowCounters == reference.engine.windowCounters) }

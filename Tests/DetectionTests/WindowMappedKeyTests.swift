@@ -3,8 +3,8 @@ import Testing
 
 @testable import Detection
 
-/// A window read by another field of the very events it counts (`by account = country`): an event is counted at one key and reads another,
-/// and now and then both are the same.
+/// A window read by another field of the very events it counts (`by account = country`): an event is counted at one key and reads
+/// another, and now and then both are the same.
 @Suite struct WindowMappedKeyTests {
     /// An aggregate as a rule writes it, and its value over the orders in the window, in their order.
     private struct Aggregate: Sendable {
@@ -38,7 +38,8 @@ import Testing
         Aggregate("last(country)") { $0.compactMap(\.country).last.map { "\"\($0)\"" } },
     ]
 
-    /// Epochs whose times overlap, so that many orders come out of order; inside an epoch they are in order, as the engine is given them.
+    /// Epochs whose times overlap, so that many orders come out of order; inside an epoch they are in order, as the engine is given
+    /// them.
     private static func epochs() -> [[EngineBench.Order]] {
         var random = SplitMix64(seed: 8)
         let keys = ["a", "b", "c", "d"]
@@ -46,9 +47,11 @@ import Testing
             (0..<260).map { _ in
                 EngineBench.Order(
                     time: Int64(10_000 + epoch * 700) + Int64.random(in: 0..<1_000, using: &random),
-                    account: keys.randomElement(using: &random) ?? "", amount: .random(in: -9...9, using: &random),
+                    account: keys.randomElement(using: &random) ?? "",
+                    amount: .random(in: -9...9, using: &random),
                     a: Bool.random(using: &random) ? Double(Int.random(in: -9...9, using: &random)) / 4 : nil,
-                    country: Int.random(in: 0..<6, using: &random) > 0 ? keys.randomElement(using: &random) : nil)
+                    country: Int.random(in: 0..<6, using: &random) > 0 ? keys.randomElement(using: &random) : nil
+                )
             }.sorted { $0.time < $1.time }
         }
     }
@@ -58,7 +61,8 @@ import Testing
             """
             feature before = count() of order by account = country over 1h excluding this
             feature with   = count() of order by account = country over 1h
-            """)
+            """
+        )
         let rows = bench.judge([
             .init(time: 1_000, account: "a", country: "a"), .init(time: 1_001, account: "a", country: "a"),
             .init(time: 1_002, account: "b", country: "a"), .init(time: 1_003, account: "b", country: "b"),

@@ -4,11 +4,12 @@ import Testing
 @testable import Detection
 @testable import RuleLanguage
 
-/// Events of one type with a key, an integer, a double, a text, an optional integer and an optional double that need not be a number; every
-/// feature recomputed from all of them.
+/// Events of one type with a key, an integer, a double, a text, an optional integer and an optional double that need not be a
+/// number; every feature recomputed from all of them.
 struct WindowBench: ~Copyable {
     static let schema = EventSchema(
-        name: "event", topic: "t",
+        name: "event",
+        topic: "t",
         fields: [
             FieldSchema(name: "ts", path: ["ts"], type: .timestamp, isRequired: true),
             FieldSchema(name: "key", path: ["key"], type: .string, isRequired: true, entity: "account"),
@@ -17,7 +18,11 @@ struct WindowBench: ~Copyable {
             FieldSchema(name: "s", path: ["s"], type: .string, isRequired: true),
             FieldSchema(name: "maybe", path: ["maybe"], type: .int),
             FieldSchema(name: "ratio", path: ["ratio"], type: .double),
-        ], timeField: 0, idField: nil, subjectField: 1)
+        ],
+        timeField: 0,
+        idField: nil,
+        subjectField: 1
+    )
 
     let features: [Feature]
     let rowWidth: Int
@@ -38,10 +43,24 @@ struct WindowBench: ~Copyable {
             let isText = type == .string && (function == .first || function == .last)
             features.append(
                 Feature(
-                    name: "f\(features.count)", isDeclared: true, function: function, event: 0, filter: nil,
-                    argument: field.map { .field($0) }, argumentType: type, countedKeys: [1], readers: [[.field(1)]],
-                    windowMilliseconds: window, excludesCurrent: excluding, resultType: .int, column: column,
-                    canonical: "c\(features.count)", filterText: "", argumentText: field.map { "field\($0)" } ?? ""))
+                    name: "f\(features.count)",
+                    isDeclared: true,
+                    function: function,
+                    event: 0,
+                    filter: nil,
+                    argument: field.map { .field($0) },
+                    argumentType: type,
+                    countedKeys: [1],
+                    readers: [[.field(1)]],
+                    windowMilliseconds: window,
+                    excludesCurrent: excluding,
+                    resultType: .int,
+                    column: column,
+                    canonical: "c\(features.count)",
+                    filterText: "",
+                    argumentText: field.map { "field\($0)" } ?? ""
+                )
+            )
             column += isText ? Feature.stringWidth : 1
         }
         for window in windows {
@@ -63,9 +82,16 @@ struct WindowBench: ~Copyable {
             try RuleSet.compile(
                 [],
                 in: RuleEnvironment(
-                    events: [WindowBench.schema], signals: [], maximumWindowMilliseconds: 1 << 40, hash: hash)))
+                    events: [WindowBench.schema],
+                    signals: [],
+                    maximumWindowMilliseconds: 1 << 40,
+                    hash: hash
+                )
+            )
+        )
         program = WindowProgram(
-            WindowPlan(features: features, events: [WindowBench.schema], rowWidth: column, hash: hash))
+            WindowPlan(features: features, events: [WindowBench.schema], rowWidth: column, hash: hash)
+        )
         (self.entriesPerKey, self.keys) = (entriesPerKey, keys)
         slot = WindowSlot(program, entriesPerKey: entriesPerKey, keysPerTable: keys)
         text = .allocate(capacity: 256)
@@ -103,15 +129,29 @@ struct WindowBench: ~Copyable {
         fields[6] = sample.ratio.map { Slot($0) } ?? .missing
         for i in 0..<rowWidth { row[i] = .missing }
         let event = Event(
-            fields: fields, text: text, lists: UnsafePointer(fields), time: sample.time, offset: 0, partition: 0,
-            topic: 0, type: 0,
-            recordOffset: 0, recordLength: 0)
+            fields: fields,
+            text: text,
+            lists: UnsafePointer(fields),
+            time: sample.time,
+            offset: 0,
+            partition: 0,
+            topic: 0,
+            type: 0,
+            recordOffset: 0,
+            recordLength: 0
+        )
         let visits = program.accessRanges[0].map { RoutedAccess(key: fields[1].bits, event: 0, access: UInt16($0)) }
         withUnsafePointer(to: event) { event in
             visits.withUnsafeBufferPointer {
                 slot.apply(
-                    $0, events: event, rows: row, rowWidth: rowWidth, signals: UnsafePointer(fields),
-                    watermark: watermark, evaluators: &evaluator)
+                    $0,
+                    events: event,
+                    rows: row,
+                    rowWidth: rowWidth,
+                    signals: UnsafePointer(fields),
+                    watermark: watermark,
+                    evaluators: &evaluator
+                )
             }
         }
         slot.sweep(watermark: watermark)
@@ -142,7 +182,8 @@ struct WindowBench: ~Copyable {
         return isDouble ? "\(slot.double)" : "\(slot.int)"
     }
 
-    /// The definition: the counted events of the key in (t − w, t], in order of time and then arrival; `history` ends with the event itself.
+    /// The definition: the counted events of the key in (t − w, t], in order of time and then arrival; `history` ends with the
+    /// event itself.
     func expected(_ f: Int, _ history: [Sample]) -> String {
         let feature = features[f]
         guard let now = history.last else { return "" }
@@ -221,12 +262,14 @@ struct WindowBench: ~Copyable {
                 c.late > 0 && Int.random(in: 0..<3, using: &random) == 0
                 ? Int64.random(in: 0...Int64(c.late), using: &random) : 0
             let sample = WindowBench.Sample(
-                time: now - behind, key: Int.random(in: 0..<c.keys, using: &random),
+                time: now - behind,
+                key: Int.random(in: 0..<c.keys, using: &random),
                 n: Int64.random(in: -Int64(c.spread)...Int64(c.spread), using: &random),
                 d: Double(Int64.random(in: -Int64(c.spread)...Int64(c.spread), using: &random)) / 4,
                 s: Int.random(in: 0..<c.spread, using: &random),
                 maybe: Bool.random(using: &random) ? Int64.random(in: 0..<Int64(c.spread), using: &random) : nil,
-                ratio: ratio(c.spread, &random))
+                ratio: ratio(c.spread, &random)
+            )
             history.append(sample)
             bench.feed(sample, watermark: now - Int64(c.late))
             try bench.slot.checkInvariants()
@@ -307,16 +350,23 @@ struct WindowBench: ~Copyable {
         #expect(bench.slot.counters.evictedKeys > 2_000)
     }
 
-    /// Any fault in the bytes of a slot is an error or harmless, also behind a right checksum; and some faults only a recount finds.
+    /// Any fault in the bytes of a slot is an error or harmless, also behind a right checksum; and some faults only a recount
+    /// finds.
     @Test func `a slot that is read wrong says so`() throws {
         var random = SplitMix64(seed: 31)
         var bench = try WindowBench(windows: [100, 1000])
         for i in 0..<400 {
             bench.feed(
                 .init(
-                    time: Int64(1_000_000 + i * 3), key: i % 3, n: Int64(i % 40), d: Double(i), s: i % 30,
-                    maybe: Int64(i)),
-                watermark: .min)
+                    time: Int64(1_000_000 + i * 3),
+                    key: i % 3,
+                    n: Int64(i % 40),
+                    d: Double(i),
+                    s: i % 30,
+                    maybe: Int64(i)
+                ),
+                watermark: .min
+            )
         }
         let bytes = OneSection.bytes { bench.slot.write(to: &$0) }
         var (refused, recounted) = (0, 0)

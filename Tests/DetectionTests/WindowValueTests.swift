@@ -21,7 +21,8 @@ import Testing
             feature one = first(a / b) of order by account over 1d
             feature end = last(a / b) of order by account over 1d
             feature txt = sum(double(country)) of order by account over 1d
-            """)
+            """
+        )
         let orders: [(a: Double?, b: Double?, country: String?)] = [
             (0, 0, "nan"), (6, 3, "1.5"), (0, 0, "NaN"), (nil, 1, nil), (8, 2, "-nan"),
         ]
@@ -29,7 +30,9 @@ import Testing
             bench,
             orders.enumerated().map {
                 .init(time: Int64(1_000 + $0), account: "x", a: $1.a, b: $1.b, country: $1.country)
-            }, ["n", "sum", "avg", "min", "max", "one", "end", "txt"])
+            },
+            ["n", "sum", "avg", "min", "max", "one", "end", "txt"]
+        )
         #expect(
             got == [
                 ["1", "0.0", "null", "null", "null", "null", "null", "0.0"],
@@ -37,7 +40,8 @@ import Testing
                 ["3", "2.0", "2.0", "2.0", "2.0", "2.0", "2.0", "1.5"],
                 ["4", "2.0", "2.0", "2.0", "2.0", "2.0", "2.0", "1.5"],
                 ["5", "6.0", "3.0", "2.0", "4.0", "2.0", "4.0", "1.5"],
-            ])
+            ]
+        )
     }
 
     @Test func `an infinity is greater than every number, and a sum takes it for the largest amount`() throws {
@@ -52,7 +56,8 @@ import Testing
               then review, score +40
               because "{max}"
             }
-            """)
+            """
+        )
         let judged = bench.judge([
             .init(time: 1_000, account: "x", a: 6, b: 3), .init(time: 1_500, account: "x", a: 1, b: 0),
             .init(time: 2_400, account: "x", a: 3, b: 1), .init(time: 2_600, account: "x", a: 4, b: 1),
@@ -78,7 +83,8 @@ import Testing
               because "{sum}"
               missing review
             }
-            """)
+            """
+        )
         let amounts: [(time: Int64, amount: Int64)] = [
             (1_000, 10_000_000_000_000), (1_100, .max), (1_200, .min), (1_300, -1), (2_150, 5), (2_250, 7),
         ]
@@ -86,17 +92,20 @@ import Testing
         #expect(
             judged.features.map { EngineBench.value("sum", $0) } == [
                 "10000000000000", "null", "9999999999999", "9999999999998", "-9223372036854775804", "11",
-            ])
+            ]
+        )
         #expect(
             judged.features.map { EngineBench.value("past", $0) } == [
                 "0", "10000000000000", "null", "9999999999999", "null", "4",
-            ])
+            ]
+        )
         // An average needs no 64 bits: it is a double.
         #expect(
             judged.features.map { Double(EngineBench.value("avg", $0)) } == [
                 1e13, 4_611_691_018_427_387_904, 3_333_333_333_333, 2_499_999_999_999.5, -3_074_457_345_618_258_432,
                 11.0 / 3,
-            ])
+            ]
+        )
         var undetermined = 0
         bench.engine.forEachOutput { undetermined += $0.undetermined.reduce(0, +) }
         #expect(undetermined == 1)
@@ -113,7 +122,8 @@ import Testing
             feature size = last(a > 1.0 ? "big" : "small") of order by account over 1d
             feature else = last(a > 1.0 ? country : "none") of order by account over 1d
             feature before = last(country + "/" + country.lowerAscii()) of order by account over 1d excluding this
-            """)
+            """
+        )
         let got = rows(
             bench,
             [
@@ -124,7 +134,9 @@ import Testing
                 // Out of order: it is slipped in before the others.
                 .init(time: 999, account: "x", a: 0, country: "AT"),
                 .init(time: 1_004, account: "x", a: 0, country: ""),
-            ], ["low", "one", "size", "else", "before"])
+            ],
+            ["low", "one", "size", "else", "before"]
+        )
         #expect(
             got == [
                 [#""de""#, #""de""#, #""small""#, #""none""#, "null"],
@@ -133,7 +145,8 @@ import Testing
                 [#""fr""#, #""de""#, #""small""#, #""none""#, #""Fr/fr""#],
                 [#""at""#, #""at""#, #""small""#, #""none""#, "null"],
                 [#""""#, #""at""#, #""small""#, #""none""#, #""Fr/fr""#],
-            ])
+            ]
+        )
     }
 
     @Test func `a long computed text is cut where a field's would be, never inside a character`() throws {
@@ -141,7 +154,8 @@ import Testing
             """
             feature field = last(country) of order by account over 1d
             feature computed = last(country.lowerAscii()) of order by account over 1d
-            """)
+            """
+        )
         let texts = ["x" + String(repeating: "é", count: 40), String(repeating: "z", count: 64), "€"]
         for (i, text) in texts.enumerated() {
             let row = bench.judge([.init(time: Int64(1_000 + i), account: "x", country: text)]).features.first ?? ""
@@ -163,7 +177,8 @@ import Testing
               then review, score +40
               because "{country_now}, {size}"
             }
-            """)
+            """
+        )
         let verdicts = bench.judge([
             .init(time: 1_000, account: "x", a: 3, country: "DE"),
             .init(time: 1_001, account: "x", a: 3, country: "FR"),

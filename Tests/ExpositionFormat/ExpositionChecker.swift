@@ -1,6 +1,6 @@
-/// Checks text against Prometheus' exposition format 0.0.4, as `promtool check metrics` would, written from the format's description and
-/// not from the renderer: every line has a known form, every series belongs to the family above it, no series stands twice, names fit
-/// their type, and the buckets of a histogram agree with its count.
+/// Checks text against Prometheus' exposition format 0.0.4, as `promtool check metrics` would, written from the format's
+/// description and not from the renderer: every line has a known form, every series belongs to the family above it, no series
+/// stands twice, names fit their type, and the buckets of a histogram agree with its count.
 public struct ExpositionChecker {
     /// What is wrong, in the order of the lines; empty when the text is what Prometheus reads.
     public private(set) var problems: [String] = []

@@ -48,7 +48,8 @@ struct RecordTests {
             seen == [
                 "0 key=k value='v' ce_id='1' empty='' null=nil", "1 key=k value=nil", "2 key=k value=''",
                 "3 key=nil value='no key'",
-            ])
+            ]
+        )
         #expect(try consumer.position(0) == 4)
         consumer.close()
     }
@@ -161,7 +162,8 @@ struct RecordTests {
             let partition = Int32((hash & 0x7fff_ffff) % 5)
             #expect(
                 try TestBroker.values(topic, partition: partition).contains(key),
-                "\(key) belongs to partition \(partition)")
+                "\(key) belongs to partition \(partition)"
+            )
         }
     }
 

@@ -38,7 +38,8 @@ struct RefusalTests {
         defer { consumer.close() }
         #expect(
             #expect(throws: KafkaError.self) { _ = try consumer.watermarks(of: KafkaPartition("t", 0)) }?.kind
-                == .authentication)
+                == .authentication
+        )
     }
 
     @Test func `the right password works, a plaintext client on that port is told about the protocol`() throws {

@@ -18,7 +18,8 @@ import Testing
         #expect(
             found.partitions == [
                 .init(topic: "orders", partition: 0, lag: 250), .init(topic: "orders", partition: 1, lag: 42),
-            ])
+            ]
+        )
     }
 
     @Test func `what a transactional producer of librdkafka reports is read`() throws {
@@ -38,11 +39,13 @@ import Testing
         let odd = try #require(
             read(
                 #" { "name" : "a\"b", "txmsgs":"many", "rxmsgs": null, "brokers":[{}], "topics":{"t":7,"u":{"partitions":{"x":{},"3":{"consumer_lag":-1},"4":{"consumer_lag":9,"ls_offset":-1001}}}}, "new":[[{"a":[1,2,{"b":"}]"}]}]], "eos":{"txn_state":5}, "rtt":1e400 } "#
-            ))
+            )
+        )
         #expect(odd.name == "a\"b")
         #expect(odd.messagesSent == 0)
         #expect(
-            odd.partitions == [.init(topic: "u", partition: 3, lag: nil), .init(topic: "u", partition: 4, lag: 9)])
+            odd.partitions == [.init(topic: "u", partition: 3, lag: nil), .init(topic: "u", partition: 4, lag: 9)]
+        )
     }
 
     @Test func `no cut or changed byte does more than make it unreadable`() {

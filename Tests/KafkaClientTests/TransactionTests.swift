@@ -6,7 +6,9 @@ import Testing
 @Suite(.serialized, .enabled(if: TestBroker.isAvailable, "\(TestBroker.absence)"))
 struct TransactionTests {
     private func producer(
-        _ ids: [String] = [TestBroker.unique("txn")], slow: Double? = nil, _ more: [String: String] = [:]
+        _ ids: [String] = [TestBroker.unique("txn")],
+        slow: Double? = nil,
+        _ more: [String: String] = [:]
     ) throws -> TransactionalProducer {
         var options = TransactionalProducer.Options(transactionalIDs: ids)
         options.slowCallMilliseconds = slow
@@ -39,7 +41,8 @@ struct TransactionTests {
         #expect(
             try TestBroker.values(topic, readUncommitted: true) == [
                 "committed 1", "aborted", "discarded", "committed 2",
-            ])
+            ]
+        )
     }
 
     @Test func `a zombie is fenced, and what it wrote stays hidden`() throws {
@@ -152,7 +155,10 @@ struct TransactionTests {
         let topic = try TestBroker.topic("large", settings: ["max.message.bytes": "100000"])
         // A topic's limit is for records as they are sent, and these would be sent as next to nothing.
         let producer = try producer(
-            [TestBroker.unique("large")], slow: nil, ["message.max.bytes": "1000000", "compression.type": "none"])
+            [TestBroker.unique("large")],
+            slow: nil,
+            ["message.max.bytes": "1000000", "compression.type": "none"]
+        )
         defer { producer.close() }
         try producer.initialise()
         try producer.begin()

@@ -68,7 +68,9 @@ public enum TestBroker {
             [
                 "/bin/sh", "-c", "while kill -0 \"$0\" 2>/dev/null; do sleep 0.3; done; exec \"$1\" stop --dir \"$2\"",
                 String(getpid()), program, directory,
-            ], output: "/dev/null")
+            ],
+            output: "/dev/null"
+        )
         // After the watchdog, so that a crash meanwhile leaves no broker behind.
         let address = try run([program, "start", "--dir", directory, "--port", "auto"] + options)
         return (address, directory)

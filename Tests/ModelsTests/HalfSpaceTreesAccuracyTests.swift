@@ -49,9 +49,15 @@ private func area(_ scored: [(score: Double, isAnomaly: Bool)]) -> Double {
     return (rankSum - anomalies * (anomalies + 1) / 2) / (anomalies * (Double(sorted.count) - anomalies))
 }
 
-/// Feeds a set as a stream in epochs (score the epoch, then learn it) and gives the area; rows of the first window count with score 0.
+/// Feeds a set as a stream in epochs (score the epoch, then learn it) and gives the area; rows of the first window count with score
+/// 0.
 private func streamedArea(
-    _ rows: [[Double]], _ labels: [Bool], trees: Int, window: Int, epoch: Int, seed: UInt64
+    _ rows: [[Double]],
+    _ labels: [Bool],
+    trees: Int,
+    window: Int,
+    epoch: Int,
+    seed: UInt64
 ) -> Double {
     let d = rows[0].count
     var model = HalfSpaceTrees(featureCount: d, trees: trees, depth: 8, window: window, seed: seed)
@@ -80,7 +86,8 @@ private func streamedArea(
             ("thyroid", 0.866, 0.800), ("cardio", 0.796, 0.759), ("satimage-2", 0.934, 0.936),
             ("vowels", 0.526, 0.551), ("mammography", 0.811, 0.805), ("annthyroid", 0.647, 0.598),
             ("pendigits", 0.884, 0.882), ("shuttle", 0.968, 0.968),
-        ])
+        ]
+    )
     func `the area under the curve is near river's or above`(set: String, oneSeed: Double, mean: Double) {
         guard let shared else { return }
         let folder = shared + "/data/anomaly/adbench/"
@@ -105,7 +112,8 @@ private func streamedArea(
         let epochs = areas(10, 250, 64)
         print(
             "\(set): river \(oneSeed) (one seed) \(mean) (mean); 10x8x250 \(shown(published)),",
-            "in epochs of 64 \(shown(epochs)); 25x8x500 \(shown(standard))")
+            "in epochs of 64 \(shown(epochs)); 25x8x500 \(shown(standard))"
+        )
         #expect(average(published) >= mean - 0.05)
         #expect(average(epochs) >= average(published) - 0.03)
     }

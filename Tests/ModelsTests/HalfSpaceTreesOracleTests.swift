@@ -104,7 +104,10 @@ private func digest(_ trees: borrowing HalfSpaceTrees) -> UInt64 {
 @Suite struct HalfSpaceTreesOracleTests {
     @Test(arguments: [(1, 3, 20, 0.0), (5, 8, 100, 0.0), (10, 6, 64, 0.2), (3, 10, 250, 0.05), (2, 1, 10, 0.5)])
     func `scores equal those of naive trees that count at every node`(
-        dimensions: Int, depth: Int, window: Int, missing: Double
+        dimensions: Int,
+        depth: Int,
+        window: Int,
+        missing: Double
     ) {
         let count = 7
         var trees = HalfSpaceTrees(featureCount: dimensions, trees: count, depth: depth, window: window, seed: 99)

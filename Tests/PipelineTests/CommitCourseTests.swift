@@ -8,10 +8,10 @@ import Testing
 @Suite struct CommitCourseTests {
     /// One line is one course of a writer that tries three times: what it learns, and the step that follows.
     ///
-    /// `own=N`: ownership was taken where the journal's newest epoch was N. `batch=N`: a batch up to epoch N, `batch=none` one without.
-    /// `quiet`, `suspect`: what the producers had to say. `newest=N`: the journal once all is settled; `foreign=N`: and its
-    /// record is not the one that the commit in question wrote. What became of a transaction: `ok`;
-    /// `lost`, `torn`, `large`, `wrong`, `zombie`: nothing of it was committed; `late`, `lateZombie`: nobody knows.
+    /// `own=N`: ownership was taken where the journal's newest epoch was N. `batch=N`: a batch up to epoch N, `batch=none` one
+    /// without. `quiet`, `suspect`: what the producers had to say. `newest=N`: the journal once all is settled; `foreign=N`: and
+    /// its record is not the one that the commit in question wrote. What became of a transaction: `ok`; `lost`, `torn`, `large`,
+    /// `wrong`, `zombie`: nothing of it was committed; `late`, `lateZombie`: nobody knows.
     private static let table = """
         # All is well.
         own=5 batch=6 listen · quiet transact · ok finish · batch=7 listen · quiet transact · ok finish

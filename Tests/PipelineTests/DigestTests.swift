@@ -8,7 +8,8 @@ import Testing
         var parts = SHA256()
         for _ in 0..<1000 { parts.update([UInt8](repeating: 0x61, count: 1000)) }
         #expect(
-            Hexadecimal.text(of: parts.finish()) == "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0")
+            Hexadecimal.text(of: parts.finish()) == "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0"
+        )
     }
 
     @Test(arguments: [
@@ -33,7 +34,8 @@ import Testing
             [UInt8](repeating: 0xaa, count: 131),
             Array(
                 ("This is a test using a larger than block-size key and a larger than block-size data. "
-                    + "The key needs to be hashed before being used by the HMAC algorithm.").utf8),
+                    + "The key needs to be hashed before being used by the HMAC algorithm.").utf8
+            ),
             "9b09ffa71b942fcb27635fbcd5b0e944bfdc63644f0713938a7f51535c3a35e2"
         ),
     ])

@@ -44,7 +44,8 @@ import Testing
         }
         #expect(changing.state() == constant.state())
         #expect(
-            restarts > 8 && insideTicks > 4 && said > 40_000, "\(restarts), \(insideTicks) inside ticks, \(said) bytes"
+            restarts > 8 && insideTicks > 4 && said > 40_000,
+            "\(restarts), \(insideTicks) inside ticks, \(said) bytes"
         )
     }
 
@@ -85,7 +86,8 @@ import Testing
         }
     }
 
-    /// Wrong states with right checksums: refused, or another state, which no digest takes for the first; and what is read can be worked with.
+    /// Wrong states with right checksums: refused, or another state, which no digest takes for the first; and what is read can be
+    /// worked with.
     @Test(arguments: [UInt64(1), 2, 3]) func `a changed byte behind right checksums is refused or told`(seed: UInt64)
         throws
     {
@@ -117,7 +119,9 @@ import Testing
         }
         // What no digest folds: counters, and what was in blocks that are free.
         #expect(
-            refused > 10 && told > 3 && unseen < refused + told, "\(refused) refused, \(told) told, \(unseen) unseen")
+            refused > 10 && told > 3 && unseen < refused + told,
+            "\(refused) refused, \(told) told, \(unseen) unseen"
+        )
     }
 
     @Test(arguments: [UInt64(1), 2]) func `bytes that were mangled anyhow are an error`(seed: UInt64) throws {
@@ -143,7 +147,9 @@ import Testing
         let (run, state) = try EngineStateTests.sample()
         func refusal(_ old: String, _ new: String) throws -> String {
             let deployment = try WorkerTopology.load(
-                TickWorld.topology.replacing(" TICK", with: "").replacing(old, with: new), rules: TickWorld.rules)
+                TickWorld.topology.replacing(" TICK", with: "").replacing(old, with: new),
+                rules: TickWorld.rules
+            )
             let error = #expect(throws: StateError.self) { try EngineStateRun.engine(deployment, from: state.bytes) }
             return error.map { "\($0)" } ?? ""
         }
@@ -158,7 +164,8 @@ import Testing
         // A rule set that lacks a feature of the state needs the one that has it beside it.
         let other = try WorkerTopology.load(
             TickWorld.topology.replacing(" TICK", with: ""),
-            rules: TickWorld.rules.replacing("over 5m", with: "over 6m"))
+            rules: TickWorld.rules.replacing("over 5m", with: "over 6m")
+        )
         let error = #expect(throws: StateError.self) { try EngineStateRun.engine(other, from: state.bytes) }
         #expect("\(error.map { "\($0)" } ?? "")".contains("over 300000ms"))
         withExtendedLifetime(run) {}

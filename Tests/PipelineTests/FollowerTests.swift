@@ -21,9 +21,13 @@ import Testing
             team = ThreadTeam(lanes: threads)
             assembler = OutputAssembler(world.deployment)
             follower = try Follower(
-                EpochProcessor(world.deployment, team: team), log: log, sources: world.sources,
-                snapshots: NoSnapshots(), releases: FolderReleases(world.deployment, former: world.former),
-                clock: world.clock)
+                EpochProcessor(world.deployment, team: team),
+                log: log,
+                sources: world.sources,
+                snapshots: NoSnapshots(),
+                releases: FolderReleases(world.deployment, former: world.former),
+                clock: world.clock
+            )
         }
 
         deinit { team.stop() }
@@ -45,7 +49,12 @@ import Testing
             // What was committed before the log was ours.
             try advance()
             let leader = try Leader(
-                follower, log: log, committer: committer, options: options, clock: world.clock)
+                follower,
+                log: log,
+                committer: committer,
+                options: options,
+                clock: world.clock
+            )
             let waitsBefore = log.visits["wait", default: 0]
             try leader.run { log.visits["wait", default: 0] >= waitsBefore + 2 }
             return leader.counts
@@ -84,13 +93,15 @@ import Testing
                 #expect(outputs == fresh.epochs[epoch], "seed \(seed), epoch \(epoch)")
             }
             #expect(
-                standby.follower.processor.engine.windowCounters == fresh.follower.processor.engine.windowCounters)
+                standby.follower.processor.engine.windowCounters == fresh.follower.processor.engine.windowCounters
+            )
             // And these are what stands in the log.
             let written = world.outputs()
             for topic in OutputTopics.all where topic != OutputTopics.journal {
                 #expect(
                     standby.all[topic, default: []].sorted() == written[topic, default: []].sorted(),
-                    "seed \(seed), \(topic)")
+                    "seed \(seed), \(topic)"
+                )
             }
         }
     }
@@ -154,7 +165,12 @@ import Testing
         let committer = Committer(try standby.log.takeOwnership(), world.clock)
         defer { committer.stop() }
         let leader = try Leader(
-            standby.follower, log: standby.log, committer: committer, options: world.options(), clock: world.clock)
+            standby.follower,
+            log: standby.log,
+            committer: committer,
+            options: world.options(),
+            clock: world.clock
+        )
         var rounds = 0
         try leader.run {
             rounds += 1

@@ -49,7 +49,8 @@ import Testing
             #expect(try HashKeyFile(path: folder.file("key")).read() == key)
             unlink(folder.file("key"))
             #expect(
-                key.hexadecimal + "\n" == content.lowercased() || key.hexadecimal == content.lowercased().prefix(32))
+                key.hexadecimal + "\n" == content.lowercased() || key.hexadecimal == content.lowercased().prefix(32)
+            )
         }
         // hmac.new(bytes(range(16)), b"weir hash key", "sha256").hexdigest()[:16]
         #expect(HashKey(0x0706_0504_0302_0100, 0x0F0E_0D0C_0B0A_0908).fingerprint == "6194736fa0cc4f3f")
@@ -77,7 +78,8 @@ import Testing
         let found = Self.error { () throws(HashKeyError) in _ = try HashKeyFile(path: path).readOrMake() }
         #expect(
             found?.kind == .exposed && found?.remedy.contains("chmod 600 \(path)") == true,
-            "\(String(describing: found))")
+            "\(String(describing: found))"
+        )
         #expect(found?.message.contains(String(mode, radix: 8)) == true && found?.message.contains(Self.text) == false)
         chmod(path, 0o600)
         #expect(Self.error { () throws(HashKeyError) in _ = try HashKeyFile(path: path).readOrMake() } == nil)

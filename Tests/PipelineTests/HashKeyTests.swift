@@ -22,7 +22,8 @@ import Testing
         let outputs = ReplayOutputs(
             verdicts: try LineWriter(path: folder.path + "/verdicts"),
             features: try LineWriter(path: folder.path + "/features"),
-            deadLetters: try LineWriter(path: folder.path + "/dead-letters"))
+            deadLetters: try LineWriter(path: folder.path + "/dead-letters")
+        )
         let deployment = try Deployment(folder: topology, hashKey: key)
         _ = try FileReplay(deployment, inputs: [input], outputs: outputs, threads: 2).run()
         return try [outputs.verdicts, outputs.features, outputs.deadLetters].compactMap { $0 }.map { writer in

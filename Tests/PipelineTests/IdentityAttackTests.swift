@@ -49,7 +49,10 @@ import Testing
             var event: [String: Any] = fields
             event["ts"] = 1_767_600_000_000 + n
             store.append(
-                TopicPartition("orders", 0), key: nil, value: Array(try JSONSerialization.data(withJSONObject: event)))
+                TopicPartition("orders", 0),
+                key: nil,
+                value: Array(try JSONSerialization.data(withJSONObject: event))
+            )
         }
         let worker = Worker(try WorkerTopology.load(shop, rules: rules), log: log, threads: 1)
         try worker.run { worker.isReady }

@@ -30,7 +30,8 @@ import Testing
         Case(
             records: "0:0-5 1:6-9",
             failure: (.corrupt, "epoch 1 takes in/0 from offset 6, but the one before ended at 5"),
-            taken: 0..<5),
+            taken: 0..<5
+        ),
         Case(records: "0:0-5 1:4-9", failure: (.corrupt, "from offset 4, but the one before ended at 5"), taken: 0..<5),
         // Whoever wrote the first must have written all.
         Case(records: "0 1/other", failure: (.corrupt, "'stub', and epoch 1 by 'other'")),
@@ -54,15 +55,19 @@ import Testing
         let parts = text.split(separator: "/")[0].split(separator: ":")
         let offsets = parts.dropFirst().first?.split(separator: "-").compactMap { Int64($0) } ?? []
         return JournalRecord(
-            stub: Int64(parts[0]) ?? -1, topology: topology,
-            ranges: offsets.isEmpty ? [] : [.init(source: TopicPartition("in", 0), from: offsets[0], to: offsets[1])])
+            stub: Int64(parts[0]) ?? -1,
+            topology: topology,
+            ranges: offsets.isEmpty ? [] : [.init(source: TopicPartition("in", 0), from: offsets[0], to: offsets[1])]
+        )
     }
 
     @Test(arguments: cases) func `a record follows the one before, or says why not`(_ one: Case) throws {
         let source = TopicPartition("in", 0)
         var chain = JournalChain(
-            topology: one.topology, after: one.after,
-            at: one.next.map { [SourcePosition(source: source, next: $0)] } ?? [])
+            topology: one.topology,
+            after: one.after,
+            at: one.next.map { [SourcePosition(source: source, next: $0)] } ?? []
+        )
         var failure: LogError?
         do throws(LogError) {
             for record in one.records.split(separator: " ") { try chain.accept(Self.record(record)) }

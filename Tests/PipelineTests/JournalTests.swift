@@ -6,9 +6,17 @@ import Testing
 /// The journal's records, and whose journal a log holds.
 @Suite struct JournalTests {
     private static let record = JournalRecord(
-        epoch: 12, topologyName: "world-2", watermark: -5,
-        ranges: [.init(source: TopicPartition("orders", 3), from: 7, to: 9)], events: 2, deadLetters: 1, late: 1,
-        verdicts: 1, topologyDigest: "aa", releaseDigest: "bb")
+        epoch: 12,
+        topologyName: "world-2",
+        watermark: -5,
+        ranges: [.init(source: TopicPartition("orders", 3), from: 7, to: 9)],
+        events: 2,
+        deadLetters: 1,
+        late: 1,
+        verdicts: 1,
+        topologyDigest: "aa",
+        releaseDigest: "bb"
+    )
 
     private static func parse(_ text: String) throws -> JournalRecord { try JournalRecord(bytes: Array(text.utf8)) }
 
@@ -28,7 +36,9 @@ import Testing
         bytes = []
         record.write(to: &bytes)
         let triggered = expected.replacing(
-            #""ranges""#, with: #""triggers":[["end_tick",-1000],["end_tick",1767600001000]],"ranges""#)
+            #""ranges""#,
+            with: #""triggers":[["end_tick",-1000],["end_tick",1767600001000]],"ranges""#
+        )
         #expect(String(decoding: bytes, as: UTF8.self) == triggered)
         #expect(try Self.parse(triggered) == record)
         #expect(logError { _ = try Self.parse(triggered.replacing("end_tick", with: "begin")) }?.kind == .corrupt)

@@ -42,15 +42,18 @@ struct KafkaLogDelayTests {
         }
     }
 
-    /// What a reader of committed records sees, partition by partition, once all transactions have their markers; with `isLeftOpen` one never
-    /// gets them, and all the reader can do is to wait a while for what should not come.
+    /// What a reader of committed records sees, partition by partition, once all transactions have their markers; with `isLeftOpen`
+    /// one never gets them, and all the reader can do is to wait a while for what should not come.
     private func visible(
-        _ broker: TestBroker.Started = TestBroker.plain, isLeftOpen: Bool = false
+        _ broker: TestBroker.Started = TestBroker.plain,
+        isLeftOpen: Bool = false
     ) throws -> [String] {
         var options = KafkaLog.Options(application: TestBroker.unique("reader"))
         options.journalTopic = "none"
         let log = try KafkaLog(
-            configuration: KafkaConfiguration(["bootstrap.servers": broker.get().address]), options: options)
+            configuration: KafkaConfiguration(["bootstrap.servers": broker.get().address]),
+            options: options
+        )
         defer { log.close() }
         let admin = try AdminClient(KafkaConfiguration(["bootstrap.servers": broker.get().address]))
         defer { admin.close() }
@@ -137,7 +140,8 @@ struct KafkaLogDelayTests {
     /// Runs a test on a log behind the proxy, with a journal of its own, whose commits give up waiting after half a
     /// second.
     private func withLog(
-        _ broker: TestBroker.Started = TestBroker.plain, _ body: (KafkaLog, KafkaLogProxy, String) throws -> Void
+        _ broker: TestBroker.Started = TestBroker.plain,
+        _ body: (KafkaLog, KafkaLogProxy, String) throws -> Void
     ) throws {
         let proxy = try setUp(broker)
         defer { proxy.close() }
@@ -146,7 +150,9 @@ struct KafkaLogDelayTests {
         options.journalTopic = journal
         options.callMilliseconds = 500
         let log = try KafkaLog(
-            configuration: KafkaConfiguration(["bootstrap.servers": proxy.address]), options: options)
+            configuration: KafkaConfiguration(["bootstrap.servers": proxy.address]),
+            options: options
+        )
         defer { log.close() }
         try log.create([TopicRequirement(name: journal, partitions: 1)])
         try log.writer.takeOwnership()
@@ -251,7 +257,9 @@ struct KafkaLogDelayTests {
         // Given up before the client asks again by itself, which would tell of the newer owner.
         options.callMilliseconds = 3000
         let former = try KafkaLog(
-            configuration: KafkaConfiguration(["bootstrap.servers": proxy.address]), options: options)
+            configuration: KafkaConfiguration(["bootstrap.servers": proxy.address]),
+            options: options
+        )
         defer { former.close() }
         try former.create([TopicRequirement(name: journal, partitions: 1)])
         let owned = try former.takeOwnership()
@@ -396,12 +404,15 @@ struct KafkaLogDelayTests {
             // A broker that starts again on a busy machine takes its time.
             options.connectMilliseconds = 30_000
             return try KafkaLog(
-                configuration: KafkaConfiguration(["bootstrap.servers": broker.address]), options: options)
+                configuration: KafkaConfiguration(["bootstrap.servers": broker.address]),
+                options: options
+            )
         }
         var log = try open()
         try log.create(
             [TopicRequirement(name: journal, partitions: 1), TopicRequirement(name: topic, partitions: 2)]
-                + [TopicRequirement(name: input, partitions: 1)])
+                + [TopicRequirement(name: input, partitions: 1)]
+        )
         try log.writer.takeOwnership()
         try log.assign([SourcePosition(source: TopicPartition(input, 0), next: 0)])
         let killer = Thread {
@@ -418,7 +429,8 @@ struct KafkaLogDelayTests {
             do {
                 try log.writer.commit(
                     batch(epoch, journal: journal),
-                    positions: [SourcePosition(source: TopicPartition(input, 0), next: epoch)])
+                    positions: [SourcePosition(source: TopicPartition(input, 0), next: epoch)]
+                )
                 epoch += 1
                 try log.wait(milliseconds: 1)
             } catch {
@@ -446,7 +458,8 @@ struct KafkaLogDelayTests {
                     found.append(
                         name == journal
                             ? (try? JournalRecord(bytes: [UInt8](value)))?.epoch ?? -1
-                            : Int64(String(decoding: value, as: UTF8.self)) ?? -1)
+                            : Int64(String(decoding: value, as: UTF8.self)) ?? -1
+                    )
                     return true
                 }
             }

@@ -24,7 +24,8 @@ struct KafkaLogTests {
     private let application = TestBroker.unique("app")
 
     private func log(
-        _ change: (inout KafkaLog.Options) -> Void = { _ in }, configuration: KafkaConfiguration? = nil
+        _ change: (inout KafkaLog.Options) -> Void = { _ in },
+        configuration: KafkaConfiguration? = nil
     ) throws -> KafkaLog {
         var options = KafkaLog.Options(application: application)
         options.journalTopic = journal
@@ -43,8 +44,11 @@ struct KafkaLogTests {
         var batch = OutputBatch(topics: [verdicts, journal])
         for value in values {
             batch.append(
-                topic: 0, key: { $0.append(contentsOf: "k".utf8) }, value: { $0.append(contentsOf: value.utf8) },
-                headers: [("ce_id", Array(value.utf8.prefix(20)))])
+                topic: 0,
+                key: { $0.append(contentsOf: "k".utf8) },
+                value: { $0.append(contentsOf: value.utf8) },
+                headers: [("ce_id", Array(value.utf8.prefix(20)))]
+            )
         }
         for epoch in epochs {
             batch.append(topic: 1, key: nil, value: { $0 += JournalRecord.stub(epoch) })
@@ -65,12 +69,16 @@ struct KafkaLogTests {
     private func all(_ log: KafkaLog, _ topic: String) throws -> [Seen] {
         var found: [Seen] = []
         try log.read(TopicPartition(topic, 0), from: 0, to: settledEnd(log, TopicPartition(topic, 0))) {
-            record, headers in
+            record,
+            headers in
             found.append(
                 Seen(
-                    offset: record.offset, key: record.key.map { String(decoding: $0, as: UTF8.self) },
+                    offset: record.offset,
+                    key: record.key.map { String(decoding: $0, as: UTF8.self) },
                     value: record.value.map { String(decoding: $0, as: UTF8.self) },
-                    headers: headers.map { "\($0.0)=\(String(decoding: $0.1, as: UTF8.self))" }))
+                    headers: headers.map { "\($0.0)=\(String(decoding: $0.1, as: UTF8.self))" }
+                )
+            )
             return true
         }
         return found
@@ -89,19 +97,25 @@ struct KafkaLogTests {
         #expect(try log.committedPositions(of: sources) == [])
         try log.assign(sources.map { SourcePosition(source: $0, next: 0) })
         try log.writer.commit(
-            batch(epochs: 1...2, values: ["a", "b"]), positions: [SourcePosition(source: sources[0], next: 3)])
+            batch(epochs: 1...2, values: ["a", "b"]),
+            positions: [SourcePosition(source: sources[0], next: 3)]
+        )
         try log.writer.commit(
-            batch(epochs: 3...3, values: ["c"]), positions: [SourcePosition(source: sources[1], next: 9)])
+            batch(epochs: 3...3, values: ["c"]),
+            positions: [SourcePosition(source: sources[1], next: 9)]
+        )
         #expect(try log.writer.lastJournalEpoch() == 3)
         #expect(try all(log, verdicts).map(\.value) == ["a", "b", "c"])
         #expect(try all(log, verdicts).first == Seen(offset: 0, key: "k", value: "a", headers: ["ce_id=a"]))
         #expect(
             try all(log, journal).compactMap(\.value)
-                == (1...3).map { String(decoding: JournalRecord.stub($0), as: UTF8.self) })
+                == (1...3).map { String(decoding: JournalRecord.stub($0), as: UTF8.self) }
+        )
         #expect(
             try log.committedPositions(of: sources) == [
                 SourcePosition(source: sources[0], next: 3), SourcePosition(source: sources[1], next: 9),
-            ])
+            ]
+        )
     }
 
     @Test func `assigned partitions are polled from their offsets, over transaction markers`() throws {
@@ -168,11 +182,13 @@ struct KafkaLogTests {
         let subject = [UInt8](repeating: UInt8(ascii: "s"), count: 65_535)
         var batch = OutputBatch(topics: [verdicts, journal])
         batch.append(
-            topic: 0, key: { $0 += subject },
+            topic: 0,
+            key: { $0 += subject },
             value: { $0 += [UInt8](repeating: UInt8(ascii: "v"), count: VerdictRecord.bytesMax) },
             headers: [
                 ("ce_subject", subject), ("ce_partitionkey", subject), ("others", [UInt8](repeating: 1, count: 5000)),
-            ])
+            ]
+        )
         batch.append(topic: 1, key: nil, value: { $0 += JournalRecord.stub(0) })
         batch.epochs = 0...0
         try log.writer.commit(batch, positions: [])
@@ -201,7 +217,9 @@ struct KafkaLogTests {
         try log.writer.takeOwnership()
         let error = #expect(throws: LogError.self) {
             try log.writer.commit(
-                batch(epochs: 1...1, values: [String(repeating: "x", count: 2_000_000)]), positions: [])
+                batch(epochs: 1...1, values: [String(repeating: "x", count: 2_000_000)]),
+                positions: []
+            )
         }
         #expect(error?.kind == .refused)
         #expect(error?.message.contains("message.max.bytes") == true)
@@ -254,7 +272,9 @@ struct KafkaLogTests {
 
     @Test func `nobody listens, wrong password, missing right, unknown topic: each says what to do`() throws {
         let nobody = try log(
-            { $0.connectMilliseconds = 1500 }, configuration: KafkaConfiguration(["bootstrap.servers": "127.0.0.1:1"]))
+            { $0.connectMilliseconds = 1500 },
+            configuration: KafkaConfiguration(["bootstrap.servers": "127.0.0.1:1"])
+        )
         let unreachable = #expect(throws: LogError.self) { try nobody.writer.takeOwnership() }
         #expect(unreachable?.kind == .unreachable)
         #expect(unreachable?.message.contains("Check bootstrap.servers") == true, "\(unreachable?.message ?? "")")
@@ -272,7 +292,8 @@ struct KafkaLogTests {
         #expect(forbidden?.kind == .notAuthorised)
         #expect(
             forbidden?.message.contains("transactional ids that begin with '\(application)'") == true,
-            "\(forbidden?.message ?? "")")
+            "\(forbidden?.message ?? "")"
+        )
 
         let plain = try log()
         defer { plain.close() }

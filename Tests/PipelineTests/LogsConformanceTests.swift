@@ -25,8 +25,8 @@ protocol LogFixture: AnyObject {
     func open() throws -> any EventLog
     /// Waits until readers see what has been committed to a partition.
     func settle(_ source: TopicPartition, of log: any EventLog) throws
-    /// Whether taking ownership alone fences a former owner that has become doubtful of its connection, before anything new is in the
-    /// journal.
+    /// Whether taking ownership alone fences a former owner that has become doubtful of its connection, before anything new is in
+    /// the journal.
     var fencesByOwnership: Bool { get }
 }
 
@@ -63,9 +63,11 @@ func bytes(_ text: String) -> [UInt8] { Array(text.utf8) }
 extension OutputBatch {
     mutating func add(_ topic: Int, key: String?, value: String?, headers: [(String, [UInt8])] = []) {
         append(
-            topic: topic, key: key.map { key in { $0 += Array(key.utf8) } },
+            topic: topic,
+            key: key.map { key in { $0 += Array(key.utf8) } },
             value: value.map { value in { $0 += Array(value.utf8) } },
-            headers: headers)
+            headers: headers
+        )
     }
 }
 
@@ -76,7 +78,10 @@ func drain(_ log: any EventLog, source: Int, count: Int, limit: Int = 100) throw
         let next = try log.poll(source: source, limit: limit) { record in
             got.append(
                 Copied(
-                    offset: record.offset, key: record.key.map { [UInt8]($0) }, value: record.value.map { [UInt8]($0) })
+                    offset: record.offset,
+                    key: record.key.map { [UInt8]($0) },
+                    value: record.value.map { [UInt8]($0) }
+                )
             )
             return true
         }
@@ -94,8 +99,12 @@ func readAll(_ log: any EventLog, _ source: TopicPartition) throws -> [Copied] {
     try log.read(source, from: edges.start, to: edges.end) { record, headers in
         got.append(
             Copied(
-                offset: record.offset, key: record.key.map { [UInt8]($0) }, value: record.value.map { [UInt8]($0) },
-                headers: headers.map { "\($0)=\(String(decoding: $1, as: UTF8.self))" }))
+                offset: record.offset,
+                key: record.key.map { [UInt8]($0) },
+                value: record.value.map { [UInt8]($0) },
+                headers: headers.map { "\($0)=\(String(decoding: $1, as: UTF8.self))" }
+            )
+        )
         return true
     }
     return got
@@ -264,7 +273,8 @@ func logError(_ body: () throws -> Void) -> LogError? {
         #expect(
             try again.committedPositions(of: [source, TopicPartition(name, 0)]) == [
                 SourcePosition(source: source, next: 43)
-            ])
+            ]
+        )
         #expect(try fixture.readAll(again, TopicPartition(name, 0)).map(\.value) == (0..<6).map { bytes("\($0)") })
         again.close()
     }
@@ -315,7 +325,8 @@ func logError(_ body: () throws -> Void) -> LogError? {
         #expect(
             try fixture.readAll(second, TopicPartition(name, 0)).map(\.value) == [
                 bytes("by the first"), bytes("by the second"),
-            ])
+            ]
+        )
         first.close()
         second.close()
     }
@@ -329,7 +340,8 @@ func logError(_ body: () throws -> Void) -> LogError? {
         #expect(logError { _ = try log.bounds(of: TopicPartition(fixture.topic("absent"), 0)) }?.kind == .refused)
         #expect(logError { _ = try log.bounds(of: TopicPartition(name, 7)) }?.kind == .refused)
         #expect(
-            logError { try log.read(TopicPartition(name, 0), from: 0, to: 3) { _, _ in true } }?.kind == .outOfRange)
+            logError { try log.read(TopicPartition(name, 0), from: 0, to: 3) { _, _ in true } }?.kind == .outOfRange
+        )
         log.close()
     }
 
@@ -394,7 +406,7 @@ final class KafkaFixture: LogFixture {
         #expect(isSettled, "nobody has a transaction open on \(source)")
     }
 
-    /// Ids are taken back by a former owner that makes its producers anew, as after a slow commit; the journal then says whether somebody
-    /// else has written.
+    /// Ids are taken back by a former owner that makes its producers anew, as after a slow commit; the journal then says whether
+    /// somebody else has written.
     var fencesByOwnership: Bool { false }
 }

@@ -40,7 +40,9 @@ import Testing
         let log = try EmbeddedLog(path: path, application: "shop")
         try log.create([TopicRequirement(name: "events", partitions: 1)])
         try log.takeOwnership().commit(
-            batch(0..<1000), positions: [SourcePosition(source: TopicPartition("in", 0), next: 1000)])
+            batch(0..<1000),
+            positions: [SourcePosition(source: TopicPartition("in", 0), next: 1000)]
+        )
         return log
     }
 
@@ -71,7 +73,8 @@ import Testing
         #expect(try readAll(crashed, TopicPartition("events", 0)).count == 1000)
         #expect(
             try crashed.committedPositions(of: [TopicPartition("in", 0)])
-                == [SourcePosition(source: TopicPartition("in", 0), next: 1000)])
+                == [SourcePosition(source: TopicPartition("in", 0), next: 1000)]
+        )
         // Work goes on in the copy as after a restart.
         try crashed.takeOwnership().commit(batch(1000..<1010), positions: [])
         #expect(try readAll(crashed, TopicPartition("events", 0)).map(\.offset) == (0..<1010).map { Int64($0) })
@@ -85,7 +88,8 @@ import Testing
         for i in 0..<20 {
             try writer.commit(
                 batch((i * 10)..<(i * 10 + 10)),
-                positions: [SourcePosition(source: TopicPartition("in", 0), next: Int64(i * 10 + 10))])
+                positions: [SourcePosition(source: TopicPartition("in", 0), next: Int64(i * 10 + 10))]
+            )
         }
         let whole = size(of: path + "-wal")
         let copyPath = folder.file("copy.db")
@@ -257,7 +261,8 @@ import Testing
         let first = try #require(try log.takeOwnership() as? EmbeddedWriter)
         let second = try #require(try log.takeOwnership() as? EmbeddedWriter)
         let other = try #require(
-            try EmbeddedLog(path: path, application: "other").takeOwnership() as? EmbeddedWriter)
+            try EmbeddedLog(path: path, application: "other").takeOwnership() as? EmbeddedWriter
+        )
         #expect([first.generation, second.generation, other.generation] == [1, 2, 1])
         #expect(logError { try first.commit(batch(0..<1), positions: []) }?.kind == .fenced)
         try other.commit(batch(0..<1), positions: [])
@@ -347,7 +352,12 @@ import Testing
         try value.withUnsafeBufferPointer { (buffer) throws(LogError) in
             let value = UnsafeRawBufferPointer(buffer)
             let first = try log.append(
-                topic: "events", partition: 1, key: nil, value: value, headers: [("h", bytes("1"))])
+                topic: "events",
+                partition: 1,
+                key: nil,
+                value: value,
+                headers: [("h", bytes("1"))]
+            )
             let second = try log.append(topic: "events", partition: 1, key: value, value: nil)
             #expect([first, second] == [0, 1])
         }
@@ -370,12 +380,15 @@ private final class Thread {
         // The thread takes over the retained box and releases it.
         let context = Unmanaged.passRetained(Box(body)).toOpaque()
         pthread_create(
-            &handle, nil,
+            &handle,
+            nil,
             { context in
                 guard let context else { return nil }
                 Unmanaged<Box>.fromOpaque(context).takeRetainedValue().body()
                 return nil
-            }, context)
+            },
+            context
+        )
     }
 
     func join() { pthread_join(handle, nil) }

@@ -48,7 +48,10 @@ private struct Row: Equatable {
 
 /// Reads a whole file; the margin behind every record is touched, so that a missing page would crash here.
 private func rows(
-    _ path: String, _ splitter: RecordSplitter = .lines, limit: Int = 1 << 20, batch: Int = 3
+    _ path: String,
+    _ splitter: RecordSplitter = .lines,
+    limit: Int = 1 << 20,
+    batch: Int = 3
 ) throws -> (header: String?, rows: [Row], error: LogError?) {
     let file = try RecordFile(path: path, splitter: splitter, recordLimit: limit)
     var rows: [Row] = []
@@ -59,8 +62,12 @@ private func rows(
             let count = try file.nextBatch(maxRecords: batch) { record in
                 rows.append(
                     Row(
-                        text: String(decoding: record.bytes, as: UTF8.self), index: record.index, line: record.line,
-                        isOversize: record.isOversize))
+                        text: String(decoding: record.bytes, as: UTF8.self),
+                        index: record.index,
+                        line: record.line,
+                        isOversize: record.isOversize
+                    )
+                )
                 if let base = record.bytes.baseAddress {
                     for i in 0..<16 { sum += Int((base + record.bytes.count).load(fromByteOffset: i, as: UInt8.self)) }
                 }
@@ -93,7 +100,9 @@ private func sharedData(_ name: String) -> String? {
 
     /// Reads the content mapped, compressed and through a pipe; all three must agree.
     private func everyWay(
-        _ content: String, _ splitter: RecordSplitter = .lines, limit: Int = 1 << 20
+        _ content: String,
+        _ splitter: RecordSplitter = .lines,
+        limit: Int = 1 << 20
     ) throws -> (header: String?, rows: [Row]) {
         let plain = folder.file("input")
         save(bytes(content), plain)
@@ -121,7 +130,8 @@ private func sharedData(_ name: String) -> String? {
             read.rows == [
                 Row(text: "{\"a\":1}", index: 0, line: 1), Row(text: "{\"b\":2}", index: 1, line: 3),
                 Row(text: "{\"c\":\"é\"}", index: 2, line: 5),
-            ])
+            ]
+        )
         #expect(read.header == nil)
     }
 
@@ -144,7 +154,9 @@ private func sharedData(_ name: String) -> String? {
 
     @Test func `quoted CSV fields keep commas, quotes and line ends; the header comes separately`() throws {
         let read = try everyWay(
-            "id,note\r\n1,\"two\nlines, \"\"quoted\"\"\"\r\n\r\n2,5\" disk\n3,\"\"\n4,\"a\"\"\n\"\"b\"\n5,end", .csv)
+            "id,note\r\n1,\"two\nlines, \"\"quoted\"\"\"\r\n\r\n2,5\" disk\n3,\"\"\n4,\"a\"\"\n\"\"b\"\n5,end",
+            .csv
+        )
         #expect(read.header == "id,note")
         #expect(
             read.rows == [
@@ -152,7 +164,8 @@ private func sharedData(_ name: String) -> String? {
                 Row(text: "2,5\" disk", index: 1, line: 5),
                 Row(text: "3,\"\"", index: 2, line: 6), Row(text: "4,\"a\"\"\n\"\"b\"", index: 3, line: 7),
                 Row(text: "5,end", index: 4, line: 9),
-            ])
+            ]
+        )
     }
 
     @Test func `a quote that is never closed spoils one line, not the rest of the file`() throws {
@@ -166,7 +179,8 @@ private func sharedData(_ name: String) -> String? {
     }
 
     @Test func `quotes that are never closed cost no more than the lines they stand in`() throws {
-        // Each line closes the quote of the one before and opens another, so that no line ends outside quotes when it began in them.
+        // Each line closes the quote of the one before and opens another, so that no line ends outside quotes when it began in
+        // them.
         let content = "h\n" + String(repeating: "x\"y,\"z\n", count: 40_000)
         let plain = folder.file("open-quotes")
         save(bytes(content), plain)
@@ -248,7 +262,9 @@ private func sharedData(_ name: String) -> String? {
             #expect(read.rows.map(\.line) == [1, 2, 3, 4])
         }
         let exact = try everyWay(
-            String(repeating: "z", count: 100) + "\r\n" + String(repeating: "z", count: 100) + "\n", limit: 100)
+            String(repeating: "z", count: 100) + "\r\n" + String(repeating: "z", count: 100) + "\n",
+            limit: 100
+        )
         #expect(exact.rows.map(\.isOversize) == [false, false])
     }
 
@@ -345,7 +361,8 @@ private func sharedData(_ name: String) -> String? {
                 let read = try rows(path)
                 #expect(read.error?.message.contains("breaks off at byte \(cut)") == true)
                 #expect(
-                    read.rows.enumerated().allSatisfy { $1.text.hasPrefix("{\"id\":\($0),") && $1.text.hasSuffix("}") })
+                    read.rows.enumerated().allSatisfy { $1.text.hasPrefix("{\"id\":\($0),") && $1.text.hasSuffix("}") }
+                )
             } catch let error as LogError {
                 #expect(error.message.contains("breaks off at byte \(cut)"))
             }

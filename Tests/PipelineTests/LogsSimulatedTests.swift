@@ -51,7 +51,8 @@ private struct Copier {
             try log.reach("before commit")
             try writer.commit(
                 batch,
-                positions: (0..<3).map { SourcePosition(source: TopicPartition("in", Int32($0)), next: next[$0]) })
+                positions: (0..<3).map { SourcePosition(source: TopicPartition("in", Int32($0)), next: next[$0]) }
+            )
             try log.wait(milliseconds: 1)
         }
     }
@@ -120,7 +121,8 @@ private struct Copier {
             faults.delayedRequests = 0.1
             faults.crash = .init(
                 named: point,
-                visit: 1 + Int(seed) % (["create", "ownership", "assign", "read"].contains(point) ? 1 : 7))
+                visit: 1 + Int(seed) % (["create", "ownership", "assign", "read"].contains(point) ? 1 : 7)
+            )
             let log = try run(store, faults)
             // A crash while opening leaves no handle to ask.
             if log?.hasCrashed ?? true { fired += 1 }

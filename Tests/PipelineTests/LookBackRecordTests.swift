@@ -26,7 +26,8 @@ import Testing
         """
     }
 
-    /// The records of rings after four accounts have redeemed three coupons, the last of them without an id, and all ticks have ended.
+    /// The records of rings after four accounts have redeemed three coupons, the last of them without an id, and all ticks have
+    /// ended.
     private func rings(lookBack: String) throws -> [[String: Any]] {
         let deployment = try WorkerTopology.load(Self.topology(lookBack: lookBack), rules: "")
         let store = SimulatedStore(clock: 1_767_700_000_000)
@@ -36,8 +37,10 @@ import Testing
         func append(_ account: String, _ coupon: String, id: String) {
             time += 1000
             store.append(
-                TopicPartition("coupons", 0), key: nil,
-                value: Array("{\"ts\":\(time),\"account\":\"\(account)\",\"coupon\":\(coupon)\(id)}".utf8))
+                TopicPartition("coupons", 0),
+                key: nil,
+                value: Array("{\"ts\":\(time),\"account\":\"\(account)\",\"coupon\":\(coupon)\(id)}".utf8)
+            )
         }
         // An honest crowd first, so that the population is not only the ring.
         for n in 0..<200 { append("crowd\(n)", "\"own\(n)\"", id: "") }
@@ -74,7 +77,8 @@ import Testing
                 "cyd redeemed coupons/0/212 - 2026-01-05T08:03:33Z",
                 "dan redeemed coupons/0/208 dan1 2026-01-05T08:03:29Z",
                 "dan redeemed coupons/0/213 - 2026-01-05T08:03:34Z",
-            ])
+            ]
+        )
         let members = try #require(last["members"] as? [String])
         #expect(events.map { $0["member"] as? String } == members.flatMap { [$0, $0] })
         let first = try #require(rings.first?["events"] as? [[String: Any]])

@@ -9,7 +9,7 @@ import Waiting
 @Suite struct MailboxTests {
     private static let limit = Int(Waiting.limit * 1000)
 
-    /// Answers as they come to the thread that asks for them.
+    /// Returns as they come to the thread that asks for them.
     private final class Asker: Sendable {
         private let heard = Mutex<[Int64]>([])
         private let isOver = Atomic<Bool>(false)
@@ -28,7 +28,8 @@ import Waiting
                         left -= 1
                     }
                     self.isOver.store(left > 0, ordering: .releasing)
-                })
+                }
+            )
         }
     }
 
@@ -36,7 +37,12 @@ import Waiting
         let world = try WorkerWorld(seed: 31)
         try world.produce(500)
         let worker = Worker(
-            world.deployment, log: SimulatedLog(world.store), threads: 1, options: world.options(), clock: world.clock)
+            world.deployment,
+            log: SimulatedLog(world.store),
+            threads: 1,
+            options: world.options(),
+            clock: world.clock
+        )
         #expect(worker.mailbox.ask(waiting: MailboxTests.limit, { $0.epochs }) == nil, "it does not run yet")
         let asker = Asker()
         var thread: BackgroundThread?
@@ -59,7 +65,12 @@ import Waiting
         try world.produce(500)
         #expect(try world.run().error == nil)
         let worker = Worker(
-            world.deployment, log: SimulatedLog(world.store), threads: 1, options: world.options(), clock: world.clock)
+            world.deployment,
+            log: SimulatedLog(world.store),
+            threads: 1,
+            options: world.options(),
+            clock: world.clock
+        )
         let asker = Asker()
         var thread: BackgroundThread?
         var epochs: Int64 = 0
@@ -101,7 +112,12 @@ import Waiting
         let registry = MetricsRegistry()
         let metrics = WorkerMetrics(registry, world.deployment)
         let worker = Worker(
-            world.deployment, log: SimulatedLog(world.store), threads: 1, options: world.options(), clock: world.clock)
+            world.deployment,
+            log: SimulatedLog(world.store),
+            threads: 1,
+            options: world.options(),
+            clock: world.clock
+        )
         worker.metrics = metrics
         let keys = registry.gauge("weir_window_keys", help: "Keys held in windows.")
         let bytes = registry.gauge("weir_state_bytes", help: "Memory of keys, windows, rings and models.")
@@ -112,8 +128,11 @@ import Waiting
                     Waiting.until {
                         metrics.refresh()
                         return keys.value > 0
-                    }, ordering: .releasing)
-            })
+                    },
+                    ordering: .releasing
+                )
+            }
+        )
         var rounds = 0
         try worker.run {
             rounds += 1

@@ -43,7 +43,8 @@ import Testing
                     rules: rules.replacing(
                         "  when coupon_ring",
                         with: "  let spent = sum(amount) of order by account over 2m\n  when coupon_ring"
-                    ).replacing("{coupons} coupons", with: "{coupons} coupons, {spent} spent"))
+                    ).replacing("{coupons} coupons", with: "{coupons} coupons, {spent} spent")
+                )
             }
         }
     }
@@ -63,9 +64,13 @@ import Testing
 
     private static func follower(of world: WorkerWorld) throws -> Follower {
         try Follower(
-            EpochProcessor(world.deployment, team: ThreadTeam(lanes: 1)), log: SimulatedLog(world.store),
-            sources: world.sources, snapshots: NoSnapshots(),
-            releases: FolderReleases(world.deployment, former: world.former), clock: world.clock)
+            EpochProcessor(world.deployment, team: ThreadTeam(lanes: 1)),
+            log: SimulatedLog(world.store),
+            sources: world.sources,
+            snapshots: NoSnapshots(),
+            releases: FolderReleases(world.deployment, former: world.former),
+            clock: world.clock
+        )
     }
 
     // MARK: Recovery and audit
@@ -158,7 +163,8 @@ import Testing
         let largeOnly = try WorkerTopology.load(
             text,
             rules: rule(large, "{large}").replacing("let n = count() of order by account over 1h\n", with: "")
-                .replacing("n >= 1", with: "large >= 0"))
+                .replacing("n >= 1", with: "large >= 0")
+        )
         let world = try WorkerWorld(seed: 43, deployment: plain)
         world.former = [plain, both, largeOnly]
         var time = WorkerWorld.start
@@ -167,10 +173,12 @@ import Testing
             for _ in 0..<1500 {
                 time += 50
                 world.store.append(
-                    world.sources[0], key: nil,
+                    world.sources[0],
+                    key: nil,
                     value: bytes(
                         "{\"id\":\"o\",\"ts\":\(time),\"account\":\"u\(world.random.below(1600))\",\"amount\":\(world.random.below(99)).00}"
-                    ))
+                    )
+                )
             }
             #expect(try world.run().error == nil)
         }
@@ -195,8 +203,10 @@ import Testing
         }
         func audit(_ deployment: Deployment, _ former: [Deployment]) throws(LogError) -> JournalAudit.Result {
             try JournalAudit(
-                deployment, log: SimulatedLog(world.store, application: "audit"),
-                releases: FolderReleases(deployment, former: former), threads: 1
+                deployment,
+                log: SimulatedLog(world.store, application: "audit"),
+                releases: FolderReleases(deployment, former: former),
+                threads: 1
             ).run { _ in true }
         }
         let error = logError { _ = try audit(wider, []) }
@@ -231,8 +241,12 @@ import Testing
         #expect(
             try survey([]) == [
                 JournalSurvey.Entry(
-                    topologyDigest: first.topologyDigest, releaseDigest: first.release.digest, epochs: [0...last])
-            ])
+                    topologyDigest: first.topologyDigest,
+                    releaseDigest: first.release.digest,
+                    epochs: [0...last]
+                )
+            ]
+        )
     }
 
     @Test func `who asks while a journal is replayed sees the state of the release that runs`() throws {
@@ -276,8 +290,10 @@ import Testing
         #expect(try world.run().error == nil)
         func audit(_ lie: Deployment) throws(LogError) -> JournalAudit.Result {
             try JournalAudit(
-                world.deployment, log: SimulatedLog(world.store, application: "audit"),
-                releases: Liar(digest: first.release.digest, lie: lie.release), threads: 1
+                world.deployment,
+                log: SimulatedLog(world.store, application: "audit"),
+                releases: Liar(digest: first.release.digest, lie: lie.release),
+                threads: 1
             ).run { _ in true }
         }
         #expect(try audit(first).isClean)
@@ -299,7 +315,9 @@ import Testing
             folder.makeFolder("rules")
             folder.write(
                 WorkerTopology.rules.replacing("coupons >= 3", with: "coupon == \"c1\"")
-                    .replacing("score +20", with: "score +\(score)"), "rules/all.weir")
+                    .replacing("score +20", with: "score +\(score)"),
+                "rules/all.weir"
+            )
             return folder
         }
         let (former, now) = (folder(20), folder(21))
@@ -311,8 +329,10 @@ import Testing
         try world.produce(100)
         #expect(try world.run().error == nil)
         let result = try JournalAudit(
-            running, log: SimulatedLog(world.store, application: "audit"),
-            releases: FolderReleases(running, former: [former.path]), threads: 1
+            running,
+            log: SimulatedLog(world.store, application: "audit"),
+            releases: FolderReleases(running, former: [former.path]),
+            threads: 1
         ).run { _ in true }
         #expect(result.isClean, "\(result)")
         let spoke = world.outputs()[OutputTopics.verdicts, default: []].count {
@@ -334,7 +354,10 @@ import Testing
         #expect(survey.entries.map(\.epochs) == [[4...5, 7...7], [6...6], [8...9]])
         #expect(survey.entries.map(\.text) == ["epochs 4 to 5 and 7", "epoch 6", "epochs 8 to 9"])
         let many = JournalSurvey.Entry(
-            topologyDigest: "t", releaseDigest: "r", epochs: (0..<9).map { Int64($0) * 10...(Int64($0) * 10 + 1) })
+            topologyDigest: "t",
+            releaseDigest: "r",
+            epochs: (0..<9).map { Int64($0) * 10...(Int64($0) * 10 + 1) }
+        )
         #expect(many.text == "epochs 0 to 1, 10 to 11, 20 to 21, 30 to 31 and 5 more times")
     }
 

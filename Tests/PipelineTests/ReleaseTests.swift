@@ -60,14 +60,20 @@ import Testing
             shape(Self.rule + Self.rule.replacing("rule many", with: "rule more")),
             shape(
                 Self.rule.replacing("let orders", with: "let n").replacing("orders >", with: "n >").replacing(
-                    "{orders}", with: "{n}")),
+                    "{orders}",
+                    with: "{n}"
+                )
+            ),
         ] { #expect(same == base) }
         let others = try [
             base, shape(Self.rule.replacing("1h", with: "2h")),
             shape(feature + Self.rule),
             shape(
                 Self.rule.replacing(
-                    "when orders", with: "let b1 = sum(b) of order by account over 1h\n  when b1 > 2 || orders")),
+                    "when orders",
+                    with: "let b1 = sum(b) of order by account over 1h\n  when b1 > 2 || orders"
+                )
+            ),
             shape(Self.rule, of: Self.topology.replacing("[a]", with: "[b]")),
             shape(feature + Self.rule, of: reads),
             // The same name, and another number.
@@ -81,7 +87,9 @@ import Testing
         for same in try [
             Self.deployment(rules: ["z": "// why\n\n" + Self.rule]),
             Self.deployment(
-                Self.topology.replacing("topology: shop", with: "topology: shop\nversion: 7"), rules: ["a": Self.rule]),
+                Self.topology.replacing("topology: shop", with: "topology: shop\nversion: 7"),
+                rules: ["a": Self.rule]
+            ),
         ] { #expect(same.release.digest == base.release.digest) }
     }
 }

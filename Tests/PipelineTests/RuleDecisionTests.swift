@@ -23,7 +23,9 @@ import Testing
 
     /// The verdicts on orders of these weights; nil is an order without one.
     private static func verdicts(
-        _ rules: String, _ weights: [Double?], topology: String = topology
+        _ rules: String,
+        _ weights: [Double?],
+        topology: String = topology
     ) throws -> [[String: Any]] {
         let store = SimulatedStore(clock: 1_767_600_000_000)
         let log = SimulatedLog(store)
@@ -31,8 +33,10 @@ import Testing
         for (n, weight) in weights.enumerated() {
             let field = weight.map { ",\"weight\":\($0)" } ?? ""
             store.append(
-                TopicPartition("orders", 0), key: nil,
-                value: Array("{\"ts\":\(1_767_600_000_000 + n),\"id\":\"o\(n)\",\"account\":\"ada\"\(field)}".utf8))
+                TopicPartition("orders", 0),
+                key: nil,
+                value: Array("{\"ts\":\(1_767_600_000_000 + n),\"id\":\"o\(n)\",\"account\":\"ada\"\(field)}".utf8)
+            )
         }
         let worker = Worker(try WorkerTopology.load(topology, rules: rules), log: log, threads: 1)
         try worker.run { worker.isReady }
@@ -61,27 +65,32 @@ import Testing
             try said(skip) == [
                 "block 50; spoke: skip; shadow: ; undetermined: ", "allow 0; spoke: ; shadow: ; undetermined: skip",
                 "allow 0; spoke: ; shadow: ; undetermined: ",
-            ])
+            ]
+        )
         #expect(
             try said(fire) == [
                 "challenge 60; spoke: fire; shadow: ; undetermined: ",
                 "challenge 60; spoke: fire; shadow: ; undetermined: fire", "allow 0; spoke: ; shadow: ; undetermined: ",
-            ])
+            ]
+        )
         #expect(
             try said(review) == [
                 "block 60; spoke: ask; shadow: ; undetermined: ", "review 0; spoke: ask; shadow: ; undetermined: ask",
                 "allow 0; spoke: ; shadow: ; undetermined: ",
-            ])
+            ]
+        )
         #expect(
             try said(shadow) == [
                 "allow 0; spoke: ; shadow: watch; undetermined: ",
                 "allow 0; spoke: ; shadow: watch; undetermined: watch",
                 "allow 0; spoke: ; shadow: ; undetermined: ",
-            ])
+            ]
+        )
         // Together the severest decides, and scores add up.
         #expect(
             try said(skip + fire + review + shadow)[1]
-                == "challenge 60; spoke: fire ask; shadow: watch; undetermined: skip fire ask watch")
+                == "challenge 60; spoke: fire ask; shadow: watch; undetermined: skip fire ask watch"
+        )
     }
 
     @Test func `a verdict says who decided and quotes the fields that the topology lists`() throws {
@@ -98,17 +107,21 @@ import Testing
         func json(_ value: Any?) throws -> String {
             guard let value else { return "-" }
             return String(
-                decoding: try JSONSerialization.data(withJSONObject: value, options: [.sortedKeys]), as: UTF8.self)
+                decoding: try JSONSerialization.data(withJSONObject: value, options: [.sortedKeys]),
+                as: UTF8.self
+            )
         }
         #expect(
             try verdicts.map { try json($0["decided_by"]) } == [
                 "-", #"{"at":40,"policy":"shop"}"#, #"{"rule":"block"}"#, #"{"allow":"trust"}"#,
-            ])
+            ]
+        )
         #expect(
             try verdicts.map { try json(($0["event"] as? [String: Any])?["context"]) }[...1] == [
                 #"{"account":"ada","id":"o0","phone":null,"weight":null}"#,
                 #"{"account":"ada","id":"o1","phone":null,"weight":2}"#,
-            ])
+            ]
+        )
         #expect(try verdicts.allSatisfy { try json($0["revision"]) == "-" })
     }
 }

@@ -10,7 +10,8 @@ import Testing
 @Suite struct SignalKindTests {
     private static let kinds = SignalKinds(
         detectors: SignalKinds.standard.detectors + [CrowdSettings.self],
-        models: SignalKinds.standard.models + [LengthSettings.self])
+        models: SignalKinds.standard.models + [LengthSettings.self]
+    )
 
     private static let topology = """
         topology: world
@@ -42,7 +43,9 @@ import Testing
             """
             rule crowded "Crowded" { on order when crowd.size >= 3 && in_step.size == 0 then review because "{crowd.size} at once" }
             rule long "Long" { on order when long_list.score > 0.5 then tag "long" }
-            """, "rules/a.weir")
+            """,
+            "rules/a.weir"
+        )
         let deployment = try withExtendedLifetime(folder) { try Deployment(folder: folder.path, kinds: Self.kinds) }
         #expect(deployment.description.canonicalText.contains("crowd crowd\n events [0]\n place shop\n least 3\n"))
         #expect(deployment.description.kinds.forgotten == ["target", "actor", "pair", "ring", "place"])
@@ -53,10 +56,13 @@ import Testing
         for round in 0..<2 {
             for (n, account) in ["ada", "bob", "cyd", "dan"].enumerated() {
                 store.append(
-                    TopicPartition("orders", 0), key: nil,
+                    TopicPartition("orders", 0),
+                    key: nil,
                     value: Array(
                         "{\"ts\":\(1_767_600_000_000 + round * 60_000 + n),\"account\":\"\(account)\",\"shop\":\"\(n < 3 ? "s" : "t")\",\"items\":\(4 * n)}"
-                            .utf8))
+                            .utf8
+                    )
+                )
             }
             let worker = Worker(deployment, log: SimulatedLog(store), threads: 1)
             try worker.run { worker.isReady }
@@ -65,7 +71,8 @@ import Testing
         for partition in Int32(0)..<4 {
             for record in store.records(of: TopicPartition(OutputTopics.verdicts, partition)) {
                 let body = try #require(
-                    try JSONSerialization.jsonObject(with: Data(record.value ?? [])) as? [String: Any])
+                    try JSONSerialization.jsonObject(with: Data(record.value ?? [])) as? [String: Any]
+                )
                 guard let event = body["event"] as? [String: Any], let offset = event["offset"] as? Int, offset >= 4
                 else { continue }
                 let rings = (body["rings"] as? [[String: Any]] ?? []).map {
@@ -80,15 +87,20 @@ import Testing
             said.sorted() == [
                 "4: crowd 3, crowded", "5: crowd 3, long_list 0.4, crowded", "6: crowd 3, long_list 0.8, crowded, long",
                 "7: long_list 1.0, long",
-            ])
+            ]
+        )
     }
 
     @Test func `mistakes in a new kind are told like those of the others`() {
         func messages(_ old: String, _ new: String) -> [String] {
             do {
                 _ = try TopologyDescription.read(
-                    bytes: Array(Self.topology.replacing(old, with: new).utf8), path: "t", folder: "t",
-                    files: FakeRuleFiles(), kinds: Self.kinds)
+                    bytes: Array(Self.topology.replacing(old, with: new).utf8),
+                    path: "t",
+                    folder: "t",
+                    files: FakeRuleFiles(),
+                    kinds: Self.kinds
+                )
                 return []
             } catch { return error.diagnostics.map(\.message) }
         }
@@ -111,7 +123,11 @@ private struct CrowdSettings: DetectorSettings {
     var least: Int
 
     init(
-        name: String, events: [Int], keys: [String: YAMLNode], schemas: [EventSchema], limits: LimitSettings,
+        name: String,
+        events: [Int],
+        keys: [String: YAMLNode],
+        schemas: [EventSchema],
+        limits: LimitSettings,
         reader: inout TopologyReader
     ) {
         self.name = name
@@ -126,8 +142,11 @@ private struct CrowdSettings: DetectorSettings {
 
     func configuration(schemas: [EventSchema], seed: UInt64) -> CrowdConfiguration {
         CrowdConfiguration(
-            name: name, actors: schemas.map(\.subjectField),
-            places: schemas.indices.map { events.contains($0) ? schemas[$0].field(named: place) : nil }, least: least)
+            name: name,
+            actors: schemas.map(\.subjectField),
+            places: schemas.indices.map { events.contains($0) ? schemas[$0].field(named: place) : nil },
+            least: least
+        )
     }
 }
 
@@ -170,7 +189,8 @@ private final class CrowdDetector: RingDetector {
             let event = epoch.events[i]
             guard let place = configuration.places[Int(event.type)] else { continue }
             open[event.fields[place].bits, default: []].insert(
-                event.fields[configuration.actors[Int(event.type)]].bits)
+                event.fields[configuration.actors[Int(event.type)]].bits
+            )
         }
     }
 
@@ -228,7 +248,9 @@ private final class CrowdDetector: RingDetector {
 
     func checkInvariants() throws(StateError) {
         try StateError.require(
-            crowds.values.allSatisfy { $0.size >= configuration.least }, "a crowd is too small")
+            crowds.values.allSatisfy { $0.size >= configuration.least },
+            "a crowd is too small"
+        )
     }
 
     func digest(into digest: inout UInt64) {

@@ -64,7 +64,8 @@ import Testing
             accounts.enumerated().map { n, account in
                 Array(
                     "{\"ts\":\(time + Int64(thing * 60_000 + n * 100)),\"account\":\"\(account)\",\"thing\":\"\(kind)\(thing)\"}"
-                        .utf8)
+                        .utf8
+                )
             }
         }
     }
@@ -83,8 +84,10 @@ import Testing
         // An honest crowd first, so that the population is not only the rings.
         for n in 0..<200 {
             store.append(
-                TopicPartition("coupons", 0), key: nil,
-                value: Array("{\"ts\":\(start + Int64(n)),\"account\":\"crowd\(n)\",\"thing\":\"own\(n)\"}".utf8))
+                TopicPartition("coupons", 0),
+                key: nil,
+                value: Array("{\"ts\":\(start + Int64(n)),\"account\":\"crowd\(n)\",\"thing\":\"own\(n)\"}".utf8)
+            )
         }
         for act in acts(["ada", "bob", "cyd", "cat"], on: "SAVE", from: start + 60_000) {
             store.append(TopicPartition("coupons", 0), key: nil, value: act)
@@ -95,16 +98,20 @@ import Testing
         try runToEnd()
         for (n, account) in ["ada", "bob", "dan", "crowd1"].enumerated() {
             store.append(
-                TopicPartition("visits", 0), key: nil,
+                TopicPartition("visits", 0),
+                key: nil,
                 value: Array(
-                    "{\"ts\":\(start + 240_000 + Int64(n)),\"account\":\"\(account)\",\"thing\":\"door\"}".utf8))
+                    "{\"ts\":\(start + 240_000 + Int64(n)),\"account\":\"\(account)\",\"thing\":\"door\"}".utf8
+                )
+            )
         }
         try runToEnd()
         var found: [String: [String: Any]] = [:]
         for partition in Int32(0)..<4 {
             for record in store.records(of: TopicPartition(OutputTopics.verdicts, partition)) {
                 let body = try #require(
-                    try JSONSerialization.jsonObject(with: Data(record.value ?? [])) as? [String: Any])
+                    try JSONSerialization.jsonObject(with: Data(record.value ?? [])) as? [String: Any]
+                )
                 guard let event = body["event"] as? [String: Any], event["type"] as? String == "visit" else { continue }
                 let subject = try #require(body["subject"] as? [String: Any])
                 found[try #require(subject["id"] as? String)] = body
@@ -139,7 +146,8 @@ import Testing
             sentences("ada") == [
                 "4 accounts of ring \(coupons.id) redeem the same coupons (\(coupons.score))",
                 "5 accounts of ring \(clicks.id) click the same items (\(clicks.score))",
-            ])
+            ]
+        )
         #expect(rings("bob").keys.sorted() == ["coupon_ring"] && rings("bob")["coupon_ring"]?.id == coupons.id)
         #expect(sentences("bob") == [sentences("ada")[0]])
         #expect(rings("dan").keys.sorted() == ["click_farm"] && rings("dan")["click_farm"]?.id == clicks.id)
@@ -168,7 +176,8 @@ import Testing
                     rules: """
                         feature visits = count() of visit by account over 5m
                         rule r "R" { on visit when \(condition) then review }
-                        """)
+                        """
+                )
                 return []
             } catch let error as DiagnosticError {
                 return error.diagnostics.map { "\($0.message): \($0.suggestion ?? "")" }
@@ -178,19 +187,23 @@ import Testing
         #expect(
             try mistakes("coupon_rings.size >= 3") == [
                 "no field or signal 'coupon_rings.size' in event 'visit': did you mean 'coupon_ring.size'?"
-            ])
+            ]
+        )
         #expect(
             try mistakes("ring.size >= 3") == [
                 "no field or signal 'ring.size' in event 'visit': signals are named after their detector or model: coupon_ring.size, click_farm.size"
-            ])
+            ]
+        )
         #expect(
             try mistakes("anomaly.score > 0.9") == [
                 "no field or signal 'anomaly.score' in event 'visit': signals are named after their detector or model: coupon_ring.score, click_farm.score, usual.score, also_usual.score"
-            ])
+            ]
+        )
         let bare = String(Self.topology.prefix(upTo: try #require(Self.topology.range(of: "detectors:")).lowerBound))
         #expect(
             try mistakes("ring.size >= 3", topology: bare) == [
                 "no field or signal 'ring.size' in event 'visit': the topology declares no detector and no model"
-            ])
+            ]
+        )
     }
 }

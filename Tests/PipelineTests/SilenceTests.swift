@@ -18,7 +18,9 @@ import Testing
                 let now = world.clock.now
                 if since == nil, try world.isDone(), log.visits["wait", default: 0] > 2 { since = now }
                 return since.map { now - $0 > silence } ?? false
-            }, step: { _ in world.clock.pause(for: .milliseconds(100)) })
+            },
+            step: { _ in world.clock.pause(for: .milliseconds(100)) }
+        )
         #expect(error == nil)
     }
 
@@ -49,7 +51,8 @@ import Testing
         #expect(
             try triggers(world).flatMap(\.triggers) == [
                 .endTick(at: WorkerWorld.start + 3_600_000), .endTick(at: WorkerWorld.start + 7_200_000),
-            ])
+            ]
+        )
         #expect(world.seen.late < 50, "the decision makes no event late")
         #expect(try world.findings(threads: [1, 2]) == [])
     }
@@ -67,7 +70,8 @@ import Testing
                 world.clock.pause(for: .milliseconds(100))
                 // The others are idle by then.
                 if step % 30 == 0 { try world.produce(5, into: [0]) }
-            })
+            }
+        )
         #expect(error == nil)
         #expect(world.records >= 240, "it gave events again and again")
         #expect(try triggers(world).isEmpty)

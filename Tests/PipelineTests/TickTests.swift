@@ -52,7 +52,11 @@ import Testing
         #expect(said.difference(from: try Self.wanted.get()) == nil)
         // The rings' records too, in their order.
         let other = try TickWorld.embedded(
-            TickWorld.withDeadLetters(Self.records, seed: seed), TickWorld.deployment(), seed: seed &+ 100, threads: 1)
+            TickWorld.withDeadLetters(Self.records, seed: seed),
+            TickWorld.deployment(),
+            seed: seed &+ 100,
+            threads: 1
+        )
         #expect(said.difference(from: other) == nil)
         #expect(said.rings?.count ?? 0 > 20)
     }
@@ -62,8 +66,12 @@ import Testing
         let broker = try TestBroker.own()
         defer { try? TestBroker.control("stop", broker.directory) }
         let said = try TickWorld.kafka(
-            TickWorld.withDeadLetters(Self.records, seed: 5), TickWorld.deployment(), seed: 6, threads: 2,
-            broker: broker.address)
+            TickWorld.withDeadLetters(Self.records, seed: 5),
+            TickWorld.deployment(),
+            seed: 6,
+            threads: 2,
+            broker: broker.address
+        )
         #expect(said.difference(from: try Self.wanted.get()) == nil)
     }
 }

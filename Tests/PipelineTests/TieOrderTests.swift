@@ -49,7 +49,10 @@ import Testing
         for topic in ["orders", "clicks"] {
             try log.create([TopicRequirement(name: topic, partitions: 1)])
             store.append(
-                TopicPartition(topic, 0), key: nil, value: Array("{\"ts\":1767600000000,\"account\":\"ada\"}".utf8))
+                TopicPartition(topic, 0),
+                key: nil,
+                value: Array("{\"ts\":1767600000000,\"account\":\"ada\"}".utf8)
+            )
         }
         let deployment = try WorkerTopology.load("topology: world\nevents:\n\(types)", rules: rules)
         let worker = Worker(deployment, log: log, threads: 1)

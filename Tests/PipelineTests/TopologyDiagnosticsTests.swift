@@ -108,7 +108,8 @@ struct GoldenDiagnostic: Sendable, CustomTestStringConvertible {
               anomaly:
                 features: [n, order_count, ordr_count, last_item, item_count]
                 events: [order, visit]
-            """)
+            """
+        )
         let problems = topology.featureDiagnostics(declared: [
             .init(name: "order_count", type: .int, readingEvents: [0, 1]),
             .init(name: "last_item", type: .string, readingEvents: [0, 1]),
@@ -120,7 +121,8 @@ struct GoldenDiagnostic: Sendable, CustomTestStringConvertible {
                 "7:32 'ordr_count' is neither a declared feature nor a numeric field of event 'order'",
                 "7:44 the model needs numbers, but feature 'last_item' is a string",
                 "7:55 feature 'item_count' cannot be read in event 'visit', which has no field for its key",
-            ])
+            ]
+        )
         #expect(problems[1].suggestion == "did you mean 'order_count'?")
     }
 
@@ -148,7 +150,8 @@ struct GoldenDiagnostic: Sendable, CustomTestStringConvertible {
                     "the rule file '\(folder.path)/rules/c.weir' cannot be read: it is not a regular file",
                     "the rule file '\(folder.path)/rules/d.weir' is not valid UTF-8",
                     "the rule file '\(folder.path)/rules/e.weir' cannot be read: it is larger than 1048576 bytes",
-                ])
+                ]
+            )
         }
         folder.write(String(repeating: "#", count: TopologyDescription.maximumFileBytes + 1), "topology.yaml")
         do {
@@ -167,12 +170,15 @@ struct GoldenDiagnostic: Sendable, CustomTestStringConvertible {
               order: { topic: o, time: ts, subject: a, fields: { ts: timestamp, a: { type: string, entity: account } } }
             models:
               anomaly: { features: [order_count_1h, ordr_sum], events: [order] }
-            """)
+            """
+        )
         let model = try #require(topology.models.first).inputs
         #expect(model.features == ["order_count_1h", "ordr_sum"])
         let diagnostic = topology.diagnostic(
-            at: model.marks[1], message: "no feature is called 'ordr_sum'",
-            suggestion: "did you mean 'order_sum'?")
+            at: model.marks[1],
+            message: "no feature is called 'ordr_sum'",
+            suggestion: "did you mean 'order_sum'?"
+        )
         #expect(
             diagnostic.rendered == """
                 shop/topology.yaml:5:41: error: no feature is called 'ordr_sum'
@@ -180,6 +186,7 @@ struct GoldenDiagnostic: Sendable, CustomTestStringConvertible {
                      |                                         ^~~~~~~~
                      = did you mean 'order_sum'?
 
-                """)
+                """
+        )
     }
 }

@@ -4,7 +4,8 @@ import Testing
 @testable import Pipeline
 @testable import RuleLanguage
 
-/// `topologies/README.md`, `topologies/RULES.md` and what the README says of topologies are held to the tables by which files are read.
+/// `topologies/README.md`, `topologies/RULES.md` and what the README says of topologies are held to the tables by which files are
+/// read.
 @Suite struct TopologyReferenceTests {
     static let reference = PackageFolder.text("topologies/README.md")
     static let rules = PackageFolder.text("topologies/RULES.md")
@@ -14,7 +15,9 @@ import Testing
         let text = TopologyReferenceTests.reference + "\n" + TopologyReferenceTests.rules
         let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
         let start = try #require(
-            lines.firstIndex { $0 == "### \(title)" || $0 == "## \(title)" }, "a section '\(title)'")
+            lines.firstIndex { $0 == "### \(title)" || $0 == "## \(title)" },
+            "a section '\(title)'"
+        )
         return Array(lines[(start + 1)...].prefix { !$0.hasPrefix("##") })
     }
 
@@ -52,16 +55,19 @@ import Testing
                 "`tick`": duration(time.tickMilliseconds), "`lateness`": duration(time.latenessMilliseconds),
                 "`future`": duration(time.futureMilliseconds),
                 "`idle`": duration(time.idleMilliseconds), "`earliest`": "`2000-01-01`", "`latest`": "`2100-01-01`",
-            ])
+            ]
+        )
         #expect(
-            time.earliest == DateText.milliseconds("2000-01-01") && time.latest == DateText.milliseconds("2100-01-01"))
+            time.earliest == DateText.milliseconds("2000-01-01") && time.latest == DateText.milliseconds("2100-01-01")
+        )
         try check(
             "limits",
             [
                 "`keys`": "`\(limits.keys)`", "`entries_per_key`": "`\(limits.entriesPerKey)`",
                 "`text_bytes`": "`\(limits.textBytes)`", "`record_bytes`": "`\(limits.recordBytes)`",
                 "`window`": duration(limits.windowMilliseconds),
-            ])
+            ]
+        )
     }
 
     @Test func `every word of the rule language stands in its section`() throws {
@@ -82,18 +88,21 @@ import Testing
         try check(
             "Clauses",
             RuleSeverity.allCases.map(\.rawValue) + RuleMode.allCases.map(\.rawValue)
-                + MissingPolicy.allCases.map(\.rawValue))
+                + MissingPolicy.allCases.map(\.rawValue)
+        )
         try check("Actions", Parser.actions + Decision.allCases.map(\.name))
         try check("Expressions", Generator.globalNames + Generator.memberNames)
         try check(
             "Expressions",
-            SignalLayout(detectors: ["NAME"], models: ["NAME"]).declarations.map(\.name) + ValueType.documented)
+            SignalLayout(detectors: ["NAME"], models: ["NAME"]).declarations.map(\.name) + ValueType.documented
+        )
         let operators = try section("Expressions").joined(separator: "\n").replacing("\\|", with: "|")
         for sign in Expression.Binary.all + ["!", "&&", "||"] { #expect(operators.contains("`\(sign)`"), "\(sign)") }
         try check(
             "Not there yet",
             Parser.laterBlocks + Parser.laterClauses + Parser.laterActions + Parser.laterAggregates
-                + Generator.laterNames)
+                + Generator.laterNames
+        )
     }
 
     @Test func `the README shows the quickstart as it is`() throws {
@@ -101,13 +110,17 @@ import Testing
         /// The text of the first fenced block behind a mark.
         func block(_ fence: String, after mark: String) throws -> String {
             let parts = try #require(readme.split(separator: mark, maxSplits: 1).last).split(
-                separator: "\(fence)\n", maxSplits: 1)
+                separator: "\(fence)\n",
+                maxSplits: 1
+            )
             return String(try #require(parts.last?.split(separator: "```", maxSplits: 1).first))
         }
         /// A file without the comment it begins with.
         func file(_ path: String) -> String {
             let lines = PackageFolder.text("topologies/quickstart/\(path)").split(
-                separator: "\n", omittingEmptySubsequences: false)
+                separator: "\n",
+                omittingEmptySubsequences: false
+            )
             return lines.drop { $0.hasPrefix("#") || $0.hasPrefix("//") }.joined(separator: "\n")
         }
         #expect(try block("```yaml", after: "declares one event type:") == file("topology.yaml"))

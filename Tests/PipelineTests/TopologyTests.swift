@@ -94,9 +94,11 @@ import Testing
               anomaly: { features: [f, amount], events: [order], trees: 5, depth: 6, window: 70 }
             verdicts: { source: urn:shop }
             rules: [rules/b.weir, rules/*.weir]
-            """)
+            """
+        )
         #expect(
-            topology.version == 3 && topology.summary == "one line" && topology.seed == 7091 && topology.sortsReplay)
+            topology.version == 3 && topology.summary == "one line" && topology.seed == 7091 && topology.sortsReplay
+        )
         #expect(topology.time.latenessMilliseconds == 600_000 && topology.time.futureMilliseconds == 7_200_000)
         #expect(topology.time.earliest == 978_307_200_000 && topology.time.latest == 4_102_358_400_000)
         #expect(topology.time.idleMilliseconds == 1000 && topology.time.tickMilliseconds == 250)
@@ -113,9 +115,16 @@ import Testing
         #expect(
             order.fields[2]
                 == FieldSchema(
-                    name: "buyer", path: ["buyer", "id"], type: .string, isRequired: true, entity: "account",
+                    name: "buyer",
+                    path: ["buyer", "id"],
+                    type: .string,
+                    isRequired: true,
+                    entity: "account",
                     isPersonal: true,
-                    isPseudonymised: true, maximumLength: 64))
+                    isPseudonymised: true,
+                    maximumLength: 64
+                )
+        )
         #expect(order.fields[3].minimum == 0 && order.fields[3].maximum == 99_500 && order.fields[3].moneyScale == 3)
         #expect(order.fields[4].allowedValues == ["web", "app"] && order.fields[5].type == .stringList)
         #expect(order.fields[6].path == ["ship", "city.name"])
@@ -124,7 +133,8 @@ import Testing
             lockstep.name == "r" && lockstep.events == [1] && lockstep.actor == "account" && lockstep.target == "coupon"
         )
         #expect(
-            lockstep.windowMilliseconds == 21_600_000 && lockstep.minimumActors == 4 && lockstep.minimumTargets == 1)
+            lockstep.windowMilliseconds == 21_600_000 && lockstep.minimumActors == 4 && lockstep.minimumTargets == 1
+        )
         let anomaly = try #require(topology.models.first as? AnomalySettings)
         #expect(anomaly.inputs.features == ["f", "amount"] && anomaly.inputs.events == [0])
         #expect(anomaly.trees == 5 && anomaly.depth == 6 && anomaly.window == 70)
@@ -169,7 +179,8 @@ import Testing
                      |                          ^~~~~~~~~~
                      = openssl rand -hex 32 > shop/secret.key makes one
 
-                """)
+                """
+        )
         #expect(unlink("\(folder.path)/secret.key") == 0)
         #expect(
             complaint() == """
@@ -178,7 +189,8 @@ import Testing
                      |                          ^~~~~~~~~~
                      = openssl rand -hex 32 > shop/secret.key makes one
 
-                """)
+                """
+        )
     }
 
     @Test func `another key gives the topology another digest, and nothing of a key is shown`() throws {
@@ -241,8 +253,11 @@ import Testing
             """
         #expect(try TopologyText.load(relaid).canonicalText == base)
         let moved = try TopologyDescription.read(
-            bytes: Array(TopologyTests.small.utf8), path: "/srv/x/topology.yaml", folder: "/srv/x",
-            files: FakeRuleFiles())
+            bytes: Array(TopologyTests.small.utf8),
+            path: "/srv/x/topology.yaml",
+            folder: "/srv/x",
+            files: FakeRuleFiles()
+        )
         #expect(moved.canonicalText == base)
         for (from, to) in [
             ("topology: shop", "topology: market"), ("topology: shop", "topology: shop\nversion: 2"),
@@ -257,7 +272,9 @@ import Testing
             #expect(try TopologyText.load(changed).canonicalText != base, "\(to)")
         }
         let otherRules = try TopologyText.load(
-            TopologyTests.small, files: FakeRuleFiles(files: ["rules/a.weir": "// a\n", "rules/b.weir": "// c\n"]))
+            TopologyTests.small,
+            files: FakeRuleFiles(files: ["rules/a.weir": "// a\n", "rules/b.weir": "// c\n"])
+        )
         // What is in force is a release's, with a digest of its own.
         #expect(otherRules.canonicalText == base)
     }
@@ -267,7 +284,8 @@ import Testing
         windows.replace("\n", with: "\r\n")
         let bytes: [UInt8] = [0xEF, 0xBB, 0xBF] + Array(windows.utf8)
         #expect(
-            try TopologyText.load(bytes: bytes).canonicalText == TopologyText.load(TopologyTests.small).canonicalText)
+            try TopologyText.load(bytes: bytes).canonicalText == TopologyText.load(TopologyTests.small).canonicalText
+        )
     }
 
     @Test func `durations are whole numbers with a unit`() {
@@ -318,7 +336,8 @@ import Testing
             } catch {
                 refused += 1
                 #expect(
-                    !error.diagnostics.isEmpty && error.diagnostics.allSatisfy { !$0.message.isEmpty && $0.line > 0 })
+                    !error.diagnostics.isEmpty && error.diagnostics.allSatisfy { !$0.message.isEmpty && $0.line > 0 }
+                )
                 _ = error.diagnostics.map(\.rendered)
             }
         }

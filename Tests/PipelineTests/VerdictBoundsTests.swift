@@ -65,7 +65,8 @@ import Testing
         let list = Array(repeating: "\"\(isEscaped ? "\\u0002" : text)\"", count: tags).joined(separator: ",")
         return Array(
             "{\"ts\":1767600000000,\"id\":\"\(long)\",\"account\":\"\(long)\",\"note\":\"\(long)\",\"tags\":[\(list)]}"
-                .utf8)
+                .utf8
+        )
     }
 
     private static func judged(_ deployment: Deployment, _ events: [[UInt8]], threads: Int = 1) throws
@@ -79,7 +80,9 @@ import Testing
         try worker.run { worker.isReady }
         let dead = store.records(of: TopicPartition(OutputTopics.deadLetters, 0))
         #expect(
-            dead.isEmpty, "\(dead.first.map { String(decoding: ($0.value ?? []).prefix(300), as: UTF8.self) } ?? "")")
+            dead.isEmpty,
+            "\(dead.first.map { String(decoding: ($0.value ?? []).prefix(300), as: UTF8.self) } ?? "")"
+        )
         // What a replay gives is cut alike.
         let audit = try JournalAudit(deployment, log: SimulatedLog(store, application: "audit"), threads: 1)
             .run { _ in true }
@@ -123,7 +126,8 @@ import Testing
             let context = try #require((body["event"] as? [String: Any])?["context"] as? [String: Any])
             #expect(
                 kept + context.count + leftOut == 603 && leftOut > 0 && shortened > 0 && kept > 100,
-                "\(kept) kept, \(truncated)")
+                "\(kept) kept, \(truncated)"
+            )
             // Decision and score count what has no room as well: 134 live rules with a point each.
             #expect(body["score"] as? Int == 134 && body["decision"] as? String == "review")
             let reasons = try #require(body["reasons"] as? [[String: Any]])

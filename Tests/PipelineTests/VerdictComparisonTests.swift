@@ -30,14 +30,18 @@ import Testing
 
     /// Epochs 0 to 9 are replayed; those up to 12 are in the journal.
     private static func said(
-        replay: [Verdict], log: [Verdict], findingsMax: Int = 20
+        replay: [Verdict],
+        log: [Verdict],
+        findingsMax: Int = 20
     ) -> (counts: VerdictComparison.Counts, findings: [JournalAudit.Finding]) {
         var comparison = VerdictComparison(findingsMax: findingsMax)
         for verdict in replay {
             verdict.value.withUnsafeBytes { value in
                 verdict.subject.utf8.withContiguousStorageIfAvailable { key in
                     comparison.expect(
-                        epoch: verdict.epoch ?? -1, key: UnsafeRawBufferPointer(key), value: value
+                        epoch: verdict.epoch ?? -1,
+                        key: UnsafeRawBufferPointer(key),
+                        value: value
                     ) { digest in
                         for (name, header) in verdict.headers {
                             Array(name.utf8).withUnsafeBytes { name in
@@ -60,8 +64,12 @@ import Testing
                             return (name, UnsafeRawBufferPointer(rebasing: bytes[at..<(at + header.count)]))
                         }
                         comparison.compare(
-                            key: UnsafeRawBufferPointer(key), value: value, headers: headers,
-                            at: "weir.verdicts/0/\(n)", epochs: (9, 12))
+                            key: UnsafeRawBufferPointer(key),
+                            value: value,
+                            headers: headers,
+                            at: "weir.verdicts/0/\(n)",
+                            epochs: (9, 12)
+                        )
                     }
                 }
             }
@@ -94,11 +102,16 @@ import Testing
         ("one of an epoch that the journal does not know", [v(0, 1)], [v(0, 1), v(13, 2)], [2, 0, 0, 0, 1]),
     ])
     func `each way to disagree is counted as what it is`(
-        _ name: String, _ replay: [Verdict], _ log: [Verdict], _ wanted: [Int64]
+        _ name: String,
+        _ replay: [Verdict],
+        _ log: [Verdict],
+        _ wanted: [Int64]
     ) {
         let counts = Self.said(replay: replay, log: log).counts
         #expect(
-            [counts.verdicts, counts.revisions, counts.missing, counts.repeated, counts.different] == wanted, "\(name)")
+            [counts.verdicts, counts.revisions, counts.missing, counts.repeated, counts.different] == wanted,
+            "\(name)"
+        )
     }
 
     @Test func `the recorded time alone may differ, the key may not`() {
@@ -116,10 +129,12 @@ import Testing
         #expect(counts.missing == 49 && findings.count == 20)
         #expect(
             findings.first { $0.verdict == replay[49].id }?.reason
-                == "different: the log holds it at weir.verdicts/0/0 under epoch 7, the replay gives it in epoch 4")
+                == "different: the log holds it at weir.verdicts/0/0 under epoch 7, the replay gives it in epoch 4"
+        )
         #expect(
             findings.first { $0.verdict == replay[3].id }?.reason
-                == "repeated: again at weir.verdicts/0/2 under epoch 0")
+                == "repeated: again at weir.verdicts/0/2 under epoch 0"
+        )
         let missing = findings.filter { $0.reason.hasPrefix("missing") }.map(\.verdict)
         #expect(missing == replay.map(\.id).filter { $0 != replay[3].id }.prefix(18).map { $0 })
         #expect(findings.first?.reason == "missing: the replay gives it in epoch 0, the log does not hold it")

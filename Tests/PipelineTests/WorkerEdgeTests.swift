@@ -62,10 +62,13 @@ import Testing
 
     @Test(arguments: [("100ms", 0.1), ("1d", 10.0)])
     func `a source that never reaches its end does not stop the others for longer than idle, nor than ten seconds`(
-        idle: String, seconds: Double
+        idle: String,
+        seconds: Double
     ) throws {
         let world = try WorkerWorld(
-            seed: 9, deployment: WorkerTopology.load(WorkerTopology.text.replacing("idle: 1d", with: "idle: \(idle)")))
+            seed: 9,
+            deployment: WorkerTopology.load(WorkerTopology.text.replacing("idle: 1d", with: "idle: \(idle)"))
+        )
         try world.produce(20, into: [2])
         try world.produce(2000, into: [0, 1, 3, 4, 5])
         var options = world.options()
@@ -85,7 +88,8 @@ import Testing
                 if done == nil, try world.isDone() { done = world.clock.now }
                 return done != nil || step > 100_000
             },
-            step: { _ in world.clock.pause(for: .milliseconds(5)) })
+            step: { _ in world.clock.pause(for: .milliseconds(5)) }
+        )
         #expect(error == nil)
         let waited = try #require(done?.inSeconds)
         #expect(waited > seconds, "the others do wait at first")
@@ -123,15 +127,20 @@ import Testing
             for time in stride(from: start, to: WorkerWorld.start + 7_200_000, by: Int(step)) {
                 let at = time + Int64(world.random.below(100))
                 world.store.append(
-                    source, key: nil,
-                    value: bytes("{\"ts\":\(at),\"account\":\"a\",\"amount\":1.00,\"coupon\":\"c\",\"id\":\"i\"}"))
+                    source,
+                    key: nil,
+                    value: bytes("{\"ts\":\(at),\"account\":\"a\",\"amount\":1.00,\"coupon\":\"c\",\"id\":\"i\"}")
+                )
                 if let record = world.store.records(of: source).last { times[source, default: [:]][record.offset] = at }
                 // Three in a thousand of the busiest source, so that a block ends with one now and then.
                 if minutesFast > 0, step == 200, world.random.below(1000) < 3 {
                     world.store.append(
-                        source, key: nil,
+                        source,
+                        key: nil,
                         value: bytes(
-                            "{\"ts\":\(at + minutesFast * 60_000),\"account\":\"fast\",\"amount\":1.00,\"id\":\"f\"}"))
+                            "{\"ts\":\(at + minutesFast * 60_000),\"account\":\"fast\",\"amount\":1.00,\"id\":\"f\"}"
+                        )
+                    )
                 }
             }
         }
@@ -147,7 +156,8 @@ import Testing
                 (range.from..<range.to).compactMap { times[range.source]?[$0] }
             }
             #expect(span.min() ?? .max >= newest, "epoch \(record.epoch)")
-            // Nobody's wait holds the watermark back: it follows what was judged before, by the lateness of a minute and one event's gap.
+            // Nobody's wait holds the watermark back: it follows what was judged before, by the lateness of a minute and one
+            // event's gap.
             if newest > WorkerWorld.start + 1_800_000 {
                 #expect(record.watermark ?? .min >= newest - 1_860_000, "epoch \(record.epoch)")
             }
@@ -172,7 +182,8 @@ import Testing
 
     @Test func `a late event near a broker's limit is cut and says so`() throws {
         let deployment = try WorkerTopology.load(
-            WorkerTopology.text.replacing("record_bytes: 2048", with: "record_bytes: 1048576"))
+            WorkerTopology.text.replacing("record_bytes: 2048", with: "record_bytes: 1048576")
+        )
         let world = try WorkerWorld(seed: 19, deployment: deployment)
         try world.produce(600)
         #expect(try world.run().error == nil)
@@ -264,7 +275,8 @@ import Testing
         try world.produce(200)
         _ = try world.run()
         let other = try WorkerTopology.load(
-            WorkerTopology.text.replacing("topic: coupons", with: "topic: vouchers"))
+            WorkerTopology.text.replacing("topic: coupons", with: "topic: vouchers")
+        )
         let log = SimulatedLog(world.store)
         try log.create([TopicRequirement(name: "vouchers", partitions: 1)])
         let worker = Worker(other, log: log, threads: 1)
@@ -295,7 +307,8 @@ import Testing
                     }
                     return altered
                 },
-                until: { log, step in (stops && refusals > 1) || log.visits["wait", default: 0] >= 2 })
+                until: { log, step in (stops && refusals > 1) || log.visits["wait", default: 0] >= 2 }
+            )
             #expect(stops == (error?.kind == .transient))
             #expect(try stops || world.findings().isEmpty)
         }

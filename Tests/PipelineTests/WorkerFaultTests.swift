@@ -43,8 +43,10 @@ import Testing
             let (error, _, _) =
                 aside
                 ? try world.run(
-                    faults(&random), over: { AsideLog($0) },
-                    until: { _, step in try step > 100_000 || step % 8 == 0 && world.isDone() })
+                    faults(&random),
+                    over: { AsideLog($0) },
+                    until: { _, step in try step > 100_000 || step % 8 == 0 && world.isDone() }
+                )
                 : try world.run(faults(&random))
             if let error {
                 deaths += 1
@@ -126,7 +128,8 @@ import Testing
                 options: options,
                 step: { step in
                     if step == 1 + Int(seed) { inner = try world.run() }
-                })
+                }
+            )
             #expect(outer.error?.kind == .fenced, "seed \(seed)")
             #expect(inner?.error == nil, "seed \(seed)")
             #expect(try world.findings().isEmpty, "seed \(seed)")

@@ -40,7 +40,9 @@ private final class MeteredShop {
                 fields:
                   ts: { type: timestamp, format: ms }
                   account: { type: string, entity: account }
-            """, "topology.yaml")
+            """,
+            "topology.yaml"
+        )
         folder.write(
             """
             rule dear "A dear order" {
@@ -65,7 +67,9 @@ private final class MeteredShop {
               then block, score +10
               because "a coupon"
             }
-            """, "rules/a.weir")
+            """,
+            "rules/a.weir"
+        )
         deployment = try Deployment(folder: folder.path)
         try SimulatedLog(store).create([
             TopicRequirement(name: "orders", partitions: 2), TopicRequirement(name: "logins", partitions: 1),
@@ -76,7 +80,7 @@ private final class MeteredShop {
         store.append(TopicPartition(topic, partition), key: nil, value: Array(json.utf8))
     }
 
-    /// Lets a worker judge what is there; answers it and the registry's text.
+    /// Lets a worker judge what is there; returns it and the registry's text.
     func judge(_ registry: MetricsRegistry, epochRecords: Int = 4096) throws -> (
         worker: Worker, text: ExpositionChecker
     ) {
@@ -106,7 +110,8 @@ private final class MeteredShop {
             shop.append(
                 "orders",
                 "{\"id\":\"\(i)\",\"ts\":\(start + i * 1000),\"account\":\"a\(i % 7)\",\"amount\":\(i)\(coupon)}",
-                partition: Int32(i % 2))
+                partition: Int32(i % 2)
+            )
         }
         for i in 0..<20 as Range<Int64> {
             shop.append("logins", "{\"ts\":\(start + i * 15_000),\"account\":\"a\(i % 7)\"}")
@@ -133,7 +138,8 @@ private final class MeteredShop {
         #expect(sum("weir_late_events_total") == counts.late)
         #expect(
             sum("weir_verdicts_total") + sum("weir_silent_total") + sum("weir_dlq_records_total")
-                + sum("weir_late_events_total") == counts.records)
+                + sum("weir_late_events_total") == counts.records
+        )
         #expect(samples["weir_dlq_records_total{code=\"invalid_json\"}"] == 3)
         #expect(samples["weir_dlq_records_total{code=\"timestamp_out_of_range\"}"] == 1)
         #expect(sum("weir_dlq_records_total") == 5 || counts.late > 0)
@@ -246,9 +252,12 @@ private final class MeteredShop {
         metrics.observe(
             try #require(
                 report(
-                    "w#producer-2", "producer",
+                    "w#producer-2",
+                    "producer",
                     #""txmsgs":7,"rxmsgs":0,"brokers":{"b":{"rtt":{"p50":900,"cnt":2}}},"eos":{"txn_state":"AbortableError"}"#
-                )))
+                )
+            )
+        )
         var text = ExpositionChecker(registry.render())
         #expect(text.problems == [])
         #expect(text.samples["weir_kafka_consumer_lag{topic=\"orders\"}"] == 10)

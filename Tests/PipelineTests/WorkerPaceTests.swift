@@ -183,8 +183,13 @@ import Testing
             }
         }
         let pace = WorkerPace(
-            options: WorkerPaceTests.options, phase: try phase(words[0]), drain: drain, polledAt: polledAt,
-            stagedSince: stagedSince, fillingSince: fillingSince)
+            options: WorkerPaceTests.options,
+            phase: try phase(words[0]),
+            drain: drain,
+            polledAt: polledAt,
+            stagedSince: stagedSince,
+            fillingSince: fillingSince
+        )
         return (pace, facts)
     }
 

@@ -78,7 +78,12 @@ struct Conformance {
         }
         let builder = CodeBuilder(hash: Shop.hash)
         let scope = Scope(
-            source: source, event: 0, schema: schema, table: FeatureTable(), environment: environment)
+            source: source,
+            event: 0,
+            schema: schema,
+            table: FeatureTable(),
+            environment: environment
+        )
         var generator = Generator(scope, builder, sink)
         let value = generator.generate(tree)
         if value.isFailed { throw Failed(reason: sink.errors.first?.message ?? "type") }
@@ -96,8 +101,10 @@ struct Conformance {
         defer { machine.deallocate() }
         machine.aim(rows.input, header.pointee)
         let slot = machine.run(
-            header.pointee.instructions + program.start, constants: header.pointee.constants + program.constants,
-            header.pointee)
+            header.pointee.instructions + program.start,
+            constants: header.pointee.constants + program.constants,
+            header.pointee
+        )
         if want["error"] != nil {
             guard slot.isMissing else { throw Failed(reason: "no error where one is due") }
             return

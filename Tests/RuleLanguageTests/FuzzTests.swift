@@ -122,11 +122,14 @@ private enum Extreme {
                     ? Slot(ints[random.below(ints.count)]) : Slot(doubles[random.below(doubles.count)])
         }
         return Rows(
-            Shop.order, cells, features: features,
+            Shop.order,
+            cells,
+            features: features,
             signals: [
                 Slot(doubles[random.below(doubles.count)]), Slot(ints[random.below(ints.count)]),
                 Slot(doubles[random.below(doubles.count)]),
-            ])
+            ]
+        )
     }
 }
 
@@ -200,7 +203,8 @@ private enum Extreme {
 
 @Test func `complaints stop at twenty`() {
     let text = (0..<100).map { "rule r\($0) \"R\" { on order when acount == \($0) then block }" }.joined(
-        separator: "\n")
+        separator: "\n"
+    )
     do {
         _ = try RuleSet.compile([RuleSource(path: "f", text: text)], in: Shop.environment)
         Issue.record("it compiled")
@@ -215,7 +219,8 @@ private enum Extreme {
         rule r "R" { on order
           when coupons.all(a, coupons.all(b, coupons.all(c, a + b != c)))
           then block }
-        """)
+        """
+    )
     var evaluator = Evaluator(set)
     let rows = Rows(Shop.order, ["coupons": .texts((0..<100).map { "c\($0)" })])
     let outcome = evaluator.judge(event: 0, rows.input)[0]

@@ -99,7 +99,10 @@ private struct Oracle {
     }
 
     private func compared(
-        _ operation: ParsedExpression.Binary, _ less: Bool, _ equal: Bool, unordered: Bool = false
+        _ operation: ParsedExpression.Binary,
+        _ less: Bool,
+        _ equal: Bool,
+        unordered: Bool = false
     ) -> Answer {
         if unordered { return .bool(operation == .notEqual) }
         switch operation {

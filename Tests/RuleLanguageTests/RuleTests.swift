@@ -32,7 +32,8 @@ private let farm = """
             "count() of order by account over 3600000ms",
             "distinct(account) of order by device.id over 86400000ms",
             "sum(amount) of order where (amount > 0) by device.id over 604800000ms",
-        ])
+        ]
+    )
     #expect(set.featureRowWidth == 3)
     #expect(set.rulesByEvent == [[0], []])
     // The click names its account `user`; `account` is its entity, so the declared feature can be read there.
@@ -57,8 +58,10 @@ private let farm = """
     #expect(set.undeterminedField(undetermined, event: 0) == "channel")
 
     let rows = Rows(
-        Shop.order, ["device.id": .text("d\"1"), "account": .text("alice83"), "channel": .text("web")],
-        features: [1, 4, 22].map { Slot(Int64($0)) })
+        Shop.order,
+        ["device.id": .text("d\"1"), "account": .text("alice83"), "channel": .text("web")],
+        features: [1, 4, 22].map { Slot(Int64($0)) }
+    )
     var reason: [UInt8] = []
     evaluator.appendReason(rule: 0, event: 0, rows.input, to: &reason)
     #expect(reason.text == #"4 accounts on device d\"1, a***3 spent 5.5"#)

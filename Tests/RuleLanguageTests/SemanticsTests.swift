@@ -46,7 +46,9 @@ private func evaluated(_ expression: String, _ rows: Rows) -> String {
             "id": .text("o-1"), "ts": .int(1_767_600_000_123), "account": .text("alice83"), "amount": .int(12_999),
             "weight": .double(2.5), "items": .int(3), "express": .bool(true), "channel": .text("Web"),
             "coupons": .texts(["SAVE10", "VIP", "über"]),
-        ], signals: [Slot(0.25), Slot(Int64(7)), Slot.missing])
+        ],
+        signals: [Slot(0.25), Slot(Int64(7)), Slot.missing]
+    )
     var updated = ""
     for line in try Fixtures.text("semantics.txt").components(separatedBy: "\n") where !line.isEmpty {
         let parts = line.components(separatedBy: "\t")
@@ -72,7 +74,8 @@ private func evaluated(_ expression: String, _ rows: Rows) -> String {
         rule careful "C" { on order when has(weight) && weight > 1.0 then block }
         rule asleep "A" { on order when true then block mode off }
         rule shadow "W" { on order when true then block mode shadow }
-        """)
+        """
+    )
     #expect(set.rulesByEvent[0] == [0, 1, 2, 3, 4, 5, 7])
     #expect(set.rules[3].missing == .fire && set.rules[7].mode == .shadow)
     var evaluator = Evaluator(set)
@@ -81,16 +84,20 @@ private func evaluated(_ expression: String, _ rows: Rows) -> String {
     }
     #expect(
         kinds(["express": .bool(false), "channel": .text("web")], &evaluator)
-            == [.quiet, .undetermined, .quiet, .undetermined, .quiet, .quiet, .fired])
+            == [.quiet, .undetermined, .quiet, .undetermined, .quiet, .quiet, .fired]
+    )
     #expect(
         kinds(["express": .bool(true), "channel": .text("web")], &evaluator)
-            == [.undetermined, .fired, .undetermined, .excepted, .undetermined, .quiet, .fired])
+            == [.undetermined, .fired, .undetermined, .excepted, .undetermined, .quiet, .fired]
+    )
     #expect(
         kinds(["express": .bool(true), "channel": .text("pos")], &evaluator)
-            == [.undetermined, .fired, .undetermined, .excepted, .excepted, .quiet, .fired])
+            == [.undetermined, .fired, .undetermined, .excepted, .excepted, .quiet, .fired]
+    )
     #expect(
         kinds(["weight": .double(2), "express": .bool(true)], &evaluator)
-            == [.fired, .fired, .fired, .excepted, .excepted, .fired, .fired])
+            == [.fired, .fired, .fired, .excepted, .excepted, .fired, .fired]
+    )
     let outcomes = evaluator.judge(event: 0, Rows(Shop.order, ["express": .bool(true), "channel": .text("pos")]).input)
     #expect(outcomes[4].exception == 1)
     #expect(set.rules[4].exceptions == ["weight > 1.0", "channel == \"pos\""])
@@ -108,7 +115,8 @@ private func evaluated(_ expression: String, _ rows: Rows) -> String {
           when both || big
           unless !big
           then block }
-        """)
+        """
+    )
     var evaluator = Evaluator(set)
     let small = Rows(Shop.order, ["items": .int(1), "amount": .int(5), "express": .bool(true)])
     let large = Rows(Shop.order, ["items": .int(1), "amount": .int(500), "express": .bool(false)])
@@ -126,7 +134,8 @@ private func evaluated(_ expression: String, _ rows: Rows) -> String {
         rule a "A" { on order, click let n = count( ) of order by device.id over 60m when n > 3 then tag "t" }
         rule b "B" { on click let last = first(channel) of order by account = user over 1h when last == "web" then tag "t" }
         rule c "C" { on click when per_account > 2 then tag "t" }
-        """)
+        """
+    )
     #expect(set.features.map(\.name) == ["per_device", "per_account", "last"])
     #expect(set.features[0].isDeclared && !set.features[2].isDeclared)
     #expect(set.readable == [[0, 1], [0, 1, 2]])
@@ -154,7 +163,8 @@ private func evaluated(_ expression: String, _ rows: Rows) -> String {
 
 @Test func `filters and arguments are programs that count missing as false`() throws {
     let set = try Shop.compile(
-        "feature f = sum(amount * 2) of order where channel.startsWith(\"w\") && items > 1 by account over 1h")
+        "feature f = sum(amount * 2) of order where channel.startsWith(\"w\") && items > 1 by account over 1h"
+    )
     var evaluator = Evaluator(set)
     guard let filter = set.features[0].filter, case .program(let argument)? = set.features[0].argument else {
         Issue.record("no programs")
@@ -177,11 +187,14 @@ private func evaluated(_ expression: String, _ rows: Rows) -> String {
           when mail.size() > 3 && both != "" && seen != "x"
           then review
           because "{email} {mail} {both} {seen} {email.size()} {account == email}" }
-        """)
+        """
+    )
     var evaluator = Evaluator(set)
     let rows = Rows(
-        Shop.order, ["email": .text("Zoe@Example.org"), "account": .text("ab"), "channel": .text("web")],
-        features: [.missing])
+        Shop.order,
+        ["email": .text("Zoe@Example.org"), "account": .text("ab"), "channel": .text("web")],
+        features: [.missing]
+    )
     var out: [UInt8] = []
     evaluator.appendReason(rule: 0, event: 0, rows.input, to: &out)
     #expect(out.text == "Z***g z***g a***b ? 15 false")

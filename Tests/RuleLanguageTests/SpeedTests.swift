@@ -55,7 +55,9 @@ import Testing
                 "amount": .int(12_000), "channel": .text("web"), "weight": .double(8.5), "items": .int(12),
                 "express": .bool(true),
                 "coupons": .texts((0..<50).map { "c\($0)" }), "email": .text("abcdef12345@example.org"),
-            ], signals: [Slot(0.0), Slot(Int64(0)), Slot(0.0)])
+            ],
+            signals: [Slot(0.0), Slot(Int64(0)), Slot(0.0)]
+        )
         for condition in SpeedTests.conditions {
             let set = try Shop.compile("rule r \"R\" { on order when \(condition.text) then block }")
             var evaluator = Evaluator(set)
@@ -80,7 +82,8 @@ import Testing
 
     @Test func `a window's filter costs nanoseconds and no memory`() throws {
         let set = try Shop.compile(
-            "feature f = sum(amount) of order where channel == \"web\" && amount > 0 by account over 1h")
+            "feature f = sum(amount) of order where channel == \"web\" && amount > 0 by account over 1h"
+        )
         var evaluator = Evaluator(set)
         let rows = Rows(Shop.order, ["amount": .int(12_000), "channel": .text("web")])
         let input = rows.input
@@ -120,7 +123,9 @@ import Testing
             [
                 "amount": .int(138_000), "channel": .text("web"), "weight": .double(8.5), "items": .int(12),
                 "express": .bool(true),
-            ], signals: [Slot(0.0), Slot(Int64(0)), Slot(0.0)])
+            ],
+            signals: [Slot(0.0), Slot(Int64(0)), Slot(0.0)]
+        )
         let input = rows.input
         var fired = 0
         let rounds = SpeedTests.rounds / 50

@@ -47,9 +47,13 @@ private func declaredEvents() throws -> [String: (topic: String, fields: [Declar
             }
             events[event]?.fields.append(
                 DeclaredField(
-                    name: name, path: (value("path") ?? name).split(separator: ".").map(String.init),
-                    type: value("type") ?? "", isRequired: value("required") == "true" || name == "ts",
-                    allowed: allowed))
+                    name: name,
+                    path: (value("path") ?? name).split(separator: ".").map(String.init),
+                    type: value("type") ?? "",
+                    isRequired: value("required") == "true" || name == "ts",
+                    allowed: allowed
+                )
+            )
         }
     }
     return events

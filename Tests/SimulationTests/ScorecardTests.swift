@@ -6,8 +6,15 @@ struct ScorecardTests {
     private func event(_ key: String, at time: Int64, _ attack: SimulatedAttack?, ring: String? = nil) -> SimulatedEvent
     {
         SimulatedEvent(
-            id: "e\(time)", eventType: "click", topic: "clicks", key: key, time: time, attack: attack, ring: ring,
-            accounts: attack == nil ? [] : [key])
+            id: "e\(time)",
+            eventType: "click",
+            topic: "clicks",
+            key: key,
+            time: time,
+            attack: attack,
+            ring: ring,
+            accounts: attack == nil ? [] : [key]
+        )
     }
 
     @Test func `an attack is caught at its first decision above allow`() {
@@ -47,6 +54,7 @@ struct ScorecardTests {
                 rings: 1 of 1 caught; the detectors reported 0
                 honest: 1 events, 0 flagged in error (0.0 %), 0 of them stopped, 0 accounts
 
-                """)
+                """
+        )
     }
 }

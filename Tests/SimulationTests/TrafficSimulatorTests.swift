@@ -10,10 +10,14 @@ private struct Sample {
 }
 
 private func simulate(
-    _ scenario: SimulationScenario = .marketplace, events: Int, seed: UInt64 = 1, eventsPerSecond: Double = 10
+    _ scenario: SimulationScenario = .marketplace,
+    events: Int,
+    seed: UInt64 = 1,
+    eventsPerSecond: Double = 10
 ) -> [Sample] {
     var simulator = TrafficSimulator(
-        .init(scenario: scenario, events: events, seed: seed, eventsPerSecond: eventsPerSecond))
+        .init(scenario: scenario, events: events, seed: seed, eventsPerSecond: eventsPerSecond)
+    )
     var samples: [Sample] = []
     var line: [UInt8] = []
     while let event = simulator.next(into: &line) { samples.append(Sample(event: event, line: line)) }
@@ -64,7 +68,9 @@ struct TrafficSimulatorTests {
 
     @Test func `a ring of coupons is one group on few devices and addresses`() {
         let rings = Dictionary(
-            grouping: simulate(events: 50_000).filter { $0.event.attack == .couponRing }, by: \.event.ring)
+            grouping: simulate(events: 50_000).filter { $0.event.attack == .couponRing },
+            by: \.event.ring
+        )
         #expect(rings.count >= 2)
         for (ring, samples) in rings {
             #expect(ring != nil)
@@ -96,7 +102,15 @@ struct TrafficSimulatorTests {
     @Test func `the truth line is one JSON object with the four keys`() throws {
         var line: [UInt8] = []
         var event = SimulatedEvent(
-            id: "e1", eventType: "click", topic: "clicks", key: "a1", time: 0, attack: nil, ring: nil, accounts: [])
+            id: "e1",
+            eventType: "click",
+            topic: "clicks",
+            key: "a1",
+            time: 0,
+            attack: nil,
+            ring: nil,
+            accounts: []
+        )
         TruthLine.write(event, into: &line)
         #expect(String(decoding: line, as: UTF8.self) == #"{"id":"e1","attack":null,"ring":null,"accounts":[]}"#)
         event.attack = .clickFarm
@@ -105,7 +119,8 @@ struct TrafficSimulatorTests {
         TruthLine.write(event, into: &line)
         #expect(
             String(decoding: line, as: UTF8.self)
-                == #"{"id":"e1","attack":"click_farm","ring":"click_farm-1","accounts":["a1","a2"]}"#)
+                == #"{"id":"e1","attack":"click_farm","ring":"click_farm-1","accounts":["a1","a2"]}"#
+        )
     }
 
     @Test func `popularity follows Zipf: a long tail, and no item above all`() {

@@ -28,7 +28,8 @@ private final class Lines: Sendable {
                     + "\n",
                 "23:59:59 warn  commit was slow component=journal epoch=12 seconds=1.5 again=true topic=weir.journal\n",
                 "23:59:59 \u{1b}[33mwarn \u{1b}[0m commit was slow component=journal epoch=12 seconds=1.5 again=true topic=weir.journal\n",
-            ])
+            ]
+        )
     }
 
     @Test func `hostile values stay inside their field and their line`() {
@@ -58,7 +59,9 @@ private final class Lines: Sendable {
         let lines = Lines()
         for format in [Log.Format.logfmt, .json, .terminal(colour: false)] {
             lines.log(format).error(
-                "login failed", ["password": LogValue(secret), "text": "it was \(secret.description)"])
+                "login failed",
+                ["password": LogValue(secret), "text": "it was \(secret.description)"]
+            )
         }
         var dumped = ""
         dump(secret, to: &dumped)

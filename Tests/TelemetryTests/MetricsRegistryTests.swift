@@ -9,7 +9,10 @@ import Testing
         registry.counter("weir_events_consumed_total", help: "Events read.", labels: ["topic": "clicks"]).add(40)
         registry.gauge("weir_state_bytes", help: "Bytes of state.", labels: ["store": "windows"]).set(1_048_576)
         let latency = registry.histogram(
-            "weir_commit_seconds", help: "Time of a commit.", bounds: [0.005, 0.05, 1])
+            "weir_commit_seconds",
+            help: "Time of a commit.",
+            bounds: [0.005, 0.05, 1]
+        )
         for seconds in [0.001, 0.005, 0.006, 2] { latency.observe(seconds) }
         let expected = """
             # HELP weir_commit_seconds Time of a commit.

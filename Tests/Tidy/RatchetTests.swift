@@ -17,7 +17,8 @@ import Testing
         #expect(SizeRules.fileFindings(path, most + 50, allowed: allowed) == [])
         #expect(SizeRules.fileFindings(path, most + 51, allowed: allowed).count == 1)
         #expect(
-            SizeRules.fileFindings(path, most, allowed: allowed).map { $0.message.contains("take it off") } == [true])
+            SizeRules.fileFindings(path, most, allowed: allowed).map { $0.message.contains("take it off") } == [true]
+        )
         let line = "let a = 1\n"
         #expect(TidyRules.findings(path: path, text: String(repeating: line, count: most)) == [])
         #expect(TidyRules.findings(path: path, text: String(repeating: line, count: most + 1)).count == 1)
@@ -51,6 +52,14 @@ import Testing
         #expect(SizeRules.functions(SwiftText(text)).map { "\($0.name) \($0.lines)" } == functions)
     }
 
+    @Test func `the rules are held over files`() {
+        let most = SizeRules.functionLinesMax
+        let tests = "Tests/PipelineTests/ATests.swift"
+        #expect(TidyRules.findings(path: tests, text: function(most)) == [])
+        #expect(TidyRules.findings(path: tests, text: function(most + 1)).count == 1)
+        #expect(TidyRules.findings(path: tests, text: "/// Answers it.\n").count == 1)
+    }
+
     @Test func `a member that nothing reads is found, and a reader of one that is gone`() {
         func found(_ text: String, _ readElsewhere: [String: String] = [:]) -> [String] {
             UnreadMembers.findings([(path, SwiftText(text))], readElsewhere: readElsewhere).map(\.message)
@@ -62,7 +71,8 @@ import Testing
         #expect(
             found("let a = 1\nlet b = \"\\(a)\"\nlet c = \"b\"").map {
                 $0.contains("reads b") || $0.contains("reads c")
-            } == [true, true])
+            } == [true, true]
+        )
         #expect(found("let a = 1\nf(a)", ["b": "tests"]).map { $0.contains("declared nowhere") } == [true])
         #expect(found("func f() {\n    if let a = b {}\n    case let .c(d): d\n}\nf()") == [])
         #expect(found("// unused\nvar unused: Int { 1 }").count == 1)

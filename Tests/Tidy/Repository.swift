@@ -55,7 +55,9 @@ struct Repository {
                 var isFolder: ObjCBool = false
                 guard
                     FileManager.default.fileExists(
-                        atPath: root.appendingPathComponent(path).path, isDirectory: &isFolder)
+                        atPath: root.appendingPathComponent(path).path,
+                        isDirectory: &isFolder
+                    )
                 else {
                     continue
                 }

@@ -9,16 +9,25 @@ enum SizeRules {
 
     /// Files that are longer still, and how long at most.
     static let longFiles: [String: Int] = [
-        "Sources/KafkaClient/Consumer.swift": 560,
-        "Tests/DetectionTests/LockstepTests.swift": 550,
-        "Tests/PipelineTests/LogsFilesTests.swift": 580,
+        "Sources/Detection/Events/DecodePlan.swift": 530,
+        "Sources/KafkaClient/Consumer.swift": 580,
+        "Sources/KafkaClient/TransactionalProducer.swift": 530,
+        "Sources/Pipeline/Topology/TopologyReader+Events.swift": 570,
+        "Tests/DetectionTests/LockstepTests.swift": 610,
+        "Tests/PipelineTests/LogsFilesTests.swift": 600,
     ]
 
     /// Functions that are longer with a reason, as `file: name`.
     static let longFunctions: [String: String] = [
+        "Sources/Detection/Events/EventDecoder.swift: decodeRecord":
+            "one walk over a record's fields, whose state lives in registers",
         "Sources/Detection/Events/RecordScanning.swift: scanRecord":
             "one pass over the bytes, whose state lives in registers",
+        "Sources/Detection/Windows/WindowPlan.swift: init":
+            "the plan of all streams, in the order in which each part needs the one before",
         "Sources/Detection/Windows/WindowPlan.swift: layOut": "the layout of a stream, drawn field by field",
+        "Sources/Detection/Windows/WindowProgram.swift: init": "the tables of a plan, each filled once",
+        "Sources/Pipeline/Live/WorkerMetrics.swift: init": "the list of all metrics, an entry each",
         "Sources/RuleLanguage/Programs/Machine+Rare.swift: compute": "one switch over the rare instructions",
         "Sources/RuleLanguage/Programs/Machine.swift: run":
             "one switch over the instructions, whose state lives in registers",

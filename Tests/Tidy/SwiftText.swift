@@ -1,7 +1,7 @@
 /// Swift source with comments and the contents of string literals and raw identifiers blanked out, so that rules see code only.
 ///
-/// A small lexer, not a parser: nested block comments, raw and multi-line strings, interpolations (which are code) and back-ticked names.
-/// Bare-slash regular expressions are not understood; this code base compiles its patterns elsewhere.
+/// A small lexer, not a parser: nested block comments, raw and multi-line strings, interpolations (which are code) and back-ticked
+/// names. Bare-slash regular expressions are not understood; this code base compiles its patterns elsewhere.
 struct SwiftText {
     /// Lines as written.
     let lines: [String]

@@ -20,6 +20,7 @@ enum TidyRules {
         if path.hasSuffix(".py") { found += sleepsInPython(path, text) }
         guard path.hasSuffix(".swift") else { return found }
         let source = SwiftText(text)
+        found += SizeRules.functionFindings(path, source) + WordingRules.findings(path, source)
         if path.hasPrefix("Tests/") { found += sleeps(path, source) }
         if path.hasPrefix("Sources/") {
             found += bannedInSources(path, source) + forceUnwraps(path, source) + impureInDataPlane(path, source)
@@ -151,8 +152,8 @@ enum TidyRules {
 
     /// Public types, functions, subscripts and computed properties without a doc comment.
     ///
-    /// Exempt is what the rest explains: initialisers, cases, stored properties and one-line accessors (their type says what they are), operators, and members
-    /// that protocols of the standard library define.
+    /// Exempt is what the rest explains: initialisers, cases, stored properties and one-line accessors (their type says what they
+    /// are), operators, and members that protocols of the standard library define.
     private static func undocumented(_ path: String, _ source: SwiftText, _ requirements: Set<String>) -> [Finding] {
         // The product's own face has no users that read its symbols.
         guard !path.hasPrefix("Sources/weir/") else { return [] }

@@ -26,7 +26,8 @@ import Testing
         report(
             Repository.misplaced(try repository.files()) { path in
                 FileManager.default.isExecutableFile(atPath: repository.root.appendingPathComponent(path).path)
-            })
+            }
+        )
     }
 
     @Test func `the sources read what they declare`() throws {

@@ -10,7 +10,6 @@ enum UnreadMembers {
         "bytesRead": "tests: that the whole file was taken",
         "callAsFunction": "whoever calls a cell with an offset",
         "deleteRecords": "tests, and whoever uses KafkaClient or looks after a log",
-        "holds": "checks of tables that refer to rows of others",
         "isReady": "tests: whether a worker has caught up",
         "memoryBytes": "tests: that buffers stay as they are",
         "reveal": "tests, and whoever has to show a secret to its owner",
@@ -34,7 +33,8 @@ enum UnreadMembers {
 
     /// Findings over the files of Swift in Sources, by path.
     static func findings(
-        _ files: [(path: String, source: SwiftText)], readElsewhere: [String: String] = readElsewhere
+        _ files: [(path: String, source: SwiftText)],
+        readElsewhere: [String: String] = readElsewhere
     ) -> [Finding] {
         var members: [Member] = []
         var counts: [String: Int] = [:]

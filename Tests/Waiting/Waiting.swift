@@ -2,9 +2,9 @@ import Glibc
 
 /// The one place in the tests that lets time pass.
 ///
-/// A test waits for a condition, never for a time that is long enough today: the limit is there for a fault, and a machine ten times
-/// slower still keeps it. A time of its own belongs only to a fault that lasts, and to a claim that nothing happens: neither fails because
-/// the machine is slow.
+/// A test waits for a condition, never for a time that is long enough today: the limit is there for a fault, and a machine ten
+/// times slower still keeps it. A time of its own belongs only to a fault that lasts, and to a claim that nothing happens: neither
+/// fails because the machine is slow.
 public enum Waiting {
     /// Seconds after which a wait is given up.
     public static let limit = 300.0
@@ -12,7 +12,9 @@ public enum Waiting {
     /// Waits until the condition holds, asking every `every` seconds; returns whether it did within the limit.
     @discardableResult
     public static func until<Failure: Error>(
-        seconds: Double = limit, every: Double = 0.005, _ condition: () throws(Failure) -> Bool
+        seconds: Double = limit,
+        every: Double = 0.005,
+        _ condition: () throws(Failure) -> Bool
     ) throws(Failure) -> Bool {
         let end = ContinuousClock.now + .seconds(seconds)
         while true {
@@ -26,7 +28,8 @@ public enum Waiting {
     ///
     /// For what must not happen: a slow machine makes this less sharp, never wrong.
     public static func holds<Failure: Error>(
-        seconds: Double, _ claim: () throws(Failure) -> Bool
+        seconds: Double,
+        _ claim: () throws(Failure) -> Bool
     ) throws(Failure) -> Bool {
         let end = ContinuousClock.now + .seconds(seconds)
         while ContinuousClock.now < end {

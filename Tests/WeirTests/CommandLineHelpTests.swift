@@ -117,7 +117,12 @@ import Testing
     /// All that a new command needs, and its place in the table.
     private enum OddCommand: Command {
         static let definition = CommandDefinition(
-            name: "odd", summary: "fail", discussion: "It fails.", flags: [.seed], examples: [])
+            name: "odd",
+            summary: "fail",
+            discussion: "It fails.",
+            flags: [.seed],
+            examples: []
+        )
         static func run(_ arguments: ParsedArguments, _ terminal: Terminal) throws -> ExitCode {
             terminal.line("seed \(arguments.string("seed") ?? "none")")
             throw Odd()
@@ -139,8 +144,14 @@ import Testing
 
     @Test func `whatever a command throws becomes a message and a code`() {
         let diagnostic = Diagnostic(
-            path: "rules/a.weir", line: 2, column: 8, length: 6, message: "no field 'acount'",
-            suggestion: "did you mean 'account'?", sourceLine: "  when acount >= 4")
+            path: "rules/a.weir",
+            line: 2,
+            column: 8,
+            length: 6,
+            message: "no field 'acount'",
+            suggestion: "did you mean 'account'?",
+            sourceLine: "  when acount >= 4"
+        )
         let cases: [(any Error, Int32, String)] = [
             (CommandFailure(.stateCorrupt, "it differs", hint: "look"), 7, "weir: error: it differs\n  look\n"),
             (LogError(.unreachable, "no broker"), 5, "weir: error: no broker\n"),

@@ -84,8 +84,10 @@ private func arguments(_ line: String) throws -> ParsedArguments {
         Slip("run -topology t", "unknown flag -topology", "did you mean --topology?"),
         Slip("run -t t", "unknown flag -t", "weir run --help lists the flags"),
         Slip(
-            "run --topology --log a", "--topology needs a value: --topology DIR",
-            "folder with topology.yaml, rules/ and samples/"),
+            "run --topology --log a",
+            "--topology needs a value: --topology DIR",
+            "folder with topology.yaml, rules/ and samples/"
+        ),
         Slip("run --log a", "--topology DIR is missing", "folder with topology.yaml, rules/ and samples/"),
         Slip("run --topology t", "say which log to run on: --kafka FILE or --log FILE.db"),
         Slip("tail", "say where the verdicts are: --kafka FILE or --log FILE.db"),
@@ -102,10 +104,13 @@ private func arguments(_ line: String) throws -> ParsedArguments {
         Slip("run --topology t --log a --threads 65", "--threads 65: must be 1 to 64"),
         Slip(
             "tail --log a --since yesterday",
-            "--since yesterday: not a duration; write a whole number and ms, s, m, h, d or w, such as 15m"),
+            "--since yesterday: not a duration; write a whole number and ms, s, m, h, d or w, such as 15m"
+        ),
         Slip(
-            "tail --log a --severity hihg", "--severity hihg: must be one of low, medium, high, critical",
-            "did you mean high?"),
+            "tail --log a --severity hihg",
+            "--severity hihg: must be one of low, medium, high, critical",
+            "did you mean high?"
+        ),
         Slip("check", "DIR is missing", "the topology's folder"),
         Slip("check a b", "unexpected argument 'b'", "flags start with --; weir check --help shows them"),
         Slip("completion tcsh", "SHELL tcsh: must be one of bash, zsh, fish"),

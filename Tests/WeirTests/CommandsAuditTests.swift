@@ -15,11 +15,14 @@ struct CommandsAuditTests {
     }
 
     private func audit(
-        _ path: String, topology: String = Commands.topology("marketplace"), releases: [String] = []
+        _ path: String,
+        topology: String = Commands.topology("marketplace"),
+        releases: [String] = []
     ) throws -> (result: WeirProgram.Result, answer: Answer?) {
         let result = try WeirProgram.run(
             try #require(WeirProgram.path),
-            ["audit", "--topology", topology, "--log", path, "--json"] + releases.flatMap { ["--release", $0] })
+            ["audit", "--topology", topology, "--log", path, "--json"] + releases.flatMap { ["--release", $0] }
+        )
         return (result, try? JSONDecoder().decode(Answer.self, from: Data(result.output.utf8)))
     }
 
@@ -54,21 +57,37 @@ struct CommandsAuditTests {
             try log.deleteRecords(of: first.source, before: first.offset + 1)
             // One is there twice, one has a header changed, one is about an event that gave no verdict, one is no verdict at all.
             try Commands.append(
-                log, OutputTopics.verdicts, key: second.key, value: second.value ?? [], headers: second.headers)
+                log,
+                OutputTopics.verdicts,
+                key: second.key,
+                value: second.value ?? [],
+                headers: second.headers
+            )
             try Commands.append(log, OutputTopics.verdicts, key: nil, value: Array("hello".utf8))
             var stranger = String(decoding: second.value ?? [], as: UTF8.self)
             stranger = stranger.replacingOccurrences(
-                of: "{\"verdict_id\":\"", with: "{\"verdict_id\":\"00000000-0000-0000-0000-000000000000")
+                of: "{\"verdict_id\":\"",
+                with: "{\"verdict_id\":\"00000000-0000-0000-0000-000000000000"
+            )
             let id = stranger.index(stranger.startIndex, offsetBy: 51)
             stranger.removeSubrange(id..<stranger.index(id, offsetBy: 36))
             try Commands.append(
-                log, OutputTopics.verdicts, key: second.key, value: Array(stranger.utf8), headers: second.headers)
+                log,
+                OutputTopics.verdicts,
+                key: second.key,
+                value: Array(stranger.utf8),
+                headers: second.headers
+            )
             // The same one again, as if a later epoch had given it.
             try Commands.append(
-                log, OutputTopics.verdicts, key: second.key, value: second.value ?? [],
+                log,
+                OutputTopics.verdicts,
+                key: second.key,
+                value: second.value ?? [],
                 headers: second.headers.map {
                     $0.0 == "ce_epoch" ? ($0.0, Array((clean.epochs - 1).description.utf8)) : $0
-                })
+                }
+            )
             // The recorded time alone may differ.
             var headers = first.headers
             for i in headers.indices where headers[i].0 == "ce_recordedtime" {
@@ -81,8 +100,15 @@ struct CommandsAuditTests {
         #expect(
             answer
                 == Answer(
-                    epochs: clean.epochs, inputs: clean.inputs, verdicts: clean.verdicts + 4, revisions: 0, missing: 0,
-                    repeated: 1, different: 3))
+                    epochs: clean.epochs,
+                    inputs: clean.inputs,
+                    verdicts: clean.verdicts + 4,
+                    revisions: 0,
+                    missing: 0,
+                    repeated: 1,
+                    different: 3
+                )
+        )
         #expect(result.errors.contains("00000000-0000-0000-0000-000000000000"))
         #expect(result.errors.contains("under epoch \(clean.epochs - 1), the replay gives it in epoch "))
         #expect(result.errors.contains("is no verdict"))
@@ -120,11 +146,18 @@ struct CommandsAuditTests {
             var headers = ones[1].headers
             for i in headers.indices where headers[i].0 == "ce_subject" { headers[i].1 = Array("somebody else".utf8) }
             try Commands.append(
-                log, OutputTopics.verdicts, key: ones[1].key, value: ones[1].value ?? [], headers: headers)
+                log,
+                OutputTopics.verdicts,
+                key: ones[1].key,
+                value: ones[1].value ?? [],
+                headers: headers
+            )
         }
         let (result, answer) = try audit(path)
         #expect(
-            result.code == 7 && answer?.missing == 1 && answer?.different == 1 && answer?.repeated == 0, "\(result)")
+            result.code == 7 && answer?.missing == 1 && answer?.different == 1 && answer?.repeated == 0,
+            "\(result)"
+        )
     }
 
     @Test func `of many missing verdicts every run names the same ones`() throws {
@@ -196,7 +229,9 @@ struct CommandsAuditTests {
         #expect(without.code == 8 && without.output.isEmpty)
         #expect(
             without.errors.contains("release \(digests[1])") && !without.errors.contains(digests[0])
-                && without.errors.contains("Looked in: \(first), \(second)."), "\(without.errors)")
+                && without.errors.contains("Looked in: \(first), \(second)."),
+            "\(without.errors)"
+        )
         let other = try audit(path, releases: [Commands.topology("quickstart")]).result
         #expect(other.code == 3 && other.errors.contains("is not the topology of"), "\(other.errors)")
 
@@ -204,7 +239,8 @@ struct CommandsAuditTests {
         func run(_ releases: String...) throws -> WeirProgram.Result {
             let running = try RunningProgram(
                 try #require(WeirProgram.path),
-                ["run", "--topology", first, "--log", path] + releases.flatMap { ["--release", $0] })
+                ["run", "--topology", first, "--log", path] + releases.flatMap { ["--release", $0] }
+            )
             #expect(running.wait { $0.errors.contains("msg=ready") }, "\(running.errors)")
             running.send(SIGTERM)
             return try running.wait()
@@ -214,7 +250,9 @@ struct CommandsAuditTests {
         let warned = try run(third)
         #expect(
             warned.code == 143 && warned.errors.contains("not to be found") && warned.errors.contains(digests[0])
-                && warned.errors.contains("releases=1"), "\(warned.errors)")
+                && warned.errors.contains("releases=1"),
+            "\(warned.errors)"
+        )
 
         // Changed under a former release: found all the same.
         do {
@@ -224,7 +262,12 @@ struct CommandsAuditTests {
             try log.deleteRecords(of: verdict.source, before: verdict.offset + 1)
             let headers = verdict.headers.map { ($0.0, $0.0 == "ce_subject" ? Array("somebody else".utf8) : $0.1) }
             try Commands.append(
-                log, OutputTopics.verdicts, key: verdict.key, value: verdict.value ?? [], headers: headers)
+                log,
+                OutputTopics.verdicts,
+                key: verdict.key,
+                value: verdict.value ?? [],
+                headers: headers
+            )
         }
         let (result, answer) = try audit(path, releases: [second, third])
         #expect(result.code == 7 && answer?.different == 1 && answer?.missing == 0, "\(result)")

@@ -42,7 +42,9 @@ struct CommandsDemoTests {
 
     @Test func `a demo that is interrupted scores what was judged and nothing else`() throws {
         let running = try RunningProgram(
-            try #require(WeirProgram.path), ["demo", "--events", "5000000", "--json"])
+            try #require(WeirProgram.path),
+            ["demo", "--events", "5000000", "--json"]
+        )
         #expect(running.wait { $0.output.split(separator: "\n").count > 20 }, "\(running.errors)")
         running.send(SIGINT)
         let result = try running.wait()

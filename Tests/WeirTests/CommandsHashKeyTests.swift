@@ -38,11 +38,15 @@ import Testing
 struct CommandsHashKeyTests {
     /// Runs the topology on a log until it is ready and has judged what `write` appends, and returns what it said.
     private static func run(
-        _ log: String, _ flags: [String] = [], verdicts wanted: Int, write: (EmbeddedLog) throws -> Void = { _ in }
+        _ log: String,
+        _ flags: [String] = [],
+        verdicts wanted: Int,
+        write: (EmbeddedLog) throws -> Void = { _ in }
     ) throws -> String {
         let running = try RunningProgram(
             try #require(WeirProgram.path),
-            ["run", "--topology", Commands.topology("quickstart"), "--log", log] + flags)
+            ["run", "--topology", Commands.topology("quickstart"), "--log", log] + flags
+        )
         try #require(running.wait { $0.errors.contains("msg=ready") }, "\(running.errors)")
         let reader = try EmbeddedLog(path: log)
         defer { reader.close() }
@@ -62,9 +66,18 @@ struct CommandsHashKeyTests {
         let folder = try Commands.Folder()
         let log = folder.path("shop.db")
         let samples = try String(
-            contentsOfFile: Commands.topology("quickstart") + "/samples/orders.jsonl", encoding: .utf8)
+            contentsOfFile: Commands.topology("quickstart") + "/samples/orders.jsonl",
+            encoding: .utf8
+        )
         let before = try Commands.weir(
-            "doctor", "--topology", Commands.topology("quickstart"), "--log", log, "--state", folder.path("nowhere"))
+            "doctor",
+            "--topology",
+            Commands.topology("quickstart"),
+            "--log",
+            log,
+            "--state",
+            folder.path("nowhere")
+        )
         #expect(before.output.contains("none yet: weir run makes"), "\(before)")
         let first = try Self.run(log, verdicts: 1) { reader in
             for line in samples.split(separator: "\n") {
@@ -98,9 +111,18 @@ struct CommandsHashKeyTests {
         chmod(other, 0o400)
         let second = try Self.run(log, ["--hash-key-file", other], verdicts: 1)
         #expect(
-            second.contains("the hash key is not that of the last epoch") && second.contains(fingerprint), "\(second)")
+            second.contains("the hash key is not that of the last epoch") && second.contains(fingerprint),
+            "\(second)"
+        )
         let differing = try Commands.weir(
-            "doctor", "--topology", Commands.topology("quickstart"), "--log", log, "--hash-key-file", other)
+            "doctor",
+            "--topology",
+            Commands.topology("quickstart"),
+            "--log",
+            log,
+            "--hash-key-file",
+            other
+        )
         #expect(differing.code == 0 && differing.output.contains("judged under another key"), "\(differing)")
 
         chmod(log + ".hash-key", 0o640)
@@ -125,14 +147,21 @@ struct CommandsHashKeyTests {
                     "replay", "--topology", Commands.topology("marketplace"), "--input", input, "--output",
                     folder.path(name),
                 ]
-                    + flags)
+                    + flags
+            )
             #expect(result.code == 0, "\(result)")
             outputs.append(try folder.text(name))
         }
         #expect(outputs[0].count > 1000 && outputs[0] == outputs[1])
         let absent = try Commands.weir(
-            "replay", "--topology", Commands.topology("marketplace"), "--input", input, "--hash-key-file",
-            folder.path("absent"))
+            "replay",
+            "--topology",
+            Commands.topology("marketplace"),
+            "--input",
+            input,
+            "--hash-key-file",
+            folder.path("absent")
+        )
         #expect(absent.code == 3 && absent.errors.contains("the hash key cannot be read"), "\(absent)")
     }
 }

@@ -9,7 +9,9 @@ struct CommandsKafkaTests {
     @Test func `simulate, run, tail, audit and doctor work together, through a kill`() throws {
         let folder = try Commands.Folder()
         let file = try folder.write(
-            "k.properties", "bootstrap.servers=\(try CommandsBroker.plain.get())\nweir.connect.ms=20000\n")
+            "k.properties",
+            "bootstrap.servers=\(try CommandsBroker.plain.get())\nweir.connect.ms=20000\n"
+        )
         let weir = try #require(WeirProgram.path)
         let marketplace = Commands.topology("marketplace")
         let first = try Commands.weir("simulate", "--events", "20000", "--seed", "3", "--kafka", file)
@@ -24,8 +26,18 @@ struct CommandsKafkaTests {
         let again = try RunningProgram(weir, run)
         #expect(again.wait { $0.errors.contains("msg=ready") }, "\(again.errors)")
         let paced = try Commands.weir(
-            "simulate", "--events", "3000", "--seed", "4", "--rate", "3000", "--kafka", file, "--truth",
-            folder.path("t.jsonl"))
+            "simulate",
+            "--events",
+            "3000",
+            "--seed",
+            "4",
+            "--rate",
+            "3000",
+            "--kafka",
+            file,
+            "--truth",
+            folder.path("t.jsonl")
+        )
         #expect(paced.code == 0)
         #expect(try folder.text("t.jsonl").split(separator: "\n").count == 3000)
         // The audit may run beside the pipeline.
@@ -66,7 +78,9 @@ struct CommandsKafkaTests {
         let folder = try Commands.Folder()
         let servers = try CommandsBroker.plain.get()
         let file = try folder.write(
-            "k.properties", "bootstrap.servers=\(servers)\nweir.connect.ms=20000\nisolation.level=read_uncommitted\n")
+            "k.properties",
+            "bootstrap.servers=\(servers)\nweir.connect.ms=20000\nisolation.level=read_uncommitted\n"
+        )
         try FileManager.default.copyItem(atPath: Commands.topology("quickstart"), toPath: folder.path("shop"))
         let topology = folder.path("shop/topology.yaml")
         let text = try String(contentsOfFile: topology, encoding: .utf8)
@@ -89,12 +103,16 @@ struct CommandsKafkaTests {
         let found = try doctor()
         #expect(
             found.contains("warn  retention   \(topic) deletes each 7 days after the time its producer gave it"),
-            "\(found)")
+            "\(found)"
+        )
         #expect(found.contains("(retention.bytes=1073741824)") && !found.contains("ok    retention"), "\(found)")
         #expect(
             found.contains(
                 "kafka-configs.sh --bootstrap-server \(servers) --alter --entity-type topics --entity-name \(topic) "
-                    + "--add-config retention.bytes=-1,retention.ms=-1\n"), "\(found)")
+                    + "--add-config retention.bytes=-1,retention.ms=-1\n"
+            ),
+            "\(found)"
+        )
         #expect(found.contains("warn  properties  isolation.level is not used"), "\(found)")
     }
 
@@ -110,7 +128,8 @@ struct CommandsKafkaTests {
             sasl.password=hunter2
             weir.connect.ms=8000
 
-            """)
+            """
+        )
         let marketplace = Commands.topology("marketplace")
         for command in [
             ["run", "--topology", marketplace], ["audit", "--topology", marketplace], ["tail"],
@@ -120,7 +139,8 @@ struct CommandsKafkaTests {
             #expect(result.code == 6, "\(command) \(result.output) \(result.errors)")
             #expect(
                 (result.errors + result.output).contains("sasl.password"),
-                "\(command) \(result.output) \(result.errors)")
+                "\(command) \(result.output) \(result.errors)"
+            )
             #expect(!(result.errors + result.output).contains("hunter2"))
         }
     }
@@ -130,7 +150,8 @@ struct CommandsKafkaTests {
         let file = try folder.write(
             "k.properties",
             "bootstrap.servers=127.0.0.1:1\nsecurity.protocol=SASL_SSL\nsasl.mechanisms=SCRAM-SHA-256\nweir.connect.ms=300\n"
-                + "sasl.username=weir\nsasl.password=x\n")
+                + "sasl.username=weir\nsasl.password=x\n"
+        )
         let result = try Commands.weir("tail", "--kafka", file)
         // From 2.6.1 on the mechanism works, and it is the broker that is not there.
         #expect(result.code == 8 && result.errors.contains("SCRAM") || result.code == 5, "\(result.errors)")

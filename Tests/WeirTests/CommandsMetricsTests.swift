@@ -41,7 +41,9 @@ private final class LogLines: Sendable {
         defer { log.close() }
         try log.create([TopicRequirement(name: "orders", partitions: 1)])
         let samples = try String(
-            contentsOfFile: Commands.topology("quickstart") + "/samples/orders.jsonl", encoding: .utf8)
+            contentsOfFile: Commands.topology("quickstart") + "/samples/orders.jsonl",
+            encoding: .utf8
+        )
         for line in samples.split(separator: "\n") {
             try Commands.append(log, "orders", key: nil, value: Array(line.utf8))
         }
@@ -58,7 +60,9 @@ private final class LogLines: Sendable {
         var text = ExpositionChecker(Array(try folder.text("weir.prom").utf8))
         #expect(text.problems == [])
         #expect(
-            text.samples["weir_events_consumed_total{topic=\"orders\"}"] == 0, "every series is there from the start")
+            text.samples["weir_events_consumed_total{topic=\"orders\"}"] == 0,
+            "every series is there from the start"
+        )
         let counts = try judgeSamples()
         reporter.stop()
         text = ExpositionChecker(Array(try folder.text("weir.prom").utf8))
@@ -66,7 +70,8 @@ private final class LogLines: Sendable {
         #expect(counts.records > 0)
         #expect(text.samples["weir_events_consumed_total{topic=\"orders\"}"] == Double(counts.records))
         #expect(
-            text.samples["weir_rule_hits_total{mode=\"live\",rule=\"order_burst\"}"] == Double(counts.verdicts))
+            text.samples["weir_rule_hits_total{mode=\"live\",rule=\"order_burst\"}"] == Double(counts.verdicts)
+        )
         #expect(text.samples["weir_verdicts_total{decision=\"review\"}"] == Double(counts.verdicts))
         let names = try FileManager.default.contentsOfDirectory(atPath: folder.url.path)
         #expect(!names.contains { $0.hasSuffix(".tmp") })
@@ -114,7 +119,9 @@ private final class LogLines: Sendable {
                 .map { String($0.split(separator: " ")[2]) }
         ).union(["weir_watermark_lag_seconds", "weir_kafka_consumer_lag"])
         let page = try String(
-            contentsOf: Commands.root.appendingPathComponent("Sources/weir/README.md"), encoding: .utf8)
+            contentsOf: Commands.root.appendingPathComponent("Sources/weir/README.md"),
+            encoding: .utf8
+        )
         let rows = page.split(separator: "\n").filter { $0.hasPrefix("| `weir_") || $0.hasPrefix("| `process_") }
         let named = Set(rows.map { String($0.dropFirst(3).prefix { $0 != "`" && $0 != "{" }) })
         #expect(named == made)

@@ -49,7 +49,8 @@ import Testing
         let folder = try Commands.Folder()
         let file = try folder.write(
             "k.properties",
-            "bootstrap.servers=127.0.0.1:1\nweir.connect.ms=300\ngroup.id=mine\nenable.auto.commit=true\nlinger.ms=7\n")
+            "bootstrap.servers=127.0.0.1:1\nweir.connect.ms=300\ngroup.id=mine\nenable.auto.commit=true\nlinger.ms=7\n"
+        )
         let result = try Commands.weir("run", "--topology", Commands.topology("marketplace"), "--kafka", file)
         let lines = result.errors.split(separator: "\n").filter { $0.contains("is not used: Weir sets it itself") }
         #expect(result.code == 5 && lines.count == 2, "\(result)")

@@ -19,7 +19,9 @@ private enum Reader {
 
 /// Commands that only look at an embedded log, run by somebody who may not write to it.
 @Suite(
-    .enabled(if: WeirProgram.path != nil, Commands.absence), .enabled(if: Reader.canStart, "nobody may not start weir"))
+    .enabled(if: WeirProgram.path != nil, Commands.absence),
+    .enabled(if: Reader.canStart, "nobody may not start weir")
+)
 struct CommandsReaderTests {
     private let folder: Commands.Folder
     private let log: String
@@ -94,7 +96,8 @@ struct CommandsReaderTests {
         for name in ["-wal", "-shm"] { chmod(log + name, 0o600) }
         for command in [["tail"], ["doctor"], ["audit", "--topology", Commands.topology("marketplace")]] {
             let result = try Reader.start(
-                try #require(WeirProgram.path), command + ["--log", log]
+                try #require(WeirProgram.path),
+                command + ["--log", log]
             ).wait()
             #expect(result.code == 6, "\(result)")
             #expect((result.errors + result.output).contains("shop.db-shm"), "\(result)")

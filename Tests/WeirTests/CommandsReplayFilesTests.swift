@@ -14,7 +14,10 @@ struct CommandsReplayFilesTests {
         _ = try folder.write(
             "\(name)/topology.yaml",
             text.replacing(
-                "events:\n", with: "time: { lateness: 1m }\n\(sorted ? "replay: { sort: true }\n" : "")events:\n"))
+                "events:\n",
+                with: "time: { lateness: 1m }\n\(sorted ? "replay: { sort: true }\n" : "")events:\n"
+            )
+        )
         let rule = try String(contentsOfFile: Commands.topology("quickstart") + "/rules/first.weir", encoding: .utf8)
         _ = try folder.write("\(name)/rules/first.weir", rule)
         return folder.path(name)
@@ -38,7 +41,9 @@ struct CommandsReplayFilesTests {
 
     private func replay(_ topology: String, _ inputs: String...) throws -> Summary {
         let result = try WeirProgram.run(
-            try #require(WeirProgram.path), ["replay", "--topology", topology, "--json", "--input"] + inputs)
+            try #require(WeirProgram.path),
+            ["replay", "--topology", topology, "--json", "--input"] + inputs
+        )
         #expect(result.code == 0, "\(result)")
         return try JSONDecoder().decode(Summary.self, from: Data(result.output.utf8))
     }

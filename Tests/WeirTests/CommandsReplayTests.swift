@@ -19,7 +19,10 @@ struct CommandsReplayTests {
 
     private func replay(_ arguments: [String], input: String = "") throws -> WeirProgram.Result {
         try WeirProgram.run(
-            try #require(WeirProgram.path), ["replay", "--topology", quickstart] + arguments, input: input)
+            try #require(WeirProgram.path),
+            ["replay", "--topology", quickstart] + arguments,
+            input: input
+        )
     }
 
     // MARK: The end
@@ -34,7 +37,8 @@ struct CommandsReplayTests {
             [
                 "replay", "--topology", quickstart, "--input", fifo, "--output", outputs[0], "--features", outputs[1],
                 "--dead-letters", outputs[2],
-            ])
+            ]
+        )
         // So many epochs that there are verdicts in the file when the signal comes; the input does not end before.
         let writer = try #require(FileHandle(forWritingAtPath: fifo))
         defer { try? writer.close() }
@@ -98,7 +102,9 @@ struct CommandsReplayTests {
             "\"$0\" replay --topology \"$1\" --input \"$2\" --output - --features \"$3\" | head -n 1; "
             + "exit ${PIPESTATUS[0]}"
         let result = try WeirProgram.run(
-            "/bin/bash", ["-c", script, try #require(WeirProgram.path), quickstart, many, features])
+            "/bin/bash",
+            ["-c", script, try #require(WeirProgram.path), quickstart, many, features]
+        )
         #expect(result.code == 0 && result.output.split(separator: "\n").count == 1, "\(result)")
         #expect(result.errors.contains("stopped before the end") && result.errors.contains("f.jsonl"), "\(result)")
         #expect(try folder.text("f.jsonl") == "old\n")
@@ -119,13 +125,22 @@ struct CommandsReplayTests {
     {
         let text = try String(contentsOfFile: quickstart + "/topology.yaml", encoding: .utf8)
         _ = try folder.write(
-            "csv/topology.yaml", text.replacing("    topic: orders", with: "    topic: orders\n    format: csv"))
+            "csv/topology.yaml",
+            text.replacing("    topic: orders", with: "    topic: orders\n    format: csv")
+        )
         let rule = try String(contentsOfFile: quickstart + "/rules/first.weir", encoding: .utf8)
         _ = try folder.write("csv/rules/first.weir", rule)
         let rows = "1772618400000,ada,2.00\n1772618401000,smith, bob,2.00\n1772618402000,eve,2.00\n"
         let path = try folder.write("rows.csv", "ts,account,amount\n" + rows)
         let result = try Commands.weir(
-            "replay", "--topology", folder.path("csv"), "--input", path, "--dead-letters", folder.path("dead"))
+            "replay",
+            "--topology",
+            folder.path("csv"),
+            "--input",
+            path,
+            "--dead-letters",
+            folder.path("dead")
+        )
         #expect(result.code == 0 && result.output.contains("dead letters  1\n"), "\(result)")
         #expect(try folder.text("dead").contains("\"invalid_csv\""))
         let warnings = result.errors.split(separator: "\n").filter { $0.contains("the header has no column `id`") }
@@ -196,7 +211,14 @@ struct CommandsReplayTests {
         let truth = try Commands.weir("simulate", "--events", "10", "--log", log, "--truth", log)
         #expect(truth.code == 2 && truth.errors.contains("--truth"), "\(truth)")
         let metrics = try Commands.weir(
-            "run", "--topology", Commands.topology("marketplace"), "--log", log, "--metrics", log)
+            "run",
+            "--topology",
+            Commands.topology("marketplace"),
+            "--log",
+            log,
+            "--metrics",
+            log
+        )
         #expect(metrics.code == 2 && metrics.errors.contains("--metrics"), "\(metrics)")
         #expect(try Data(contentsOf: URL(fileURLWithPath: log)) == before)
     }

@@ -9,14 +9,18 @@ struct CommandsRunTests {
         let folder = try Commands.Folder()
         let path = folder.path("shop.db")
         let running = try RunningProgram(
-            try #require(WeirProgram.path), ["run", "--topology", Commands.topology("quickstart"), "--log", path])
+            try #require(WeirProgram.path),
+            ["run", "--topology", Commands.topology("quickstart"), "--log", path]
+        )
         #expect(running.wait { $0.errors.contains("msg=ready") }, "\(running.errors)")
         #expect(running.errors.contains("topics=orders") && running.errors.contains("somebody must write to them"))
         let log = try EmbeddedLog(path: path)
         defer { log.close() }
         #expect(try log.partitions(of: "orders") == [0])
         let samples = try String(
-            contentsOfFile: Commands.topology("quickstart") + "/samples/orders.jsonl", encoding: .utf8)
+            contentsOfFile: Commands.topology("quickstart") + "/samples/orders.jsonl",
+            encoding: .utf8
+        )
         for line in samples.split(separator: "\n") {
             try Commands.append(log, "orders", key: nil, value: Array(line.utf8))
         }
@@ -25,7 +29,9 @@ struct CommandsRunTests {
             running.wait { _ in
                 verdicts = (try? Commands.records(log, OutputTopics.verdicts)) ?? []
                 return !verdicts.isEmpty
-            }, "\(running.errors)")
+            },
+            "\(running.errors)"
+        )
         running.send(SIGTERM)
         #expect(try running.wait().code == 143)
         #expect(verdicts.count == 1)
@@ -46,7 +52,12 @@ struct CommandsRunTests {
         let folder = try Commands.Folder()
         for name in ["online-retail", "ad-clicks"] {
             let result = try Commands.weir(
-                command, "--topology", Commands.topology(name), "--log", folder.path("shop.db"))
+                command,
+                "--topology",
+                Commands.topology(name),
+                "--log",
+                folder.path("shop.db")
+            )
             #expect(result.code == 3 && result.output.isEmpty, "\(result)")
             #expect(result.errors.contains("`format: csv`") && result.errors.contains("weir replay"), "\(result)")
         }

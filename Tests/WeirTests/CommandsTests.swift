@@ -11,8 +11,16 @@ struct CommandsSimulateTests {
     @Test func `the same seed gives the same bytes in a file, on stdout and in a log`() throws {
         let folder = try Commands.Folder()
         let file = try Commands.weir(
-            "simulate", "--events", "3000", "--seed", "9", "--output", folder.path("e.jsonl"), "--truth",
-            folder.path("t.jsonl"))
+            "simulate",
+            "--events",
+            "3000",
+            "--seed",
+            "9",
+            "--output",
+            folder.path("e.jsonl"),
+            "--truth",
+            folder.path("t.jsonl")
+        )
         #expect(file.code == 0 && file.output.isEmpty)
         #expect(file.errors.contains("3,000 events in"))
         let stdout = try Commands.weir("simulate", "--events", "3000", "--seed", "9", "--truth", folder.path("u.jsonl"))
@@ -64,7 +72,8 @@ struct CommandsSimulateTests {
             [
                 "simulate", "--events", "1000000", "--rate", "500", "--output", folder.path("e.jsonl"), "--truth",
                 folder.path("t.jsonl"),
-            ])
+            ]
+        )
         #expect(running.wait { _ in folder.gathered("e.jsonl") > 200 * 300 }, "\(running.errors)")
         running.send(SIGTERM)
         let result = try running.wait()
@@ -129,7 +138,8 @@ struct CommandsCheckTests {
         let rule = try folder.text("shop/rules/first.weir")
         _ = try folder.write(
             "shop/rules/first.weir",
-            rule.replacing("  let orders", with: "  let idle = count() of order by account over 5m\n  let orders"))
+            rule.replacing("  let orders", with: "  let idle = count() of order by account over 5m\n  let orders")
+        )
         let warned = try Commands.weir("check", folder.path("shop"))
         #expect(warned.code == 0, "\(warned)")
         #expect(warned.errors.contains("'idle' is never used"), "\(warned)")
@@ -160,7 +170,8 @@ struct CommandsCheckTests {
               because "b"
             }
 
-            """)
+            """
+        )
         let plain = try Commands.weir("check", folder.path("shop"))
         #expect(plain.code == 3 && plain.output.isEmpty)
         #expect(plain.errors.contains("rules/bad.weir:4:8: error: "))
@@ -253,7 +264,8 @@ struct CommandsTailTests {
         running.send(SIGCONT)
         #expect(
             running.wait { $0.output.contains("kept") && $0.errors.contains("offsets \(end) to \(end + 1)") },
-            "\(running.errors)")
+            "\(running.errors)"
+        )
         #expect(!running.output.contains("eaten"))
         running.send(SIGTERM)
         _ = try running.wait()
@@ -346,7 +358,9 @@ struct CommandsDoctorTests {
         #expect(gap.code == 7, "\(gap)")
         #expect(
             gap.report.find("records").map(\.message)
-                == ["orders/0 lacks 2 of its records, offsets 0 to \(end - 1)"], "\(gap)")
+                == ["orders/0 lacks 2 of its records, offsets 0 to \(end - 1)"],
+            "\(gap)"
+        )
         try change("DROP TABLE \(name)")
         let dropped = try examine("--log", path)
         #expect(dropped.code == 7, "\(dropped)")
@@ -416,12 +430,16 @@ struct CommandsFailureTests {
         let folder = try Commands.Folder()
         let path = folder.path("x.db")
         let absent = try WeirProgram.run(
-            try #require(WeirProgram.path), command + ["--topology", "/nonexistent", "--log", path])
+            try #require(WeirProgram.path),
+            command + ["--topology", "/nonexistent", "--log", path]
+        )
         #expect(absent.code == 3 && absent.errors.contains("there is no folder"))
         try FileManager.default.copyItem(atPath: Commands.topology("quickstart"), toPath: folder.path("shop"))
         _ = try folder.write("shop/rules/bad.weir", "rule bad \"x\" {\n")
         let rule = try WeirProgram.run(
-            try #require(WeirProgram.path), command + ["--topology", folder.path("shop"), "--log", path])
+            try #require(WeirProgram.path),
+            command + ["--topology", folder.path("shop"), "--log", path]
+        )
         #expect(rule.code == 3 && rule.errors.contains("rules/bad.weir:"), "\(rule.errors)")
         #expect(!FileManager.default.fileExists(atPath: path))
     }

@@ -8,10 +8,11 @@ public struct CSVHeaderError: Error, Sendable, Equatable, CustomStringConvertibl
 
 /// Turns the lines of one CSV file (RFC 4180, UTF-8) into the same events as ``EventDecoder``.
 ///
-/// The header maps columns to fields by the first part of their path; columns that no field names are ignored. An empty column is missing, and
-/// so is one that a short row lacks; a row with more columns than the header is rejected, as a separator that nobody quoted has shifted them.
-/// Quoted columns may hold separators, line ends and doubled quotes. A `list<string>` is written with `;` between its elements, a bool as
-/// `true`, `false`, `1` or `0`, numbers as in JSON but with leading zeros allowed. One per thread and file; allocates nothing once warm.
+/// The header maps columns to fields by the first part of their path; columns that no field names are ignored. An empty column is
+/// missing, and so is one that a short row lacks; a row with more columns than the header is rejected, as a separator that nobody
+/// quoted has shifted them. Quoted columns may hold separators, line ends and doubled quotes. A `list<string>` is written with `;`
+/// between its elements, a bool as `true`, `false`, `1` or `0`, numbers as in JSON but with leading zeros allowed. One per thread
+/// and file; allocates nothing once warm.
 ///
 /// `@unchecked Sendable`: the working memory has one owner, and a noncopyable value is in one place at a time.
 public struct CSVDecoder: ~Copyable, @unchecked Sendable {
@@ -62,7 +63,8 @@ public struct CSVDecoder: ~Copyable, @unchecked Sendable {
             discriminators.append(
                 try schema.discriminator.map { path throws(CSVHeaderError) in
                     try column(path.path[0], of: "the discriminator")
-                } ?? -1)
+                } ?? -1
+            )
         }
         self.plan = plan
         self.types = types
@@ -116,7 +118,10 @@ public struct CSVDecoder: ~Copyable, @unchecked Sendable {
 
     /// Decodes one record without its line end and appends its event to the batch; as ``EventDecoder`` does, else.
     public mutating func decode(
-        partition: Int32, offset: Int64, value: UnsafeRawBufferPointer?, appendTime: Int64? = nil,
+        partition: Int32,
+        offset: Int64,
+        value: UnsafeRawBufferPointer?,
+        appendTime: Int64? = nil,
         into batch: inout EventBatch
     ) -> DecodeResult {
         guard let value else { return .rejected(DeadLetter(.tombstone)) }
@@ -130,11 +135,21 @@ public struct CSVDecoder: ~Copyable, @unchecked Sendable {
         let type = types[index]
         if let code = convert(type, record: record, &sink) {
             return .rejected(
-                DeadLetter(code, path: sink.faultPath, byteOffset: max(0, min(sink.faultAt, sink.end) - record)))
+                DeadLetter(code, path: sink.faultPath, byteOffset: max(0, min(sink.faultAt, sink.end) - record))
+            )
         }
         return finish(
-            work, type: type, topic: -1, partition: partition, offset: offset, batch.textCount, value.count, appendTime,
-            sink, &batch)
+            work,
+            type: type,
+            topic: -1,
+            partition: partition,
+            offset: offset,
+            batch.textCount,
+            value.count,
+            appendTime,
+            sink,
+            &batch
+        )
     }
 
     /// Copies the record into the batch.
@@ -146,8 +161,10 @@ public struct CSVDecoder: ~Copyable, @unchecked Sendable {
         let padding = EventBatch.readablePadding
         guard
             batch.reserve(
-                text: count + padding + count * work.sharing + work.pseudonymBytes + padding, fields: 96,
-                listElements: min(count + 1, 96 * work.limits.listElements))
+                text: count + padding + count * work.sharing + work.pseudonymBytes + padding,
+                fields: 96,
+                listElements: min(count + 1, 96 * work.limits.listElements)
+            )
         else { return (nil, batch.isEmpty ? .rejected(DeadLetter(.recordTooLarge)) : .full) }
         let record = batch.text + batch.textCount
         let isASCII =
@@ -159,8 +176,14 @@ public struct CSVDecoder: ~Copyable, @unchecked Sendable {
         let start = UnsafePointer(record)
         return (
             RecordSink(
-                text: batch.text, tail: record + count + padding, lists: batch.lists, listsCount: batch.listsCount,
-                row: batch.rows + batch.rowsCount, end: start + count, faultAt: start), nil
+                text: batch.text,
+                tail: record + count + padding,
+                lists: batch.lists,
+                listsCount: batch.listsCount,
+                row: batch.rows + batch.rowsCount,
+                end: start + count,
+                faultAt: start
+            ), nil
         )
     }
 
@@ -269,7 +292,9 @@ public struct CSVDecoder: ~Copyable, @unchecked Sendable {
     }
 
     private func convert(
-        _ column: Column, _ field: UnsafePointer<DecodePlan.Field>, _ sink: inout RecordSink
+        _ column: Column,
+        _ field: UnsafePointer<DecodePlan.Field>,
+        _ sink: inout RecordSink
     ) -> DeadLetterCode? {
         if column.count > work.limits.textBytes { return .textTooLong }
         switch field.pointee.kind {
@@ -300,7 +325,9 @@ public struct CSVDecoder: ~Copyable, @unchecked Sendable {
     }
 
     private func convertList(
-        _ column: Column, _ field: UnsafePointer<DecodePlan.Field>, _ sink: inout RecordSink
+        _ column: Column,
+        _ field: UnsafePointer<DecodePlan.Field>,
+        _ sink: inout RecordSink
     ) -> DeadLetterCode? {
         let first = sink.listsCount
         var start = column.start

@@ -132,14 +132,20 @@ extension DecodePlan {
         }
     }
 
-    /// Appends the dead letter's JSON object: `code`, `message`, `field`, `byte_offset`, `topic`, `partition`, `offset` and the original
-    /// bytes as `record`, or as `record_base64` when they are not valid UTF-8.
+    /// Appends the dead letter's JSON object: `code`, `message`, `field`, `byte_offset`, `topic`, `partition`, `offset` and the
+    /// original bytes as `record`, or as `record_base64` when they are not valid UTF-8.
     ///
-    /// Longer than `limit` bytes, the original is cut (at a character's border) and `record_truncated` and `record_bytes` say so; a tombstone
-    /// has `"record":null`. `fullLength` is the record's length where `value` is only its beginning. Allocates: dead letters are the exception.
+    /// Longer than `limit` bytes, the original is cut (at a character's border) and `record_truncated` and `record_bytes` say so; a
+    /// tombstone has `"record":null`. `fullLength` is the record's length where `value` is only its beginning. Allocates: dead
+    /// letters are the exception.
     public func appendRecord(
-        of letter: DeadLetter, topic: String, partition: Int32, offset: Int64, value: UnsafeRawBufferPointer?,
-        fullLength: Int? = nil, limit: Int = DecodePlan.deadLetterBytes,
+        of letter: DeadLetter,
+        topic: String,
+        partition: Int32,
+        offset: Int64,
+        value: UnsafeRawBufferPointer?,
+        fullLength: Int? = nil,
+        limit: Int = DecodePlan.deadLetterBytes,
         to output: inout [UInt8]
     ) {
         output.append(contentsOf: #"{"code":""#.utf8)

@@ -39,8 +39,8 @@ public typealias Pseudonymiser =
 ///
 /// Immutable; shared by all threads.
 ///
-/// The keys of an object that are known are matched by length and first eight bytes, then by the rest; nested paths form a trie, one node per
-/// object. Where a topic carries several types, records are told apart by their discriminator.
+/// The keys of an object that are known are matched by length and first eight bytes, then by the rest; nested paths form a trie,
+/// one node per object. Where a topic carries several types, records are told apart by their discriminator.
 ///
 /// `@unchecked Sendable`: everything is written in `init` and only read afterwards; the raw tables live as long as the plan.
 public final class DecodePlan: @unchecked Sendable {
@@ -135,7 +135,8 @@ public final class DecodePlan: @unchecked Sendable {
 
     /// The schemas; an event's `type` is the index here.
     public let schemas: [EventSchema]
-    /// Topic names in the order of their indices, which is the names' own: of two events at the same time, that of the first comes first.
+    /// Topic names in the order of their indices, which is the names' own: of two events at the same time, that of the first comes
+    /// first.
     public let topics: [String]
     public let limits: DecodeLimits
     public let hash: TextHash
@@ -171,14 +172,19 @@ public final class DecodePlan: @unchecked Sendable {
 
     /// Compiles schemas; every schema's topic must be among `topics`, which are sorted by name and give the events' topic indices.
     ///
-    /// - Throws: ``DecodePlanError`` when `topics` are not sorted, a schema has more than 96 fields, names no required time, or needs a pseudonymiser that is not given.
+    /// - Throws: ``DecodePlanError`` when `topics` are not sorted, a schema has more than 96 fields, names no required time, or
+    ///   needs a pseudonymiser that is not given.
     public init(
-        schemas: [EventSchema], topics: [String], limits: DecodeLimits = DecodeLimits(), hash: TextHash,
+        schemas: [EventSchema],
+        topics: [String],
+        limits: DecodeLimits = DecodeLimits(),
+        hash: TextHash,
         pseudonymise: Pseudonymiser? = nil
     ) throws(DecodePlanError) {
         guard zip(topics, topics.dropFirst()).allSatisfy({ $0 < $1 }) else {
             throw DecodePlanError(
-                description: "topics must be sorted by name, each once: their order decides between equal times")
+                description: "topics must be sorted by name, each once: their order decides between equal times"
+            )
         }
         var builder = PlanBuilder(hash: hash)
         for (type, schema) in schemas.enumerated() {
@@ -187,7 +193,8 @@ public final class DecodePlan: @unchecked Sendable {
             }
             guard schema.fields.count <= 96 else {
                 throw DecodePlanError(
-                    description: "event type \(schema.name) has \(schema.fields.count) fields; 96 is the limit")
+                    description: "event type \(schema.name) has \(schema.fields.count) fields; 96 is the limit"
+                )
             }
             guard schema.fields.indices.contains(schema.timeField), schema.fields[schema.timeField].type == .timestamp
             else {
@@ -198,7 +205,8 @@ public final class DecodePlan: @unchecked Sendable {
             }
             guard pseudonymise != nil || !schema.fields.contains(where: \.isPseudonymised) else {
                 throw DecodePlanError(
-                    description: "event type \(schema.name) pseudonymises a field, but there is no key")
+                    description: "event type \(schema.name) pseudonymises a field, but there is no key"
+                )
             }
             builder.add(schema, type: type, topic: topic, limits: limits)
         }
@@ -215,7 +223,8 @@ public final class DecodePlan: @unchecked Sendable {
         self.hash = hash
         self.pseudonymise = pseudonymise
         precondition(
-            limits.depth <= 64 && limits.depth >= 1 && limits.recordBytes <= 64 << 20 && limits.textBytes <= 65_536)
+            limits.depth <= 64 && limits.depth >= 1 && limits.recordBytes <= 64 << 20 && limits.textBytes <= 65_536
+        )
         paths = builder.paths
         typePlans = DecodePlan.copy(builder.types)
         nodes = DecodePlan.copy(builder.nodes)
@@ -299,11 +308,18 @@ private struct PlanBuilder {
         finish(
             levels,
             DecodePlan.TypePlan(
-                root: 0, fieldCount: Int32(schema.fields.count), firstField: Int32(firstField),
+                root: 0,
+                fieldCount: Int32(schema.fields.count),
+                firstField: Int32(firstField),
                 requiredLow: required.low,
-                requiredHigh: required.high, timeField: Int32(schema.timeField), topic: UInt16(topic),
-                discriminator: schema.discriminator.map { hash($0.value) } ?? 0, seenWords: 0,
-                listElements: Int32(lists * limits.listElements)))
+                requiredHigh: required.high,
+                timeField: Int32(schema.timeField),
+                topic: UInt16(topic),
+                discriminator: schema.discriminator.map { hash($0.value) } ?? 0,
+                seenWords: 0,
+                listElements: Int32(lists * limits.listElements)
+            )
+        )
     }
 
     /// The types of a topic, with a selector where there is something to select.
@@ -336,12 +352,24 @@ private struct PlanBuilder {
         finish(
             levels,
             DecodePlan.TypePlan(
-                root: 0, fieldCount: Int32(distinct.count), firstField: Int32(firstField), requiredLow: 0,
-                requiredHigh: 0, timeField: -1,
-                topic: 0, discriminator: 0, seenWords: 0, listElements: 0))
+                root: 0,
+                fieldCount: Int32(distinct.count),
+                firstField: Int32(firstField),
+                requiredLow: 0,
+                requiredHigh: 0,
+                timeField: -1,
+                topic: 0,
+                discriminator: 0,
+                seenWords: 0,
+                listElements: 0
+            )
+        )
         return DecodePlan.Group(
-            types: candidates, selector: types.count - 1, selectorSlots: slots,
-            isGuessable: distinct.count == 1 && undiscriminated.isEmpty)
+            types: candidates,
+            selector: types.count - 1,
+            selectorSlots: slots,
+            isGuessable: distinct.count == 1 && undiscriminated.isEmpty
+        )
     }
 
     private mutating func addPath(_ path: [String], field: (type: Int, index: Int)?) -> Int32 {
@@ -406,9 +434,16 @@ private struct PlanBuilder {
                 }
                 let mask: UInt64 = key.bytes.count >= 8 ? .max : (1 << UInt64(key.bytes.count * 8)) - 1
                 var entry = DecodePlan.Key(
-                    word: word(at: 0) & mask, mask: mask, tail: key.bytes.count > 8 ? word(at: key.bytes.count - 8) : 0,
-                    length: Int32(key.bytes.count), bytes: Int32(keyBytes.count), field: key.field,
-                    child: key.child.map { Int32(firstNode + $0) } ?? -1, path: key.path, seen: seen)
+                    word: word(at: 0) & mask,
+                    mask: mask,
+                    tail: key.bytes.count > 8 ? word(at: key.bytes.count - 8) : 0,
+                    length: Int32(key.bytes.count),
+                    bytes: Int32(keyBytes.count),
+                    field: key.field,
+                    child: key.child.map { Int32(firstNode + $0) } ?? -1,
+                    path: key.path,
+                    seen: seen
+                )
                 seen += 1
                 if key.field >= 0, case let field = fields[Int(key.field)], field.kind == .string, !field.isSpecial,
                     field.next < 0

@@ -50,8 +50,8 @@ public struct RejectedRecord: Sendable {
 
 /// DECODE: records of any source in, events out, in the order of the records.
 ///
-/// One batch of records is ``begin(_:bytes:lanes:)``, then ``run(_:)`` once for each lane, in parallel or not, then ``end()``. Lanes
-/// take contiguous ranges of the records, so the result does not depend on their number. Events stay valid until the next
+/// One batch of records is ``begin(_:bytes:lanes:)``, then ``run(_:)`` once for each lane, in parallel or not, then ``end()``.
+/// Lanes take contiguous ranges of the records, so the result does not depend on their number. Events stay valid until the next
 /// ``begin(_:bytes:lanes:)`` or ``removeAll()``. Allocates nothing once warm, but for the file headers of CSV at the start.
 ///
 /// Cost: that of ``EventDecoder``, and about 60 bytes moved per event.
@@ -144,7 +144,8 @@ public struct DecodeStage: ~Copyable {
     ///   - isMeant: of a record by its source and offset.
     ///   - removed: called for each event that goes.
     public mutating func remove(
-        where isMeant: (_ source: Int, _ offset: Int64) -> Bool, removed: (_ source: Int, _ event: Event) -> Void
+        where isMeant: (_ source: Int, _ offset: Int64) -> Bool,
+        removed: (_ source: Int, _ event: Event) -> Void
     ) {
         var kept = 0
         for i in events.indices {
@@ -199,7 +200,8 @@ private struct DecodeLane: ~Copyable {
             let place = csv + csvCount
             try file.header.withUnsafeBufferPointer { (bytes) throws(CSVHeaderError) in
                 place.initialize(
-                    to: try CSVDecoder(header: UnsafeRawBufferPointer(bytes), types: file.types, plan: plan))
+                    to: try CSVDecoder(header: UnsafeRawBufferPointer(bytes), types: file.types, plan: plan)
+                )
             }
             csvCount += 1
         }
@@ -211,7 +213,9 @@ private struct DecodeLane: ~Copyable {
     }
 
     mutating func decode(
-        _ records: UnsafeBufferPointer<StagedRecord>, _ bytes: UnsafeRawPointer, _ decodings: [SourceDecoding]
+        _ records: UnsafeBufferPointer<StagedRecord>,
+        _ bytes: UnsafeRawPointer,
+        _ decodings: [SourceDecoding]
     ) {
         for record in records {
             let source = Int(record.source)
@@ -223,12 +227,21 @@ private struct DecodeLane: ~Copyable {
                 result = .rejected(.tooLarge(limit: recordLimit))
             } else if csvOf[source] >= 0 {
                 result = csv[csvOf[source]].decode(
-                    partition: decodings[source].partition, offset: record.offset, value: value,
-                    appendTime: appendTime, into: &batch)
+                    partition: decodings[source].partition,
+                    offset: record.offset,
+                    value: value,
+                    appendTime: appendTime,
+                    into: &batch
+                )
             } else {
                 result = decoder.decode(
-                    topic: decodings[source].topic, partition: decodings[source].partition, offset: record.offset,
-                    value: value, appendTime: appendTime, into: &batch)
+                    topic: decodings[source].topic,
+                    partition: decodings[source].partition,
+                    offset: record.offset,
+                    value: value,
+                    appendTime: appendTime,
+                    into: &batch
+                )
             }
             switch result {
             case .event: sources.append(record.source)

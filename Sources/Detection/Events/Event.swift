@@ -19,8 +19,16 @@ public struct Event: BitwiseCopyable {
     public var recordLength: UInt32
 
     @inlinable public init(
-        fields: UnsafePointer<Slot>, text: UnsafePointer<UInt8>, lists: UnsafePointer<Slot>, time: Int64, offset: Int64,
-        partition: Int32, topic: UInt16, type: UInt16, recordOffset: UInt32, recordLength: UInt32
+        fields: UnsafePointer<Slot>,
+        text: UnsafePointer<UInt8>,
+        lists: UnsafePointer<Slot>,
+        time: Int64,
+        offset: Int64,
+        partition: Int32,
+        topic: UInt16,
+        type: UInt16,
+        recordOffset: UInt32,
+        recordLength: UInt32
     ) {
         self.fields = fields
         self.text = text

@@ -1,6 +1,7 @@
 public import RuleLanguage
 
-/// The decoded events of one epoch: rows of slots, the texts they point at, and the original records, in buffers that are used again.
+/// The decoded events of one epoch: rows of slots, the texts they point at, and the original records, in buffers that are used
+/// again.
 ///
 /// Layout, all of it owned by the batch:
 /// - *text*: for every event the bytes of its record, then at least ``readablePadding`` zero bytes, then the texts that had to be
@@ -9,8 +10,9 @@ public import RuleLanguage
 /// - *lists*: the elements of `list<string>` fields;
 /// - *entries*: where each event's row and record stand, and its time and origin.
 ///
-/// The buffers grow while events are decoded and so may move; take ``event(_:)`` only when the epoch is complete. An ``Event`` is a set of
-/// pointers into the batch and is valid until the next decode or ``removeAll(keepingCapacity:)``. A batch belongs to one thread at a time.
+/// The buffers grow while events are decoded and so may move; take ``event(_:)`` only when the epoch is complete. An ``Event`` is a
+/// set of pointers into the batch and is valid until the next decode or ``removeAll(keepingCapacity:)``. A batch belongs to one
+/// thread at a time.
 ///
 /// `@unchecked Sendable`: the buffers have one owner, and a noncopyable value is in one place at a time.
 public struct EventBatch: ~Copyable, @unchecked Sendable {
@@ -85,11 +87,17 @@ public struct EventBatch: ~Copyable, @unchecked Sendable {
         precondition(index >= 0 && index < count, "no such event in the batch")
         let entry = entries[index]
         return Event(
-            fields: UnsafePointer(rows + entry.row), text: UnsafePointer(text), lists: UnsafePointer(lists),
+            fields: UnsafePointer(rows + entry.row),
+            text: UnsafePointer(text),
+            lists: UnsafePointer(lists),
             time: entry.time,
-            offset: entry.offset, partition: entry.partition, topic: entry.topic, type: entry.type,
+            offset: entry.offset,
+            partition: entry.partition,
+            topic: entry.topic,
+            type: entry.type,
             recordOffset: entry.recordOffset,
-            recordLength: entry.recordLength)
+            recordLength: entry.recordLength
+        )
     }
 
     /// Forgets the events; keeps the memory for the next epoch unless told otherwise.
@@ -125,7 +133,10 @@ public struct EventBatch: ~Copyable, @unchecked Sendable {
 
     /// Doubles, so that n bytes cost at most 2n bytes of copying.
     private static func grow<Element>(
-        _ buffer: inout UnsafeMutablePointer<Element>, _ capacity: inout Int, used: Int, wanted: Int
+        _ buffer: inout UnsafeMutablePointer<Element>,
+        _ capacity: inout Int,
+        used: Int,
+        wanted: Int
     ) {
         guard wanted > capacity else { return }
         var larger = capacity * 2

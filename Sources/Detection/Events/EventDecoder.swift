@@ -4,9 +4,9 @@ import RuleLanguage
 ///
 /// Allocates nothing once the batch's buffers have grown.
 ///
-/// The scanner is iterative and walks the record once: keys are matched against the plan's tables, known values are converted straight into
-/// the event's row, unknown ones are passed but fully validated. The whole record must be UTF-8 (RFC 3629) and JSON (RFC 8259) without a
-/// byte order mark. The same record gives the same result whatever was decoded before.
+/// The scanner is iterative and walks the record once: keys are matched against the plan's tables, known values are converted
+/// straight into the event's row, unknown ones are passed but fully validated. The whole record must be UTF-8 (RFC 3629) and JSON
+/// (RFC 8259) without a byte order mark. The same record gives the same result whatever was decoded before.
 ///
 /// Cost: about 0.5 ns per byte of a flat record. Never throws, never traps on input; reads only the bytes it is given.
 ///
@@ -26,24 +26,39 @@ public struct EventDecoder: ~Copyable, @unchecked Sendable {
     /// Decodes one record and appends its event to the batch.
     ///
     /// - Parameters:
-    ///   - topic: index of the record's topic in the plan; nil for a file that holds the records of all topics: then the discriminators
-    ///     choose among all types and the event's topic is its type's.
+    ///   - topic: index of the record's topic in the plan; nil for a file that holds the records of all topics: then the
+    ///     discriminators choose among all types and the event's topic is its type's.
     ///   - value: the record's bytes, copied before anything is scanned; nil is a tombstone.
     ///   - appendTime: when the log took it, milliseconds since 1970, or nil; bounds how far ahead the event time may be.
     public mutating func decode(
-        topic: Int?, partition: Int32, offset: Int64, value: UnsafeRawBufferPointer?, appendTime: Int64? = nil,
+        topic: Int?,
+        partition: Int32,
+        offset: Int64,
+        value: UnsafeRawBufferPointer?,
+        appendTime: Int64? = nil,
         into batch: inout EventBatch
     ) -> DecodeResult {
         guard let value else { return .rejected(DeadLetter(.tombstone)) }
         return decodeRecord(
-            work, topic: topic ?? -1, partition: partition, offset: offset, value: value, appendTime: appendTime,
-            into: &batch)
+            work,
+            topic: topic ?? -1,
+            partition: partition,
+            offset: offset,
+            value: value,
+            appendTime: appendTime,
+            into: &batch
+        )
     }
 }
 
 /// One record through copying, choice of type, scan and the checks on the whole.
 private func decodeRecord(
-    _ work: DecodeWork, topic: Int, partition: Int32, offset: Int64, value: UnsafeRawBufferPointer, appendTime: Int64?,
+    _ work: DecodeWork,
+    topic: Int,
+    partition: Int32,
+    offset: Int64,
+    value: UnsafeRawBufferPointer,
+    appendTime: Int64?,
     into batch: inout EventBatch
 ) -> DecodeResult {
     let count = value.count
@@ -58,8 +73,10 @@ private func decodeRecord(
     let padding = EventBatch.readablePadding
     guard
         batch.reserve(
-            text: count + padding + count * work.sharing + work.pseudonymBytes + padding, fields: 96,
-            listElements: min(count, 96 * work.limits.listElements))
+            text: count + padding + count * work.sharing + work.pseudonymBytes + padding,
+            fields: 96,
+            listElements: min(count, 96 * work.limits.listElements)
+        )
     else {
         return batch.isEmpty ? .rejected(DeadLetter(.recordTooLarge)) : .full
     }
@@ -74,9 +91,14 @@ private func decodeRecord(
     let start = UnsafePointer(record)
     func sink(row: UnsafeMutablePointer<Slot>) -> RecordSink {
         RecordSink(
-            text: batch.text, tail: record + count + padding, lists: batch.lists, listsCount: batch.listsCount,
+            text: batch.text,
+            tail: record + count + padding,
+            lists: batch.lists,
+            listsCount: batch.listsCount,
             row: row,
-            end: start + count, faultAt: start)
+            end: start + count,
+            faultAt: start
+        )
     }
     func letter(_ code: DeadLetterCode, _ sink: RecordSink) -> DeadLetter {
         DeadLetter(code, path: sink.faultPath, byteOffset: sink.faultAt - start)
@@ -99,8 +121,17 @@ private func decodeRecord(
             if type >= 0, case .complete = outcome, out.discriminator != 0 {
                 work.guesses[group] = Int32(truncatingIfNeeded: type)
                 return finish(
-                    work, type: type, topic: topic, partition: partition, offset: offset, recordStart, count,
-                    appendTime, out, &batch)
+                    work,
+                    type: type,
+                    topic: topic,
+                    partition: partition,
+                    offset: offset,
+                    recordStart,
+                    count,
+                    appendTime,
+                    out,
+                    &batch
+                )
             }
         }
         // Anything unusual: the discriminators first, then the type they name, so that the answer never depends on the guess.
@@ -115,8 +146,17 @@ private func decodeRecord(
         return .rejected(letter(code, out))
     }
     return finish(
-        work, type: type, topic: topic, partition: partition, offset: offset, recordStart, count, appendTime, out,
-        &batch)
+        work,
+        type: type,
+        topic: topic,
+        partition: partition,
+        offset: offset,
+        recordStart,
+        count,
+        appendTime,
+        out,
+        &batch
+    )
 }
 
 private enum Selection {
@@ -157,9 +197,16 @@ private func typeNamed(_ discriminator: UInt64, in index: Int, _ work: DecodeWor
 /// Appends the event whose row is filled, after the checks that need the whole of it.
 @inline(__always)
 func finish(
-    _ work: DecodeWork, type: Int, topic: Int, partition: Int32, offset: Int64, _ recordStart: Int, _ count: Int,
+    _ work: DecodeWork,
+    type: Int,
+    topic: Int,
+    partition: Int32,
+    offset: Int64,
+    _ recordStart: Int,
+    _ count: Int,
     _ appendTime: Int64?,
-    _ sink: RecordSink, _ batch: inout EventBatch
+    _ sink: RecordSink,
+    _ batch: inout EventBatch
 ) -> DecodeResult {
     let plan = work.types + type
     let time = sink.row[Int(plan.pointee.timeField)].int
@@ -170,10 +217,15 @@ func finish(
         return .rejected(DeadLetter(.timestampOutOfRange, path: field.pointee.path))
     }
     batch.entries[batch.count] = EventBatch.Entry(
-        row: batch.rowsCount, time: time, offset: offset, partition: partition,
+        row: batch.rowsCount,
+        time: time,
+        offset: offset,
+        partition: partition,
         topic: topic < 0 ? plan.pointee.topic : UInt16(truncatingIfNeeded: topic),
         type: UInt16(truncatingIfNeeded: type),
-        recordOffset: UInt32(truncatingIfNeeded: recordStart), recordLength: UInt32(truncatingIfNeeded: count))
+        recordOffset: UInt32(truncatingIfNeeded: recordStart),
+        recordLength: UInt32(truncatingIfNeeded: count)
+    )
     batch.count += 1
     batch.rowsCount += Int(plan.pointee.fieldCount)
     batch.textCount = sink.tail - batch.text

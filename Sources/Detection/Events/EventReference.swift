@@ -2,7 +2,8 @@ import RuleLanguage
 
 /// Names one event so that it can be found again and spoken of when its record is no longer in memory.
 ///
-/// A value of 104 bytes without a pointer. Topic, partition and offset name the event; its own id is for people, and cut at 64 bytes.
+/// A value of 104 bytes without a pointer. Topic, partition and offset name the event; its own id is for people, and cut at 64
+/// bytes.
 public struct EventReference: BitwiseCopyable, Sendable {
     /// Longest id kept, in bytes; longer ones are cut at a character's border.
     public static let idBytesMax = TextLog.longest

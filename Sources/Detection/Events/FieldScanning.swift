@@ -5,7 +5,10 @@ import RuleLanguage
 /// `depth` is the number of levels open around it.
 @inline(__always)
 func scanField(
-    _ at: UnsafePointer<UInt8>, depth: Int, _ field: UnsafePointer<DecodePlan.Field>, _ work: DecodeWork,
+    _ at: UnsafePointer<UInt8>,
+    depth: Int,
+    _ field: UnsafePointer<DecodePlan.Field>,
+    _ work: DecodeWork,
     _ limits: SkipLimits,
     _ sink: inout RecordSink
 ) -> ScanStep {
@@ -42,7 +45,10 @@ func scanField(
 /// A value of the wrong type; if it is not even JSON, that is said instead.
 @inline(never)
 private func wrongType(
-    _ at: UnsafePointer<UInt8>, depth: Int, _ limits: SkipLimits, scratch: UnsafeMutablePointer<UInt8>
+    _ at: UnsafePointer<UInt8>,
+    depth: Int,
+    _ limits: SkipLimits,
+    scratch: UnsafeMutablePointer<UInt8>
 ) -> ScanStep {
     let step = skipValue(at, depth: depth, limits, scratch: scratch)
     return step.fault == nil ? ScanStep(next: at, fault: .wrongType) : step
@@ -50,7 +56,10 @@ private func wrongType(
 
 @inline(never)
 private func scanOtherField(
-    _ at: UnsafePointer<UInt8>, depth: Int, _ field: UnsafePointer<DecodePlan.Field>, _ work: DecodeWork,
+    _ at: UnsafePointer<UInt8>,
+    depth: Int,
+    _ field: UnsafePointer<DecodePlan.Field>,
+    _ work: DecodeWork,
     _ limits: SkipLimits,
     _ sink: inout RecordSink
 ) -> ScanStep {
@@ -78,7 +87,9 @@ private func scanOtherField(
 
 /// A text's bytes from behind its opening quote, unescaped behind the record where needed; the space is not kept.
 private func textValue(
-    _ start: UnsafePointer<UInt8>, _ text: inout UnsafePointer<UInt8>, _ count: inout Int,
+    _ start: UnsafePointer<UInt8>,
+    _ text: inout UnsafePointer<UInt8>,
+    _ count: inout Int,
     _ limits: SkipLimits,
     _ sink: inout RecordSink
 ) -> ScanStep {
@@ -99,8 +110,12 @@ private func textValue(
 
 @inline(never)
 private func scanEscapedText(
-    _ start: UnsafePointer<UInt8>, depth: Int, _ field: UnsafePointer<DecodePlan.Field>, _ work: DecodeWork,
-    _ limits: SkipLimits, _ sink: inout RecordSink
+    _ start: UnsafePointer<UInt8>,
+    depth: Int,
+    _ field: UnsafePointer<DecodePlan.Field>,
+    _ work: DecodeWork,
+    _ limits: SkipLimits,
+    _ sink: inout RecordSink
 ) -> ScanStep {
     var text = start
     var count = 0
@@ -114,7 +129,10 @@ private func scanEscapedText(
 /// Amounts and times may be written as texts; other numbers may not.
 @inline(never)
 private func scanQuotedNumber(
-    _ at: UnsafePointer<UInt8>, depth: Int, _ field: UnsafePointer<DecodePlan.Field>, _ work: DecodeWork,
+    _ at: UnsafePointer<UInt8>,
+    depth: Int,
+    _ field: UnsafePointer<DecodePlan.Field>,
+    _ work: DecodeWork,
     _ limits: SkipLimits,
     _ sink: inout RecordSink
 ) -> ScanStep {
@@ -133,7 +151,10 @@ private func scanQuotedNumber(
 
 /// Converts a text that must be a number from its first byte to its last; a byte that belongs to no number follows it.
 func convertNumber(
-    _ text: UnsafePointer<UInt8>, count: Int, digits: Int, _ field: UnsafePointer<DecodePlan.Field>,
+    _ text: UnsafePointer<UInt8>,
+    count: Int,
+    digits: Int,
+    _ field: UnsafePointer<DecodePlan.Field>,
     _ sink: inout RecordSink
 ) -> DeadLetterCode? {
     let number = scanNumber(text, digits: digits, grammar: .text)
@@ -149,7 +170,10 @@ func convertNumber(
 /// An empty identifier leaves the row as it is, with the value missing.
 @inline(__always)
 func storeText(
-    _ text: UnsafePointer<UInt8>, count: Int, _ field: UnsafePointer<DecodePlan.Field>, _ work: DecodeWork,
+    _ text: UnsafePointer<UInt8>,
+    count: Int,
+    _ field: UnsafePointer<DecodePlan.Field>,
+    _ work: DecodeWork,
     _ sink: inout RecordSink
 ) -> DeadLetterCode? {
     if count > Int(field.pointee.maximumLength) { return .textTooLong }
@@ -157,14 +181,21 @@ func storeText(
     let hash = work.hash.padded(text, count: count)
     if field.pointee.isSpecial { return storeSpecialText(text, count: count, hash: hash, field, work, &sink) }
     sink.row[Int(field.pointee.slot)] = Slot(
-        hash: hash, offset: text - UnsafePointer(sink.text), length: count, bank: .event)
+        hash: hash,
+        offset: text - UnsafePointer(sink.text),
+        length: count,
+        bank: .event
+    )
     return nil
 }
 
 /// Texts of a closed set, and identifiers that nobody behind the decoder may see.
 @inline(never)
 private func storeSpecialText(
-    _ text: UnsafePointer<UInt8>, count: Int, hash: UInt64, _ field: UnsafePointer<DecodePlan.Field>,
+    _ text: UnsafePointer<UInt8>,
+    count: Int,
+    hash: UInt64,
+    _ field: UnsafePointer<DecodePlan.Field>,
     _ work: DecodeWork,
     _ sink: inout RecordSink
 ) -> DeadLetterCode? {
@@ -191,7 +222,9 @@ private func pseudonym(_ text: UnsafePointer<UInt8>, count: Int, _ work: DecodeW
     let hex = sink.tail
     work.plan._withUnsafeGuaranteedRef { plan in
         plan.pseudonymise?(
-            UnsafeRawBufferPointer(start: text, count: count), UnsafeMutableRawBufferPointer(start: hex, count: 64))
+            UnsafeRawBufferPointer(start: text, count: count),
+            UnsafeMutableRawBufferPointer(start: hex, count: 64)
+        )
     }
     sink.tail += 64
     return Slot(hash: work.hash(hex, count: 64), offset: hex - sink.text, length: 64, bank: .event)
@@ -200,7 +233,9 @@ private func pseudonym(_ text: UnsafePointer<UInt8>, count: Int, _ work: DecodeW
 /// Checks a number and puts it into the row in the field's unit.
 @inline(__always)
 func storeNumber(
-    _ number: DecimalNumber, writtenAt start: UnsafePointer<UInt8>, _ field: UnsafePointer<DecodePlan.Field>,
+    _ number: DecimalNumber,
+    writtenAt start: UnsafePointer<UInt8>,
+    _ field: UnsafePointer<DecodePlan.Field>,
     _ sink: inout RecordSink
 ) -> DeadLetterCode? {
     if field.pointee.kind == .double {
@@ -222,7 +257,9 @@ func storeNumber(
 
 @inline(never)
 private func storeUnusualInteger(
-    _ integer: IntegerConversion, _ field: UnsafePointer<DecodePlan.Field>, _ sink: inout RecordSink
+    _ integer: IntegerConversion,
+    _ field: UnsafePointer<DecodePlan.Field>,
+    _ sink: inout RecordSink
 ) -> DeadLetterCode? {
     if field.pointee.kind == .instant {
         if !integer.isInRange { return .timestampOutOfRange }
@@ -243,8 +280,12 @@ func storeTime(_ time: Int64, _ field: UnsafePointer<DecodePlan.Field>, _ sink: 
 
 /// An array of strings into the list table; null elements are refused.
 private func scanList(
-    _ start: UnsafePointer<UInt8>, depth: Int, _ field: UnsafePointer<DecodePlan.Field>, _ work: DecodeWork,
-    _ limits: SkipLimits, _ sink: inout RecordSink
+    _ start: UnsafePointer<UInt8>,
+    depth: Int,
+    _ field: UnsafePointer<DecodePlan.Field>,
+    _ work: DecodeWork,
+    _ limits: SkipLimits,
+    _ sink: inout RecordSink
 ) -> ScanStep {
     if depth >= limits.depth { return ScanStep(next: start, fault: .depthExceeded) }
     let first = sink.listsCount
@@ -284,7 +325,10 @@ private func scanList(
 
 /// Checks one element and appends it to the list table.
 func appendElement(
-    _ text: UnsafePointer<UInt8>, count: Int, _ field: UnsafePointer<DecodePlan.Field>, _ work: DecodeWork,
+    _ text: UnsafePointer<UInt8>,
+    count: Int,
+    _ field: UnsafePointer<DecodePlan.Field>,
+    _ work: DecodeWork,
     _ sink: inout RecordSink
 ) -> DeadLetterCode? {
     if count > Int(field.pointee.maximumLength) { return .textTooLong }
@@ -301,5 +345,7 @@ func appendElement(
 /// Puts the elements appended since `first` into the row as one list.
 func storeList(from first: Int, _ field: UnsafePointer<DecodePlan.Field>, _ sink: inout RecordSink) {
     sink.row[Int(field.pointee.slot)] = Slot(
-        bits: 0, aux: UInt64(truncatingIfNeeded: first) << 32 | UInt64(truncatingIfNeeded: sink.listsCount - first))
+        bits: 0,
+        aux: UInt64(truncatingIfNeeded: first) << 32 | UInt64(truncatingIfNeeded: sink.listsCount - first)
+    )
 }

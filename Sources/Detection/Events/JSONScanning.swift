@@ -1,7 +1,7 @@
 import RuleLanguage
 
-// The pieces of the JSON scanner that know no schema. All of them rely on zero bytes behind the record: a zero ends every text, number and
-// blank, so none needs to ask for the end on its way; the caller tells "ends too early" from "is wrong" by the place.
+// The pieces of the JSON scanner that know no schema. All of them rely on zero bytes behind the record: a zero ends every text,
+// number and blank, so none needs to ask for the end on its way; the caller tells "ends too early" from "is wrong" by the place.
 
 /// How far a scan came, and why it stopped there if it did.
 struct ScanStep {
@@ -12,9 +12,9 @@ struct ScanStep {
 /// The high bit of each byte that may end a text: quote, backslash, control character, zero; exact at the lowest one.
 @inline(__always)
 private func textEnds(_ word: UInt64) -> UInt64 {
-    // Per byte b below 0x80: (b ^ 0x5C) + 0x7F has its high bit set unless b is a backslash; (b ^ 2) + 0x5F has it set unless b ^ 2 is
-    // below 0x21, which says that b is a quote or below 0x20. No byte carries into the next, so the lowest hit is exact. Bytes from 0x80
-    // up belong to no hit.
+    // Per byte b below 0x80: (b ^ 0x5C) + 0x7F has its high bit set unless b is a backslash; (b ^ 2) + 0x5F has it set unless b ^ 2
+    // is below 0x21, which says that b is a quote or below 0x20. No byte carries into the next, so the lowest hit is exact. Bytes
+    // from 0x80 up belong to no hit.
     let low = word & 0x7F7F_7F7F_7F7F_7F7F
     let noBackslash = (low ^ 0x5C5C_5C5C_5C5C_5C5C) &+ 0x7F7F_7F7F_7F7F_7F7F
     let noOther = (low ^ 0x0202_0202_0202_0202) &+ 0x5F5F_5F5F_5F5F_5F5F
@@ -204,7 +204,10 @@ private func skipEscapedText(_ start: UnsafePointer<UInt8>, scratch: UnsafeMutab
 /// `depth` is the number of levels open around it.
 @inline(never)
 func skipValue(
-    _ start: UnsafePointer<UInt8>, depth outer: Int, _ limits: SkipLimits, scratch: UnsafeMutablePointer<UInt8>
+    _ start: UnsafePointer<UInt8>,
+    depth outer: Int,
+    _ limits: SkipLimits,
+    scratch: UnsafeMutablePointer<UInt8>
 ) -> ScanStep {
     var at = start
     var kinds: UInt64 = 0

@@ -70,8 +70,10 @@ func scanNumber(_ start: UnsafePointer<UInt8>, digits limit: Int, grammar: Numbe
         return scanUnusualNumber(start, digits: limit, grammar: grammar)
     }
     return NumberStep(
-        next: at, fault: nil,
-        number: DecimalNumber(mantissa: mantissa, exponent: exponent, isNegative: isNegative, isInexact: false))
+        next: at,
+        fault: nil,
+        number: DecimalNumber(mantissa: mantissa, exponent: exponent, isNegative: isNegative, isInexact: false)
+    )
 }
 
 /// The full grammar, digit by digit: exponents, long numbers, and the place of every mistake.
@@ -198,8 +200,8 @@ extension DecimalNumber {
     ///
     /// `start` is where the number is written.
     ///
-    /// Mantissa and power of ten that are both exact doubles need one correctly rounded operation (W. D. Clinger, "How to read floating
-    /// point numbers accurately", 1990); the rest is left to the C library, which is exact and does not allocate.
+    /// Mantissa and power of ten that are both exact doubles need one correctly rounded operation (W. D. Clinger, "How to read
+    /// floating point numbers accurately", 1990); the rest is left to the C library, which is exact and does not allocate.
     @inline(__always)
     func double(writtenAt start: UnsafePointer<UInt8>) -> Double {
         if mantissa <= 1 << 53, exponent >= -22, exponent <= 22, !isInexact {

@@ -13,7 +13,11 @@ enum ScanEnd {
 /// Unconfirmed, it stops as soon as the discriminator names another type.
 @inline(never)
 func scanRecord(
-    _ work: DecodeWork, type: Int, _ start: UnsafePointer<UInt8>, _ sink: inout RecordSink, confirmed: Bool
+    _ work: DecodeWork,
+    type: Int,
+    _ start: UnsafePointer<UInt8>,
+    _ sink: inout RecordSink,
+    confirmed: Bool
 ) -> ScanEnd {
     let plan = work.types[type]
     let row = sink.row
@@ -37,9 +41,13 @@ func scanRecord(
     var last = node
     let end = sink.end
     let limits = SkipLimits(
-        depth: work.limits.depth, keysPerObject: UInt32(truncatingIfNeeded: work.limits.keysPerObject),
-        arrayElements: UInt32(truncatingIfNeeded: work.limits.arrayElements), textBytes: work.limits.textBytes,
-        numberDigits: work.limits.numberDigits, counts: work.counts)
+        depth: work.limits.depth,
+        keysPerObject: UInt32(truncatingIfNeeded: work.limits.keysPerObject),
+        arrayElements: UInt32(truncatingIfNeeded: work.limits.arrayElements),
+        textBytes: work.limits.textBytes,
+        numberDigits: work.limits.numberDigits,
+        counts: work.counts
+    )
 
     @inline(__always) func stopScan(_ code: DeadLetterCode, _ place: UnsafePointer<UInt8>, path: Int32 = -1) -> ScanEnd
     {
@@ -117,7 +125,11 @@ func scanRecord(
                         count <= Int(entry.pointee.textMaximum)
                     {
                         row[Int(entry.pointee.textSlot)] = Slot(
-                            hash: textHash, offset: at + 1 - text, length: count, bank: .event)
+                            hash: textHash,
+                            offset: at + 1 - text,
+                            length: count,
+                            bank: .event
+                        )
                         if !isKnown, known.pointee.meetsAnother() {
                             known.pointee.remember(at + 1, length: count + 1, hash: textHash, in: knownBytes)
                         }
@@ -130,7 +142,13 @@ func scanRecord(
                         }
                     } else {
                         let step = scanField(
-                            at, depth: depth, work.fields + Int(entry.pointee.field), work, limits, &sink)
+                            at,
+                            depth: depth,
+                            work.fields + Int(entry.pointee.field),
+                            work,
+                            limits,
+                            &sink
+                        )
                         if let code = step.fault {
                             return stopScan(code, step.next, path: code.isSyntax ? -1 : entry.pointee.path)
                         }
@@ -139,7 +157,10 @@ func scanRecord(
                 } else if entry.pointee.child >= 0, first == UInt8(ascii: "{") {
                     if depth >= work.limits.depth { return stopScan(.depthExceeded, at) }
                     work.levels[depth] = DecodeWork.Level(
-                        node: node, last: last, count: Int32(truncatingIfNeeded: keyCount))
+                        node: node,
+                        last: last,
+                        count: Int32(truncatingIfNeeded: keyCount)
+                    )
                     depth += 1
                     node = entry.pointee.child
                     last = node
@@ -155,8 +176,10 @@ func scanRecord(
                     // An object was expected here; what stands here instead is looked at first.
                     let step = skipValue(at, depth: depth, limits, scratch: sink.tail)
                     return stopScan(
-                        step.fault ?? .wrongType, step.fault == nil ? at : step.next,
-                        path: step.fault == nil ? entry.pointee.path : -1)
+                        step.fault ?? .wrongType,
+                        step.fault == nil ? at : step.next,
+                        path: step.fault == nil ? entry.pointee.path : -1
+                    )
                 } else {
                     var field = work.fields + Int(entry.pointee.field)
                     let valueStart = at
@@ -244,7 +267,9 @@ private func fault(_ code: DeadLetterCode, at place: UnsafePointer<UInt8>, _ sin
 /// Whether the key's bytes and a closing quote stand here.
 @inline(__always)
 private func matches(
-    _ key: UnsafePointer<DecodePlan.Key>, _ at: UnsafePointer<UInt8>, end: UnsafePointer<UInt8>,
+    _ key: UnsafePointer<DecodePlan.Key>,
+    _ at: UnsafePointer<UInt8>,
+    end: UnsafePointer<UInt8>,
     _ bytes: UnsafePointer<UInt8>
 ) -> Bool {
     let length = Int(key.pointee.length)
@@ -273,7 +298,10 @@ private struct KeyStep {
 /// Looks up the key whose first byte stands here; `next` is behind its closing quote.
 @inline(never)
 private func findKey(
-    _ work: DecodeWork, node: Int32, _ first: UnsafePointer<UInt8>, _ sink: inout RecordSink
+    _ work: DecodeWork,
+    node: Int32,
+    _ first: UnsafePointer<UInt8>,
+    _ sink: inout RecordSink
 ) -> KeyStep {
     var start = first
     let stop = endOfPlainText(first)
@@ -309,7 +337,10 @@ private func findKey(
 /// Anything else counts as absent.
 @inline(never)
 private func scanDiscriminator(
-    _ at: UnsafePointer<UInt8>, depth: Int, _ field: UnsafePointer<DecodePlan.Field>, _ work: DecodeWork,
+    _ at: UnsafePointer<UInt8>,
+    depth: Int,
+    _ field: UnsafePointer<DecodePlan.Field>,
+    _ work: DecodeWork,
     _ limits: SkipLimits,
     _ sink: inout RecordSink
 ) -> ScanStep {
@@ -331,7 +362,11 @@ private func scanDiscriminator(
     sink.discriminator = hash
     if field.pointee.slot >= 0 {
         sink.row[Int(field.pointee.slot)] = Slot(
-            hash: hash, offset: start - UnsafePointer(sink.text), length: count, bank: .event)
+            hash: hash,
+            offset: start - UnsafePointer(sink.text),
+            length: count,
+            bank: .event
+        )
     }
     return step
 }

@@ -1,8 +1,9 @@
 /// A text that a field has had: the same bytes need not be scanned and hashed again.
 ///
-/// Currencies, countries, channels, coupons of the day: in many fields the same text comes again and again, and a comparison costs a sixth of
-/// a scan with its keyed hash. Every eighth text that is another one is remembered instead, so what is kept is mostly the commonest, and a
-/// field whose texts never come twice pays for one comparison of a word. Only speed hangs on it: equal bytes have equal hashes.
+/// Currencies, countries, channels, coupons of the day: in many fields the same text comes again and again, and a comparison costs
+/// a sixth of a scan with its keyed hash. Every eighth text that is another one is remembered instead, so what is kept is mostly
+/// the commonest, and a field whose texts never come twice pays for one comparison of a word. Only speed hangs on it: equal bytes
+/// have equal hashes.
 struct RememberedText {
     /// Longer texts, their closing quote counted in, are not remembered.
     static let bytesMax = 128
@@ -54,7 +55,10 @@ struct RememberedText {
     ///   - bytes: room for ``bytesMax``.
     @inline(never)
     mutating func remember(
-        _ at: UnsafePointer<UInt8>, length: Int, hash: UInt64, in bytes: UnsafeMutablePointer<UInt8>
+        _ at: UnsafePointer<UInt8>,
+        length: Int,
+        hash: UInt64,
+        in bytes: UnsafeMutablePointer<UInt8>
     ) {
         if length > RememberedText.bytesMax { return }
         mask = length >= 8 ? .max : (1 &<< UInt64(truncatingIfNeeded: 8 &* length)) &- 1

@@ -1,7 +1,7 @@
 /// Milliseconds since 1970 of an RFC 3339 time, or nil.
 ///
-/// `2026-01-05T08:00:00.123+01:00`; a blank or `t` may stand for `T`; no offset means UTC; digits beyond milliseconds are cut. Second 60 is
-/// taken as the first of the next minute. At least 16 readable bytes must follow the text.
+/// `2026-01-05T08:00:00.123+01:00`; a blank or `t` may stand for `T`; no offset means UTC; digits beyond milliseconds are cut.
+/// Second 60 is taken as the first of the next minute. At least 16 readable bytes must follow the text.
 func milliseconds(rfc3339 text: UnsafePointer<UInt8>, count: Int) -> Int64? {
     guard count >= 19 else { return nil }
     func pair(_ at: Int) -> Int64 {

@@ -1,8 +1,8 @@
 /// The border between two stages in one process: all senders' records, in the order of the events that caused them, by receiver.
 ///
 /// Senders write each into its own ``Outbox``; when all are done, ``gather(_:)`` takes in each outbox and ``deliver()`` sorts, both
-/// sequential. From then on nothing points into an outbox: the exchange holds records and texts, as a topic between two machines would.
-/// Order keys are unique, so the result does not depend on which thread ran which slots.
+/// sequential. From then on nothing points into an outbox: the exchange holds records and texts, as a topic between two machines
+/// would. Order keys are unique, so the result does not depend on which thread ran which slots.
 struct Exchange<Record: ExchangeRecord>: ~Copyable {
     private var gathered: [Record] = []
     private var texts: [UInt8] = []

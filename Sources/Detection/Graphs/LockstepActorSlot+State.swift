@@ -27,17 +27,28 @@ extension LockstepActorSlot {
             let filled = Int(actor.filled)
             try StateError.require(
                 filled <= Lockstep.tokensPerActor && actor.next < Lockstep.tokensPerActor
-                    && (filled == Lockstep.tokensPerActor || actor.next == 0), "an actor has \(filled) tokens")
+                    && (filled == Lockstep.tokensPerActor || actor.next == 0),
+                "an actor has \(filled) tokens"
+            )
             try StateError.require(
-                (actor.block == MemberBlocks.none) == (filled == 0), "an actor has tokens without a block")
+                (actor.block == MemberBlocks.none) == (filled == 0),
+                "an actor has tokens without a block"
+            )
             if filled > 0 {
                 try blocks.claim(
-                    actor.block, sizeClass: actor.sizeClass, members: filled, in: &census, "an actor's tokens")
+                    actor.block,
+                    sizeClass: actor.sizeClass,
+                    members: filled,
+                    in: &census,
+                    "an actor's tokens"
+                )
                 let size = MemberBlocks.size(Int(actor.sizeClass))
                 for i in 0..<filled {
                     let words = blocks.words + Int(actor.block) + i
                     try Lockstep.check(
-                        times: Int64(bitPattern: words[2 * size]), Int64(bitPattern: words[3 * size]))
+                        times: Int64(bitPattern: words[2 * size]),
+                        Int64(bitPattern: words[3 * size])
+                    )
                     try StateError.require(words[4 * size] <= UInt32.max, "a token of too many actors")
                 }
             }
@@ -60,8 +71,11 @@ extension LockstepActorSlot {
             for column in 0..<5 where actor.filled > 0 {
                 SplitMix64.fold(
                     UnsafeRawBufferPointer(
-                        start: blocks.words + Int(actor.block) + column * size, count: 8 * Int(actor.filled)),
-                    into: &digest)
+                        start: blocks.words + Int(actor.block) + column * size,
+                        count: 8 * Int(actor.filled)
+                    ),
+                    into: &digest
+                )
             }
             row = actors.newer(row)
         }

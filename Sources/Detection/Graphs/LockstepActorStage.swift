@@ -1,7 +1,8 @@
 import Models
 import RuleLanguage
 
-/// Stage B of the lockstep detector, one slot of actors: remembers each actor's last hot tokens and pairs a new one with each of them.
+/// Stage B of the lockstep detector, one slot of actors: remembers each actor's last hot tokens and pairs a new one with each of
+/// them.
 struct LockstepActorSlot: ~Copyable {
     struct Actor: MemberHolder {
         var lastTime: Int64
@@ -38,7 +39,9 @@ struct LockstepActorSlot: ~Copyable {
     ///   - name: the actor's text, empty when it is not known.
     ///   - forgotten: what was last acted on before this time counts as new.
     mutating func take(
-        _ record: HotRecord, name: UnsafeBufferPointer<UInt8>, forgotten: Int64,
+        _ record: HotRecord,
+        name: UnsafeBufferPointer<UInt8>,
+        forgotten: Int64,
         _ outbox: inout LockstepOutbox<PairRecord>
     ) {
         var row = actors.findUnforgotten(record.actor, forgotten, &blocks)
@@ -67,11 +70,19 @@ struct LockstepActorSlot: ~Copyable {
             counters.pairEmissions += 1
             outbox.next.records.append(
                 PairRecord(
-                    order: record.order << 8 | sequence, actor: record.actor,
+                    order: record.order << 8 | sequence,
+                    actor: record.actor,
                     pair: hash.combine(min(record.token, other.token), max(record.token, other.token)),
-                    targetA: other.target, targetB: record.target, startA: other.windowStart,
-                    startB: record.windowStart, firstTime: min(record.time, other.time),
-                    lastTime: max(record.time, other.time), countA: other.count, countB: record.count))
+                    targetA: other.target,
+                    targetB: record.target,
+                    startA: other.windowStart,
+                    startB: record.windowStart,
+                    firstTime: min(record.time, other.time),
+                    lastTime: max(record.time, other.time),
+                    countA: other.count,
+                    countB: record.count
+                )
+            )
             sequence += 1
         }
         if sequence > 0, !name.isEmpty,
@@ -79,7 +90,8 @@ struct LockstepActorSlot: ~Copyable {
         {
             actor.pointee.announcedTime = record.time
             outbox.names.records.append(
-                NameRecord(order: record.cause, key: record.actor, text: outbox.names.keep(name)))
+                NameRecord(order: record.cause, key: record.actor, text: outbox.names.keep(name))
+            )
         }
         keep(record, row)
     }
@@ -95,8 +107,13 @@ struct LockstepActorSlot: ~Copyable {
         } else {
             if filled == 0 || filled == MemberBlocks.size(Int(actor.pointee.sizeClass)) {
                 let found = actors.room(
-                    for: row, in: &blocks, block: actor.pointee.block, sizeClass: actor.pointee.sizeClass,
-                    count: actor.pointee.filled, evicted: &counters.evictedActors)
+                    for: row,
+                    in: &blocks,
+                    block: actor.pointee.block,
+                    sizeClass: actor.pointee.sizeClass,
+                    count: actor.pointee.filled,
+                    evicted: &counters.evictedActors
+                )
                 guard let block = found else {
                     counters.droppedMembers += 1
                     return

@@ -5,15 +5,23 @@ extension LockstepConfiguration {
     ///
     /// - Parameters:
     ///   - events: indices into `schemas` of the types it learns from.
-    ///   - actor: field or entity. Any type that has it is looked up among the rings; a type without it by its subject, if that is the same
-    ///     kind of entity: an item called `42` must not be taken for an account called `42`.
+    ///   - actor: field or entity. Any type that has it is looked up among the rings; a type without it by its subject, if that is
+    ///     the same kind of entity: an item called `42` must not be taken for an account called `42`.
     ///   - target: field or entity.
     ///   - minimumActors: fewer than 3 count as 3: two who shop alike are no ring.
     ///   - minimumTargets: taken into 2...8, which is what the detector can tell.
     ///   - lookBack: taken into 0...``Lockstep/lookBackMax``.
     public init(
-        name: String, events: [Int], actor: String, target: String, windowMilliseconds: Int64, minimumActors: Int,
-        minimumTargets: Int, lookBack: Int = 0, schemas: [EventSchema], seed: UInt64
+        name: String,
+        events: [Int],
+        actor: String,
+        target: String,
+        windowMilliseconds: Int64,
+        minimumActors: Int,
+        minimumTargets: Int,
+        lookBack: Int = 0,
+        schemas: [EventSchema],
+        seed: UInt64
     ) {
         self.init(name: name, seed: seed)
         window = min(max(1, windowMilliseconds), memory)

@@ -32,8 +32,8 @@ public struct LockstepConfiguration: Sendable, Equatable {
     var references = EventReferences()
     /// The pair test takes the population of actors to be no smaller.
     ///
-    /// With the true number of a few dozen actors, four who share everything would be no surprise; a deployment that young still wants to
-    /// see them. Larger floors would take the habits of a small town for a conspiracy.
+    /// With the true number of a few dozen actors, four who share everything would be no surprise; a deployment that young still
+    /// wants to see them. Larger floors would take the habits of a small town for a conspiracy.
     public var smallestPopulation = 256.0
     /// Seed of the topology: shifts each target's windows and makes the rings' ids.
     ///
@@ -118,8 +118,14 @@ public struct LockstepRecord {
     public var relation: UInt32
 
     public init(
-        relation: Int, actor: UInt64, target: UInt64, time: Int64, actorText: UnsafePointer<UInt8>,
-        actorLength: Int, targetText: UnsafePointer<UInt8>, targetLength: Int
+        relation: Int,
+        actor: UInt64,
+        target: UInt64,
+        time: Int64,
+        actorText: UnsafePointer<UInt8>,
+        actorLength: Int,
+        targetText: UnsafePointer<UInt8>,
+        targetLength: Int
     ) {
         self.actor = actor
         self.target = target

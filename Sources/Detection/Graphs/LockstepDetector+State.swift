@@ -25,7 +25,9 @@ extension LockstepDetector {
         let layout = configuration.layoutText
         for slot in 0..<Slots.count {
             var source = try reader.open(
-                section("slot", slot), layout: "lockstep slot 1: tokens, actors, pairs; " + layout)
+                section("slot", slot),
+                layout: "lockstep slot 1: tokens, actors, pairs; " + layout
+            )
             try tokens[slot].read(from: &source)
             try actors[slot].read(from: &source)
             try pairs[slot].read(from: &source)

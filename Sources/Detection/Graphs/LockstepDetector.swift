@@ -4,25 +4,26 @@ public import RuleLanguage
 /// Finds small groups of actors that act on the same few targets inside the same windows: CopyCatch (Beutel et al., WWW 2013) and
 /// SynchroTrap (Cao et al., CCS 2014) made incremental.
 ///
-/// Stages, each over 64 slots of its own key, joined by exchanges whose records are handled in the order of the events that caused them:
+/// Stages, each over 64 slots of its own key, joined by exchanges whose records are handled in the order of the events that caused
+/// them:
 /// ```
 /// A tokens (target)   distinct actors per (relation, target, window); a token turns hot when their number is a surprise
 /// B actors (actor)    an actor's hot tokens, pairwise
 /// C pairs  (pair)     actors common to two tokens; accepted when their number is a surprise
 /// D rings             actors of accepted pairs, joined; versioned rings
 /// ```
-/// What a tick teaches is seen when it ends, by ``membership(ofActor:)`` too. Few records are taken one by one, ``take(_:)``; many are
-/// run over slots by several threads:
+/// What a tick teaches is seen when it ends, by ``membership(ofActor:)`` too. Few records are taken one by one, ``take(_:)``; many
+/// are run over slots by several threads:
 /// ```
 /// begin(records)
 /// run(.tokens, slots: part)   on each thread its part; then exchange(after: .tokens)
 /// run(.actors, slots: part)                         then exchange(after: .actors)
 /// run(.pairs, slots: part)                          then exchange(after: .pairs), which runs the ring stage
 /// ```
-/// and then, when the tick has ended, ``endTick(watermark:)``. Either way, in one run or in several, the state and the changes are the same.
-/// Cost: 370–500 ns an event on a million acts of 200,000 actors on 50,000 targets (57 MB of state); no allocation once warm.
-/// A ring on one target only is invisible here, and an honest crowd that buys the same *new* bundle inside one window looks like a ring: name
-/// such sales in a rule's `unless`.
+/// and then, when the tick has ended, ``endTick(watermark:)``. Either way, in one run or in several, the state and the changes are
+/// the same. Cost: 370–500 ns an event on a million acts of 200,000 actors on 50,000 targets (57 MB of state); no allocation once
+/// warm. A ring on one target only is invisible here, and an honest crowd that buys the same *new* bundle inside one window looks
+/// like a ring: name such sales in a rule's `unless`.
 public struct LockstepDetector: ~Copyable {
     /// The stages of a run in their order; inside one, slots are independent.
     public enum Stage: Sendable {
@@ -50,8 +51,8 @@ public struct LockstepDetector: ~Copyable {
     ///
     /// Which slot a key falls into is the secret's choice, and no result may depend on that.
     var forgotten: Int64 = .min
-    // Old state is given back slot by slot, one for each 65,536th of the memory that the watermark has moved on: each slot is looked at every
-    // 1,024th of the memory, and a tick costs no look at 192 slots.
+    // Old state is given back slot by slot, one for each 65,536th of the memory that the watermark has moved on: each slot is
+    // looked at every 1,024th of the memory, and a tick costs no look at 192 slots.
     private let sweepStep: Int64
     var sweptTo: Int64 = .min
     var nextSwept = 0
@@ -67,7 +68,9 @@ public struct LockstepDetector: ~Copyable {
     /// - Parameter hash: by which actors and targets were hashed; decides no result.
     public init(_ configuration: LockstepConfiguration, hash: TextHash) {
         precondition(
-            configuration.window > 0 && configuration.memory >= configuration.window, "window > 0, memory >= window")
+            configuration.window > 0 && configuration.memory >= configuration.window,
+            "window > 0, memory >= window"
+        )
         precondition((2...8).contains(configuration.minimumTargets), "2...8 targets")
         self.configuration = configuration
         population = LockstepPopulation(configuration)
@@ -137,7 +140,11 @@ public struct LockstepDetector: ~Copyable {
             actorOutboxes[0].names.forEach { rings.learnName($0.key, $1) }
             for pair in actorOutboxes[0].next.records {
                 pairs[Slots.of(pair.pair)].take(
-                    pair, population: population, forgotten: forgotten, &pairOutboxes[0])
+                    pair,
+                    population: population,
+                    forgotten: forgotten,
+                    &pairOutboxes[0]
+                )
                 for flag in pairOutboxes[0].records { rings.take(flag) }
                 pairOutboxes[0].clear()
             }
@@ -185,7 +192,12 @@ public struct LockstepDetector: ~Copyable {
         for i in slots[slot] {
             let number = numbers[i]
             tokens[slot].take(
-                records[Int(number)], key: keys[Int(number)], ordinal: number, forgotten: forgotten, &outbox)
+                records[Int(number)],
+                key: keys[Int(number)],
+                ordinal: number,
+                forgotten: forgotten,
+                &outbox
+            )
         }
     }
 
@@ -291,5 +303,6 @@ public struct LockstepDetector: ~Copyable {
     }
 }
 
-// `@unchecked Sendable`: the struct owns its buffers; between `begin` and the exchanges threads only call `run` on slots of their own, and `membership`.
+// `@unchecked Sendable`: the struct owns its buffers; between `begin` and the exchanges threads only call `run` on slots of their
+// own, and `membership`.
 extension LockstepDetector: @unchecked Sendable {}

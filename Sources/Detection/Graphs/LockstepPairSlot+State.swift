@@ -25,12 +25,21 @@ extension LockstepPairSlot {
             let pair = pairs[row].pointee
             try Lockstep.check(times: pair.startA, pair.startB, pair.firstTime, pair.lastTime)
             try StateError.require(
-                pair.stored <= Lockstep.actorsPerPair && pair.isAccepted <= 1, "a pair has \(pair.stored) members")
+                pair.stored <= Lockstep.actorsPerPair && pair.isAccepted <= 1,
+                "a pair has \(pair.stored) members"
+            )
             try StateError.require(
-                (pair.block == MemberBlocks.none) == (pair.stored == 0), "a pair has members without a block")
+                (pair.block == MemberBlocks.none) == (pair.stored == 0),
+                "a pair has members without a block"
+            )
             if pair.stored > 0 {
                 try blocks.claim(
-                    pair.block, sizeClass: pair.sizeClass, members: Int(pair.stored), in: &census, "a pair's members")
+                    pair.block,
+                    sizeClass: pair.sizeClass,
+                    members: Int(pair.stored),
+                    in: &census,
+                    "a pair's members"
+                )
                 for member in 0..<Int(pair.stored) {
                     try StateError.require(blocks.words[Int(pair.block) + member] != 0, "a pair's member is nobody")
                 }
@@ -55,7 +64,8 @@ extension LockstepPairSlot {
             if pair.block != MemberBlocks.none {
                 SplitMix64.fold(
                     UnsafeRawBufferPointer(start: blocks.words + Int(pair.block), count: 8 * Int(pair.stored)),
-                    into: &digest)
+                    into: &digest
+                )
             }
             row = pairs.newer(row)
         }

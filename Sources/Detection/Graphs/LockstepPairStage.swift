@@ -1,10 +1,10 @@
 import Models
 
-/// Stage C of the lockstep detector, one slot of token pairs: counts the distinct actors that two hot tokens have in common and accepts
-/// the pair when so many are a surprise.
+/// Stage C of the lockstep detector, one slot of token pairs: counts the distinct actors that two hot tokens have in common and
+/// accepts the pair when so many are a surprise.
 ///
-/// With N active actors and tokens of n and m of them, chance gives about n·m/N in common; the tail is Poisson's. A pair once accepted
-/// stays so.
+/// With N active actors and tokens of n and m of them, chance gives about n·m/N in common; the tail is Poisson's. A pair once
+/// accepted stays so.
 struct LockstepPairSlot: ~Copyable {
     struct Pair: MemberHolder {
         var targetA: UInt64
@@ -47,7 +47,10 @@ struct LockstepPairSlot: ~Copyable {
     ///   - population: active actors, N.
     ///   - forgotten: what was last acted on before this time counts as new.
     mutating func take(
-        _ record: PairRecord, population: Double, forgotten: Int64, _ outbox: inout Outbox<FlagRecord>
+        _ record: PairRecord,
+        population: Double,
+        forgotten: Int64,
+        _ outbox: inout Outbox<FlagRecord>
     ) {
         var row = pairs.findUnforgotten(record.pair, forgotten, &blocks)
         if row == .max {
@@ -58,9 +61,16 @@ struct LockstepPairSlot: ~Copyable {
             row = pairs.insert(
                 record.pair,
                 Pair(
-                    targetA: record.targetA, targetB: record.targetB, startA: record.startA, startB: record.startB,
-                    firstTime: record.firstTime, lastTime: record.lastTime, countA: record.countA, countB: record.countB
-                ))
+                    targetA: record.targetA,
+                    targetB: record.targetB,
+                    startA: record.startA,
+                    startB: record.startB,
+                    firstTime: record.firstTime,
+                    lastTime: record.lastTime,
+                    countA: record.countA,
+                    countB: record.countB
+                )
+            )
         } else {
             pairs.touch(row)
         }
@@ -97,8 +107,13 @@ struct LockstepPairSlot: ~Copyable {
         }
         if pair.stored == 0 || Int(pair.stored) == MemberBlocks.size(Int(pair.sizeClass)) {
             let found = pairs.room(
-                for: row, in: &blocks, block: pair.block, sizeClass: pair.sizeClass, count: pair.stored,
-                evicted: &counters.evictedPairs)
+                for: row,
+                in: &blocks,
+                block: pair.block,
+                sizeClass: pair.sizeClass,
+                count: pair.stored,
+                evicted: &counters.evictedPairs
+            )
             guard let block = found else {
                 counters.droppedMembers += 1
                 return false
@@ -112,15 +127,27 @@ struct LockstepPairSlot: ~Copyable {
     }
 
     private func flag(
-        _ pair: Pair, _ record: PairRecord, member: Int, sequence: Int, _ strength: Double,
+        _ pair: Pair,
+        _ record: PairRecord,
+        member: Int,
+        sequence: Int,
+        _ strength: Double,
         _ outbox: inout Outbox<FlagRecord>
     ) {
         outbox.records.append(
             FlagRecord(
-                order: record.order << 8 | UInt64(sequence), actor: blocks.words[Int(pair.block) + member],
-                anchor: blocks.words[Int(pair.block)], targetA: pair.targetA, targetB: pair.targetB,
-                startA: pair.startA, startB: pair.startB, firstTime: pair.firstTime, lastTime: pair.lastTime,
-                strength: strength))
+                order: record.order << 8 | UInt64(sequence),
+                actor: blocks.words[Int(pair.block) + member],
+                anchor: blocks.words[Int(pair.block)],
+                targetA: pair.targetA,
+                targetB: pair.targetB,
+                startA: pair.startA,
+                startB: pair.startB,
+                firstTime: pair.firstTime,
+                lastTime: pair.lastTime,
+                strength: strength
+            )
+        )
     }
 
     mutating func expire(watermark: Int64) { pairs.forget(before: watermark - memory, &blocks) }

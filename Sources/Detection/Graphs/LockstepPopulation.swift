@@ -3,13 +3,14 @@ import RuleLanguage
 
 /// How many actors there are, as of the start of the open tick: N of the pair test.
 ///
-/// The actors of this and the previous period of ``LockstepConfiguration/memory``. Those of the open tick count from the next one on, so
-/// that it does not matter in how many parts a tick's records come.
+/// The actors of this and the previous period of ``LockstepConfiguration/memory``. Those of the open tick count from the next one
+/// on, so that it does not matter in how many parts a tick's records come.
 ///
-/// Counted by marks (linear counting; Whang, Vander-Zanden, Taylor, TODS 1990): an actor marks one of 2^20 places, and from those left free
-/// follows how many came. N stands in results, so places follow from the topology's seed, which is no secret: who knows it can choose names.
-/// Each of them still counts as one actor while places are free and as 55 among four million, where a sketch of maxima (HyperLogLog) would
-/// take a thousand chosen names for any number. Error 0.2 % up to five million actors; from some ten million on it falls short.
+/// Counted by marks (linear counting; Whang, Vander-Zanden, Taylor, TODS 1990): an actor marks one of 2^20 places, and from those
+/// left free follows how many came. N stands in results, so places follow from the topology's seed, which is no secret: who knows
+/// it can choose names. Each of them still counts as one actor while places are free and as 55 among four million, where a sketch
+/// of maxima (HyperLogLog) would take a thousand chosen names for any number. Error 0.2 % up to five million actors; from some ten
+/// million on it falls short.
 struct LockstepPopulation: ~Copyable {
     /// Places, in words of 64.
     static let words = 1 << 14
@@ -89,8 +90,8 @@ struct LockstepPopulation: ~Copyable {
 
     var bytes: Int { 2 * 8 * LockstepPopulation.words }
 
-    /// Writes the marks of this period and of the one before, 2^20 bits each, i64 number of the period, u64 news of the open tick, and u32 the
-    /// place of each.
+    /// Writes the marks of this period and of the one before, 2^20 bits each, i64 number of the period, u64 news of the open tick,
+    /// and u32 the place of each.
     func write(to sink: inout some StateSink) {
         sink.put(UnsafePointer(current), count: LockstepPopulation.words)
         sink.put(UnsafePointer(previous), count: LockstepPopulation.words)

@@ -3,8 +3,8 @@ import RuleLanguage
 
 /// Stage D of the lockstep detector: joins the actors of accepted pairs to versioned rings and publishes who is in which.
 ///
-/// Sequential; it sees only what is already suspicious. Members are joined pair by pair to the pair's anchor. Of two rings that meet, the
-/// older one survives, but never a candidate before a ring that people have seen. A member counts once it shares
+/// Sequential; it sees only what is already suspicious. Members are joined pair by pair to the pair's anchor. Of two rings that
+/// meet, the older one survives, but never a candidate before a ring that people have seen. A member counts once it shares
 /// ``LockstepConfiguration/minimumTargets`` targets.
 ///
 /// Tables are keyed by the secret hash; ids are not: who is told of a ring must be told the same under another key.
@@ -84,7 +84,8 @@ struct LockstepRings: ~Copyable {
     private var ticks = 0
     /// Rings closed in the open tick; the names in them are those known at its end.
     var closed: [RingChange] = []
-    /// Changes that nobody wants any more: with ticks of a second rings get many versions, and their lists' memory serves the next ones.
+    /// Changes that nobody wants any more: with ticks of a second rings get many versions, and their lists' memory serves the next
+    /// ones.
     private var spares: [RingChange] = []
     /// Each holds some 20 KB at most.
     private static let sparesMax = 64
@@ -162,8 +163,14 @@ struct LockstepRings: ~Copyable {
         _ = rings.insert(
             key,
             Ring(
-                id: id(birth: births, time: record.firstTime), birth: births, head: new, tail: new,
-                firstTime: record.firstTime, lastTime: record.lastTime))
+                id: id(birth: births, time: record.firstTime),
+                birth: births,
+                head: new,
+                tail: new,
+                firstTime: record.firstTime,
+                lastTime: record.lastTime
+            )
+        )
         return new
     }
 
@@ -408,7 +415,12 @@ struct LockstepRings: ~Copyable {
         change.lastTime = ring.lastTime
         change.mergedInto = mergedInto
         LockstepRings.writeEvidence(
-            configuration, size: change.size, targets: change.targetCount, strength: strength, to: &change.evidence)
+            configuration,
+            size: change.size,
+            targets: change.targetCount,
+            strength: strength,
+            to: &change.evidence
+        )
         return change
     }
 
@@ -416,7 +428,11 @@ struct LockstepRings: ~Copyable {
     ///
     /// Piece by piece in its own memory: an interpolation makes several of its own.
     static func writeEvidence(
-        _ configuration: LockstepConfiguration, size: Int, targets: Int, strength: Double, to text: inout String
+        _ configuration: LockstepConfiguration,
+        size: Int,
+        targets: Int,
+        strength: Double,
+        to text: inout String
     ) {
         text.removeAll(keepingCapacity: true)
         text.reserveCapacity(160)

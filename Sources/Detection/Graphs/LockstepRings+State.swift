@@ -1,9 +1,11 @@
 import Models
 import RuleLanguage
 
-// Between epochs the open tick may have touched, closed and released rings; what the ended ones changed is told already, and no state.
+// Between epochs the open tick may have touched, closed and released rings; what the ended ones changed is told already, and no
+// state.
 extension LockstepRings {
-    /// Writes the counters, u64 rings ever made, the four tables, what is looked back to, and of the open tick the rings touched, the actors released and the rings closed.
+    /// Writes the counters, u64 rings ever made, the four tables, what is looked back to, and of the open tick the rings touched,
+    /// the actors released and the rings closed.
     func write(to sink: inout some StateSink) {
         counters.write(to: &sink)
         sink.put(births)
@@ -18,7 +20,8 @@ extension LockstepRings {
         for change in closed { LockstepRings.write(closed: change, to: &sink) }
     }
 
-    /// A closed ring's names are looked up when the tick ends, so only their hashes are written, and its sentence follows from the numbers.
+    /// A closed ring's names are looked up when the tick ends, so only their hashes are written, and its sentence follows from the
+    /// numbers.
     private static func write(closed change: RingChange, to sink: inout some StateSink) {
         sink.put(change.id)
         sink.put(change.version)
@@ -63,7 +66,10 @@ extension LockstepRings {
         try LockstepRings.check(strength: change.strength)
         change.score = LockstepRings.score(change.strength)
         change.size = try source.takeCount(
-            "members of a closed ring", in: 0...configuration.limits.ringMembers, bytesEach: 0)
+            "members of a closed ring",
+            in: 0...configuration.limits.ringMembers,
+            bytesEach: 0
+        )
         change.firstTime = try source.take()
         change.lastTime = try source.take()
         try Lockstep.check(times: change.firstTime, change.lastTime)
@@ -78,8 +84,12 @@ extension LockstepRings {
         change.windowStarts = try source.takeCounted("windows of a closed ring", limit: Lockstep.windowsPerRing)
         for start in change.windowStarts { try Lockstep.check(times: start) }
         LockstepRings.writeEvidence(
-            configuration, size: change.size, targets: change.targetCount, strength: change.strength,
-            to: &change.evidence)
+            configuration,
+            size: change.size,
+            targets: change.targetCount,
+            strength: change.strength,
+            to: &change.evidence
+        )
         return change
     }
 
@@ -98,7 +108,9 @@ extension LockstepRings {
             let key = rings.key(row)
             try check(rings[row].pointee, key)
             try StateError.require(
-                rings[row].pointee.isDirty == 0 || touched.contains(key), "a ring was touched that is not listed so")
+                rings[row].pointee.isDirty == 0 || touched.contains(key),
+                "a ring was touched that is not listed so"
+            )
             joined += Int(rings[row].pointee.joined)
             row = rings.newer(row)
         }
@@ -132,10 +144,13 @@ extension LockstepRings {
     private func check(_ ring: Ring, _ key: UInt64) throws(StateError) {
         try StateError.require(
             ring.version < .max / 2 && ring.isDirty <= 1 && ring.targetCount <= Lockstep.targetsPerRing
-                && ring.windowCount <= Lockstep.windowsPerRing, "a ring has \(ring.targetCount) targets")
+                && ring.windowCount <= Lockstep.windowsPerRing,
+            "a ring has \(ring.targetCount) targets"
+        )
         try StateError.require(
             (1...max(1, births)).contains(ring.birth) && key == hash.number(ring.birth),
-            "a ring is not the one of its number")
+            "a ring is not the one of its number"
+        )
         try Lockstep.check(times: ring.firstTime, ring.lastTime)
         for i in 0..<Int(ring.targetCount) { try LockstepRings.check(strength: ring.strengths[i]) }
         for i in 0..<Int(ring.windowCount) { try Lockstep.check(times: ring.windows[i]) }
@@ -149,14 +164,16 @@ extension LockstepRings {
             let counts = member.targetCount >= UInt64(min(8, configuration.minimumTargets))
             try StateError.require(
                 member.targetCount <= 8 && member.isCounted == (counts ? 1 : 0),
-                "a member of \(member.targetCount) targets counts wrong")
+                "a member of \(member.targetCount) targets counts wrong"
+            )
             joined += 1
             size += Int(member.isCounted)
             (last, at) = (at, member.next)
         }
         try StateError.require(
             joined == Int(ring.joined) && joined > 0 && size == Int(ring.size) && last == ring.tail,
-            "a ring of \(ring.joined) members lists \(joined)")
+            "a ring of \(ring.joined) members lists \(joined)"
+        )
     }
 
     /// A sum of many such is still a number with a score.

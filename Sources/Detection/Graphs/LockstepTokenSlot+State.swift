@@ -29,7 +29,9 @@ extension LockstepTokenSlot {
             try Lockstep.check(times: target.closed, target.newest, target.lastTime)
             try StateError.require((0..<window).contains(target.shift), "windows shifted by \(target.shift) ms")
             try StateError.require(
-                (0...1e15).contains(target.sum) && (0...1e15).contains(target.weight), "a target's baseline is no mean")
+                (0...1e15).contains(target.sum) && (0...1e15).contains(target.weight),
+                "a target's baseline is no mean"
+            )
             try check(target.even, parity: 0, newest: target.newest, &census)
             try check(target.odd, parity: 1, newest: target.newest, &census)
             row = targets.newer(row)
@@ -40,15 +42,26 @@ extension LockstepTokenSlot {
 
     private func check(_ token: Token, parity: Int64, newest: Int64, _ census: inout BlockCensus) throws(StateError) {
         try StateError.require(
-            token.bucket == .min || (token.bucket & 1 == parity && token.bucket <= newest), "a token of another window")
+            token.bucket == .min || (token.bucket & 1 == parity && token.bucket <= newest),
+            "a token of another window"
+        )
         try StateError.require(
             token.stored <= Lockstep.actorsPerToken && token.stored <= token.count && token.isHot <= 1
-                && token.hotAt >= token.isHot, "a token of \(token.count) actors has \(token.stored)")
+                && token.hotAt >= token.isHot,
+            "a token of \(token.count) actors has \(token.stored)"
+        )
         try StateError.require(
-            (token.block == MemberBlocks.none) == (token.stored == 0), "a token has members without a block")
+            (token.block == MemberBlocks.none) == (token.stored == 0),
+            "a token has members without a block"
+        )
         if token.stored == 0 { return }
         try blocks.claim(
-            token.block, sizeClass: token.sizeClass, members: Int(token.stored), in: &census, "a token's members")
+            token.block,
+            sizeClass: token.sizeClass,
+            members: Int(token.stored),
+            in: &census,
+            "a token's members"
+        )
         let size = MemberBlocks.size(Int(token.sizeClass))
         for member in 0..<Int(token.stored) {
             let words = blocks.words + Int(token.block) + member
@@ -82,8 +95,11 @@ extension LockstepTokenSlot {
         for column in 0..<3 {
             SplitMix64.fold(
                 UnsafeRawBufferPointer(
-                    start: blocks.words + Int(token.block) + column * size, count: 8 * Int(token.stored)),
-                into: &digest)
+                    start: blocks.words + Int(token.block) + column * size,
+                    count: 8 * Int(token.stored)
+                ),
+                into: &digest
+            )
         }
     }
 }

@@ -1,12 +1,12 @@
 import Models
 import RuleLanguage
 
-/// Stage A of the lockstep detector, one slot of targets: counts the distinct actors of each (relation, target, window) and says who is in
-/// a token that turned hot.
+/// Stage A of the lockstep detector, one slot of targets: counts the distinct actors of each (relation, target, window) and says
+/// who is in a token that turned hot.
 ///
-/// A token is hot when its count is a surprise for the target's own baseline: the 7-day decayed mean of the closed windows, the running
-/// one excluded. A hot window enters the baseline cut to the largest count that would not have been hot: an attack cannot make itself
-/// normal quickly, and what stays popular for days does become normal.
+/// A token is hot when its count is a surprise for the target's own baseline: the 7-day decayed mean of the closed windows, the
+/// running one excluded. A hot window enters the baseline cut to the largest count that would not have been hot: an attack cannot
+/// make itself normal quickly, and what stays popular for days does become normal.
 struct LockstepTokenSlot: ~Copyable {
     struct Token: BitwiseCopyable {
         /// Number of the window, or `Int64.min`: unused.
@@ -76,7 +76,10 @@ struct LockstepTokenSlot: ~Copyable {
     ///
     /// - Parameter forgotten: what was last acted on before this time counts as new.
     mutating func take(
-        _ record: LockstepRecord, key: UInt64, ordinal: UInt32, forgotten: Int64,
+        _ record: LockstepRecord,
+        key: UInt64,
+        ordinal: UInt32,
+        forgotten: Int64,
         _ outbox: inout LockstepOutbox<HotRecord>
     ) {
         counters.records += 1
@@ -144,8 +147,13 @@ struct LockstepTokenSlot: ~Copyable {
         for i in 0..<Int(token.stored) where members[i] == record.actor { return false }
         if token.stored == 0 || Int(token.stored) == MemberBlocks.size(Int(token.sizeClass)) {
             let found = targets.room(
-                for: row, in: &blocks, block: token.block, sizeClass: token.sizeClass, count: token.stored,
-                evicted: &counters.evictedTargets)
+                for: row,
+                in: &blocks,
+                block: token.block,
+                sizeClass: token.sizeClass,
+                count: token.stored,
+                evicted: &counters.evictedTargets
+            )
             guard let block = found else {
                 counters.droppedMembers += 1
                 if token.stored > 0 { token.count &+= 1 }
@@ -196,8 +204,14 @@ struct LockstepTokenSlot: ~Copyable {
     }
 
     private mutating func emit(
-        _ token: Token, member: Int, _ key: UInt64, _ record: LockstepRecord, _ windowStart: Int64, _ ordinal: UInt32,
-        _ sequence: Int, _ outbox: inout LockstepOutbox<HotRecord>
+        _ token: Token,
+        member: Int,
+        _ key: UInt64,
+        _ record: LockstepRecord,
+        _ windowStart: Int64,
+        _ ordinal: UInt32,
+        _ sequence: Int,
+        _ outbox: inout LockstepOutbox<HotRecord>
     ) {
         let size = MemberBlocks.size(Int(token.sizeClass))
         let at = Int(token.block) + member
@@ -206,10 +220,17 @@ struct LockstepTokenSlot: ~Copyable {
         let text = outbox.next.keep(name)
         outbox.next.records.append(
             HotRecord(
-                order: UInt64(ordinal) << 32 | UInt64(sequence), actor: blocks.words[at],
-                token: hash.combine(key, UInt64(bitPattern: token.bucket)), target: record.target,
-                time: Int64(bitPattern: blocks.words[at + size]), windowStart: windowStart,
-                cause: UInt64(ordinal) << 32 | UInt64(sequence + 1), count: token.count, text: text))
+                order: UInt64(ordinal) << 32 | UInt64(sequence),
+                actor: blocks.words[at],
+                token: hash.combine(key, UInt64(bitPattern: token.bucket)),
+                target: record.target,
+                time: Int64(bitPattern: blocks.words[at + size]),
+                windowStart: windowStart,
+                cause: UInt64(ordinal) << 32 | UInt64(sequence + 1),
+                count: token.count,
+                text: text
+            )
+        )
     }
 
     private func announce(_ record: LockstepRecord, _ ordinal: UInt32, _ outbox: inout LockstepOutbox<HotRecord>) {

@@ -78,9 +78,16 @@ final class LockstepWork: RingDetector {
             if actor.isMissing || target.isMissing { continue }
             (base + acts).initialize(
                 to: LockstepRecord(
-                    relation: 0, actor: actor.bits, target: target.bits, time: event.time,
-                    actorText: event.text + actor.textOffset, actorLength: actor.textLength,
-                    targetText: event.text + target.textOffset, targetLength: target.textLength))
+                    relation: 0,
+                    actor: actor.bits,
+                    target: target.bits,
+                    time: event.time,
+                    actorText: event.text + actor.textOffset,
+                    actorLength: actor.textLength,
+                    targetText: event.text + target.textOffset,
+                    targetLength: target.textLength
+                )
+            )
             acts += 1
             if remembers { detector.remember(references.reference(to: event), of: actor.bits) }
         }

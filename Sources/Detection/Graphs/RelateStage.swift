@@ -3,9 +3,9 @@ import RuleLanguage
 
 /// RELATE: who acts together, by the topology's ring detectors.
 ///
-/// Inside a tick it only reads; what it learns of the tick's events, in one part or several, becomes visible when the tick ends. Small
-/// parts of ticks are one detector's on one thread, ``take(_:_:detector:)``. A large one is read by lanes, ``read(_:_:lane:)``, and learnt in
-/// rounds over slots, ``learn(_:_:fork:)``: one fork for the same round of all detectors.
+/// Inside a tick it only reads; what it learns of the tick's events, in one part or several, becomes visible when the tick ends.
+/// Small parts of ticks are one detector's on one thread, ``take(_:_:detector:)``. A large one is read by lanes,
+/// ``read(_:_:lane:)``, and learnt in rounds over slots, ``learn(_:_:fork:)``: one fork for the same round of all detectors.
 struct RelateStage: ~Copyable {
     private let detectors: [any RingDetector]
     private let rounds: Int
@@ -25,7 +25,8 @@ struct RelateStage: ~Copyable {
             RingRecords.Names(
                 topics: configuration.topics.map { Array($0.utf8) },
                 types: configuration.events.map { Array($0.name.utf8) }
-            ))
+            )
+        )
         taken = [Int](repeating: 0, count: detectors.count)
         rounds = detectors.map(\.rounds).max() ?? 0
         width = layout.width

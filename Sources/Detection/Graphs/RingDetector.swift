@@ -1,7 +1,8 @@
 public import Models
 public import RuleLanguage
 
-/// What a topology says of one ring detector, and how to make it: to add a kind of detector, conform a type of settings and a class.
+/// What a topology says of one ring detector, and how to make it: to add a kind of detector, conform a type of settings and a
+/// class.
 public protocol RingDetectorConfiguration: Sendable {
     /// Of its signals and its rings.
     var name: String { get }
@@ -31,10 +32,11 @@ public struct DetectorCounters: Sendable, Equatable {
 
 /// One ring detector at work on epochs; entered once per batch, never per event.
 ///
-/// Inside a tick it only reads what earlier ticks taught: ``read(_:_:)`` on any events, by any lanes at the same time. What it learns of
-/// the tick's events becomes visible with ``endTick(watermark:)``. A tick's events may come in several parts. A small part is learnt at once
-/// by one thread, ``learn(_:_:)``; a large one in rounds: ``begin(_:_:)``, then for each round ``run(round:lane:of:)`` on all lanes and
-/// ``exchange(after:)`` on one thread. Either way, and however cut, a tick teaches the same.
+/// Inside a tick it only reads what earlier ticks taught: ``read(_:_:)`` on any events, by any lanes at the same time. What it
+/// learns of the tick's events becomes visible with ``endTick(watermark:)``. A tick's events may come in several parts. A small
+/// part is learnt at once by one thread, ``learn(_:_:)``; a large one in rounds: ``begin(_:_:)``, then for each round
+/// ``run(round:lane:of:)`` on all lanes and ``exchange(after:)`` on one thread. Either way, and however cut, a tick teaches the
+/// same.
 public protocol RingDetector: AnyObject {
     /// Writes the signals of events whose actor is in a ring; those of the others are not touched.
     func read(_ epoch: EpochTable, _ events: Range<Int>)
@@ -62,7 +64,8 @@ public protocol RingDetector: AnyObject {
     var counters: DetectorCounters { get }
     var stateBytes: Int { get }
 
-    /// Writes all that decides later rings, of the open tick too, as sections owned by its name; between two epochs, in a tick or not.
+    /// Writes all that decides later rings, of the open tick too, as sections owned by its name; between two epochs, in a tick or
+    /// not.
     func write(to writer: inout StateWriter)
     /// Takes the place of what is here; after an error the detector is not used any more.
     func read(from reader: StateReader) throws(StateError)

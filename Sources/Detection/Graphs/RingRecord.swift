@@ -57,7 +57,8 @@ public struct RingChange: Sendable, Equatable {
     /// Number of members; the list holds at most ``Lockstep/namesPerRecord`` of them, in the order they joined.
     public var size: Int
     public var members: [RingName]
-    /// The newest acts of the members, each member's oldest first, at most ``Lockstep/actsPerRecord``; none of a ring that has closed.
+    /// The newest acts of the members, each member's oldest first, at most ``Lockstep/actsPerRecord``; none of a ring that has
+    /// closed.
     public var events: [RingEvent] = []
     /// Number of targets and the first of them.
     public var targetCount: Int
@@ -76,15 +77,42 @@ public struct RingChange: Sendable, Equatable {
     /// One that says nothing yet.
     init(detector: String, windowLength: Int64) {
         self.init(
-            id: 0, version: 0, status: .opened, detector: detector, score: 0, strength: 0, size: 0, members: [],
-            targetCount: 0, targets: [], windowStarts: [], windowLength: windowLength, firstTime: 0, lastTime: 0,
-            mergedInto: nil, evidence: "")
+            id: 0,
+            version: 0,
+            status: .opened,
+            detector: detector,
+            score: 0,
+            strength: 0,
+            size: 0,
+            members: [],
+            targetCount: 0,
+            targets: [],
+            windowStarts: [],
+            windowLength: windowLength,
+            firstTime: 0,
+            lastTime: 0,
+            mergedInto: nil,
+            evidence: ""
+        )
     }
 
     init(
-        id: UInt64, version: Int, status: RingStatus, detector: String, score: Double, strength: Double, size: Int,
-        members: [RingName], targetCount: Int, targets: [RingName], windowStarts: [Int64], windowLength: Int64,
-        firstTime: Int64, lastTime: Int64, mergedInto: UInt64?, evidence: String
+        id: UInt64,
+        version: Int,
+        status: RingStatus,
+        detector: String,
+        score: Double,
+        strength: Double,
+        size: Int,
+        members: [RingName],
+        targetCount: Int,
+        targets: [RingName],
+        windowStarts: [Int64],
+        windowLength: Int64,
+        firstTime: Int64,
+        lastTime: Int64,
+        mergedInto: UInt64?,
+        evidence: String
     ) {
         self.id = id
         self.version = version
@@ -114,8 +142,10 @@ public struct RingChange: Sendable, Equatable {
         let digits: StaticString = "0123456789abcdef"
         for i in 0..<idLength {
             bytes.storeBytes(
-                of: digits.utf8Start[Int(truncatingIfNeeded: id >> UInt64(60 - 4 * i)) & 15], toByteOffset: i,
-                as: UInt8.self)
+                of: digits.utf8Start[Int(truncatingIfNeeded: id >> UInt64(60 - 4 * i)) & 15],
+                toByteOffset: i,
+                as: UInt8.self
+            )
         }
     }
 
@@ -130,10 +160,11 @@ public struct RingChange: Sendable, Equatable {
     /// {"ring_id":"…","version":2,"status":"updated","detector":"coupon_ring","score":0.79,"size":17,"target_count":3,
     ///  "members":["u1",…],"targets":["SAVE10",…],"first_time":"2026-01-05T08:00:00Z","last_time":"…","window":"6 h",
     ///  "windows":[{"from":"…","to":"…"}],
-    ///  "events":[{"member":"u1","type":"coupon_redeemed","topic":"coupons","partition":0,"offset":12,"id":"c9","time":"…"}],"p_value":2e-23,"text":"17 accounts redeemed …","merged_into":"…"}
+    ///  "events":[{"member":"u1","type":"coupon_redeemed","topic":"coupons","partition":0,"offset":12,"id":"c9","time":"…"}],
+    ///  "p_value":2e-23,"text":"17 accounts redeemed …","merged_into":"…"}
     /// ```
-    /// At most 200 members and 50 targets are named; a text no longer known is `#` and its place in the list. `merged_into` only where a ring closed
-    /// because another took its members in.
+    /// At most 200 members and 50 targets are named; a text no longer known is `#` and its place in the list. `merged_into` only
+    /// where a ring closed because another took its members in.
     ///
     /// - Parameter names: of the topology's topics and event types.
     func appendJSON(_ names: RingRecords.Names, to out: inout ByteBuffer) {

@@ -15,7 +15,8 @@ public struct AnomalyFeature: Sendable, Equatable {
     /// One per event of ``AnomalyConfiguration/events``.
     public var sources: [Source]
     public var shape: RangeScaler.Shape
-    /// What a declared feature counts, in its canonical text; empty for a field: of one name in two releases it may be another number.
+    /// What a declared feature counts, in its canonical text; empty for a field: of one name in two releases it may be another
+    /// number.
     public var meaning: String
 
     public init(name: String, sources: [Source], shape: RangeScaler.Shape = .logarithmic, meaning: String = "") {
@@ -45,7 +46,12 @@ public struct AnomalyConfiguration: Sendable, Equatable {
     public var seed: UInt64
 
     public init(
-        name: String, features: [AnomalyFeature], events: [Int], trees: Int = 25, depth: Int = 8, window: Int = 500,
+        name: String,
+        features: [AnomalyFeature],
+        events: [Int],
+        trees: Int = 25,
+        depth: Int = 8,
+        window: Int = 500,
         seed: UInt64
     ) {
         self.name = name

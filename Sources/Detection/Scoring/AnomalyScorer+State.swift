@@ -2,8 +2,8 @@ import Models
 
 // The open tick is state: its scored events are learnt when it ends. That it had others between them is not.
 extension AnomalyScorer {
-    /// Writes the trees, the ranges, u64 events learnt, u64 scored events of the open tick, then their f64 numbers and, where the ranges are
-    /// known, their u16 leaves, both event by event.
+    /// Writes the trees, the ranges, u64 events learnt, u64 scored events of the open tick, then their f64 numbers and, where the
+    /// ranges are known, their u16 leaves, both event by event.
     func write(to sink: inout some StateSink) {
         trees.write(to: &sink)
         scaler.write(to: &sink)
@@ -22,7 +22,10 @@ extension AnomalyScorer {
         learnt = Int64(try source.takeCount("events learnt", in: 0...Int.max / 2, bytesEach: 0))
         (earlier, rows) = (0, 0)
         let count = try source.takeCount(
-            "scored events of a tick", in: 0...TickClock.eventsMax, bytesEach: MemoryLayout<Double>.size * featureCount)
+            "scored events of a tick",
+            in: 0...TickClock.eventsMax,
+            bytesEach: MemoryLayout<Double>.size * featureCount
+        )
         begin(rows: count)
         used.update(repeating: 1, count: count)
         try source.take(into: values, count: count * featureCount)

@@ -2,10 +2,10 @@ import Models
 
 /// Half-space trees over rows of numbers, frozen inside a tick, learning at its end in event order.
 ///
-/// A tick's events may come in several parts: for each ``begin(rows:)``, then ``score(row:fill:)`` for any of its rows in any order on any
-/// threads; when the tick has ended ``endTick(lanes:fork:)``. A row that is never scored (an event of another type) is never learnt. What
-/// was scored is kept until then, also over epochs. The first `window` events teach only the ranges: trees on a range that still grows
-/// by leaps would count the same point in other leaves an hour later.
+/// A tick's events may come in several parts: for each ``begin(rows:)``, then ``score(row:fill:)`` for any of its rows in any order
+/// on any threads; when the tick has ended ``endTick(lanes:fork:)``. A row that is never scored (an event of another type) is never
+/// learnt. What was scored is kept until then, also over epochs. The first `window` events teach only the ranges: trees on a range
+/// that still grows by leaps would count the same point in other leaves an hour later.
 ///
 /// Cost: about 12 ns per feature and 10 ns per tree and event; memory for the largest tick, at most ``TickClock/eventsMax`` rows of
 /// 8 bytes a feature and 2 a tree; no allocation once a tick of its length has been seen.
@@ -33,8 +33,12 @@ public struct AnomalyScorer: ~Copyable {
         treeCount = configuration.trees
         featureCount = configuration.features.count
         trees = HalfSpaceTrees(
-            featureCount: configuration.features.count, trees: configuration.trees, depth: configuration.depth,
-            window: configuration.window, seed: configuration.seed)
+            featureCount: configuration.features.count,
+            trees: configuration.trees,
+            depth: configuration.depth,
+            window: configuration.window,
+            seed: configuration.seed
+        )
         scaler = RangeScaler(shapes: configuration.features.map(\.shape))
         used = .allocate(capacity: 1)
         places = .allocate(capacity: 1)
@@ -99,11 +103,12 @@ public struct AnomalyScorer: ~Copyable {
 
     var knowsRanges: Bool { learnt >= window }
 
-    /// Ends the tick: learns its scored events in order, first into the trees (by the ranges that scored them), then into the ranges.
+    /// Ends the tick: learns its scored events in order, first into the trees (by the ranges that scored them), then into the
+    /// ranges.
     ///
-    /// The tick that completes the first window of ranges is the exception: its ranges come first, and its events are then placed by
-    /// them. Otherwise a long tick would leave the next one without a score. The trees are shared out over the lanes;
-    /// each lane sees all events in order, so the number of lanes changes nothing.
+    /// The tick that completes the first window of ranges is the exception: its ranges come first, and its events are then placed
+    /// by them. Otherwise a long tick would leave the next one without a score. The trees are shared out over the lanes; each lane
+    /// sees all events in order, so the number of lanes changes nothing.
     public mutating func endTick(lanes: Int, fork: Fork) {
         var count = 0
         for row in 0..<rows where used[row] != 0 {
@@ -158,5 +163,6 @@ public struct AnomalyScorer: ~Copyable {
     public var stateBytes: Int { trees.stateBytes + featureCount * 32 }
 }
 
-// `@unchecked Sendable`: the struct owns its buffers; between `begin` and `endTick` threads only call `score`, each on rows of its own.
+// `@unchecked Sendable`: the struct owns its buffers; between `begin` and `endTick` threads only call `score`, each on rows of its
+// own.
 extension AnomalyScorer: @unchecked Sendable {}

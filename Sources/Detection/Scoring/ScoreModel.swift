@@ -18,8 +18,8 @@ public protocol ScoreModel: AnyObject {
 
     /// Writes its score of each event, 0...1, into the signal rows; 0 leaves the verdict without a word of it.
     ///
-    /// The events are of the part taken up last. Read-only but for what it keeps of the events themselves: distinct events may be scored
-    /// on distinct threads at the same time, each at most once.
+    /// The events are of the part taken up last. Read-only but for what it keeps of the events themselves: distinct events may be
+    /// scored on distinct threads at the same time, each at most once.
     func score(_ epoch: EpochTable, _ events: Range<Int>)
 
     /// Reads the same numbers where another release has them, and keeps all that was learnt; false when they are others.
@@ -30,7 +30,8 @@ public protocol ScoreModel: AnyObject {
 
     var stateBytes: Int { get }
 
-    /// Writes all that decides later scores, of the open tick too, as sections owned by its name; between two epochs, in a tick or not.
+    /// Writes all that decides later scores, of the open tick too, as sections owned by its name; between two epochs, in a tick or
+    /// not.
     func write(to writer: inout StateWriter)
     /// Takes the place of what is here; after an error the model is not used any more.
     func read(from reader: StateReader) throws(StateError)

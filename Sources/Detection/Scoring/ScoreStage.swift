@@ -3,8 +3,8 @@ import RuleLanguage
 
 /// SCORE: what the topology's models say of each event.
 ///
-/// Inside a tick models are read-only, so all lanes may score distinct events at once; they learn when it ends, in event order. Small
-/// parts of ticks are one model's on one thread.
+/// Inside a tick models are read-only, so all lanes may score distinct events at once; they learn when it ends, in event order.
+/// Small parts of ticks are one model's on one thread.
 struct ScoreStage: ~Copyable {
     private var models: [any ScoreModel]
 
@@ -19,7 +19,9 @@ struct ScoreStage: ~Copyable {
     mutating func adopt(_ configuration: EngineConfiguration) {
         for (number, model) in configuration.release.models.enumerated() where !models[number].rebind(to: model) {
             models[number] = model.makeModel(
-                column: configuration.signals.score(number), types: configuration.events.count)
+                column: configuration.signals.score(number),
+                types: configuration.events.count
+            )
         }
     }
 

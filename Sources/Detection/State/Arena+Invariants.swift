@@ -10,7 +10,10 @@ extension Arena {
 
     /// Claims a block that its owner asked for with so many bytes.
     func claim(
-        _ ref: UInt32, bytes: Int, in census: inout BlockCensus, _ owner: @autoclosure () -> String
+        _ ref: UInt32,
+        bytes: Int,
+        in census: inout BlockCensus,
+        _ owner: @autoclosure () -> String
     ) throws(StateError) {
         try census.claim(Int(ref), Int(Arena.sizing(bytes).units), owner())
     }

@@ -3,9 +3,9 @@ import func Glibc.realloc
 
 /// A slot's memory: one growing block addressed by offsets, so that a copy of the bytes is a snapshot.
 ///
-/// Blocks are multiples of 16 bytes and named by their offset in units of 16 bytes (`UInt32`: up to 64 GiB a slot); 0 names nothing.
-/// Freed blocks wait in a list for their own size, so what is asked for again and again (rings of 2, 4, 8 … entries) is reused without search.
-/// Growing may move the block: pointers into it are good only until the next ``allocate(bytes:)``.
+/// Blocks are multiples of 16 bytes and named by their offset in units of 16 bytes (`UInt32`: up to 64 GiB a slot); 0 names
+/// nothing. Freed blocks wait in a list for their own size, so what is asked for again and again (rings of 2, 4, 8 … entries) is
+/// reused without search. Growing may move the block: pointers into it are good only until the next ``allocate(bytes:)``.
 struct Arena: ~Copyable {
     /// Blocks up to this many units have a free list of their own; larger sizes are rounded up to a power of two.
     static let exactClasses = 256

@@ -1,6 +1,7 @@
 import Models
 
-/// Counts who owns which units of a memory that hands out blocks: every block belongs to one owner or to a list of free ones, and none is lost.
+/// Counts who owns which units of a memory that hands out blocks: every block belongs to one owner or to a list of free ones, and
+/// none is lost.
 ///
 /// A check's work area, one bit a unit.
 struct BlockCensus: ~Copyable {

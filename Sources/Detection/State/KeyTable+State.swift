@@ -14,7 +14,10 @@ extension KeyTable {
     /// Takes the place of what is here; the blocks are the owner's to check.
     mutating func read(from source: inout some StateSource) throws(StateError) {
         let capacity = try source.takeCount(
-            "buckets of a table", in: 16...Int.max / 2, bytesEach: MemoryLayout<Bucket>.stride)
+            "buckets of a table",
+            in: 16...Int.max / 2,
+            bytesEach: MemoryLayout<Bucket>.stride
+        )
         try StateError.require(capacity & (capacity - 1) == 0, "a table has \(capacity) buckets, no power of two")
         free(buckets)
         buckets = KeyTable.make(capacity)

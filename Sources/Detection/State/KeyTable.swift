@@ -3,7 +3,8 @@ import func Glibc.free
 
 /// Key hash → block in the slot's arena: open addressing, linear probing, deletion by shifting back.
 ///
-/// 16 bytes a bucket, at most two thirds full. Keys are keyed 64-bit hashes, never 0. The order of the buckets never reaches an output.
+/// 16 bytes a bucket, at most two thirds full. Keys are keyed 64-bit hashes, never 0. The order of the buckets never reaches an
+/// output.
 struct KeyTable: ~Copyable {
     struct Bucket: BitwiseCopyable {
         var key: UInt64

@@ -15,7 +15,10 @@ extension LookBack {
     mutating func read(from source: inout some StateSource) throws(StateError) {
         let count = try source.takeCount("events looked back to", in: 0...limit, bytesEach: 0)
         let used = try source.takeCount(
-            "places of events", in: count...limit, bytesEach: MemoryLayout<Entry>.stride)
+            "places of events",
+            in: count...limit,
+            bytesEach: MemoryLayout<Entry>.stride
+        )
         free = try source.take()
         try StateError.require(try source.take(UInt32.self) == 0, "a look-back has a number more")
         try entities.read(from: &source)
@@ -35,7 +38,9 @@ extension LookBack {
         while row != .max {
             let entity = entities[row].pointee
             try StateError.require(
-                (1...max(1, perEntity)).contains(Int(entity.count)), "an entity looks back to \(entity.count) events")
+                (1...max(1, perEntity)).contains(Int(entity.count)),
+                "an entity looks back to \(entity.count) events"
+            )
             var place = entity.oldest
             for n in 1...Int(entity.count) {
                 try census.claim(Int(place), 1, "an event looked back to")

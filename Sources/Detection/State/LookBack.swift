@@ -2,11 +2,11 @@ import Models
 
 /// The newest events of each entity, as references: who turns out to be in a ring is known by what was done before.
 ///
-/// Of an entity the last few are kept, so that one that floods overwrites nothing but its own. When all places are taken, the entity whose
-/// last event came first gives way with all of its events. Both depend on the events in their order alone.
+/// Of an entity the last few are kept, so that one that floods overwrites nothing but its own. When all places are taken, the
+/// entity whose last event came first gives way with all of its events. Both depend on the events in their order alone.
 ///
-/// Entities are known by their keyed hash, never 0. Cost: three cache lines an event, about 150 bytes each where an entity has one. Memory
-/// grows to its limit and stays.
+/// Entities are known by their keyed hash, never 0. Cost: three cache lines an event, about 150 bytes each where an entity has one.
+/// Memory grows to its limit and stays.
 struct LookBack: ~Copyable {
     struct Entity: BitwiseCopyable {
         var oldest: UInt32

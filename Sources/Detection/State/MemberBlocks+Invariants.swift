@@ -10,15 +10,22 @@ extension MemberBlocks {
 
     /// Claims a block with so many members in it.
     func claim(
-        _ offset: UInt32, sizeClass: UInt32, members: Int, in census: inout BlockCensus,
+        _ offset: UInt32,
+        sizeClass: UInt32,
+        members: Int,
+        in census: inout BlockCensus,
         _ owner: @autoclosure () -> String
     ) throws(StateError) {
         let unit = MemberBlocks.size(0) * wordsPerMember
         try StateError.require(
-            sizeClass < 4 && Int(offset) % unit == 0, "\(owner()) has a block of size \(sizeClass) at \(offset)")
+            sizeClass < 4 && Int(offset) % unit == 0,
+            "\(owner()) has a block of size \(sizeClass) at \(offset)"
+        )
         let size = MemberBlocks.size(Int(sizeClass))
         try StateError.require(
-            (1...size).contains(members), "\(owner()) has \(members) members in a block of \(size)")
+            (1...size).contains(members),
+            "\(owner()) has \(members) members in a block of \(size)"
+        )
         try census.claim(Int(offset) / unit, size / MemberBlocks.size(0), owner())
     }
 

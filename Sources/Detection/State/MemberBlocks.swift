@@ -1,7 +1,7 @@
 /// An arena of word blocks in four sizes, for sets of members that mostly stay small: 4, 16, 64 or 128 members.
 ///
-/// Offsets, not pointers. Freed blocks are used again by their size; the arena doubles until its limit, then ``allocate(sizeClass:)`` says
-/// no and the caller forgets something old.
+/// Offsets, not pointers. Freed blocks are used again by their size; the arena doubles until its limit, then
+/// ``allocate(sizeClass:)`` says no and the caller forgets something old.
 struct MemberBlocks: ~Copyable {
     static let none: UInt32 = .max
 
@@ -108,10 +108,11 @@ extension OldestFirstTable where Row: MemberHolder {
     /// Forgets the row that was touched longest ago, with its members; there must be one.
     mutating func forgetOldest(_ blocks: inout MemberBlocks) { self[removeOldest()].pointee.release(to: &blocks) }
 
-    /// The row of a key, or ``none``; one that was last acted on before `time` is forgotten, as ``forget(before:_:)`` does when it comes by.
+    /// The row of a key, or ``none``; one that was last acted on before `time` is forgotten, as ``forget(before:_:)`` does when it
+    /// comes by.
     ///
-    /// That forgets in the order of touches and stops at the first row that is younger: without this, what is forgotten when would hang on
-    /// which keys share the table, which is the hash key's choice.
+    /// That forgets in the order of touches and stops at the first row that is younger: without this, what is forgotten when would
+    /// hang on which keys share the table, which is the hash key's choice.
     @inline(__always)
     mutating func findUnforgotten(_ key: UInt64, _ time: Int64, _ blocks: inout MemberBlocks) -> UInt32 {
         let row = find(key)
@@ -126,13 +127,17 @@ extension OldestFirstTable where Row: MemberHolder {
         while oldest != Self.none, self[oldest].pointee.lastTime < time { forgetOldest(&blocks) }
     }
 
-    /// A block for one more member of a row: a first one when `count` is 0, else one of the next size with the `count` members of the full
-    /// one moved into it.
+    /// A block for one more member of a row: a first one when `count` is 0, else one of the next size with the `count` members of
+    /// the full one moved into it.
     ///
-    /// Where there is no room, the oldest of the other rows are forgotten for it, 64 at most, and counted in `evicted`; nil when that was
-    /// not enough. Rows keep their numbers and places.
+    /// Where there is no room, the oldest of the other rows are forgotten for it, 64 at most, and counted in `evicted`; nil when
+    /// that was not enough. Rows keep their numbers and places.
     mutating func room(
-        for row: UInt32, in blocks: inout MemberBlocks, block: UInt32, sizeClass: UInt32, count: UInt32,
+        for row: UInt32,
+        in blocks: inout MemberBlocks,
+        block: UInt32,
+        sizeClass: UInt32,
+        count: UInt32,
         evicted: inout Int64
     ) -> UInt32? {
         var tries = 0

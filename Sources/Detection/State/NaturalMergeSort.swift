@@ -1,8 +1,8 @@
 /// Natural merge sort (Knuth, The Art of Computer Programming, volume 3, 5.2.4) in memory that is kept.
 ///
-/// What an epoch sorts are a few ascending runs laid end to end: one per sender of an exchange, one per partition. The standard library's
-/// sort finds them too, but asks the heap for its work area every time. Stable. Cost: one pass of n steps to find the runs, and one per
-/// doubling to merge them; nothing but the first pass when there is one run.
+/// What an epoch sorts are a few ascending runs laid end to end: one per sender of an exchange, one per partition. The standard
+/// library's sort finds them too, but asks the heap for its work area every time. Stable. Cost: one pass of n steps to find the
+/// runs, and one per doubling to merge them; nothing but the first pass when there is one run.
 struct NaturalMergeSort<Element: BitwiseCopyable>: ~Copyable {
     /// Shorter runs are lengthened to this by insertion, which beats merging.
     private static var shortestRun: Int { 12 }
@@ -19,7 +19,8 @@ struct NaturalMergeSort<Element: BitwiseCopyable>: ~Copyable {
     /// Sorts in place.
     @inline(__always)
     mutating func sort(
-        _ elements: UnsafeMutableBufferPointer<Element>, by precedes: (borrowing Element, borrowing Element) -> Bool
+        _ elements: UnsafeMutableBufferPointer<Element>,
+        by precedes: (borrowing Element, borrowing Element) -> Bool
     ) {
         guard elements.count > 1, let base = elements.baseAddress else { return }
         findRuns(base, elements.count, precedes)
@@ -38,7 +39,9 @@ struct NaturalMergeSort<Element: BitwiseCopyable>: ~Copyable {
     }
 
     private mutating func findRuns(
-        _ base: UnsafeMutablePointer<Element>, _ count: Int, _ precedes: (borrowing Element, borrowing Element) -> Bool
+        _ base: UnsafeMutablePointer<Element>,
+        _ count: Int,
+        _ precedes: (borrowing Element, borrowing Element) -> Bool
     ) {
         ends.removeAll(keepingCapacity: true)
         var start = 0
@@ -63,7 +66,8 @@ struct NaturalMergeSort<Element: BitwiseCopyable>: ~Copyable {
 
     /// Merges each run with its neighbour; a last one without is copied.
     private mutating func mergePairs(
-        _ from: UnsafeMutablePointer<Element>, _ into: UnsafeMutablePointer<Element>,
+        _ from: UnsafeMutablePointer<Element>,
+        _ into: UnsafeMutablePointer<Element>,
         _ precedes: (borrowing Element, borrowing Element) -> Bool
     ) {
         var merged = 0

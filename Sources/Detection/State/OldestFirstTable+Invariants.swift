@@ -13,7 +13,8 @@ extension OldestFirstTable {
     func checkLinks() throws(StateError) {
         try StateError.require(
             count <= used && used <= capacity && capacity <= limit,
-            "a table has \(count) of \(used) rows of \(capacity)")
+            "a table has \(count) of \(used) rows of \(capacity)"
+        )
         var seen = BlockCensus(units: used)
         var (row, before) = (oldest, Self.none)
         for _ in 0..<count {

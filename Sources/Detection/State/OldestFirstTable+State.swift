@@ -1,7 +1,8 @@
 import Models
 
 extension OldestFirstTable {
-    /// Writes u64 rows in use, u64 rows ever used, u32 oldest, newest and first free row, u32 0, then the columns: rows, u64 keys, u32 older and newer.
+    /// Writes u64 rows in use, u64 rows ever used, u32 oldest, newest and first free row, u32 0, then the columns: rows, u64 keys,
+    /// u32 older and newer.
     func write(to sink: inout some StateSink) {
         sink.put(count)
         sink.put(used)
@@ -15,7 +16,10 @@ extension OldestFirstTable {
     mutating func read(from source: inout some StateSource) throws(StateError) {
         let count = try source.takeCount("rows of a table", in: 0...limit, bytesEach: 0)
         let used = try source.takeCount(
-            "rows of a table", in: count...limit, bytesEach: MemoryLayout<Row>.stride + 16)
+            "rows of a table",
+            in: count...limit,
+            bytesEach: MemoryLayout<Row>.stride + 16
+        )
         let (oldest, newest, free): (UInt32, UInt32, UInt32) = (try source.take(), try source.take(), try source.take())
         try StateError.require(try source.take(UInt32.self) == 0, "a table has a number more")
         hold(used)
@@ -49,7 +53,9 @@ extension OldestFirstTable {
         while row != Self.none {
             digest = SplitMix64.mix(digest ^ keys[Int(row)])
             SplitMix64.fold(
-                UnsafeRawBufferPointer(start: rows + Int(row), count: MemoryLayout<Row>.size), into: &digest)
+                UnsafeRawBufferPointer(start: rows + Int(row), count: MemoryLayout<Row>.size),
+                into: &digest
+            )
             row = links[Int(row)].newer
         }
     }

@@ -1,11 +1,12 @@
 import Models
 
-/// A bounded hash table of plain rows that remembers the order in which they were last touched, so that the oldest can be forgotten.
+/// A bounded hash table of plain rows that remembers the order in which they were last touched, so that the oldest can be
+/// forgotten.
 ///
-/// Keys are keyed 64-bit hashes, never 0. Rows keep their number for life; numbers and offsets are all it stores (position independent).
-/// Open addressing with backward-shift deletion over 8-byte cells (row number and 32 bits of the key): a look-up reads one cell line and
-/// one row. Doubles until `limit` rows; then the caller makes room with ``removeOldest()``. Rows must have no padding: their bytes are
-/// what a digest folds.
+/// Keys are keyed 64-bit hashes, never 0. Rows keep their number for life; numbers and offsets are all it stores (position
+/// independent). Open addressing with backward-shift deletion over 8-byte cells (row number and 32 bits of the key): a look-up
+/// reads one cell line and one row. Doubles until `limit` rows; then the caller makes room with ``removeOldest()``. Rows must have
+/// no padding: their bytes are what a digest folds.
 struct OldestFirstTable<Row: BitwiseCopyable>: ~Copyable {
     static var none: UInt32 { .max }
 
@@ -44,7 +45,8 @@ struct OldestFirstTable<Row: BitwiseCopyable>: ~Copyable {
 
     // One block for the four columns, which begins with the rows: a table that grows asks the heap once. All cells are empty.
     static func makeColumns(
-        rows: Int, cells: Int
+        rows: Int,
+        cells: Int
     ) -> (
         UnsafeMutablePointer<Row>, UnsafeMutablePointer<UInt64>, UnsafeMutablePointer<Link>,
         UnsafeMutablePointer<UInt64>

@@ -1,8 +1,9 @@
 /// Elements on the heap that one owner holds: a fixed number, all initialised, in the manner of swift-collections' `RigidArray`.
 ///
-/// What a hand-written `allocate` has in three places (the property, the initialiser, `deinit`) is one property here. An element is a place in
-/// memory: writing one needs no exclusive access to the buffer, so threads may work on elements of their own at the same time, as they do with
-/// slots. The buffer never moves but in ``grow(to:)``, so pointers to elements are good until then. Bounds are checked in debug builds.
+/// What a hand-written `allocate` has in three places (the property, the initialiser, `deinit`) is one property here. An element is
+/// a place in memory: writing one needs no exclusive access to the buffer, so threads may work on elements of their own at the same
+/// time, as they do with slots. The buffer never moves but in ``grow(to:)``, so pointers to elements are good until then. Bounds
+/// are checked in debug builds.
 struct OwnedBuffer<Element: ~Copyable>: ~Copyable {
     private(set) var base: UnsafeMutablePointer<Element>
     private(set) var count: Int

@@ -2,8 +2,8 @@ public import Models
 
 /// Reads what ``StateWriter`` wrote: checks all of it first, then hands out sections by their id.
 ///
-/// Bounds, checksums and the end are checked before any section is opened, layouts when it is; what a section says is checked by the type that
-/// reads it, which believes nothing that it relies on. Whatever the bytes, the result is a state or a ``StateError``.
+/// Bounds, checksums and the end are checked before any section is opened, layouts when it is; what a section says is checked by
+/// the type that reads it, which believes nothing that it relies on. Whatever the bytes, the result is a state or a ``StateError``.
 public struct StateReader {
     private struct Found {
         var layout: UInt64
@@ -65,7 +65,8 @@ public struct StateReader {
         for byte in bytes[end..<next] where byte != 0 { throw .damaged("the bytes behind a section at byte \(at)") }
         let found = Found(
             layout: head.loadUnaligned(fromByteOffset: 16, as: UInt64.self),
-            payload: at + StateWriter.sectionHeadBytes..<end)
+            payload: at + StateWriter.sectionHeadBytes..<end
+        )
         guard let kind = StateSection.Kind(rawValue: head.loadUnaligned(as: UInt16.self)) else {
             return (nil, found, checksum, next)
         }
@@ -99,7 +100,10 @@ public struct StateReader {
         guard let found = sections[id] else { throw .inconsistent("\(id) is missing") }
         guard found.layout == StateSection.fingerprint(layout) else {
             throw .otherLayout(
-                section: "\(id)", found: layouts[found.layout] ?? "something it does not say", expected: layout)
+                section: "\(id)",
+                found: layouts[found.layout] ?? "something it does not say",
+                expected: layout
+            )
         }
         return StateCursor(UnsafeRawBufferPointer(rebasing: bytes[found.payload]), id)
     }

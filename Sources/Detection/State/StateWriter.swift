@@ -17,12 +17,13 @@ public import Models
 ///          32  u64 checksum   of the 32 bytes before and of the payload
 ///          40      payload, then zeros up to a multiple of 8
 /// ```
-/// A state has a section `layouts` with the texts that the fingerprints stand for, and ends with a section `end`: u64 the number of sections
-/// before it, u64 their checksums folded in their order. So a missing end tells a torn state, a wrong fold one with a section lost, repeated
-/// or moved.
+/// A state has a section `layouts` with the texts that the fingerprints stand for, and ends with a section `end`: u64 the number of
+/// sections before it, u64 their checksums folded in their order. So a missing end tells a torn state, a wrong fold one with a
+/// section lost, repeated or moved.
 ///
-/// What a payload holds is said by the type that writes it, in its `write(to:)`; its layout text changes with it. A reader that knows another
-/// text refuses the section: nothing is guessed. Sections that nobody asks for are left alone, so that a program may add kinds.
+/// What a payload holds is said by the type that writes it, in its `write(to:)`; its layout text changes with it. A reader that
+/// knows another text refuses the section: nothing is guessed. Sections that nobody asks for are left alone, so that a program may
+/// add kinds.
 ///
 /// Written on a host that is little-endian, as all that Weir runs on are.
 public struct StateWriter: StateSink {
@@ -91,7 +92,8 @@ public struct StateWriter: StateSink {
     }
 }
 
-/// The checksum of sections: words folded by SplitMix64's mixer, of which each step is one to one, so that no single changed word escapes it.
+/// The checksum of sections: words folded by SplitMix64's mixer, of which each step is one to one, so that no single changed word
+/// escapes it.
 enum StateChecksum {
     static func of(_ bytes: UnsafeRawBufferPointer, from start: UInt64 = 0x5745_4952) -> UInt64 {
         var checksum = SplitMix64.mix(start ^ UInt64(bytes.count))
@@ -104,6 +106,9 @@ enum StateChecksum {
         let head = of(UnsafeRawBufferPointer(rebasing: section[..<32]))
         return of(
             UnsafeRawBufferPointer(
-                rebasing: section[StateWriter.sectionHeadBytes..<(StateWriter.sectionHeadBytes + length)]), from: head)
+                rebasing: section[StateWriter.sectionHeadBytes..<(StateWriter.sectionHeadBytes + length)]
+            ),
+            from: head
+        )
     }
 }

@@ -2,9 +2,9 @@ import Models
 
 /// A circular log of short texts: the newest overwrite the oldest.
 ///
-/// Most accounts that touch a target are never part of a ring; a table of all their names would cost a look-up per event. An append costs
-/// a copy, and a name is looked for only when its token turns hot, hours later at most. A position stays valid until the log has gone
-/// round once; after that the name is unknown until the actor acts again.
+/// Most accounts that touch a target are never part of a ring; a table of all their names would cost a look-up per event. An append
+/// costs a copy, and a name is looked for only when its token turns hot, hours later at most. A position stays valid until the log
+/// has gone round once; after that the name is unknown until the actor acts again.
 struct TextLog: ~Copyable {
     /// Longest text kept, in bytes; longer ones are cut at a character's border.
     static let longest = 64

@@ -3,8 +3,8 @@ import Models
 /// How far event time has come in one source, whatever a few bad clocks say.
 ///
 /// An event far ahead of all before it is judged like any other, but its time is doubted until the source's next events or another
-/// source agree. Else one device whose clock is an hour fast would make every other event of that hour late. After a gap in the traffic
-/// (a shop that sleeps) the first events are doubted too, which costs no more than that the time stands still for them.
+/// source agree. Else one device whose clock is an hour fast would make every other event of that hour late. After a gap in the
+/// traffic (a shop that sleeps) the first events are doubted too, which costs no more than that the time stands still for them.
 ///
 /// A function of the events in their order alone, so that the same input gives the same watermarks.
 public struct SourceClock: Sendable, Equatable {
@@ -63,7 +63,9 @@ public struct SourceClock: Sendable, Equatable {
         doubted = try source.takeCount("events doubted", in: 0...SourceClock.confirmations - 1, bytesEach: 0)
         leastDoubted = try source.take()
         try StateError.require(
-            doubted == 0 ? leastDoubted == .max : isAhead(leastDoubted), "a time is doubted for no reason")
+            doubted == 0 ? leastDoubted == .max : isAhead(leastDoubted),
+            "a time is doubted for no reason"
+        )
     }
 
     func digest(into digest: inout UInt64) {

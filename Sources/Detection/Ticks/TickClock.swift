@@ -2,9 +2,10 @@ import Models
 
 /// Cuts events, in the order in which they are judged, into ticks: what one tick teaches is seen by the events of later ones.
 ///
-/// Event time is cut on a grid. A tick ends *before* the first event at or beyond the next grid line after the time believed so far (see
-/// ``SourceClock``), or after ``eventsMax`` events, so that what is kept until its end is bounded. A clock that runs an hour ahead ends a
-/// tick with each of its events, which does no harm, but opens none an hour ahead: the events after it would see nothing new for an hour.
+/// Event time is cut on a grid. A tick ends *before* the first event at or beyond the next grid line after the time believed so far
+/// (see ``SourceClock``), or after ``eventsMax`` events, so that what is kept until its end is bounded. A clock that runs an hour
+/// ahead ends a tick with each of its events, which does no harm, but opens none an hour ahead: the events after it would see
+/// nothing new for an hour.
 ///
 /// A function of the events in their order alone: neither batches nor dead letters nor threads change a tick. What else ends one, a
 /// trigger, stands in the journal.

@@ -84,7 +84,7 @@ public struct ByteBuffer: ~Copyable {
         count &+= ByteBuffer.write(value, at)
     }
 
-    /// Writes the decimal digits of an integer, at most 20 bytes; answers how many.
+    /// Writes the decimal digits of an integer, at most 20 bytes; returns how many.
     @inline(__always)
     static func write(_ value: Int64, _ at: UnsafeMutablePointer<UInt8>) -> Int {
         if UInt64(bitPattern: value) < 10 {

@@ -22,9 +22,9 @@ public struct VerdictRecord: Sendable {
 
     /// The longest a verdict's JSON gets, whatever the event and the rules.
     ///
-    /// Producers and brokers refuse records above about 1,000,000 bytes by default, and a batch that can never be written would end every
-    /// worker that tries. With the key and the two headers that repeat the subject, 65,535 bytes each, and all other headers a record stays
-    /// below 900,000.
+    /// Producers and brokers refuse records above about 1,000,000 bytes by default, and a batch that can never be written would end
+    /// every worker that tries. With the key and the two headers that repeat the subject, 65,535 bytes each, and all other headers
+    /// a record stays below 900,000.
     public static let bytesMax = 700_000
 
     /// The 36 characters of the id at the beginning of a verdict's JSON; nil when it does not begin with one.
@@ -69,8 +69,10 @@ public struct EpochOutput: ~Copyable {
         let (values, subjects) = (UnsafeRawBufferPointer(verdicts.bytes), UnsafeRawBufferPointer(keys.bytes))
         for record in records {
             body(
-                record, UnsafeRawBufferPointer(rebasing: values[record.start..<record.start + record.length]),
-                UnsafeRawBufferPointer(rebasing: subjects[record.keyStart..<record.keyStart + record.keyLength]))
+                record,
+                UnsafeRawBufferPointer(rebasing: values[record.start..<record.start + record.length]),
+                UnsafeRawBufferPointer(rebasing: subjects[record.keyStart..<record.keyStart + record.keyLength])
+            )
         }
     }
 

@@ -1,6 +1,7 @@
 import RuleLanguage
 
-/// Writes an event's declared features as one flat JSON object: its `id`, then every declared feature by name in the order of declaration.
+/// Writes an event's declared features as one flat JSON object: its `id`, then every declared feature by name in the order of
+/// declaration.
 ///
 /// Features that cannot be read in the event's type, and those without a value, are `null`. The names are rendered once.
 struct FeatureRowWriter: ~Copyable {
@@ -27,8 +28,13 @@ struct FeatureRowWriter: ~Copyable {
             let type = feature.resultType
             cells.append(
                 Cell(
-                    nameStart: names.count, nameLength: name.count, column: feature.column, type: type,
-                    isInteger: type == .int || type == .timestamp || type == .duration))
+                    nameStart: names.count,
+                    nameLength: name.count,
+                    column: feature.column,
+                    type: type,
+                    isInteger: type == .int || type == .timestamp || type == .duration
+                )
+            )
             names += name
         }
         names += [UInt8](repeating: 0, count: 16)
@@ -48,7 +54,10 @@ struct FeatureRowWriter: ~Copyable {
 
     /// Appends the object and a line feed.
     func write(
-        _ event: Event, row: UnsafePointer<Slot>, identifiers: borrowing VerdictWriter, to output: inout ByteBuffer
+        _ event: Event,
+        row: UnsafePointer<Slot>,
+        identifiers: borrowing VerdictWriter,
+        to output: inout ByteBuffer
     ) {
         output.append("{\"id\":\"")
         identifiers.writeEventIdentifier(event, &output)

@@ -24,8 +24,8 @@ struct Judgement: Equatable {
     var revision = 0
 }
 
-/// Makes one judgement of what the rules said: the severest of the live rules' own actions and of what the policy makes of their scores,
-/// unless an `allow` overrules.
+/// Makes one judgement of what the rules said: the severest of the live rules' own actions and of what the policy makes of their
+/// scores, unless an `allow` overrules.
 ///
 /// A pure function of outcomes and settings. Cost: some nanoseconds for each rule that spoke.
 struct Fusion {
@@ -45,8 +45,13 @@ struct Fusion {
     init(rules: [Rule], policy: Policy) {
         effects = rules.map {
             Effect(
-                isLive: $0.mode == .live, severity: $0.severity, missing: $0.missing, decision: $0.decision,
-                allows: $0.actions.contains(.allow), weight: $0.scoreWeight)
+                isLive: $0.mode == .live,
+                severity: $0.severity,
+                missing: $0.missing,
+                decision: $0.decision,
+                allows: $0.actions.contains(.allow),
+                weight: $0.scoreWeight
+            )
         }
         self.policy = policy
     }

@@ -11,14 +11,15 @@ import RuleLanguage
 ///  "rings":[{"detector":"…","id":"…","size":17,"score":0.98}],"scores":{"order_anomaly":0.91},
 ///  "truncated":{"shortened":2,"left_out":1},"versions":{…}}
 /// ```
-/// `decided_by` is a rule, the policy's line (`{"policy":"…","at":700}`) or the rule whose `allow` overrules (`{"allow":"…"}`); absent where
-/// nobody asked for anything above `allow`. It, `revision`, `context`, `shadow`, `excepted`, `undetermined`, `rings` and `scores`, and a
-/// reason's `owner`, `ticket`, `decision`, `tags` and `actions`, appear only when there is something to say.
+/// `decided_by` is a rule, the policy's line (`{"policy":"…","at":700}`) or the rule whose `allow` overrules (`{"allow":"…"}`);
+/// absent where nobody asked for anything above `allow`. It, `revision`, `context`, `shadow`, `excepted`, `undetermined`, `rings`
+/// and `scores`, and a reason's `owner`, `ticket`, `decision`, `tags` and `actions`, appear only when there is something to say.
 ///
-/// A verdict is never longer than ``VerdictRecord/bytesMax``. An event's id is cut at 8192 bytes; subjects are kept whole. Fields of the
-/// context with which it would pass ``Bounds/context`` are left out. From the first reason with which the verdict would pass ``Bounds/whole``, reasons are written short: at most 1000 bytes of text, and values of up
-/// to 200 bytes. Short reasons that pass ``Bounds/short`` and further entries that pass ``Bounds/others`` are left out. `truncated` says how
-/// many of each; decision and score still count them all. So the work on a verdict is bounded too, whatever its event quotes.
+/// A verdict is never longer than ``VerdictRecord/bytesMax``. An event's id is cut at 8192 bytes; subjects are kept whole. Fields
+/// of the context with which it would pass ``Bounds/context`` are left out. From the first reason with which the verdict would pass
+/// ``Bounds/whole``, reasons are written short: at most 1000 bytes of text, and values of up to 200 bytes. Short reasons that pass
+/// ``Bounds/short`` and further entries that pass ``Bounds/others`` are left out. `truncated` says how many of each; decision and
+/// score still count them all. So the work on a verdict is bounded too, whatever its event quotes.
 struct VerdictWriter: ~Copyable {
     private typealias Piece = RenderedText.Piece
     /// Everything of an event type's verdicts that never changes, rendered once.
@@ -33,8 +34,8 @@ struct VerdictWriter: ~Copyable {
         var contextStart: Int
         var contextEnd: Int
     }
-    /// Up to which length of a verdict its parts are written; behind them come rings, scores and versions with at most 9,000 bytes, and
-    /// before them subject, event and id with up to 450,000.
+    /// Up to which length of a verdict its parts are written; behind them come rings, scores and versions with at most 9,000 bytes,
+    /// and before them subject, event and id with up to 450,000.
     private enum Bounds {
         static let whole = 500_000
         static let short = 650_000
@@ -102,8 +103,10 @@ struct VerdictWriter: ~Copyable {
                 idIsText: schema.idField.map { schema.fields[$0].type == .string } ?? false,
                 subjectField: schema.subjectField,
                 subject: text.add(",\"subject\":{\"type\":\"\(subject.entity ?? subject.name)\",\"id\":\""),
-                event: text.add("\"},\"event\":{\"type\":\"\(schema.name)\",\"topic\":\""), contextStart: start,
-                contextEnd: context.count)
+                event: text.add("\"},\"event\":{\"type\":\"\(schema.name)\",\"topic\":\""),
+                contextStart: start,
+                contextEnd: context.count
+            )
         }
         self.context = context
         ruleSet = configuration.release.rules
@@ -114,9 +117,13 @@ struct VerdictWriter: ~Copyable {
                 text.add("{\"rule\":\"\(rule.id)\",\"unless\":\"\(VerdictWriter.escaped($0))\"}")
             }
             return RuleText(
-                id: text.add(rule.id), isLive: rule.mode == .live, speaksUndetermined: rule.missing != .skip,
-                head: text.add(VerdictWriter.head(of: rule)), tail: text.add(VerdictWriter.tail(of: rule)),
-                exceptionStart: start)
+                id: text.add(rule.id),
+                isLive: rule.mode == .live,
+                speaksUndetermined: rule.missing != .skip,
+                head: text.add(VerdictWriter.head(of: rule)),
+                tail: text.add(VerdictWriter.tail(of: rule)),
+                exceptionStart: start
+            )
         }
         self.exceptions = exceptions
         self.text = text
@@ -159,8 +166,12 @@ struct VerdictWriter: ~Copyable {
     ///   - outcomes: what the event type's rules said; lies in the evaluator.
     ///   - evaluator: has just judged the event.
     mutating func write(
-        _ event: Event, _ judgement: Judgement, outcomes: UnsafeBufferPointer<RuleOutcome>, input: EvaluationInput,
-        evaluator: inout Evaluator, to output: inout EpochOutput
+        _ event: Event,
+        _ judgement: Judgement,
+        outcomes: UnsafeBufferPointer<RuleOutcome>,
+        input: EvaluationInput,
+        evaluator: inout Evaluator,
+        to output: inout EpochOutput
     ) {
         start = output.verdicts.count
         isFull = false
@@ -213,10 +224,18 @@ struct VerdictWriter: ~Copyable {
         output.keys.append(event.text + subject.textOffset, count: subject.textLength)
         output.append(
             VerdictRecord(
-                start: start, length: length, keyStart: keyStart, keyLength: subject.textLength, time: event.time,
-                event: event.type, decision: judgement.decision, severity: judgement.severity,
+                start: start,
+                length: length,
+                keyStart: keyStart,
+                keyLength: subject.textLength,
+                time: event.time,
+                event: event.type,
+                decision: judgement.decision,
+                severity: judgement.severity,
                 score: Int32(judgement.score),
-                isTruncated: isTruncated))
+                isTruncated: isTruncated
+            )
+        )
     }
 
     /// The event's own id, or `topic/partition/offset`; the inside of a JSON string.
@@ -266,7 +285,10 @@ struct VerdictWriter: ~Copyable {
 
     /// Writes the fields that the topology lists for the event's type.
     private mutating func writeContext(
-        _ fields: Range<Int>, _ event: Event, _ input: EvaluationInput, _ evaluator: inout Evaluator,
+        _ fields: Range<Int>,
+        _ event: Event,
+        _ input: EvaluationInput,
+        _ evaluator: inout Evaluator,
         _ output: inout ByteBuffer
     ) {
         output.append(",\"context\":{")
@@ -341,8 +363,12 @@ struct VerdictWriter: ~Copyable {
 
     /// Writes the live or the watched rules that speak, `opening` before the first, and returns whether there were any.
     private mutating func writeReasons(
-        _ outcomes: UnsafeBufferPointer<RuleOutcome>, _ type: UInt16, live: Bool, opening: StaticString?,
-        _ input: EvaluationInput, _ evaluator: inout Evaluator,
+        _ outcomes: UnsafeBufferPointer<RuleOutcome>,
+        _ type: UInt16,
+        live: Bool,
+        opening: StaticString?,
+        _ input: EvaluationInput,
+        _ evaluator: inout Evaluator,
         _ output: inout EpochOutput
     ) -> Bool {
         var isFirst = true
@@ -353,13 +379,27 @@ struct VerdictWriter: ~Copyable {
             let place = output.verdicts.count
             if !isFull {
                 let isCut = writeReason(
-                    rule, type, input, Bounds.whole, Bounds.whole, &evaluator, &output.verdicts)
+                    rule,
+                    type,
+                    input,
+                    Bounds.whole,
+                    Bounds.whole,
+                    &evaluator,
+                    &output.verdicts
+                )
                 isFull = isCut || output.verdicts.count - start > Bounds.whole
                 if isFull { output.verdicts.truncate(to: place) }
             }
             if isFull {
                 let isCut = writeReason(
-                    rule, type, input, Bounds.shortText, Bounds.shortValue, &evaluator, &output.verdicts)
+                    rule,
+                    type,
+                    input,
+                    Bounds.shortText,
+                    Bounds.shortValue,
+                    &evaluator,
+                    &output.verdicts
+                )
                 if output.verdicts.count - start > Bounds.short {
                     output.verdicts.truncate(to: before)
                     leftOut += 1
@@ -374,8 +414,13 @@ struct VerdictWriter: ~Copyable {
 
     /// Writes one reason and returns whether its text was cut or a value left out.
     private mutating func writeReason(
-        _ rule: Int, _ type: UInt16, _ input: EvaluationInput, _ longestText: Int, _ longestValue: Int,
-        _ evaluator: inout Evaluator, _ output: inout ByteBuffer
+        _ rule: Int,
+        _ type: UInt16,
+        _ input: EvaluationInput,
+        _ longestText: Int,
+        _ longestValue: Int,
+        _ evaluator: inout Evaluator,
+        _ output: inout ByteBuffer
     ) -> Bool {
         text.append(rules[rule].head, to: &output)
         scratch.removeAll(keepingCapacity: true)
@@ -384,7 +429,12 @@ struct VerdictWriter: ~Copyable {
         output.append("\",\"values\":")
         scratch.removeAll(keepingCapacity: true)
         let isValueLeftOut = evaluator.appendValues(
-            rule: rule, event: Int(type), input, longest: longestValue, to: &scratch)
+            rule: rule,
+            event: Int(type),
+            input,
+            longest: longestValue,
+            to: &scratch
+        )
         output.append(scratch)
         text.append(rules[rule].tail, to: &output)
         return isTextCut || isValueLeftOut
@@ -392,7 +442,9 @@ struct VerdictWriter: ~Copyable {
 
     /// Writes which rules would have fired but for an exception, and which could not be decided.
     private mutating func writeOthers(
-        _ outcomes: UnsafeBufferPointer<RuleOutcome>, _ type: UInt16, _ output: inout EpochOutput
+        _ outcomes: UnsafeBufferPointer<RuleOutcome>,
+        _ type: UInt16,
+        _ output: inout EpochOutput
     ) {
         var isFirst = true
         for outcome in outcomes where outcome.kind == .excepted {

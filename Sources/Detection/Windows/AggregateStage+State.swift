@@ -16,7 +16,8 @@ extension AggregateStage {
         for group in groups { group.write(to: &writer) }
     }
 
-    /// Takes the place of what is here: groups of features as they were written, and a new one for what the release asks for beyond them.
+    /// Takes the place of what is here: groups of features as they were written, and a new one for what the release asks for beyond
+    /// them.
     ///
     /// - Parameter beside: rule sets of features that are no longer, or not yet, asked for.
     mutating func read(from reader: StateReader, beside: [RuleSet]) throws(StateError) {
@@ -34,7 +35,10 @@ extension AggregateStage {
                     features.append(AggregateStage.retired(known, &width))
                 } else {
                     throw .otherLayout(
-                        section: "the windows' state", found: canonical, expected: "features of the rule sets at hand")
+                        section: "the windows' state",
+                        found: canonical,
+                        expected: "features of the rule sets at hand"
+                    )
                 }
             }
             bound.append(features)
@@ -54,7 +58,8 @@ extension AggregateStage {
             var features: [String] = []
             for _ in 0..<(try section.takeCount("features of a group", in: 0...1 << 16, bytesEach: 8)) {
                 features.append(
-                    String(decoding: try section.takeCounted("a feature", limit: 1 << 20, UInt8.self), as: UTF8.self))
+                    String(decoding: try section.takeCounted("a feature", limit: 1 << 20, UInt8.self), as: UTF8.self)
+                )
             }
             groups.append(features)
         }

@@ -6,12 +6,12 @@ import RuleLanguage
 /// ``apply(_:lane:)`` for each lane, which runs the windows of its slots over what was sent to them, in event order. Nothing is fed
 /// back, so it takes the whole epoch at once.
 ///
-/// **What crosses its border.** To the slot of a key (``Slots``) goes a ``RoutedAccess`` for each event and key: the key's hash, the event's
-/// index in the epoch, and which of the program's accesses it is; with it, were the slot on another machine, the event's time and those of
-/// its fields that the access's filters and arguments read. Back comes a part of the event's feature row for each access: the columns of
-/// the windows it reads, with a value or missing. Each column of a row is one access's, so parts may come in any order, and a row is whole
-/// when those of all its accesses are there. In one process both directions are places in memory: slots read the epoch's events and
-/// write into its feature rows, and no two slots write the same column.
+/// **What crosses its border.** To the slot of a key (``Slots``) goes a ``RoutedAccess`` for each event and key: the key's hash,
+/// the event's index in the epoch, and which of the program's accesses it is; with it, were the slot on another machine, the
+/// event's time and those of its fields that the access's filters and arguments read. Back comes a part of the event's feature row
+/// for each access: the columns of the windows it reads, with a value or missing. Each column of a row is one access's, so parts
+/// may come in any order, and a row is whole when those of all its accesses are there. In one process both directions are places in
+/// memory: slots read the epoch's events and write into its feature rows, and no two slots write the same column.
 struct AggregateStage: ~Copyable {
     var groups: [WindowGroup]
     let configuration: EngineConfiguration
@@ -26,14 +26,19 @@ struct AggregateStage: ~Copyable {
         featureWidth = release.featureWidth
         groups = [
             WindowGroup(
-                release.rules.features, of: [release.rules], rowWidth: featureWidth, configuration, lanes: lanes)
+                release.rules.features,
+                of: [release.rules],
+                rowWidth: featureWidth,
+                configuration,
+                lanes: lanes
+            )
         ]
     }
 
     /// Goes over to another release: windows that are kept already stay as they are, new ones are opened empty.
     ///
-    /// A window that nobody asks for any more is counted on as long as others were opened with it, and given back when none of them is asked
-    /// for, so that a rule that comes back finds its windows warm. Cost: some milliseconds, whatever the state.
+    /// A window that nobody asks for any more is counted on as long as others were opened with it, and given back when none of them
+    /// is asked for, so that a rule that comes back finds its windows warm. Cost: some milliseconds, whatever the state.
     ///
     /// - Parameter beside: rule sets whose windows are opened or kept as well, and counted.
     mutating func adopt(_ rules: RuleSet, beside: [RuleSet]) {

@@ -35,7 +35,8 @@ struct DistinctMap {
         header.pointee.used &+= 1
     }
 
-    /// Sets a value's newest position; returns its distance to the former one, or 0 for a value that is new, for which there is room.
+    /// Sets a value's newest position; returns its distance to the former one, or 0 for a value that is new, for which there is
+    /// room.
     func exchange(_ value: UInt64, _ position: UInt32) -> UInt32 {
         var at = home(value)
         while cells[at].isUsed != 0 {

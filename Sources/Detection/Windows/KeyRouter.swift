@@ -40,7 +40,10 @@ struct KeyRouter: ~Copyable {
                 // A key with a missing part is no key: nothing is counted, and what is read has no value.
                 if key == 0 { continue }
                 routed[count] = RoutedAccess(
-                    key: key, event: UInt32(truncatingIfNeeded: i), access: UInt16(truncatingIfNeeded: a))
+                    key: key,
+                    event: UInt32(truncatingIfNeeded: i),
+                    access: UInt16(truncatingIfNeeded: a)
+                )
                 count &+= 1
                 slots.count(Slots.of(key))
             }
@@ -52,7 +55,10 @@ struct KeyRouter: ~Copyable {
     /// The key's hash, never 0, or 0 when a part is missing.
     @inline(__always)
     private mutating func key(
-        of access: WindowProgram.KeyAccess, _ epoch: EpochTable, _ event: Int, _ program: WindowProgram
+        of access: WindowProgram.KeyAccess,
+        _ epoch: EpochTable,
+        _ event: Int,
+        _ program: WindowProgram
     ) -> UInt64 {
         var key: UInt64 = 0
         for k in 0..<access.keyCount {

@@ -2,8 +2,9 @@ import RuleLanguage
 
 /// Features whose windows were opened together: one plan, 64 slots, and what each lane needs to fill them.
 ///
-/// A release that is adopted later changes nothing in what a group keeps: features it no longer asks for go on being counted, features it
-/// asks for anew get a group of their own. What a feature is called is its canonical text. An engine made anew has one group again.
+/// A release that is adopted later changes nothing in what a group keeps: features it no longer asks for go on being counted,
+/// features it asks for anew get a group of their own. What a feature is called is its canonical text. An engine made anew has one
+/// group again.
 final class WindowGroup {
     /// In the order in which they were planned, which decides the layout; with the columns and programs of the release in force.
     private(set) var features: [Feature]
@@ -15,23 +16,31 @@ final class WindowGroup {
 
     /// - Parameter ruleSets: those that the features' programs belong to, among others.
     init(
-        _ features: [Feature], of ruleSets: [RuleSet], rowWidth: Int, _ configuration: EngineConfiguration, lanes: Int
+        _ features: [Feature],
+        of ruleSets: [RuleSet],
+        rowWidth: Int,
+        _ configuration: EngineConfiguration,
+        lanes: Int
     ) {
         self.features = features
         self.configuration = configuration
         let program = WindowProgram(
-            WindowPlan(features: features, events: configuration.events, rowWidth: rowWidth, hash: configuration.hash))
+            WindowPlan(features: features, events: configuration.events, rowWidth: rowWidth, hash: configuration.hash)
+        )
         self.program = program
         self.ruleSets = ruleSets.filter { program.owners.contains($0.stamp) }
         slots = OwnedBuffer(count: Slots.count) { _ in
             WindowSlot(
-                program, entriesPerKey: configuration.entriesPerKey,
-                keysPerTable: Engine.keysKept(limit: configuration.keysPerTable) / Slots.count)
+                program,
+                entriesPerKey: configuration.entriesPerKey,
+                keysPerTable: Engine.keysKept(limit: configuration.keysPerTable) / Slots.count
+            )
         }
         routers = OwnedBuffer(count: lanes) { _ in KeyRouter(program, ruleSets, hash: configuration.hash) }
     }
 
-    /// Goes over to another release: same features in the same order, hence the same layout, with other columns, readers and programs.
+    /// Goes over to another release: same features in the same order, hence the same layout, with other columns, readers and
+    /// programs.
     ///
     /// - Parameters:
     ///   - features: as many as there are, each with the canonical text of the one it stands for.
@@ -39,7 +48,8 @@ final class WindowGroup {
     func bind(_ features: [Feature], of rules: RuleSet, rowWidth: Int) {
         precondition(features.elementsEqual(self.features) { $0.canonical == $1.canonical }, "the same features")
         let program = WindowProgram(
-            WindowPlan(features: features, events: configuration.events, rowWidth: rowWidth, hash: configuration.hash))
+            WindowPlan(features: features, events: configuration.events, rowWidth: rowWidth, hash: configuration.hash)
+        )
         self.features = features
         self.program = program
         ruleSets = (ruleSets + [rules]).filter { program.owners.contains($0.stamp) }
@@ -56,9 +66,14 @@ final class WindowGroup {
         for slot in stride(from: lane, to: Slots.count, by: epoch.lanes) {
             for sender in 0..<epoch.lanes {
                 slots[slot].apply(
-                    routers[sender].accesses(of: slot), events: first, rows: epoch.features(0),
-                    rowWidth: epoch.featureWidth, signals: UnsafePointer(epoch.signals(0)),
-                    watermark: epoch.watermark, evaluators: routers[lane].evaluators.base)
+                    routers[sender].accesses(of: slot),
+                    events: first,
+                    rows: epoch.features(0),
+                    rowWidth: epoch.featureWidth,
+                    signals: UnsafePointer(epoch.signals(0)),
+                    watermark: epoch.watermark,
+                    evaluators: routers[lane].evaluators.base
+                )
             }
             slots[slot].sweep(watermark: epoch.watermark)
         }

@@ -2,10 +2,12 @@ public import RuleLanguage
 
 /// How a rule set's features are kept: which keys, which streams of events per key, which windows over a stream.
 ///
-/// - A **key table** holds one record per distinct key of one kind (account; device and coupon; …). Features with the same kind of key share it.
-/// - A **stream** is the sequence of counted events of one key: one event type, one filter, and only events that have the argument when it
-///   may be missing. All windows and aggregates over the same stream share one ring of entries.
-/// - A **key access** is one event at one key; it is made of **stream accesses**: the streams the event is added to and those it reads.
+/// - A **key table** holds one record per distinct key of one kind (account; device and coupon; …). Features with the same kind of
+///   key share it.
+/// - A **stream** is the sequence of counted events of one key: one event type, one filter, and only events that have the argument
+///   when it may be missing. All windows and aggregates over the same stream share one ring of entries.
+/// - A **key access** is one event at one key; it is made of **stream accesses**: the streams the event is added to and those it
+///   reads.
 ///
 /// ## Layout of a stream's state, in the slot's arena
 /// ```
@@ -24,8 +26,8 @@ public import RuleLanguage
 ///     ``ChainLinks`` per min or max column: its neighbours in the chain of entries that nothing later beats
 ///     u32 text       per string column of first/last: block with the text
 /// ```
-/// The sliding distinct by "repeated later" links is exact for any number of windows over one ring. The chain is the monotone queue of the
-/// sliding minimum, kept inside the ring so that a step can be undone.
+/// The sliding distinct by "repeated later" links is exact for any number of windows over one ring. The chain is the monotone queue
+/// of the sliding minimum, kept inside the ring so that a step can be undone.
 public struct WindowPlan: Sendable {
     struct Accumulator: Sendable {
         enum Kind: UInt8, Sendable { case sum, fixedSum, live, extreme }
@@ -114,8 +116,9 @@ public struct WindowPlan: Sendable {
     struct KeyAccess: Sendable {
         /// When it is the event's turn at a key; an event's accesses are in this order, as two of them may lead to the same key.
         ///
-        /// A key mapped on the event type that is counted (`by receiver = sender`) is read apart from where the event is added, and only the event
-        /// itself tells whether both are the same key. So what leaves the event out is read before it is added anywhere, the rest afterwards.
+        /// A key mapped on the event type that is counted (`by receiver = sender`) is read apart from where the event is added, and
+        /// only the event itself tells whether both are the same key. So what leaves the event out is read before it is added
+        /// anywhere, the rest afterwards.
         enum Turn: Sendable, CaseIterable { case readsBefore, adds, readsAfter }
         var turn: Turn
         var table: Int
@@ -173,7 +176,8 @@ public struct WindowPlan: Sendable {
         for feature in features {
             let schema = events[feature.event]
             let kind = feature.countedKeys.map { schema.fields[$0].entity ?? schema.fields[$0].name }.joined(
-                separator: ", ")
+                separator: ", "
+            )
             let table: Int
             if let known = tableByName[kind] {
                 table = known
@@ -215,8 +219,13 @@ public struct WindowPlan: Sendable {
                     column = streams[stream].columns.count
                     streams[stream].columns.append(
                         Column(
-                            source: source, isDouble: feature.argumentType == .double, isText: keepsText, value: 0,
-                            text: -1))
+                            source: source,
+                            isDouble: feature.argumentType == .double,
+                            isText: keepsText,
+                            value: 0,
+                            text: -1
+                        )
+                    )
                     if optional { streams[stream].requiredColumns.append(streams[stream].columns.count - 1) }
                 }
             }
@@ -257,7 +266,12 @@ public struct WindowPlan: Sendable {
     }
 
     private mutating func add(
-        event: Int, _ turn: KeyAccess.Turn, keys: [ValueSource], _ keyIsText: [Bool], stream: Int, adds: Bool,
+        event: Int,
+        _ turn: KeyAccess.Turn,
+        keys: [ValueSource],
+        _ keyIsText: [Bool],
+        stream: Int,
+        adds: Bool,
         output: Output?
     ) {
         let table = streams[stream].table
@@ -316,7 +330,12 @@ public struct WindowPlan: Sendable {
                 distinctOf[column] = stream.distinct.count
                 stream.distinct.append(
                     DistinctColumn(
-                        value: value, isHashed: feature.argumentType == .string, link: entry, map: state))
+                        value: value,
+                        isHashed: feature.argumentType == .string,
+                        link: entry,
+                        map: state
+                    )
+                )
                 entry += 4
                 state += MemoryLayout<MapHeader>.size
             case .min, .max:
@@ -325,8 +344,12 @@ public struct WindowPlan: Sendable {
                     extremeOf[name] = stream.extremes.count
                     stream.extremes.append(
                         ExtremeColumn(
-                            value: value, links: entry, isMaximum: feature.function == .max,
-                            isDouble: stream.columns[column].isDouble))
+                            value: value,
+                            links: entry,
+                            isMaximum: feature.function == .max,
+                            isDouble: stream.columns[column].isDouble
+                        )
+                    )
                     entry += MemoryLayout<ChainLinks>.size
                 }
             default: break
@@ -397,7 +420,8 @@ public struct WindowPlan: Sendable {
                     case .extreme: stream.extremes[need.index].links
                     }
                 stream.accumulators.append(
-                    Accumulator(kind: need.kind, offset: offset, value: value, link: link, column: need.index))
+                    Accumulator(kind: need.kind, offset: offset, value: value, link: link, column: need.index)
+                )
             }
             stream.windows[w].accumulators = start..<stream.accumulators.count
         }
@@ -419,8 +443,14 @@ public struct WindowPlan: Sendable {
                 case .last: text >= 0 ? .lastText : .last
                 }
             return Output(
-                kind: kind, window: window, offset: offset, value: value, text: text, column: feature.column,
-                excludesCurrent: feature.excludesCurrent)
+                kind: kind,
+                window: window,
+                offset: offset,
+                value: value,
+                text: text,
+                column: feature.column,
+                excludesCurrent: feature.excludesCurrent
+            )
         }
     }
 

@@ -65,8 +65,8 @@ final class WindowProgram: @unchecked Sendable {
     struct Table {
         var streamCount: Int
         var streams: UnsafePointer<Int>
-        /// A kind of key with one stream needs no record of its streams: its buckets lead straight to the stream's state, which spares
-        /// every access a cache miss and every key 16 bytes.
+        /// A kind of key with one stream needs no record of its streams: its buckets lead straight to the stream's state, which
+        /// spares every access a cache miss and every key 16 bytes.
         @inline(__always) var isDirect: Bool { streamCount == 1 }
     }
 
@@ -116,8 +116,14 @@ final class WindowProgram: @unchecked Sendable {
             let columns = stream.columns.indices.map { c -> Column in
                 let column = stream.columns[c]
                 var made = Column(
-                    field: -1, program: -1, owner: 0, isRequired: stream.requiredColumns.contains(c),
-                    isDouble: column.isDouble, value: column.value, text: column.text)
+                    field: -1,
+                    program: -1,
+                    owner: 0,
+                    isRequired: stream.requiredColumns.contains(c),
+                    isDouble: column.isDouble,
+                    value: column.value,
+                    text: column.text
+                )
                 switch column.source {
                 case .field(let index): made.field = index
                 case .program(let program):
@@ -128,14 +134,22 @@ final class WindowProgram: @unchecked Sendable {
                 return made
             }
             return Stream(
-                windows: keep(stream.windows), windowCount: stream.windows.count,
+                windows: keep(stream.windows),
+                windowCount: stream.windows.count,
                 accumulators: keep(stream.accumulators),
-                columns: keep(columns), columnCount: columns.count, distinct: keep(stream.distinct),
-                distinctCount: stream.distinct.count, extremes: keep(stream.extremes),
+                columns: keep(columns),
+                columnCount: columns.count,
+                distinct: keep(stream.distinct),
+                distinctCount: stream.distinct.count,
+                extremes: keep(stream.extremes),
                 extremeCount: stream.extremes.count,
-                hasTexts: stream.columns.contains { $0.text >= 0 }, filter: filter,
-                filterOwner: filterOwner, stateBytes: stream.stateBytes,
-                entryBytes: stream.entryBytes, longest: stream.longest)
+                hasTexts: stream.columns.contains { $0.text >= 0 },
+                filter: filter,
+                filterOwner: filterOwner,
+                stateBytes: stream.stateBytes,
+                entryBytes: stream.entryBytes,
+                longest: stream.longest
+            )
         }
         self.streams = keep(streams)
         tables = keep(plan.tables.map { Table(streamCount: $0.streams.count, streams: keep($0.streams)) })
@@ -158,15 +172,24 @@ final class WindowProgram: @unchecked Sendable {
                 }
                 let uses = access.streams.map { use in
                     StreamAccess(
-                        stream: use.stream, index: plan.streams[use.stream].index, adds: use.adds,
-                        excluding: keep(use.excluding), excludingCount: use.excluding.count,
+                        stream: use.stream,
+                        index: plan.streams[use.stream].index,
+                        adds: use.adds,
+                        excluding: keep(use.excluding),
+                        excludingCount: use.excluding.count,
                         including: keep(use.including),
-                        includingCount: use.including.count)
+                        includingCount: use.including.count
+                    )
                 }
                 all.append(
                     KeyAccess(
-                        table: access.table, keys: keep(keys), keyCount: keys.count, streams: keep(uses),
-                        streamCount: uses.count))
+                        table: access.table,
+                        keys: keep(keys),
+                        keyCount: keys.count,
+                        streams: keep(uses),
+                        streamCount: uses.count
+                    )
+                )
             }
             ranges.append(start..<all.count)
         }

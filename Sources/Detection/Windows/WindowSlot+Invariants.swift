@@ -7,7 +7,8 @@ extension WindowSlot {
         try forEachStream { (stream) throws(StateError) in try stream.checkRecount() }
     }
 
-    /// Keys, blocks, rings and maps lie inside the arena, each unit of it belongs to one of them or is free, and positions are in order.
+    /// Keys, blocks, rings and maps lie inside the arena, each unit of it belongs to one of them or is free, and positions are in
+    /// order.
     func checkStructure() throws(StateError) {
         var census = try arena.census()
         for t in tables.indices {
@@ -17,7 +18,11 @@ extension WindowSlot {
                 let record = tables[t].buckets[at].ref
                 if !table.isDirect {
                     try arena.claim(
-                        record, bytes: table.streamCount * MemoryLayout<UInt32>.stride, in: &census, "a key's record")
+                        record,
+                        bytes: table.streamCount * MemoryLayout<UInt32>.stride,
+                        in: &census,
+                        "a key's record"
+                    )
                 }
                 var streams = 0
                 for s in 0..<table.streamCount {
@@ -34,7 +39,9 @@ extension WindowSlot {
     }
 
     private func checkStructure(
-        _ program: UnsafePointer<WindowProgram.Stream>, _ state: UInt32, _ census: inout BlockCensus
+        _ program: UnsafePointer<WindowProgram.Stream>,
+        _ state: UInt32,
+        _ census: inout BlockCensus
     ) throws(StateError) {
         try arena.claim(state, bytes: program.pointee.stateBytes, in: &census, "a stream's state")
         let header: StreamHeader = arena.cells(state).pointee
@@ -42,7 +49,8 @@ extension WindowSlot {
         try StateError.require(
             capacity & (capacity - 1) == 0 && capacity <= Engine.entriesPerKeyMax
                 && (capacity == 0) == (header.ring == 0),
-            "a ring has room for \(capacity) entries")
+            "a ring has room for \(capacity) entries"
+        )
         if capacity > 0 {
             try arena.claim(header.ring, bytes: capacity * program.pointee.entryBytes, in: &census, "a ring")
         }
@@ -59,7 +67,9 @@ extension WindowSlot {
         while position != stream.tail {
             for c in 0..<stream.program.pointee.columnCount where stream.program.pointee.columns[c].text >= 0 {
                 let block = stream.entry(position).load(
-                    fromByteOffset: stream.program.pointee.columns[c].text, as: UInt32.self)
+                    fromByteOffset: stream.program.pointee.columns[c].text,
+                    as: UInt32.self
+                )
                 try arena.claim(block, bytes: KeptText.blockBytes, in: &census, "a text")
                 let text: KeptText = arena.cells(block).pointee
                 try StateError.require(Int(text.length) <= KeptText.longest, "a kept text of \(text.length) bytes")
@@ -70,7 +80,9 @@ extension WindowSlot {
 
     /// The map has each value's newest position, and nothing else.
     private func checkMap(
-        _ stream: WindowStream, _ column: WindowPlan.DistinctColumn, _ census: inout BlockCensus
+        _ stream: WindowStream,
+        _ column: WindowPlan.DistinctColumn,
+        _ census: inout BlockCensus
     ) throws(StateError) {
         let header = stream.map(column).pointee
         guard header.cells != 0 else {
@@ -80,14 +92,17 @@ extension WindowSlot {
         let capacity = Int(header.capacity)
         try StateError.require(
             capacity & (capacity - 1) == 0 && capacity >= 4 && capacity <= Engine.entriesPerKeyMax * 4,
-            "a map has \(capacity) cells")
+            "a map has \(capacity) cells"
+        )
         try arena.claim(header.cells, bytes: capacity * MemoryLayout<MapCell>.stride, in: &census, "a map")
         let cells: UnsafeMutablePointer<MapCell> = arena.cells(header.cells)
         var used = 0
         for at in 0..<capacity where cells[at].isUsed != 0 { used += 1 }
         // Only then does every search come to an end.
         try StateError.require(
-            used == Int(header.used) && used * 4 <= capacity * 3, "a map of \(capacity) has \(used) values")
+            used == Int(header.used) && used * 4 <= capacity * 3,
+            "a map of \(capacity) has \(used) values"
+        )
         let map = DistinctMap(stream.map(column), arena, hash, isHashed: column.isHashed)
         var values = 0
         var position = stream.base
@@ -97,7 +112,8 @@ extension WindowSlot {
                 values += 1
                 try StateError.require(
                     map.position(of: WindowStream.value(column, entry)) == position,
-                    "a map does not lead to the newest entry")
+                    "a map does not lead to the newest entry"
+                )
             }
             position &+= 1
         }

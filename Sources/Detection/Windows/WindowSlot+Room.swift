@@ -1,7 +1,7 @@
 /// Room for what comes and what goes: the only places where a slot's arena may move.
 extension WindowSlot {
-    /// Makes all the room that one more entry of a stream can need, so that nothing moves while it is added: a larger ring unless the key is at its
-    /// limit, blocks for its texts, maps that take one more value.
+    /// Makes all the room that one more entry of a stream can need, so that nothing moves while it is added: a larger ring unless
+    /// the key is at its limit, blocks for its texts, maps that take one more value.
     @inline(__always)
     mutating func reserve(_ program: UnsafePointer<WindowProgram.Stream>, _ state: UInt32) -> WindowStream {
         let stream = WindowStream(program, state, arena)
@@ -54,7 +54,9 @@ extension WindowSlot {
 
     /// Doubles the map of a column, or makes the first one of what the ring holds.
     private mutating func growMap(
-        _ program: UnsafePointer<WindowProgram.Stream>, _ state: UInt32, _ column: WindowPlan.DistinctColumn
+        _ program: UnsafePointer<WindowProgram.Stream>,
+        _ state: UInt32,
+        _ column: WindowPlan.DistinctColumn
     ) {
         let old = WindowStream(program, state, arena).map(column).pointee
         let capacity = old.cells == 0 ? Int(WindowStream.scanLimit) * 4 : Int(old.capacity) * 2
@@ -84,8 +86,12 @@ extension WindowSlot {
     ///
     /// - Parameter record: the key's, or 0; becomes it.
     mutating func makeState(
-        _ access: UnsafePointer<WindowProgram.KeyAccess>, _ use: UnsafePointer<WindowProgram.StreamAccess>, key: UInt64,
-        record: inout UInt32, time: Int64, watermark: Int64
+        _ access: UnsafePointer<WindowProgram.KeyAccess>,
+        _ use: UnsafePointer<WindowProgram.StreamAccess>,
+        key: UInt64,
+        record: inout UInt32,
+        time: Int64,
+        watermark: Int64
     ) -> UInt32 {
         let number = access.pointee.table
         let table = program.tables[number]
@@ -126,7 +132,9 @@ extension WindowSlot {
     private mutating func releaseTexts(_ stream: WindowStream, _ position: UInt32) {
         for c in 0..<stream.program.pointee.columnCount where stream.program.pointee.columns[c].text >= 0 {
             let block = stream.entry(position).load(
-                fromByteOffset: stream.program.pointee.columns[c].text, as: UInt32.self)
+                fromByteOffset: stream.program.pointee.columns[c].text,
+                as: UInt32.self
+            )
             arena.release(block, bytes: KeptText.blockBytes)
         }
     }

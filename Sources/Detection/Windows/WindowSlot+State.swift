@@ -2,7 +2,8 @@ import Models
 import RuleLanguage
 
 extension WindowSlot {
-    /// Writes where the sweep stands (u64 number of tables, u64 each, u64 accesses not swept for), the counters, the arena and the key tables.
+    /// Writes where the sweep stands (u64 number of tables, u64 each, u64 accesses not swept for), the counters, the arena and the
+    /// key tables.
     func write(to sink: inout some StateSink) {
         sink.put(counted: sweepAt)
         sink.put(unswept)
@@ -17,7 +18,9 @@ extension WindowSlot {
     mutating func read(from source: inout some StateSource) throws(StateError) {
         sweepAt = try source.takeCounted("places of sweeps", limit: tables.count)
         try StateError.require(
-            sweepAt.count == tables.count && sweepAt.allSatisfy { $0 >= 0 }, "the sweep stands in other tables")
+            sweepAt.count == tables.count && sweepAt.allSatisfy { $0 >= 0 },
+            "the sweep stands in other tables"
+        )
         func count() throws(StateError) -> Int {
             try source.takeCount("what a slot has counted", in: 0...Int.max / 2, bytesEach: 0)
         }
@@ -32,8 +35,8 @@ extension WindowSlot {
 
     /// Folds all keys and what their streams hold, in no order of the keys.
     ///
-    /// Where a key or a block lies, how much room there is, and where the sweep stands is not folded: that decides when memory is given back and,
-    /// at a table's limit, which of two quiet keys goes first.
+    /// Where a key or a block lies, how much room there is, and where the sweep stands is not folded: that decides when memory is
+    /// given back and, at a table's limit, which of two quiet keys goes first.
     func digest(into digest: inout UInt64) {
         for t in tables.indices {
             let table = program.tables[t]
@@ -75,9 +78,12 @@ extension WindowStream {
                 digest = SplitMix64.mix(digest ^ entry.load(fromByteOffset: column.value, as: UInt64.self))
                 if column.text < 0 { continue }
                 let text: UnsafeMutablePointer<KeptText> = arena.cells(
-                    entry.load(fromByteOffset: column.text, as: UInt32.self))
+                    entry.load(fromByteOffset: column.text, as: UInt32.self)
+                )
                 SplitMix64.fold(
-                    UnsafeRawBufferPointer(start: text + 1, count: Int(text.pointee.length)), into: &digest)
+                    UnsafeRawBufferPointer(start: text + 1, count: Int(text.pointee.length)),
+                    into: &digest
+                )
             }
             for d in 0..<stream.distinctCount {
                 digest = SplitMix64.mix(digest ^ UInt64(WindowStream.link(stream.distinct[d], entry).pointee))

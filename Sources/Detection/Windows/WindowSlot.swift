@@ -91,8 +91,13 @@ struct WindowSlot: ~Copyable {
     ///   - rows: the epoch's feature rows, `rowWidth` slots an event.
     ///   - evaluators: one of each of the program's ``WindowProgram/owners``.
     mutating func apply(
-        _ routed: UnsafeBufferPointer<RoutedAccess>, events: UnsafePointer<Event>, rows: UnsafeMutablePointer<Slot>,
-        rowWidth: Int, signals: UnsafePointer<Slot>, watermark: Int64, evaluators: UnsafeMutablePointer<Evaluator>
+        _ routed: UnsafeBufferPointer<RoutedAccess>,
+        events: UnsafePointer<Event>,
+        rows: UnsafeMutablePointer<Slot>,
+        rowWidth: Int,
+        signals: UnsafePointer<Slot>,
+        watermark: Int64,
+        evaluators: UnsafeMutablePointer<Evaluator>
     ) {
         var start = 0
         let accesses = program.accesses
@@ -112,8 +117,15 @@ struct WindowSlot: ~Copyable {
                     // A key that was new when the block began may have come meanwhile.
                     if refs[i] == 0 { refs[i] = tables[access.pointee.table].find(key) }
                     serve(
-                        access, key: key, record: refs[i], event: events[event], row: rows + event &* rowWidth,
-                        signals: signals, watermark: watermark, evaluators: evaluators)
+                        access,
+                        key: key,
+                        record: refs[i],
+                        event: events[event],
+                        row: rows + event &* rowWidth,
+                        signals: signals,
+                        watermark: watermark,
+                        evaluators: evaluators
+                    )
                 }
                 start += block.count
             }
@@ -128,11 +140,12 @@ struct WindowSlot: ~Copyable {
 
     /// Finds the records of some keys, and loads what serving them will read.
     ///
-    /// The look-ups do not depend on each other, so that their cache misses overlap: first the buckets, then the states, then the rings' newest
-    /// and next-to-leave entries.
+    /// The look-ups do not depend on each other, so that their cache misses overlap: first the buckets, then the states, then the
+    /// rings' newest and next-to-leave entries.
     @inline(__always)
     private mutating func lookUp(
-        _ block: UnsafeBufferPointer<RoutedAccess>, _ refs: UnsafeMutableBufferPointer<UInt32>
+        _ block: UnsafeBufferPointer<RoutedAccess>,
+        _ refs: UnsafeMutableBufferPointer<UInt32>
     ) {
         let accesses = program.accesses
         var warm: UInt64 = 0
@@ -153,8 +166,13 @@ struct WindowSlot: ~Copyable {
     }
 
     private mutating func serve(
-        _ access: UnsafePointer<WindowProgram.KeyAccess>, key: UInt64, record found: UInt32, event: Event,
-        row: UnsafeMutablePointer<Slot>, signals: UnsafePointer<Slot>, watermark: Int64,
+        _ access: UnsafePointer<WindowProgram.KeyAccess>,
+        key: UInt64,
+        record found: UInt32,
+        event: Event,
+        row: UnsafeMutablePointer<Slot>,
+        signals: UnsafePointer<Slot>,
+        watermark: Int64,
         evaluators: UnsafeMutablePointer<Evaluator>
     ) {
         let table = program.tables[access.pointee.table]
@@ -191,17 +209,24 @@ struct WindowSlot: ~Copyable {
 
     /// Evaluates filter and columns of an event; returns whether it belongs to the stream.
     ///
-    /// An argument that is missing keeps the event out, and so does one that is no number (NaN, of `0.0 / 0.0`): nothing is greater than it
-    /// and no sum could ever lose it again. An infinity is a value; see ``WindowStream/fixed(_:)``.
+    /// An argument that is missing keeps the event out, and so does one that is no number (NaN, of `0.0 / 0.0`): nothing is greater
+    /// than it and no sum could ever lose it again. An infinity is a value; see ``WindowStream/fixed(_:)``.
     @inline(__always)
     private func gather(
-        _ stream: UnsafePointer<WindowProgram.Stream>, _ event: Event, _ row: UnsafeMutablePointer<Slot>,
-        _ signals: UnsafePointer<Slot>, _ evaluators: UnsafeMutablePointer<Evaluator>
+        _ stream: UnsafePointer<WindowProgram.Stream>,
+        _ event: Event,
+        _ row: UnsafeMutablePointer<Slot>,
+        _ signals: UnsafePointer<Slot>,
+        _ evaluators: UnsafeMutablePointer<Evaluator>
     ) -> Bool {
         if stream.pointee.filter >= 0 {
             let input = EvaluationInput(
-                fields: event.fields, features: UnsafePointer(row), signals: signals, text: event.text,
-                lists: event.lists)
+                fields: event.fields,
+                features: UnsafePointer(row),
+                signals: signals,
+                text: event.text,
+                lists: event.lists
+            )
             guard evaluators[stream.pointee.filterOwner].isTrue(program.filters[stream.pointee.filter], input) else {
                 return false
             }
@@ -213,8 +238,12 @@ struct WindowSlot: ~Copyable {
                 slot = event.fields[column.field]
             } else {
                 let input = EvaluationInput(
-                    fields: event.fields, features: UnsafePointer(row), signals: signals, text: event.text,
-                    lists: event.lists)
+                    fields: event.fields,
+                    features: UnsafePointer(row),
+                    signals: signals,
+                    text: event.text,
+                    lists: event.lists
+                )
                 slot = evaluators[column.owner].evaluate(program.arguments[column.program], input)
             }
             if column.isRequired {
@@ -228,7 +257,9 @@ struct WindowSlot: ~Copyable {
 
     /// What is read of a key without a state.
     private static func readNothing(
-        _ outputs: UnsafePointer<WindowPlan.Output>, _ count: Int, _ row: UnsafeMutablePointer<Slot>
+        _ outputs: UnsafePointer<WindowPlan.Output>,
+        _ count: Int,
+        _ row: UnsafeMutablePointer<Slot>
     ) {
         for o in 0..<count {
             switch outputs[o].kind {
@@ -257,7 +288,10 @@ struct WindowSlot: ~Copyable {
     }
 
     private func keepText(
-        _ entry: UnsafeMutableRawPointer, _ column: WindowProgram.Column, _ number: Int, _ event: UnsafePointer<UInt8>
+        _ entry: UnsafeMutableRawPointer,
+        _ column: WindowProgram.Column,
+        _ number: Int,
+        _ event: UnsafePointer<UInt8>
     ) {
         let block = gathered.columns[number].block
         let text = gathered.text(number, event: event)
@@ -288,12 +322,15 @@ struct WindowSlot: ~Copyable {
 
     /// Slips an event in before entries that are newer than it, and reads its windows as of its own time.
     ///
-    /// The newer entries are undone, the heads move back, the event is added and read, and the newer entries are added again: the same
-    /// moves as in order, so the result is exact. Cost: the entries between.
+    /// The newer entries are undone, the heads move back, the event is added and read, and the newer entries are added again: the
+    /// same moves as in order, so the result is exact. Cost: the entries between.
     private mutating func slipIn(
-        _ program: UnsafePointer<WindowProgram.Stream>, _ state: UInt32,
+        _ program: UnsafePointer<WindowProgram.Stream>,
+        _ state: UInt32,
         _ use: UnsafePointer<WindowProgram.StreamAccess>,
-        adds: Bool, event: Event, row: UnsafeMutablePointer<Slot>
+        adds: Bool,
+        event: Event,
+        row: UnsafeMutablePointer<Slot>
     ) {
         counters.outOfOrder += 1
         let stream = adds ? reserve(program, state) : WindowStream(program, state, arena)
@@ -302,7 +339,9 @@ struct WindowSlot: ~Copyable {
         while stream.tail != stream.base, stream.timeOf(stream.tail &- 1) > event.time {
             if (count + 1) * bytes > undone.count { undone.grow(to: undone.count * 2) }
             UnsafeMutableRawPointer(undone.base + count * bytes).copyMemory(
-                from: stream.entry(stream.tail &- 1), byteCount: bytes)
+                from: stream.entry(stream.tail &- 1),
+                byteCount: bytes
+            )
             stream.unlinkNewest(arena, hash)
             stream.undoNewest()
             count += 1

@@ -2,13 +2,14 @@ import RuleLanguage
 
 /// Distinct values: each entry links back to the previous one with its value, and long streams find that by a map.
 ///
-/// A stream of few entries is scanned; from ``scanLimit`` on a column keeps a ``DistinctMap``. The per-event calls stay in this module,
-/// where they are inlined into ``WindowSlot/apply(_:events:rows:rowWidth:signals:watermark:evaluator:)``.
+/// A stream of few entries is scanned; from ``scanLimit`` on a column keeps a ``DistinctMap``. The per-event calls stay in this
+/// module, where they are inlined into ``WindowSlot/apply(_:events:rows:rowWidth:signals:watermark:evaluator:)``.
 extension WindowStream {
     @inline(__always)
     func hasMap(_ column: WindowPlan.DistinctColumn) -> Bool { map(column).pointee.cells != 0 }
 
-    /// Finds the previous entry with the tail entry's value, links both, and remembers the newest position; there is room in the map.
+    /// Finds the previous entry with the tail entry's value, links both, and remembers the newest position; there is room in the
+    /// map.
     @inline(__always)
     func link(_ column: WindowPlan.DistinctColumn, _ arena: borrowing Arena, _ hash: TextHash) {
         let tail = self.tail
@@ -57,7 +58,8 @@ extension WindowStream {
             let oldest = entry(base)
             if hasMap(column), WindowStream.link(column, oldest).pointee & WindowStream.repeated == 0 {
                 DistinctMap(map(column), arena, hash, isHashed: column.isHashed).erase(
-                    WindowStream.value(column, oldest))
+                    WindowStream.value(column, oldest)
+                )
             }
         }
     }

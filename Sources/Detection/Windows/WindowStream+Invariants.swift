@@ -1,7 +1,8 @@
 import Models
 
 extension WindowStream {
-    /// Entries by time, none after the state's; each head between the oldest and the newest entry, at the first one its window sees.
+    /// Entries by time, none after the state's; each head between the oldest and the newest entry, at the first one its window
+    /// sees.
     func checkOrder() throws(StateError) {
         let kept = tail &- base
         var position = base
@@ -12,21 +13,26 @@ extension WindowStream {
             position &+= 1
         }
         try StateError.require(
-            before <= header.pointee.time, "a stream's heads stand at a time before its newest entry")
+            before <= header.pointee.time,
+            "a stream's heads stand at a time before its newest entry"
+        )
         var shorter = kept
         for w in 0..<program.pointee.windowCount {
             let window = program.pointee.windows[w]
             let head = word(window.head)
             // Windows ascend, so a longer one begins no later.
             try StateError.require(
-                head &- base <= shorter, "a head stands outside the ring or behind a shorter window's")
+                head &- base <= shorter,
+                "a head stands outside the ring or behind a shorter window's"
+            )
             shorter = head &- base
             let bound = header.pointee.time.subtractingReportingOverflow(window.milliseconds)
             if bound.overflow { continue }
             try StateError.require(
                 (head == tail || timeOf(head) > bound.partialValue)
                     && (head == base || timeOf(head &- 1) <= bound.partialValue),
-                "a head is not at the first entry of its window")
+                "a head is not at the first entry of its window"
+            )
         }
     }
 
@@ -52,7 +58,9 @@ extension WindowStream {
                 try StateError.require(isRepeated(previous, column), "an entry does not know that it is repeated")
             } else {
                 try StateError.require(
-                    distance == 0 || distance > position &- base, "a value's first entry links to one that is kept")
+                    distance == 0 || distance > position &- base,
+                    "a value's first entry links to one that is kept"
+                )
             }
             position &+= 1
         }
@@ -77,7 +85,8 @@ extension WindowStream {
             } else {
                 try StateError.require(
                     older == WindowStream.noNeighbour || older > position &- base,
-                    "the first of a chain has an older neighbour")
+                    "the first of a chain has an older neighbour"
+                )
             }
             chain.append(position)
             position &+= 1
@@ -86,7 +95,8 @@ extension WindowStream {
             let newer = i + 1 < chain.count ? chain[i + 1] &- position : WindowStream.noNeighbour
             try StateError.require(
                 WindowStream.links(column, entry(position)).pointee.newer == newer,
-                "an entry's newer neighbour is another")
+                "an entry's newer neighbour is another"
+            )
         }
     }
 

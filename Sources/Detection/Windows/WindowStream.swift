@@ -2,9 +2,9 @@ import RuleLanguage
 
 /// The moves of one stream of one key: every change of the ring and its windows is one of these, and each can be undone.
 ///
-/// `program` is a pointer because a copy of its fourteen words at every step costs more than the step.
-/// `header` and `entries` point into the slot's arena and are good until the arena next allocates: ``WindowSlot`` makes all the room an event
-/// can need before its first move. Layouts: ``WindowPlan``. Positions are compared by their distance, so that they may wrap.
+/// `program` is a pointer because a copy of its fourteen words at every step costs more than the step. `header` and `entries` point
+/// into the slot's arena and are good until the arena next allocates: ``WindowSlot`` makes all the room an event can need before
+/// its first move. Layouts: ``WindowPlan``. Positions are compared by their distance, so that they may wrap.
 struct WindowStream {
     let program: UnsafePointer<WindowProgram.Stream>
     let header: UnsafeMutablePointer<StreamHeader>
@@ -84,14 +84,19 @@ struct WindowStream {
         }
     }
 
-    /// Puts an entry into a window's accumulators or takes it out; `isEntering` is known where this is inlined, so no step asks for it.
+    /// Puts an entry into a window's accumulators or takes it out; `isEntering` is known where this is inlined, so no step asks for
+    /// it.
     ///
     /// - Parameters:
-    ///   - counts: whether the entry is the one that stands for its value in the window, by its link to the previous entry of that value.
+    ///   - counts: whether the entry is the one that stands for its value in the window, by its link to the previous entry of that
+    ///     value.
     ///   - moveExtreme: sets the position of a minimum or maximum, where it changes.
     @inline(__always)
     private func step(
-        _ window: WindowPlan.Window, _ at: UnsafeMutableRawPointer, isEntering: Bool, counts: (_ link: UInt32) -> Bool,
+        _ window: WindowPlan.Window,
+        _ at: UnsafeMutableRawPointer,
+        isEntering: Bool,
+        counts: (_ link: UInt32) -> Bool,
         moveExtreme: (WindowPlan.Accumulator) -> Void
     ) {
         for a in window.accumulators {
@@ -110,7 +115,10 @@ struct WindowStream {
                 let sum = state.loadUnaligned(fromByteOffset: accumulator.offset, as: Int128.self)
                 let addend = WindowStream.fixed(at.load(fromByteOffset: accumulator.value, as: Double.self))
                 state.storeBytes(
-                    of: isEntering ? sum &+ addend : sum &- addend, toByteOffset: accumulator.offset, as: Int128.self)
+                    of: isEntering ? sum &+ addend : sum &- addend,
+                    toByteOffset: accumulator.offset,
+                    as: Int128.self
+                )
             }
         }
     }
@@ -300,9 +308,9 @@ struct WindowStream {
     static let largestFixedAddend = 1e24
     /// A double in millionths, as sums and averages keep it: order-free and exact to undo.
     ///
-    /// So what is added is rounded to six decimals: 10^-7 adds nothing, and 0.1 is a tenth. Beyond 9·10^9 a double times a million has no
-    /// unit place any more and is rounded as doubles are, to 53 bits. Amounts beyond ±10^18, infinities among them, count as ±10^18. Never NaN: such
-    /// a value keeps its event out of the stream. `min`, `max`, `first` and `last` keep the double itself.
+    /// So what is added is rounded to six decimals: 10^-7 adds nothing, and 0.1 is a tenth. Beyond 9·10^9 a double times a million
+    /// has no unit place any more and is rounded as doubles are, to 53 bits. Amounts beyond ±10^18, infinities among them, count as
+    /// ±10^18. Never NaN: such a value keeps its event out of the stream. `min`, `max`, `first` and `last` keep the double itself.
     @inline(__always)
     static func fixed(_ value: Double) -> Int128 {
         let scaled = (min(max(value, -largestFixedAddend / 1e6), largestFixedAddend / 1e6) * 1e6).rounded()
@@ -312,7 +320,9 @@ struct WindowStream {
     /// Writes outputs into an event's feature row.
     @inline(__always)
     func read(
-        _ outputs: UnsafePointer<WindowPlan.Output>, _ count: Int, _ row: UnsafeMutablePointer<Slot>,
+        _ outputs: UnsafePointer<WindowPlan.Output>,
+        _ count: Int,
+        _ row: UnsafeMutablePointer<Slot>,
         arena: borrowing Arena
     ) {
         let tail = self.tail
@@ -328,7 +338,8 @@ struct WindowStream {
             case .live: row[output.column] = Slot(Int64(word(output.offset)))
             case .fixedSum:
                 row[output.column] = Slot(
-                    Double(state.loadUnaligned(fromByteOffset: output.offset, as: Int128.self)) / 1e6)
+                    Double(state.loadUnaligned(fromByteOffset: output.offset, as: Int128.self)) / 1e6
+                )
             case .average where inside > 0:
                 row[output.column] = Slot(WindowSum(state + output.offset).double / Double(inside))
             case .fixedAverage where inside > 0:
@@ -336,12 +347,16 @@ struct WindowStream {
                 row[output.column] = Slot(sum / Double(inside))
             case .extreme where inside > 0:
                 row[output.column] = Slot(
-                    bits: entry(word(output.offset)).load(fromByteOffset: output.value, as: UInt64.self), aux: 0)
+                    bits: entry(word(output.offset)).load(fromByteOffset: output.value, as: UInt64.self),
+                    aux: 0
+                )
             case .first where inside > 0:
                 row[output.column] = Slot(bits: entry(head).load(fromByteOffset: output.value, as: UInt64.self), aux: 0)
             case .last where inside > 0:
                 row[output.column] = Slot(
-                    bits: entry(tail &- 1).load(fromByteOffset: output.value, as: UInt64.self), aux: 0)
+                    bits: entry(tail &- 1).load(fromByteOffset: output.value, as: UInt64.self),
+                    aux: 0
+                )
             case .firstText where inside > 0: readText(entry(head), output, row, arena)
             case .lastText where inside > 0: readText(entry(tail &- 1), output, row, arena)
             default: row[output.column] = .missing
@@ -350,7 +365,9 @@ struct WindowStream {
     }
 
     private func readText(
-        _ at: UnsafeMutableRawPointer, _ output: WindowPlan.Output, _ row: UnsafeMutablePointer<Slot>,
+        _ at: UnsafeMutableRawPointer,
+        _ output: WindowPlan.Output,
+        _ row: UnsafeMutablePointer<Slot>,
         _ arena: borrowing Arena
     ) {
         let hash = at.load(fromByteOffset: output.value, as: UInt64.self)
@@ -358,6 +375,10 @@ struct WindowStream {
         let length = Int(text.pointee.length)
         UnsafeMutableRawPointer(row + output.column + 1).copyMemory(from: text + 1, byteCount: length)
         row[output.column] = Slot(
-            hash: hash, offset: (output.column + 1) * MemoryLayout<Slot>.stride, length: length, bank: .features)
+            hash: hash,
+            offset: (output.column + 1) * MemoryLayout<Slot>.stride,
+            length: length,
+            bank: .features
+        )
     }
 }

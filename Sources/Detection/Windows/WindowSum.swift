@@ -1,8 +1,8 @@
 /// A running sum of 64-bit integers in a stream's state, exact whatever is added and taken out again.
 ///
-/// Layout: u64 low, i32 high, twelve bytes on a multiple of four. The 2^20 entries of a ring (``Engine/entriesPerKeyMax``) reach 2^83 at
-/// most, so 96 bits cannot overflow. 64 bits would be right again when the sum is back inside them, but never say that it is outside. 128 would
-/// cost a key four bytes more, and eight where they have to be aligned.
+/// Layout: u64 low, i32 high, twelve bytes on a multiple of four. The 2^20 entries of a ring (``Engine/entriesPerKeyMax``) reach
+/// 2^83 at most, so 96 bits cannot overflow. 64 bits would be right again when the sum is back inside them, but never say that it
+/// is outside. 128 would cost a key four bytes more, and eight where they have to be aligned.
 struct WindowSum {
     static let bytes = 12
     static let alignment = 4

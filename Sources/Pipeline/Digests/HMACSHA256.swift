@@ -2,8 +2,8 @@ import CCrypto
 
 /// HMAC-SHA-256 (RFC 2104) under one key, for pseudonyms of identifiers.
 ///
-/// The key's two pads are hashed once, here; a call then costs two compressions for up to 55 bytes and allocates nothing (OpenSSL's own
-/// EVP_MAC allocates twice a call). A value without shared state: threads may copy it, and a copy is as secret as the key.
+/// The key's two pads are hashed once, here; a call then costs two compressions for up to 55 bytes and allocates nothing (OpenSSL's
+/// own EVP_MAC allocates twice a call). A value without shared state: threads may copy it, and a copy is as secret as the key.
 public struct HMACSHA256: Sendable {
     /// Length of the code in hexadecimal digits.
     public static let hexLength = 64

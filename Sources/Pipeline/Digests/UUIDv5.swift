@@ -2,7 +2,8 @@ import CCrypto
 
 /// Name-based UUIDs of version 5 (RFC 9562, section 5.5) in one namespace.
 ///
-/// The same name gives the same id on every machine and after every recovery, so a subscriber can drop repeats. Nothing is allocated.
+/// The same name gives the same id on every machine and after every recovery, so a subscriber can drop repeats. Nothing is
+/// allocated.
 public struct UUIDv5: Sendable {
     /// Length of the text form, `xxxxxxxx-xxxx-5xxx-yxxx-xxxxxxxxxxxx`.
     public static let textLength = 36

@@ -1,6 +1,7 @@
 import Detection
 
-/// Records gathered, then decoded by all lanes at once, then an epoch: staging, the DECODE stage and what is held back, as one thing.
+/// Records gathered, then decoded by all lanes at once, then an epoch: staging, the DECODE stage and what is held back, as one
+/// thing.
 ///
 /// Events point into the block until ``removeAll()``.
 final class DecodedBlock {
@@ -16,8 +17,12 @@ final class DecodedBlock {
                 plan: deployment.decodePlan,
                 sources: sources.map {
                     SourceDecoding(
-                        topic: deployment.description.topics.firstIndex(of: $0.topic), partition: $0.partition)
-                }, lanes: lanes)
+                        topic: deployment.description.topics.firstIndex(of: $0.topic),
+                        partition: $0.partition
+                    )
+                },
+                lanes: lanes
+            )
         } catch { preconditionFailure("only a CSV header is refused, and there is none") }
     }
 

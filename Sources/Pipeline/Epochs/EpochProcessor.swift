@@ -24,14 +24,14 @@ public struct EpochCounts: Sendable, Equatable {
 
 /// Runs epochs: puts the events of an epoch in their order, sets late ones aside, judges the rest.
 ///
-/// State lives in its engine. Used alike by `run`, `replay`, `demo`, recovery and `audit`: that they give the same bytes is a property of this
-/// one path.
+/// State lives in its engine. Used alike by `run`, `replay`, `demo`, recovery and `audit`: that they give the same bytes is a
+/// property of this one path.
 final class EpochProcessor {
     let deployment: Deployment
     /// Whose outputs count.
     ///
-    /// Another one only when the first epoch is still to come (a snapshot's), or where a journal is replayed that several releases have
-    /// written; see ``ReleaseEngines``.
+    /// Another one only when the first epoch is still to come (a snapshot's), or where a journal is replayed that several releases
+    /// have written; see ``ReleaseEngines``.
     var engine: Engine
     /// Engines of other releases that take every epoch too, for their state alone.
     var companions: [Engine] = []
@@ -57,7 +57,10 @@ final class EpochProcessor {
     ///   - triggers: decisions that come before the events.
     ///   - accepted: called with the index of each event, in the given order, that is not late: for the next watermark.
     func process(
-        _ events: UnsafeMutableBufferPointer<Event>, rejected: Int, watermark: Int64?, triggers: [Trigger] = [],
+        _ events: UnsafeMutableBufferPointer<Event>,
+        rejected: Int,
+        watermark: Int64?,
+        triggers: [Trigger] = [],
         accepted: (Int) -> Void = { _ in }
     ) {
         late.removeAll(keepingCapacity: true)
@@ -75,7 +78,10 @@ final class EpochProcessor {
         sorter.sort(inTime)
         late.withUnsafeMutableBufferPointer { sorter.sort($0) }
         let input = EpochInput(
-            triggers: triggers, events: UnsafeBufferPointer(inTime), watermark: watermark ?? .min)
+            triggers: triggers,
+            events: UnsafeBufferPointer(inTime),
+            watermark: watermark ?? .min
+        )
         let lanes = team.lanes(for: kept)
         for engine in companions { engine.process(input, lanes: lanes) { team.run(lanes: $0, $1) } }
         engine.process(input, lanes: lanes) { team.run(lanes: $0, $1) }

@@ -17,7 +17,10 @@ struct HeldBack {
     ///
     /// - Parameter isOutlier: whether an event, by its index, is no reason to hold anything back.
     mutating func take(
-        after limit: Int64, of decoding: inout DecodeStage, _ staging: inout RecordStaging, isOutlier: (Int) -> Bool
+        after limit: Int64,
+        of decoding: inout DecodeStage,
+        _ staging: inout RecordStaging,
+        isOutlier: (Int) -> Bool
     ) {
         var isAny = false
         let events = decoding.events

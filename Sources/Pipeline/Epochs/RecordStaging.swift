@@ -33,12 +33,23 @@ struct RecordStaging: ~Copyable {
     ///
     /// - Parameter fullLength: the record's, where `value` is only its beginning.
     mutating func append(
-        source: Int, offset: Int64, appendTime: Int64?, value: UnsafeRawBufferPointer?, fullLength: Int? = nil
+        source: Int,
+        offset: Int64,
+        appendTime: Int64?,
+        value: UnsafeRawBufferPointer?,
+        fullLength: Int? = nil
     ) {
         guard let value else {
             records.append(
                 StagedRecord(
-                    offset: offset, appendTime: appendTime, start: used, length: nil, source: source, fullLength: 0))
+                    offset: offset,
+                    appendTime: appendTime,
+                    start: used,
+                    length: nil,
+                    source: source,
+                    fullLength: 0
+                )
+            )
             return
         }
         let full = max(value.count, fullLength ?? 0)
@@ -50,7 +61,14 @@ struct RecordStaging: ~Copyable {
         if let from = value.baseAddress { (bytes + used).copyMemory(from: from, byteCount: kept) }
         records.append(
             StagedRecord(
-                offset: offset, appendTime: appendTime, start: used, length: kept, source: source, fullLength: full))
+                offset: offset,
+                appendTime: appendTime,
+                start: used,
+                length: kept,
+                source: source,
+                fullLength: full
+            )
+        )
         used += kept
     }
 

@@ -3,10 +3,10 @@ import Detection
 /// Decides the watermark of the next epoch: how far event time has certainly come.
 ///
 /// Per source how far its clock has come; over the sources the least of those that are not idle; minus the allowed lateness; never
-/// backwards. So neither one source that runs ahead nor one event with a bad clock (see ``SourceClock``) drags anybody forward, and a silent
-/// source holds nobody back. Of a source whose events wait for those of others, what it has given counts, or the wait would hold
-/// the watermark back. Idleness is decided by the caller from wall time and end-of-partition, which is why the watermark itself is journaled:
-/// a replay takes it from the journal and never asks here.
+/// backwards. So neither one source that runs ahead nor one event with a bad clock (see ``SourceClock``) drags anybody forward, and
+/// a silent source holds nobody back. Of a source whose events wait for those of others, what it has given counts, or the wait
+/// would hold the watermark back. Idleness is decided by the caller from wall time and end-of-partition, which is why the watermark
+/// itself is journaled: a replay takes it from the journal and never asks here.
 struct WatermarkTracker {
     let latenessMilliseconds: Int64
     private(set) var clocks: [SourceClock]
@@ -17,7 +17,9 @@ struct WatermarkTracker {
     init(sources: Int, latenessMilliseconds: Int64) {
         self.latenessMilliseconds = latenessMilliseconds
         clocks = [SourceClock](
-            repeating: SourceClock(latenessMilliseconds: latenessMilliseconds), count: sources)
+            repeating: SourceClock(latenessMilliseconds: latenessMilliseconds),
+            count: sources
+        )
         isIdle = [Bool](repeating: false, count: sources)
     }
 

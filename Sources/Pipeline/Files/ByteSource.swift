@@ -30,12 +30,14 @@ final class ByteSource {
     /// Bytes that can be read behind a mapped file's end, all zero.
     static let margin = 16
 
-    /// How long a wait for bytes may last before somebody is asked whether to stop, in milliseconds; a signal ends the wait at once.
+    /// How long a wait for bytes may last before somebody is asked whether to stop, in milliseconds; a signal ends the wait at
+    /// once.
     private static let patience: Int32 = 200
 
     /// Opens a file, `-` for stdin, and looks at its first bytes, for which a pipe may keep it waiting.
     ///
-    /// - Parameter shouldStop: asked before each read and while there is nothing to read; true ends it with an error of the kind `.stopped`.
+    /// - Parameter shouldStop: asked before each read and while there is nothing to read; true ends it with an error of the kind
+    ///   `.stopped`.
     init(path: String, shouldStop: @escaping () -> Bool = { false }) throws(LogError) {
         self.path = path == "-" ? "stdin" : path
         self.shouldStop = shouldStop

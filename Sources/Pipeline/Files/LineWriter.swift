@@ -2,10 +2,10 @@ import Glibc
 
 /// Writes lines to a file or stdout (`-`) through one buffer of 256 KiB.
 ///
-/// A file appears under its name only when ``close()`` returns: the lines go to a new file beside it, `<path>.XXXXXX.tmp` with a name that
-/// nobody else has, which is synced and renamed. So whoever reads the path sees the old file or the whole new one, and of two writers the
-/// last to close wins. Devices, pipes and stdout are written as they are. When a pipe's reader leaves
-/// (`| head`), ``readerIsGone`` turns true and what follows is dropped: the caller stops and ends cleanly. A writer that goes without
+/// A file appears under its name only when ``close()`` returns: the lines go to a new file beside it, `<path>.XXXXXX.tmp` with a
+/// name that nobody else has, which is synced and renamed. So whoever reads the path sees the old file or the whole new one, and of
+/// two writers the last to close wins. Devices, pipes and stdout are written as they are. When a pipe's reader leaves (`| head`),
+/// ``readerIsGone`` turns true and what follows is dropped: the caller stops and ends cleanly. A writer that goes without
 /// ``close()`` leaves nothing behind.
 public final class LineWriter {
     /// The path as given.
@@ -54,7 +54,8 @@ public final class LineWriter {
             }
             finalPath = target
             (descriptor, temporaryPath) = LineWriter.makeTemporary(beside: target)
-            // A name of mkstemp is for its owner alone: the file gets the mode of the old one, or the one a plain `open` would give.
+            // A name of mkstemp is for its owner alone: the file gets the mode of the old one, or the one a plain `open` would
+            // give.
             if descriptor >= 0 {
                 fchmod(descriptor, exists ? status.st_mode & 0o7777 : 0o666 & ~LineWriter.creationMask)
             }

@@ -23,9 +23,9 @@ public struct FileRecord {
 
 /// Reads records from a file for a replay: plain or gzip (told by its first bytes), JSON Lines or CSV; `-` reads stdin.
 ///
-/// A plain file is mapped and its bytes are lent as they lie; a file that somebody cuts short meanwhile kills the process (SIGBUS), so
-/// replay files that are complete. Anything else goes through one buffer of the record limit and 256 KiB. Empty lines are skipped, a
-/// byte order mark at the start too. Records before a damaged place are handed out before the error is thrown.
+/// A plain file is mapped and its bytes are lent as they lie; a file that somebody cuts short meanwhile kills the process (SIGBUS),
+/// so replay files that are complete. Anything else goes through one buffer of the record limit and 256 KiB. Empty lines are
+/// skipped, a byte order mark at the start too. Records before a damaged place are handed out before the error is thrown.
 ///
 /// A quoted CSV field that is not closed within the record limit is taken for a slip in one line: that line is handed out as it is,
 /// and reading goes on behind it.
@@ -63,10 +63,12 @@ public final class RecordFile {
 
     /// Opens a file and, of CSV, reads its header.
     ///
-    /// - Parameter shouldStop: asked before each read and while a pipe has nothing to read; true ends opening and reading with an error of
-    ///   the kind `.stopped`.
+    /// - Parameter shouldStop: asked before each read and while a pipe has nothing to read; true ends opening and reading with an
+    ///   error of the kind `.stopped`.
     public init(
-        path: String, splitter: RecordSplitter, recordLimit: Int = 1 << 20,
+        path: String,
+        splitter: RecordSplitter,
+        recordLimit: Int = 1 << 20,
         shouldStop: @escaping () -> Bool = { false }
     ) throws(LogError) {
         precondition(recordLimit > 0, "a record has at least one byte")
@@ -85,7 +87,9 @@ public final class RecordFile {
             isMapped = false
             isComplete = false
             window = UnsafeMutableRawBufferPointer.allocate(
-                byteCount: recordLimit + (1 << 18) + ByteSource.margin, alignment: 64)
+                byteCount: recordLimit + (1 << 18) + ByteSource.margin,
+                alignment: 64
+            )
             window.initializeMemory(as: UInt8.self, repeating: 0)
         }
         while !isComplete, end - start < 3 { try refill() }
@@ -103,7 +107,9 @@ public final class RecordFile {
             }
             guard isWhole else {
                 throw LogError(
-                    .refused, "\(path):1: the header is longer than \(recordLimit) bytes. Is this a CSV file?")
+                    .refused,
+                    "\(path):1: the header is longer than \(recordLimit) bytes. Is this a CSV file?"
+                )
             }
             header = first
             recordCount = 0
@@ -116,8 +122,8 @@ public final class RecordFile {
     ///
     /// Returns how many, 0 at the end.
     ///
-    /// - Parameter body: gets a record whose bytes are valid during this one call; answers false to stop behind it. Where to stop is for
-    ///   who gathers the records to say, by what it has gathered: how the bytes came in must not show.
+    /// - Parameter body: gets a record whose bytes are valid during this one call; returns false to stop behind it. Where to stop
+    ///   is for who gathers the records to say, by what it has gathered: how the bytes came in must not show.
     public func nextBatch(maxRecords: Int, _ body: (FileRecord) -> Bool) throws(LogError) -> Int {
         var count = 0
         var goesOn = true
@@ -137,8 +143,8 @@ public final class RecordFile {
     /// The last place at or before an offset where a page begins.
     private static func pageStart(_ offset: Int) -> Int { offset & ~(pageBytes - 1) }
 
-    /// How far before a page that is touched the kernel may map others: it may hold a file in folios of up to 2 MiB and map one whole, so
-    /// that pages come back which were given back before.
+    /// How far before a page that is touched the kernel may map others: it may hold a file in folios of up to 2 MiB and map one
+    /// whole, so that pages come back which were given back before.
     private static let folioBytes = 2 << 20
 
     /// Gives the pages of a mapped file that lie before an offset back, so that a long file or record leaves the process small.
@@ -191,9 +197,9 @@ public final class RecordFile {
 
     /// The end of a record that begins in a stretch which was searched in vain before, if it ends with its first line.
     ///
-    /// A quote that no other closes would have every line behind it searched up to the limit again. But each line in the stretch was found to
-    /// end within quotes when it began in them. So a record that hangs in quotes at the end of its first line hangs in them all along the
-    /// stretch, and the search goes on behind it.
+    /// A quote that no other closes would have every line behind it searched up to the limit again. But each line in the stretch
+    /// was found to end within quotes when it began in them. So a record that hangs in quotes at the end of its first line hangs in
+    /// them all along the stretch, and the search goes on behind it.
     private func passOpenQuote(_ base: UnsafeRawPointer, to reach: Int) -> Int? {
         guard scanned == start, openUntil > start,
             let at = memchr(base + start, 0x0a, min(openUntil, reach) - start)
@@ -243,7 +249,8 @@ public final class RecordFile {
         var behindHead = headEnd
         if !isMapped {
             head = [UInt8](
-                UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(window)[start..<(start + recordLimit)]))
+                UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(window)[start..<(start + recordLimit)])
+            )
             head.append(contentsOf: repeatElement(0, count: ByteSource.margin))
         }
         var length = scanned - start
@@ -287,7 +294,8 @@ public final class RecordFile {
         }
         if isMapped {
             lend(
-                UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(window)[headStart..<(headStart + recordLimit)]))
+                UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(window)[headStart..<(headStart + recordLimit)])
+            )
         } else {
             head.withUnsafeBytes { lend(UnsafeRawBufferPointer(rebasing: $0[0..<recordLimit])) }
         }

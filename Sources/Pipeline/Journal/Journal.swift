@@ -1,7 +1,7 @@
 /// The journal of a log, and the one reader of its records.
 ///
-/// Its topic has one partition, which holds the epochs in order. Tombstones in it only mark how far a worker has looked, and the offsets of
-/// a Kafka log have gaps where its markers are.
+/// Its topic has one partition, which holds the epochs in order. Tombstones in it only mark how far a worker has looked, and the
+/// offsets of a Kafka log have gaps where its markers are.
 public struct Journal {
     private let log: any RangeReader
     public let source: TopicPartition
@@ -19,12 +19,12 @@ public struct Journal {
 
     /// Checks that the journal, if there is one, was begun by this topology; only reads, and no more than the first record.
     ///
-    /// All topologies write to topics of the same names, so a log belongs to one of them: epochs of two in one journal could not be told
-    /// apart, numbered or replayed, and subscribers would take one's verdicts for the other's. Ask before anything is made, fenced or
-    /// written; ``JournalChain`` asks again of every record.
+    /// All topologies write to topics of the same names, so a log belongs to one of them: epochs of two in one journal could not be
+    /// told apart, numbered or replayed, and subscribers would take one's verdicts for the other's. Ask before anything is made,
+    /// fenced or written; ``JournalChain`` asks again of every record.
     ///
-    /// - Throws: ``LogError``: `refused` for another topology's journal, `corrupt` for a record that is none, `incompatible` for one of
-    ///   another version.
+    /// - Throws: ``LogError``: `refused` for another topology's journal, `corrupt` for a record that is none, `incompatible` for
+    ///   one of another version.
     public func require(topology name: String) throws(LogError) {
         try forEachRecord { (record) throws(LogError) in
             try record.requireTopology(name)
@@ -69,7 +69,8 @@ public struct Journal {
     ///
     /// - Parameter position: an offset of the journal; nil: its beginning.
     public func forEachRecord(
-        from position: inout Int64?, _ body: (JournalRecord) throws(LogError) -> Bool
+        from position: inout Int64?,
+        _ body: (JournalRecord) throws(LogError) -> Bool
     ) throws(LogError) {
         guard try exists() else { return }
         let (start, end) = try log.bounds(of: source)
@@ -114,7 +115,8 @@ extension JournalRecord {
             .refused,
             "this log belongs to topology '\(topologyName)': \(OutputTopics.journal) has its epoch \(epoch), and the folder is topology "
                 + "'\(name)'. Give each topology a Kafka cluster or a database file of its own; if this one was renamed, "
-                + "give it back its name")
+                + "give it back its name"
+        )
     }
 }
 
@@ -140,8 +142,8 @@ public struct JournalChain {
 
     /// - Parameters:
     ///   - topology: who must have written every record; nil: whoever wrote the first.
-    ///   - epoch: the last epoch of a snapshot, which stands for all up to itself: the journal may have lost them. -1: there is no snapshot,
-    ///     and the journal must begin with epoch 0; nil: it may begin anywhere.
+    ///   - epoch: the last epoch of a snapshot, which stands for all up to itself: the journal may have lost them. -1: there is no
+    ///     snapshot, and the journal must begin with epoch 0; nil: it may begin anywhere.
     ///   - positions: where the snapshot's epochs ended.
     public init(topology: String?, after epoch: Int64?, at positions: [SourcePosition] = []) {
         self.topology = topology
@@ -151,8 +153,8 @@ public struct JournalChain {
 
     /// Takes the next record.
     ///
-    /// - Throws: ``LogError``: `refused` for another topology's record, `corrupt` for one that does not follow, `outOfRange` when the
-    ///   journal's beginning was deleted.
+    /// - Throws: ``LogError``: `refused` for another topology's record, `corrupt` for one that does not follow, `outOfRange` when
+    ///   the journal's beginning was deleted.
     public mutating func accept(_ record: JournalRecord) throws(LogError) {
         if let topology { try record.requireTopology(topology) }
         if let last {
@@ -160,7 +162,8 @@ public struct JournalChain {
                 throw LogError(
                     .corrupt,
                     "epoch \(last.epoch) was written by topology '\(last.topologyName)', and epoch \(record.epoch) by "
-                        + "'\(record.topologyName)'")
+                        + "'\(record.topologyName)'"
+                )
             }
             guard record.epoch == last.epoch + 1 else {
                 throw LogError(
@@ -173,7 +176,8 @@ public struct JournalChain {
             throw LogError(
                 .outOfRange,
                 "the journal begins with epoch \(record.epoch): its beginning was deleted, and there is no snapshot to start from. "
-                    + "Keep the journal (retention.ms=-1), or start anew with an empty journal")
+                    + "Keep the journal (retention.ms=-1), or start anew with an empty journal"
+            )
         }
         // The snapshot knows what came of the epochs it stands for.
         if record.epoch > start ?? -1 {

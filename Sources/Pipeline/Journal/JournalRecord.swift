@@ -4,15 +4,15 @@ public import Detection
 ///
 /// Everything that is not in the inputs but changes a result is in here.
 ///
-/// JSON, UTF-8, fixed key order: `version` first, so that a program that is older than a record says so before it meets a key it does not
-/// know:
+/// JSON, UTF-8, fixed key order: `version` first, so that a program that is older than a record says so before it meets a key it
+/// does not know:
 /// ```
 /// {"version":2,"epoch":12,"topology_name":"marketplace","watermark":1767600000000,"ranges":[["orders",0,100,150]],"events":50,
 ///  "dead_letters":0,"late":0,"verdicts":3,"topology":"sha256…","release":"sha256…","key":"0123456789abcdef"}
 /// ```
-/// `topology_name` says whose journal this is: a log has one, and the ids of the verdicts come from that name.
-/// A range is topic, partition, first offset, and the offset behind the last. `watermark` is the one in force while the epoch was judged
-/// (absent before there is one); it carries every decision about idle partitions. `triggers` holds what else was decided before the events,
+/// `topology_name` says whose journal this is: a log has one, and the ids of the verdicts come from that name. A range is topic,
+/// partition, first offset, and the offset behind the last. `watermark` is the one in force while the epoch was judged (absent
+/// before there is one); it carries every decision about idle partitions. `triggers` holds what else was decided before the events,
 /// `[["end_tick",1767600001000]]`: in silence event time had come to there; absent where nothing was.
 public struct JournalRecord: Sendable, Equatable {
     /// What an epoch took from one partition: offsets `from` and up to, without, `to`.
@@ -49,10 +49,18 @@ public struct JournalRecord: Sendable, Equatable {
     public var keyFingerprint: String?
 
     public init(
-        epoch: Int64, topologyName: String, watermark: Int64?, triggers: [Trigger] = [], ranges: [Range], events: Int64,
+        epoch: Int64,
+        topologyName: String,
+        watermark: Int64?,
+        triggers: [Trigger] = [],
+        ranges: [Range],
+        events: Int64,
         deadLetters: Int64,
-        late: Int64, verdicts: Int64,
-        topologyDigest: String, releaseDigest: String, keyFingerprint: String? = nil
+        late: Int64,
+        verdicts: Int64,
+        topologyDigest: String,
+        releaseDigest: String,
+        keyFingerprint: String? = nil
     ) {
         self.epoch = epoch
         self.topologyName = topologyName
@@ -70,7 +78,8 @@ public struct JournalRecord: Sendable, Equatable {
 
     /// Appends the record's JSON.
     public func write(to bytes: inout [UInt8]) {
-        // Piece by piece, for a String of the whole would be made in a dozen allocations; a number of up to fifteen digits takes none.
+        // Piece by piece, for a String of the whole would be made in a dozen allocations; a number of up to fifteen digits takes
+        // none.
         func add(_ text: String) { bytes.append(contentsOf: text.utf8) }
         func add(_ label: String, _ number: Int64) {
             add(label)
@@ -118,8 +127,17 @@ public struct JournalRecord: Sendable, Equatable {
     public init(parsing bytes: UnsafeRawBufferPointer) throws(LogError) {
         var reader = Reader(bytes: bytes)
         self.init(
-            epoch: -1, topologyName: "", watermark: nil, ranges: [], events: 0, deadLetters: 0, late: 0, verdicts: 0,
-            topologyDigest: "", releaseDigest: "")
+            epoch: -1,
+            topologyName: "",
+            watermark: nil,
+            ranges: [],
+            events: 0,
+            deadLetters: 0,
+            late: 0,
+            verdicts: 0,
+            topologyDigest: "",
+            releaseDigest: ""
+        )
         try reader.expect("{")
         try JournalRecord.requireVersion(&reader)
         while reader.take(",") {
@@ -173,7 +191,8 @@ public struct JournalRecord: Sendable, Equatable {
         guard !topologyName.isEmpty else {
             throw LogError(
                 .corrupt,
-                "the journal's epoch \(epoch) does not say which topology wrote it: start anew with an empty journal")
+                "the journal's epoch \(epoch) does not say which topology wrote it: start anew with an empty journal"
+            )
         }
     }
 

@@ -7,8 +7,8 @@ import Detection
 /// undefined: make another.
 ///
 /// The state is always the one of the deployment's release, whoever judged the epochs. Each is judged again by the release that the
-/// journal names. Where that one is not to be found, or came later with windows or models that were not kept from the first epoch on,
-/// the deployment's release judges in its place, for the state alone.
+/// journal names. Where that one is not to be found, or came later with windows or models that were not kept from the first epoch
+/// on, the deployment's release judges in its place, for the state alone.
 final class Follower {
     let deployment: Deployment
     let sources: [TopicPartition]
@@ -26,8 +26,12 @@ final class Follower {
     ///   - processor: fresh; its engine becomes the snapshot's where there is one.
     ///   - releases: where those are that judged epochs of the journal; nil: the deployment has the only one.
     init(
-        _ processor: EpochProcessor, log: any LogReader, sources: [TopicPartition], snapshots: any SnapshotStore,
-        releases: (any ReleaseSource)? = nil, clock: any WorkerClock
+        _ processor: EpochProcessor,
+        log: any LogReader,
+        sources: [TopicPartition],
+        snapshots: any SnapshotStore,
+        releases: (any ReleaseSource)? = nil,
+        clock: any WorkerClock
     ) throws(LogError) {
         let deployment = processor.deployment
         self.deployment = deployment
@@ -37,7 +41,9 @@ final class Follower {
         let lanes = processor.team.lanes
         block = DecodedBlock(deployment, sources: sources, lanes: lanes)
         tracker = WatermarkTracker(
-            sources: sources.count, latenessMilliseconds: deployment.description.time.latenessMilliseconds)
+            sources: sources.count,
+            latenessMilliseconds: deployment.description.time.latenessMilliseconds
+        )
         let newest = try Journal(in: log).newest()
         var snapshot = try newest.flatMap { record throws(LogError) in
             try snapshots.newest(of: deployment, atOrBefore: record.epoch, lanes: lanes)
@@ -50,8 +56,15 @@ final class Follower {
             tracker = snapshot.tracker
         }
         replay = JournalReplay(
-            log, deployment, sources: sources, block: block, processor: processor, releases: releases,
-            after: snapshot, clock: clock)
+            log,
+            deployment,
+            sources: sources,
+            block: block,
+            processor: processor,
+            releases: releases,
+            after: snapshot,
+            clock: clock
+        )
     }
 
     /// Looks through what the journal holds beyond the last call; ``advance(epochDone:)`` does it too.

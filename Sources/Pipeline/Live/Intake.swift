@@ -42,7 +42,12 @@ struct Intake {
     /// - Parameters:
     ///   - next: per source, the first offset to read; `ends`: where it ends now; `reached`: the greatest event time judged of it.
     init(
-        epochRecords: Int, idle: Duration, lateness: Int64, now: Duration, next: [Int64], ends: [Int64],
+        epochRecords: Int,
+        idle: Duration,
+        lateness: Int64,
+        now: Duration,
+        next: [Int64],
+        ends: [Int64],
         reached: [Int64?]
     ) {
         self.epochRecords = epochRecords
@@ -87,7 +92,10 @@ struct Intake {
     ///
     /// - Parameter ends: per source, the offset from which nothing is read any more; nil: everything is.
     mutating func gather(
-        _ block: DecodedBlock, from log: any LogReader, _ now: Duration, until ends: [Int64]?
+        _ block: DecodedBlock,
+        from log: any LogReader,
+        _ now: Duration,
+        until ends: [Int64]?
     ) throws(LogError) -> Int {
         look(now, until: ends)
         let target = floor.map { $0 == .min ? $0 : $0 &+ pace.milliseconds(of: epochRecords) }

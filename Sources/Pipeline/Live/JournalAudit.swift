@@ -2,9 +2,9 @@ import Detection
 
 /// Replays the whole journal from the inputs and compares every committed verdict with what comes out: `weir audit`.
 ///
-/// Key, value and headers must be equal byte for byte; only the recorded time, which is a wall clock's, may differ. It reads committed records
-/// only, owns nothing and writes nothing, and so may run beside the pipeline: verdicts of epochs behind the journal's end as it was found are
-/// left out. What is compared, and how: ``VerdictComparison``.
+/// Key, value and headers must be equal byte for byte; only the recorded time, which is a wall clock's, may differ. It reads
+/// committed records only, owns nothing and writes nothing, and so may run beside the pipeline: verdicts of epochs behind the
+/// journal's end as it was found are left out. What is compared, and how: ``VerdictComparison``.
 public final class JournalAudit {
     /// What was found.
     public struct Result: Sendable, Equatable {
@@ -22,8 +22,8 @@ public final class JournalAudit {
         public var repeated: Int64 = 0
         /// Verdicts with other bytes than the replay's, or that the replay does not give in their epoch.
         public var different: Int64 = 0
-        /// Some of them, at most ``JournalAudit/findingsMax``, the same in every run: what the log holds as it comes in the log, then what is
-        /// missing by its id.
+        /// Some of them, at most ``JournalAudit/findingsMax``, the same in every run: what the log holds as it comes in the log,
+        /// then what is missing by its id.
         public var findings: [Finding] = []
         /// False when the audit was stopped before its end.
         public var isComplete = true
@@ -70,10 +70,11 @@ public final class JournalAudit {
 
     /// Runs the audit; takes about as long as a recovery and one reading of the verdicts.
     ///
-    /// - Parameter goOn: asked once per epoch with the number of epochs done, and now and then while verdicts are read; false stops the audit.
-    /// - Throws: ``LogError``: `refused` when another topology wrote the journal; `incompatible` when epochs were judged by a release that is
-    ///   not to be found; `outOfRange` when journal or inputs have lost their beginning; `corrupt` when the journal contradicts itself or its
-    ///   inputs.
+    /// - Parameter goOn: asked once per epoch with the number of epochs done, and now and then while verdicts are read; false stops
+    ///   the audit.
+    /// - Throws: ``LogError``: `refused` when another topology wrote the journal; `incompatible` when epochs were judged by a
+    ///   release that is not to be found; `outOfRange` when journal or inputs have lost their beginning; `corrupt` when the journal
+    ///   contradicts itself or its inputs.
     public func run(goOn: (_ epochs: Int64) -> Bool) throws(LogError) -> Result {
         result = Result()
         comparison = VerdictComparison(findingsMax: JournalAudit.findingsMax)
@@ -81,7 +82,8 @@ public final class JournalAudit {
         guard try journal.exists() else {
             throw LogError(
                 .refused,
-                "the log has no topic \(OutputTopics.journal): nothing ran on it yet. Check which log was named")
+                "the log has no topic \(OutputTopics.journal): nothing ran on it yet. Check which log was named"
+            )
         }
         // Before the replay, which with another topology would fail in less clear words.
         var survey = JournalSurvey()
@@ -120,17 +122,27 @@ public final class JournalAudit {
         return LogError(
             .incompatible,
             "the journal has epochs whose release is not to be found: \(named.joined(separator: ", ")). Looked in: \(releases.places). "
-                + "Name each folder as it was then with --release (weir check shows a folder's digests)")
+                + "Name each folder as it was then with --release (weir check shows a folder's digests)"
+        )
     }
 
     /// Replays the journal and keeps what it gives; returns the last epoch, -1 when there is none.
     private func replay(
-        _ sources: [TopicPartition], _ survey: JournalSurvey, _ goOn: (Int64) -> Bool
+        _ sources: [TopicPartition],
+        _ survey: JournalSurvey,
+        _ goOn: (Int64) -> Bool
     ) throws(LogError) -> Int64 {
         let block = DecodedBlock(deployment, sources: sources, lanes: team.lanes)
         let processor = EpochProcessor(deployment, team: team)
         let replay = JournalReplay(
-            log, deployment, sources: sources, block: block, processor: processor, releases: releases, survey: survey)
+            log,
+            deployment,
+            sources: sources,
+            block: block,
+            processor: processor,
+            releases: releases,
+            survey: survey
+        )
         try replay.advance(seen: { _, _ in }) { (record) throws(LogError) in
             // The journal may have grown since it was looked through.
             try check(record)
@@ -138,7 +150,8 @@ public final class JournalAudit {
                 throw LogError(
                     .incompatible,
                     "epoch \(record.epoch), which was judged while the audit ran, is the first with release "
-                        + "\(record.releaseDigest.prefix(16)): audit again, with its folder among those that are named")
+                        + "\(record.releaseDigest.prefix(16)): audit again, with its folder among those that are named"
+                )
             }
             result.epochs += 1
             result.inputs += processor.counts.records
@@ -174,8 +187,12 @@ public final class JournalAudit {
             try log.read(source, from: start, to: end) { record, headers in
                 if !record.isSettling {
                     comparison.compare(
-                        key: record.key, value: record.value, headers: headers, at: "\(source)/\(record.offset)",
-                        epochs: (replayed, journaled))
+                        key: record.key,
+                        value: record.value,
+                        headers: headers,
+                        at: "\(source)/\(record.offset)",
+                        epochs: (replayed, journaled)
+                    )
                 }
                 count += 1
                 if count % 4096 == 0, !goOn(result.epochs) { result.isComplete = false }

@@ -25,8 +25,8 @@ final class JournalReplay {
     private let releases: any ReleaseSource
     private var surveyed: JournalSurvey
     private var engines: ReleaseEngines
-    /// Whether the epoch replayed last was judged by the release that the journal names; else it is in the state all the same, and its
-    /// verdicts mean nothing.
+    /// Whether the epoch replayed last was judged by the release that the journal names; else it is in the state all the same, and
+    /// its verdicts mean nothing.
     private(set) var isJudgedAsNamed = false
     private var isAssigned = false
 
@@ -50,9 +50,15 @@ final class JournalReplay {
     ///   - survey: of this journal, as far as it was looked through; nil: not yet.
     ///   - snapshot: whose engine the processor has; its epochs and those before are passed over.
     init(
-        _ log: any LogReader, _ deployment: Deployment, sources: [TopicPartition], block: DecodedBlock,
-        processor: EpochProcessor, releases: (any ReleaseSource)? = nil, survey: JournalSurvey? = nil,
-        after snapshot: Snapshot? = nil, clock: any WorkerClock = SystemClock()
+        _ log: any LogReader,
+        _ deployment: Deployment,
+        sources: [TopicPartition],
+        block: DecodedBlock,
+        processor: EpochProcessor,
+        releases: (any ReleaseSource)? = nil,
+        survey: JournalSurvey? = nil,
+        after snapshot: Snapshot? = nil,
+        clock: any WorkerClock = SystemClock()
     ) {
         self.log = log
         self.clock = clock
@@ -66,8 +72,12 @@ final class JournalReplay {
         self.releases = releases ?? FolderReleases(deployment)
         surveyed = survey ?? JournalSurvey(after: snapshotEpoch)
         engines = ReleaseEngines(
-            deployment, self.releases, engine: processor.engine,
-            release: snapshot?.releaseDigest ?? deployment.release.digest, isEmpty: snapshot == nil)
+            deployment,
+            self.releases,
+            engine: processor.engine,
+            release: snapshot?.releaseDigest ?? deployment.release.digest,
+            isEmpty: snapshot == nil
+        )
         let positions = snapshot?.positions ?? []
         chain = JournalChain(topology: deployment.description.name, after: snapshotEpoch, at: positions)
         for position in positions {
@@ -105,7 +115,8 @@ final class JournalReplay {
     ///   - seen: per accepted event its source and time, for the next watermark.
     ///   - epochDone: after each epoch, while its outputs and its block are still there; false ends the call behind this epoch.
     func advance(
-        seen: (_ source: Int, _ time: Int64) -> Void, epochDone: (JournalRecord) throws(LogError) -> Bool
+        seen: (_ source: Int, _ time: Int64) -> Void,
+        epochDone: (JournalRecord) throws(LogError) -> Bool
     ) throws(LogError) {
         // What is to be judged by whom, before the first event comes into a state.
         try survey()
@@ -134,7 +145,8 @@ final class JournalReplay {
                 throw LogError(
                     .corrupt,
                     "epoch \(record.epoch) is the first to take \(range.source), from offset \(range.from), and leaves out "
-                        + "what it holds from \(next[source]) on")
+                        + "what it holds from \(next[source]) on"
+                )
             }
             ranges.append((source, range.from, range.to))
         }
@@ -144,7 +156,10 @@ final class JournalReplay {
         block.decode(processor.team)
         isJudgedAsNamed = engines.judge(record, with: processor)
         processor.process(
-            block.events, rejected: block.rejected.count, watermark: record.watermark, triggers: record.triggers
+            block.events,
+            rejected: block.rejected.count,
+            watermark: record.watermark,
+            triggers: record.triggers
         ) { i in seen(Int(block.eventSources[i]), block.events[i].time) }
         epochs += 1
         try check(record)
@@ -166,10 +181,12 @@ final class JournalReplay {
             .corrupt,
             "epoch \(record.epoch) gives " + wrong.map { "\($0.1) \($0.0)" }.joined(separator: ", ")
                 + ", but the journal says " + wrong.map { "\($0.2)" }.joined(separator: ", ")
-                + ": the inputs are not those it was made from")
+                + ": the inputs are not those it was made from"
+        )
     }
 
-    /// Assigns every source behind the snapshot or at its first journaled offset; sources that neither names yet wait at their start.
+    /// Assigns every source behind the snapshot or at its first journaled offset; sources that neither names yet wait at their
+    /// start.
     private func assign(first: JournalRecord?) throws(LogError) {
         isAssigned = true
         var positions: [SourcePosition] = []
@@ -211,10 +228,17 @@ final class JournalReplay {
             position = try log.poll(source: range.source, limit: Int(min(range.to - position, 65_536))) { record in
                 if record.offset < range.to {
                     block.stage(
-                        source: range.source, offset: record.offset, appendTime: record.appendTime, value: record.value)
+                        source: range.source,
+                        offset: record.offset,
+                        appendTime: record.appendTime,
+                        value: record.value
+                    )
                 } else {
                     ahead[range.source] = RecordAhead(
-                        offset: record.offset, appendTime: record.appendTime, value: record.value.map { [UInt8]($0) })
+                        offset: record.offset,
+                        appendTime: record.appendTime,
+                        value: record.value.map { [UInt8]($0) }
+                    )
                 }
                 return record.offset < range.to
             }

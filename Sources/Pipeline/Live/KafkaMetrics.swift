@@ -37,16 +37,21 @@ public final class KafkaMetrics: Sendable {
         self.inputs = Set(inputs)
         roundTrip = registry.gauge(
             "weir_kafka_broker_rtt_seconds",
-            help: "Longest median round trip to a broker; for a consumer with the time an empty fetch is held back.")
+            help: "Longest median round trip to a broker; for a consumer with the time an empty fetch is held back."
+        )
         func messages(_ direction: String) -> Counter {
             registry.counter(
-                "weir_kafka_messages_total", help: "Messages sent to and received from the brokers.",
-                labels: ["direction": direction])
+                "weir_kafka_messages_total",
+                help: "Messages sent to and received from the brokers.",
+                labels: ["direction": direction]
+            )
         }
         sent = messages("sent")
         received = messages("received")
         transactionErrors = registry.gauge(
-            "weir_kafka_transaction_errors", help: "Transactional producers in an error state at their last report.")
+            "weir_kafka_transaction_errors",
+            help: "Transactional producers in an error state at their last report."
+        )
     }
 
     /// Takes one client's report; what cannot be read is left aside.

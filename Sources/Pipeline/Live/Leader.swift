@@ -57,8 +57,14 @@ final class Leader {
     ///   - committer: with the log's writer, so that nobody else leads; the caller stops it.
     ///   - committed: called after each commit with the verdicts' JSON of its epochs, one a line.
     init(
-        _ follower: Follower, log: any LogReader, committer: Committer, options: WorkerOptions = WorkerOptions(),
-        clock: any WorkerClock, telemetry: Log = .silent, mailbox: Mailbox = Mailbox(), metrics: WorkerMetrics? = nil,
+        _ follower: Follower,
+        log: any LogReader,
+        committer: Committer,
+        options: WorkerOptions = WorkerOptions(),
+        clock: any WorkerClock,
+        telemetry: Log = .silent,
+        mailbox: Mailbox = Mailbox(),
+        metrics: WorkerMetrics? = nil,
         committed: ((UnsafeRawBufferPointer) -> Void)? = nil
     ) throws(LogError) {
         deployment = follower.deployment
@@ -89,8 +95,14 @@ final class Leader {
             tracker.isIdle[s] = ends[s] <= judgedTo[s]
         }
         intake = Intake(
-            epochRecords: options.epochRecords, idle: idle, lateness: time.latenessMilliseconds, now: now,
-            next: judgedTo, ends: ends, reached: tracker.clocks.map(\.reached))
+            epochRecords: options.epochRecords,
+            idle: idle,
+            lateness: time.latenessMilliseconds,
+            now: now,
+            next: judgedTo,
+            ends: ends,
+            reached: tracker.clocks.map(\.reached)
+        )
         pace = WorkerPace(options: options, polledAt: now)
     }
 
@@ -133,10 +145,15 @@ final class Leader {
     var snapshot: Snapshot? {
         if epoch == 0 { return nil }
         return Snapshot(
-            epoch: epoch - 1, positions: zip(sources, judgedTo).map { SourcePosition(source: $0, next: $1) },
-            tracker: tracker, engine: processor.engine, topologyDigest: deployment.topologyDigest,
-            releaseDigest: deployment.release.digest, stateShape: deployment.release.stateShape,
-            keyFingerprint: deployment.keyFingerprint)
+            epoch: epoch - 1,
+            positions: zip(sources, judgedTo).map { SourcePosition(source: $0, next: $1) },
+            tracker: tracker,
+            engine: processor.engine,
+            topologyDigest: deployment.topologyDigest,
+            releaseDigest: deployment.release.digest,
+            stateShape: deployment.release.stateShape,
+            keyFingerprint: deployment.keyFingerprint
+        )
     }
 
     /// Brings up to date what the pace decides by.
@@ -208,26 +225,42 @@ final class Leader {
         findIdle(began)
         let watermark = tracker.advance { intake.heldTime(of: $0, in: block) }
         processor.process(
-            block.events, rejected: block.rejected.count, watermark: watermark, triggers: triggers
+            block.events,
+            rejected: block.rejected.count,
+            watermark: watermark,
+            triggers: triggers
         ) { i in
             tracker.see(source: Int(block.eventSources[i]), time: block.events[i].time)
             intake.see(source: Int(block.eventSources[i]), time: block.events[i].time)
         }
         counts += processor.counts
         assembler.appendVerdicts(
-            processor.engine, epoch: epoch, recordedMilliseconds: clock.wallMilliseconds, to: &filling.batch)
+            processor.engine,
+            epoch: epoch,
+            recordedMilliseconds: clock.wallMilliseconds,
+            to: &filling.batch
+        )
         assembler.appendDeadLetters(block, sources: sources, to: &filling.batch)
         assembler.appendLate(processor.late, watermark: watermark, to: &filling.batch)
         takeRanges()
         let c = processor.counts
         assembler.appendJournal(
             JournalRecord(
-                epoch: epoch, topologyName: deployment.description.name, watermark: watermark, triggers: triggers,
+                epoch: epoch,
+                topologyName: deployment.description.name,
+                watermark: watermark,
+                triggers: triggers,
                 ranges: ranges,
-                events: c.events, deadLetters: c.deadLetters, late: c.late, verdicts: c.verdicts,
-                topologyDigest: deployment.topologyDigest, releaseDigest: deployment.release.digest,
-                keyFingerprint: deployment.keyFingerprint),
-            to: &filling.batch)
+                events: c.events,
+                deadLetters: c.deadLetters,
+                late: c.late,
+                verdicts: c.verdicts,
+                topologyDigest: deployment.topologyDigest,
+                releaseDigest: deployment.release.digest,
+                keyFingerprint: deployment.keyFingerprint
+            ),
+            to: &filling.batch
+        )
         epoch += 1
         filling.records += Int(c.records)
         if committed != nil {
@@ -235,7 +268,12 @@ final class Leader {
         }
         processor.engine.forEachRing { if $0.isOpening { ringsOpened += 1 } }
         metrics?.judged(
-            processor, block, sources: sources, watermark: watermark, seconds: (clock.now - began).inSeconds)
+            processor,
+            block,
+            sources: sources,
+            watermark: watermark,
+            seconds: (clock.now - began).inSeconds
+        )
         block.removeAll()
     }
 

@@ -38,7 +38,8 @@ final class Mailbox: Sendable {
     /// - Returns: nil when the question was refused, or when the worker did not come to it in time.
     @discardableResult
     func ask<Answer: Sendable>(
-        waiting milliseconds: Int, _ question: @escaping @Sendable (WorkerView) -> Answer
+        waiting milliseconds: Int,
+        _ question: @escaping @Sendable (WorkerView) -> Answer
     ) -> Answer? {
         let reply = Monitor(Reply<Answer>.awaited)
         let number = letters.withLock { letters -> Int? in
@@ -51,7 +52,8 @@ final class Mailbox: Sendable {
                         let given = view.map { Reply.given(question($0)) } ?? .refused
                         reply.change { $0 = given }
                     }
-                ))
+                )
+            )
             count.store(letters.waiting.count, ordering: .releasing)
             return letters.number
         }

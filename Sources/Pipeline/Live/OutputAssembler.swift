@@ -1,11 +1,12 @@
 import Detection
 import RuleLanguage
 
-/// Turns what an epoch gave into output records: verdicts with their CloudEvents headers, rings, dead letters, late events, the journal.
+/// Turns what an epoch gave into output records: verdicts with their CloudEvents headers, rings, dead letters, late events, the
+/// journal.
 ///
-/// CloudEvents 1.0, Kafka binary mode: attributes are headers `ce_*`, the value is the data, the key is the subject. All headers but
-/// `ce_recordedtime` (wall time of the commit) follow from journal and inputs. `ce_epoch` is the epoch that gave the verdict: with its id it is
-/// the only one in the log.
+/// CloudEvents 1.0, Kafka binary mode: attributes are headers `ce_*`, the value is the data, the key is the subject. All headers
+/// but `ce_recordedtime` (wall time of the commit) follow from journal and inputs. `ce_epoch` is the epoch that gave the verdict:
+/// with its id it is the only one in the log.
 final class OutputAssembler {
     private let deployment: Deployment
     private let verdictHeaders: [UInt8]
@@ -37,7 +38,10 @@ final class OutputAssembler {
                 scratch.appendTime(milliseconds: record.time)
                 let bytes = UnsafeRawBufferPointer(scratch.bytes)
                 batch.append(
-                    topic: OutputTopics.verdictsIndex, key: key, value: value, constantHeaders: verdictHeaders,
+                    topic: OutputTopics.verdictsIndex,
+                    key: key,
+                    value: value,
+                    constantHeaders: verdictHeaders,
                     constantCount: verdictHeaderCount
                 ) { headers in
                     if let id = VerdictRecord.identifier(in: value) { headers.add("ce_id", id) }
@@ -45,7 +49,9 @@ final class OutputAssembler {
                     headers.add("ce_partitionkey", key)
                     headers.add("ce_time", UnsafeRawBufferPointer(rebasing: bytes[recordedLength...]))
                     headers.add(
-                        "ce_recordedtime", UnsafeRawBufferPointer(rebasing: bytes[epochLength..<recordedLength]))
+                        "ce_recordedtime",
+                        UnsafeRawBufferPointer(rebasing: bytes[epochLength..<recordedLength])
+                    )
                     headers.add("ce_epoch", UnsafeRawBufferPointer(rebasing: bytes[..<epochLength]))
                     if let severity = record.severity {
                         OutputAssembler.withText(of: severity) { headers.add("ce_severitytext", $0) }
@@ -55,9 +61,11 @@ final class OutputAssembler {
         }
         engine.forEachRing { ring in
             batch.append(
-                topic: OutputTopics.ringsIndex, key: { $0.append(contentsOf: ring.key) },
+                topic: OutputTopics.ringsIndex,
+                key: { $0.append(contentsOf: ring.key) },
                 value: { $0.append(contentsOf: ring.value) },
-                headers: [("content-type", Array("application/json".utf8))])
+                headers: [("content-type", Array("application/json".utf8))]
+            )
         }
     }
 
@@ -70,29 +78,40 @@ final class OutputAssembler {
             let (source, offset) = origin(rejected)
             text.removeAll(keepingCapacity: true)
             deployment.decodePlan.appendRecord(
-                of: rejected.letter, topic: source.topic, partition: source.partition, offset: offset,
-                value: block.value(of: rejected), fullLength: rejected.record.fullLength, to: &text)
+                of: rejected.letter,
+                topic: source.topic,
+                partition: source.partition,
+                offset: offset,
+                value: block.value(of: rejected),
+                fullLength: rejected.record.fullLength,
+                to: &text
+            )
             let value = text
             batch.append(
                 topic: OutputTopics.deadLettersIndex,
                 key: { $0.append(contentsOf: "\(source.topic)/\(source.partition)/\(offset)".utf8) },
-                value: { $0.append(contentsOf: value) }, headers: [("content-type", Array("application/json".utf8))])
+                value: { $0.append(contentsOf: value) },
+                headers: [("content-type", Array("application/json".utf8))]
+            )
         }
     }
 
-    /// Most bytes of a late event that are copied: producers refuse records above 1,000,000 bytes by default, and a batch that can never be
-    /// written would end every worker that tries.
+    /// Most bytes of a late event that are copied: producers refuse records above 1,000,000 bytes by default, and a batch that can
+    /// never be written would end every worker that tries.
     static let lateBytesMax = 900_000
 
     /// Appends late events as they came, with their origin and time in headers.
     ///
-    /// What is longer than ``lateBytesMax`` is cut there, and a header `weir_length` gives its full length; the event itself stands in its topic.
+    /// What is longer than ``lateBytesMax`` is cut there, and a header `weir_length` gives its full length; the event itself stands
+    /// in its topic.
     func appendLate(_ events: [Event], watermark: Int64?, to batch: inout OutputBatch) {
         for event in events {
             let topic = deployment.description.topics[Int(event.topic)]
             let length = Int(event.recordLength)
             let record = UnsafeBufferPointer(
-                start: event.text + Int(event.recordOffset), count: min(length, OutputAssembler.lateBytesMax))
+                start: event.text + Int(event.recordOffset),
+                count: min(length, OutputAssembler.lateBytesMax)
+            )
             batch.append(
                 topic: OutputTopics.lateIndex,
                 key: { $0.append(contentsOf: "\(topic)/\(event.partition)/\(event.offset)".utf8) },
@@ -101,7 +120,8 @@ final class OutputAssembler {
                     ("weir_topic", Array(topic.utf8)), ("weir_partition", Array("\(event.partition)".utf8)),
                     ("weir_offset", Array("\(event.offset)".utf8)), ("weir_event_time_ms", Array("\(event.time)".utf8)),
                     ("weir_watermark_ms", Array("\(watermark ?? 0)".utf8)),
-                ] + (length > OutputAssembler.lateBytesMax ? [("weir_length", Array("\(length)".utf8))] : []))
+                ] + (length > OutputAssembler.lateBytesMax ? [("weir_length", Array("\(length)".utf8))] : [])
+            )
         }
     }
 
@@ -113,8 +133,12 @@ final class OutputAssembler {
         scratch.append(record.epoch)
         text.withUnsafeBytes { value in
             batch.append(
-                topic: OutputTopics.journalIndex, partition: 0, key: UnsafeRawBufferPointer(scratch.bytes),
-                value: value, constantHeaders: [], constantCount: 0
+                topic: OutputTopics.journalIndex,
+                partition: 0,
+                key: UnsafeRawBufferPointer(scratch.bytes),
+                value: value,
+                constantHeaders: [],
+                constantCount: 0
             ) { _ in }
         }
         batch.epochs = (batch.epochs?.lowerBound ?? record.epoch)...record.epoch

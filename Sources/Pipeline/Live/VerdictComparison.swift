@@ -2,9 +2,10 @@ import Detection
 
 /// The verdicts that a replay gives beside those that a log holds, epoch by epoch.
 ///
-/// A verdict is known by its epoch and its id: the same id in a later epoch is a revision, and only twice in one epoch is it repeated.
-/// First come all calls of ``expect(epoch:key:value:headers:)``, then all of ``compare(key:value:headers:at:epochs:)``, then ``finish()``.
-/// Of each expected verdict 40 bytes are kept, so memory grows with the number of verdicts and not with their size.
+/// A verdict is known by its epoch and its id: the same id in a later epoch is a revision, and only twice in one epoch is it
+/// repeated. First come all calls of ``expect(epoch:key:value:headers:)``, then all of ``compare(key:value:headers:at:epochs:)``,
+/// then ``finish()``. Of each expected verdict 40 bytes are kept, so memory grows with the number of verdicts and not with their
+/// size.
 struct VerdictComparison {
     /// A verdict's id.
     private struct Identifier: Hashable, Comparable {
@@ -51,7 +52,9 @@ struct VerdictComparison {
     ///
     /// - Parameter headers: adds each header to its argument.
     mutating func expect(
-        epoch: Int64, key: UnsafeRawBufferPointer?, value: UnsafeRawBufferPointer,
+        epoch: Int64,
+        key: UnsafeRawBufferPointer?,
+        value: UnsafeRawBufferPointer,
         headers: (inout Digest) -> Void
     ) {
         guard let id = VerdictComparison.identifier(in: value) else {
@@ -74,11 +77,14 @@ struct VerdictComparison {
     ///
     /// - Parameters:
     ///   - place: where it stands, for people.
-    ///   - epochs: the last epoch that was replayed, and the last in the journal when the record was already there: what lies between them
-    ///     was committed during the audit and is left out.
+    ///   - epochs: the last epoch that was replayed, and the last in the journal when the record was already there: what lies
+    ///     between them was committed during the audit and is left out.
     mutating func compare(
-        key: UnsafeRawBufferPointer?, value: UnsafeRawBufferPointer?, headers: [(String, UnsafeRawBufferPointer)],
-        at place: String, epochs: (replayed: Int64, journaled: Int64)
+        key: UnsafeRawBufferPointer?,
+        value: UnsafeRawBufferPointer?,
+        headers: [(String, UnsafeRawBufferPointer)],
+        at place: String,
+        epochs: (replayed: Int64, journaled: Int64)
     ) {
         guard let value, let id = VerdictComparison.identifier(in: value) else {
             counts.verdicts += 1
@@ -100,7 +106,8 @@ struct VerdictComparison {
             report(
                 name,
                 "different: the log holds it at \(place) under epoch \(epoch), the replay "
-                    + (known.map { "gives it in epoch \($0.epoch)" } ?? "does not give it"))
+                    + (known.map { "gives it in epoch \($0.epoch)" } ?? "does not give it")
+            )
             return
         }
         if verdict.isSeen {
@@ -136,7 +143,8 @@ struct VerdictComparison {
         for (id, epoch) in missing.prefix(findingsMax - findings.count) {
             add(
                 VerdictComparison.text(of: id),
-                "missing: the replay gives it in epoch \(epoch), the log does not hold it")
+                "missing: the replay gives it in epoch \(epoch), the log does not hold it"
+            )
         }
         findings.sort { $0.verdict < $1.verdict }
     }
@@ -213,6 +221,7 @@ extension VerdictComparison {
         }
         let all = Array(hex(id.high) + hex(id.low))
         return [all[0..<8], all[8..<12], all[12..<16], all[16..<20], all[20..<32]].map { String($0) }.joined(
-            separator: "-")
+            separator: "-"
+        )
     }
 }

@@ -66,8 +66,12 @@ public final class Worker {
 
     /// - Parameter clock: paces the worker; a test's own makes hours of it in a moment.
     public init(
-        _ deployment: Deployment, log: any EventLog, threads: Int, options: WorkerOptions = WorkerOptions(),
-        telemetry: Log = .silent, clock: any WorkerClock = SystemClock()
+        _ deployment: Deployment,
+        log: any EventLog,
+        threads: Int,
+        options: WorkerOptions = WorkerOptions(),
+        telemetry: Log = .silent,
+        clock: any WorkerClock = SystemClock()
     ) {
         self.deployment = deployment
         self.log = log
@@ -101,12 +105,26 @@ public final class Worker {
             metrics?.measure(engine)
         }
         let follower = try Follower(
-            processor, log: log, sources: sources, snapshots: snapshots, releases: releases, clock: clock)
+            processor,
+            log: log,
+            sources: sources,
+            snapshots: snapshots,
+            releases: releases,
+            clock: clock
+        )
         self.follower = follower
         guard try recover(follower, shouldStop) else { return }
         let leader = try Leader(
-            follower, log: log, committer: committer, options: options, clock: clock, telemetry: telemetry,
-            mailbox: mailbox, metrics: metrics, committed: committed)
+            follower,
+            log: log,
+            committer: committer,
+            options: options,
+            clock: clock,
+            telemetry: telemetry,
+            mailbox: mailbox,
+            metrics: metrics,
+            committed: committed
+        )
         let different = try leader.differentPositions()
         if let first = different.first {
             telemetry.warn(
@@ -114,7 +132,8 @@ public final class Worker {
                 [
                     "sources": .int(different.count), "first": .string(first.source.description),
                     "committed": .int(Int(first.next)),
-                ])
+                ]
+            )
         }
         self.leader = leader
         telemetry.info("ready", ["sources": .int(sources.count), "epoch": .int(Int(follower.nextEpoch))])
@@ -125,7 +144,8 @@ public final class Worker {
             [
                 "events": .int(Int(counts.events)), "verdicts": .int(Int(counts.verdicts)),
                 "transactions": .int(Int(transactions)),
-            ])
+            ]
+        )
     }
 
     /// The partitions of all input topics, in the order of the topology's topics.
@@ -135,7 +155,8 @@ public final class Worker {
             guard let partitions = try log.partitions(of: topic) else {
                 throw LogError(
                     .refused,
-                    "input topic '\(topic)' does not exist in the log: create it, or correct `topic:` in the topology")
+                    "input topic '\(topic)' does not exist in the log: create it, or correct `topic:` in the topology"
+                )
             }
             for partition in partitions { sources.append(TopicPartition(topic, partition)) }
         }
@@ -167,21 +188,23 @@ public final class Worker {
         if let former = last.keyFingerprint, former != deployment.keyFingerprint {
             telemetry.warn(
                 "the hash key is not that of the last epoch; the state was rebuilt under this one, and results do not depend on it",
-                ["hash_key": .string(deployment.keyFingerprint), "last_epoch": .string(former)])
+                ["hash_key": .string(deployment.keyFingerprint), "last_epoch": .string(former)]
+            )
         }
         telemetry.info(
             "recovered from the journal",
             [
                 "epochs": .int(Int(follower.replayedEpochs)),
                 "seconds": .double((clock.now - started).inSeconds),
-            ])
+            ]
+        )
         return true
     }
 
     /// Says which epochs are not judged again by the release that judged them.
     ///
-    /// Their events go into the state all the same, and what is said of them is muted. Rules feed nothing back into the state, so what is
-    /// judged from here on is exact; what is lost is the check that their verdicts are as many as the journal says.
+    /// Their events go into the state all the same, and what is said of them is muted. Rules feed nothing back into the state, so
+    /// what is judged from here on is exact; what is lost is the check that their verdicts are as many as the journal says.
     private func warn(missing: [JournalSurvey.Entry]) {
         guard let first = missing.first else { return }
         telemetry.warn(
@@ -189,6 +212,7 @@ public final class Worker {
             [
                 "releases": .int(missing.count), "first": .string(String(first.releaseDigest.prefix(16))),
                 "judged": .string(first.text), "looked_in": .string(releases.places),
-            ])
+            ]
+        )
     }
 }

@@ -63,29 +63,38 @@ public final class WorkerMetrics: Sendable {
         }
         truncated = registry.counter(
             "weir_verdicts_truncated_total",
-            help: "Verdicts of which something was left out, as a record has a longest length.")
+            help: "Verdicts of which something was left out, as a record has a longest length."
+        )
         silent = registry.counter("weir_silent_total", help: "Events judged that left no verdict.")
         deadLetters = DeadLetterCode.allCases.map {
             registry.counter(
-                "weir_dlq_records_total", help: "Records that could not be read, by reason.", labels: ["code": $0.name])
+                "weir_dlq_records_total",
+                help: "Records that could not be read, by reason.",
+                labels: ["code": $0.name]
+            )
         }
         late = registry.counter("weir_late_events_total", help: "Events that came behind the watermark.")
         fired = deployment.release.rules.rules.map {
             registry.counter(
-                "weir_rule_hits_total", help: "How often a rule fired.",
-                labels: ["rule": $0.id, "mode": $0.mode.rawValue])
+                "weir_rule_hits_total",
+                help: "How often a rule fired.",
+                labels: ["rule": $0.id, "mode": $0.mode.rawValue]
+            )
         }
         undetermined = deployment.release.rules.rules.map {
             registry.counter(
-                "weir_rule_undetermined_total", help: "How often a rule could not be decided, as a value was missing.",
-                labels: ["rule": $0.id])
+                "weir_rule_undetermined_total",
+                help: "How often a rule could not be decided, as a value was missing.",
+                labels: ["rule": $0.id]
+            )
         }
         epochs = registry.counter("weir_epochs_total", help: "Epochs judged.")
         func transactions(_ result: String) -> Counter {
             registry.counter(
                 "weir_transactions_total",
                 help: "Attempts to commit: committed, retried after a fault, failed for good.",
-                labels: ["result": result])
+                labels: ["result": result]
+            )
         }
         committedTransactions = transactions("committed")
         retriedTransactions = transactions("retried")
@@ -94,38 +103,51 @@ public final class WorkerMetrics: Sendable {
         epochSeconds = registry.histogram("weir_epoch_seconds", help: "Time to judge an epoch, without its commit.")
         recreations = registry.counter(
             "weir_producer_recreated_total",
-            help: "How often the transactional producers were thrown away and made anew.")
+            help: "How often the transactional producers were thrown away and made anew."
+        )
         lastProcessed = registry.gauge(
-            "weir_last_record_processed_timestamp_seconds", help: "When records were last committed; 0 before that.")
+            "weir_last_record_processed_timestamp_seconds",
+            help: "When records were last committed; 0 before that."
+        )
         stateBytes = registry.gauge("weir_state_bytes", help: "Memory of keys, windows, rings and models.")
         windowKeys = registry.gauge("weir_window_keys", help: "Keys held in windows.")
         evictions = registry.counter(
-            "weir_state_evictions_total", help: "Keys given up inside their window because of limits.keys.")
+            "weir_state_evictions_total",
+            help: "Keys given up inside their window because of limits.keys."
+        )
         truncations = registry.counter(
             "weir_window_truncations_total",
-            help: "Entries given up inside their window because of limits.entries_per_key.")
+            help: "Entries given up inside their window because of limits.entries_per_key."
+        )
         outOfOrder = registry.counter(
             "weir_window_out_of_order_total",
-            help: "Events slipped into a window before newer ones of their key, which costs more.")
+            help: "Events slipped into a window before newer ones of their key, which costs more."
+        )
         // All are there from the start, so that an alert on their growth sees the first one.
         ringEvictions = deployment.description.kinds.forgotten.map {
             let counter = registry.counter(
-                "weir_ring_evictions_total", help: "What ring detectors forgot before its time, as a table was full.",
-                labels: ["of": $0])
+                "weir_ring_evictions_total",
+                help: "What ring detectors forgot before its time, as a table was full.",
+                labels: ["of": $0]
+            )
             return ($0, counter)
         }
         ringMembersDropped = registry.counter(
             "weir_ring_members_dropped_total",
-            help: "Actors that ring detectors left out of a target, a pair or a ring, as its list was full.")
+            help: "Actors that ring detectors left out of a target, a pair or a ring, as its list was full."
+        )
         ringsOpen = registry.gauge("weir_rings_open", help: "Rings open now.")
         ringChanges = WorkerMetrics.ringStatuses.map {
             registry.counter("weir_ring_changes_total", help: "New versions of rings.", labels: ["status": $0.rawValue])
         }
         replayed = registry.counter(
-            "weir_replay_events_total", help: "Events judged again to rebuild the state at start.")
+            "weir_replay_events_total",
+            help: "Events judged again to rebuild the state at start."
+        )
         resident = registry.gauge("process_resident_memory_bytes", help: "Memory of the process in RAM.")
         registry.gauge(
-            "weir_build_info", help: "Always 1; the labels say what runs.",
+            "weir_build_info",
+            help: "Always 1; the labels say what runs.",
             labels: [
                 "version": Deployment.engineVersion, "topology": deployment.description.name,
                 "topology_digest": String(deployment.topologyDigest.prefix(16)),
@@ -140,7 +162,10 @@ public final class WorkerMetrics: Sendable {
 
     /// An epoch was judged; its outputs and its block are still there.
     func judged(
-        _ processor: EpochProcessor, _ block: DecodedBlock, sources: [TopicPartition], watermark: Int64?,
+        _ processor: EpochProcessor,
+        _ block: DecodedBlock,
+        sources: [TopicPartition],
+        watermark: Int64?,
         seconds: Double
     ) {
         epochs.add()
@@ -262,7 +287,8 @@ public final class WorkerMetrics: Sendable {
         var line = [CChar](repeating: 0, count: 256)
         guard fgets(&line, Int32(line.count), file) != nil else { return nil }
         let words = String(decoding: line.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self).split(
-            separator: " ")
+            separator: " "
+        )
         guard words.count > 1, let pages = Int(words[1]) else { return nil }
         return pages * Int(getpagesize())
     }

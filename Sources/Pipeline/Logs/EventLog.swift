@@ -26,7 +26,11 @@ public struct LogRecord {
     public var value: UnsafeRawBufferPointer?
 
     public init(
-        source: Int, offset: Int64, appendTime: Int64?, key: UnsafeRawBufferPointer?, value: UnsafeRawBufferPointer?
+        source: Int,
+        offset: Int64,
+        appendTime: Int64?,
+        key: UnsafeRawBufferPointer?,
+        value: UnsafeRawBufferPointer?
     ) {
         self.source = source
         self.offset = offset
@@ -62,16 +66,17 @@ public struct TopicRequirement: Sendable, Equatable {
 /// The only door between the pipeline and the world: read ranges, append atomically, list topics.
 ///
 /// A log has three sides, and each has its owner. Whoever opened the log reads (``LogReader``) and looks after topics
-/// (``LogAdministration``), on one thread at a time. Only who has taken ownership holds a ``LogWriter``: it may be handed to another thread and
-/// used there while the first goes on reading.
+/// (``LogAdministration``), on one thread at a time. Only who has taken ownership holds a ``LogWriter``: it may be handed to
+/// another thread and used there while the first goes on reading.
 ///
-/// A log commits for one application, named when it is opened. Records are what is committed (read_committed); offsets within a partition
-/// grow but may have gaps.
+/// A log commits for one application, named when it is opened. Records are what is committed (read_committed); offsets within a
+/// partition grow but may have gaps.
 public protocol EventLog: LogReader, LogAdministration {
-    /// Becomes the one pipeline of the application that may commit: fences a former self and waits until what it left open has ended.
+    /// Becomes the one pipeline of the application that may commit: fences a former self and waits until what it left open has
+    /// ended.
     ///
-    /// From then on every commit of an earlier owner fails as `fenced`. Take ownership first and read the journal afterwards: in this order
-    /// nobody can append to it behind the reader's back.
+    /// From then on every commit of an earlier owner fails as `fenced`. Take ownership first and read the journal afterwards: in
+    /// this order nobody can append to it behind the reader's back.
     func takeOwnership() throws(LogError) -> any LogWriter
 
     /// Ends reading and writing, also by the writer that was handed out; a second call does nothing.
@@ -88,8 +93,11 @@ public protocol RangeReader: AnyObject {
 
     /// Reads a committed range `[from, to)` of any partition on the side, until it is read or the body returns false.
     func read(
-        _ source: TopicPartition, from: Int64, to: Int64,
-        _ body: (LogRecord, [(String, UnsafeRawBufferPointer)]) -> Bool) throws(LogError)
+        _ source: TopicPartition,
+        from: Int64,
+        to: Int64,
+        _ body: (LogRecord, [(String, UnsafeRawBufferPointer)]) -> Bool
+    ) throws(LogError)
 }
 
 /// What is committed, partition by partition: the side of a log that belongs to the thread that judges.
@@ -124,17 +132,18 @@ public protocol LogReader: RangeReader {
 public protocol LogWriter: AnyObject {
     /// Appends the outputs and moves the input positions in one atomic step.
     ///
-    /// When it returns, all of it is durable and visible, exactly once. When the outcome of an attempt is unknown the log finds out by the
-    /// journal's end (its last record's epoch number) and tries again until it knows.
+    /// When it returns, all of it is durable and visible, exactly once. When the outcome of an attempt is unknown the log finds out
+    /// by the journal's end (its last record's epoch number) and tries again until it knows.
     ///
-    /// - Throws: ``LogError``: `fenced` when another owner has taken over; `transient` when the same batch may succeed later; `refused` for
-    ///   what can never be written. Nothing of a batch that was refused is seen.
+    /// - Throws: ``LogError``: `fenced` when another owner has taken over; `transient` when the same batch may succeed later;
+    ///   `refused` for what can never be written. Nothing of a batch that was refused is seen.
     func commit(_ outputs: borrowing OutputBatch, positions: [SourcePosition]) throws(LogError)
 
     /// What the log counts about its commits.
     var counters: LogCounters { get }
 
-    /// True where a commit waits for nothing, as in memory: it is then made on the caller's thread, which keeps a simulation deterministic.
+    /// True where a commit waits for nothing, as in memory: it is then made on the caller's thread, which keeps a simulation
+    /// deterministic.
     var commitsAtOnce: Bool { get }
 }
 
@@ -146,10 +155,11 @@ public protocol LogAdministration: AnyObject {
     /// Makes the topics that are missing; those that exist are left as they are.
     func create(_ topics: [TopicRequirement]) throws(LogError)
 
-    /// Appends records without a transaction of a pipeline and without positions, for producers; nobody needs to own anything for it.
+    /// Appends records without a transaction of a pipeline and without positions, for producers; nobody needs to own anything for
+    /// it.
     ///
-    /// - Parameter flushing: false: records may still be under way when this returns, and a later call tells of those that cannot be
-    ///   delivered.
+    /// - Parameter flushing: false: records may still be under way when this returns, and a later call tells of those that cannot
+    ///   be delivered.
     /// - Returns: whether everything appended so far is durable; always true with `flushing`.
     @discardableResult
     func append(_ outputs: borrowing OutputBatch, flushing: Bool) throws(LogError) -> Bool

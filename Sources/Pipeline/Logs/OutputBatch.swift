@@ -33,7 +33,10 @@ public struct OutputBatch: ~Copyable {
     ///
     /// - Parameter partition: where it goes; -1: its key decides, and without a key the log.
     public mutating func append(
-        topic: Int, partition: Int32 = -1, key: ((inout [UInt8]) -> Void)?, value: ((inout [UInt8]) -> Void)?,
+        topic: Int,
+        partition: Int32 = -1,
+        key: ((inout [UInt8]) -> Void)?,
+        value: ((inout [UInt8]) -> Void)?,
         headers: [(String, [UInt8])] = []
     ) {
         let keyOffset = bytes.count
@@ -49,10 +52,16 @@ public struct OutputBatch: ~Copyable {
         }
         records.append(
             Record(
-                topic: topic, partition: partition, keyOffset: keyOffset, keyLength: keyLength,
+                topic: topic,
+                partition: partition,
+                keyOffset: keyOffset,
+                keyLength: keyLength,
                 valueOffset: valueOffset,
                 valueLength: valueLength,
-                headersOffset: headersOffset, headerCount: headers.count))
+                headersOffset: headersOffset,
+                headerCount: headers.count
+            )
+        )
     }
 
     /// Adds a record whose headers are a block made once and some made now; copies what it is given, allocates nothing once warm.
@@ -61,7 +70,10 @@ public struct OutputBatch: ~Copyable {
     ///   - constantHeaders: encoded by ``encodedHeaders(_:)``.
     ///   - constantCount: how many headers it holds.
     public mutating func append(
-        topic: Int, partition: Int32 = -1, key: UnsafeRawBufferPointer?, value: UnsafeRawBufferPointer?,
+        topic: Int,
+        partition: Int32 = -1,
+        key: UnsafeRawBufferPointer?,
+        value: UnsafeRawBufferPointer?,
         constantHeaders: [UInt8],
         constantCount: Int,
         _ further: (inout HeaderWriter) -> Void
@@ -78,10 +90,16 @@ public struct OutputBatch: ~Copyable {
         bytes = writer.bytes
         records.append(
             Record(
-                topic: topic, partition: partition, keyOffset: keyOffset, keyLength: key?.count ?? -1,
+                topic: topic,
+                partition: partition,
+                keyOffset: keyOffset,
+                keyLength: key?.count ?? -1,
                 valueOffset: valueOffset,
-                valueLength: value?.count ?? -1, headersOffset: headersOffset, headerCount: constantCount + writer.count
-            ))
+                valueLength: value?.count ?? -1,
+                headersOffset: headersOffset,
+                headerCount: constantCount + writer.count
+            )
+        )
     }
 
     /// Adds headers behind a record's constant ones.
@@ -117,7 +135,8 @@ public struct OutputBatch: ~Copyable {
 
     /// Calls the body with each header of a record.
     public func forEachHeader(
-        _ record: Record, _ body: (_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) -> Void
+        _ record: Record,
+        _ body: (_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) -> Void
     ) {
         bytes.withUnsafeBytes { all in
             var rest = UnsafeRawBufferPointer(rebasing: all[record.headersOffset...])
@@ -169,8 +188,11 @@ public struct OutputBatch: ~Copyable {
                 let end = index + 1 < records.count ? records[index + 1].keyOffset : bytes.count
                 let headers = record.headerCount == 0 ? nil : part(record.headersOffset, end - record.headersOffset)
                 try body(
-                    record, part(record.keyOffset, record.keyLength), part(record.valueOffset, record.valueLength),
-                    headers)
+                    record,
+                    part(record.keyOffset, record.keyLength),
+                    part(record.valueOffset, record.valueLength),
+                    headers
+                )
             }
         }
     }

@@ -1,5 +1,5 @@
-/// Which partition a record goes to: as Kafka's default partitioner (`murmur2_random` of librdkafka), so that a topic keeps its layout
-/// when it moves from one log to another.
+/// Which partition a record goes to: as Kafka's default partitioner (`murmur2_random` of librdkafka), so that a topic keeps its
+/// layout when it moves from one log to another.
 public struct Partitioner: Sendable {
     private var turn = 0
 

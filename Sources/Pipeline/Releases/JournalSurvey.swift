@@ -41,7 +41,8 @@ struct JournalSurvey {
     ///
     /// - Parameter check: is given each record, those passed over too.
     mutating func advance(
-        over journal: Journal, check: (JournalRecord) throws(LogError) -> Void = { _ in }
+        over journal: Journal,
+        check: (JournalRecord) throws(LogError) -> Void = { _ in }
     ) throws(LogError) {
         var at = position
         defer { position = at }
@@ -61,8 +62,11 @@ struct JournalSurvey {
         guard let known else {
             entries.append(
                 Entry(
-                    topologyDigest: record.topologyDigest, releaseDigest: record.releaseDigest,
-                    epochs: [record.epoch...record.epoch]))
+                    topologyDigest: record.topologyDigest,
+                    releaseDigest: record.releaseDigest,
+                    epochs: [record.epoch...record.epoch]
+                )
+            )
             return
         }
         let parts = entries[known].epochs.count

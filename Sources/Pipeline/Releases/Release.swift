@@ -2,9 +2,9 @@ public import RuleLanguage
 
 /// What is in force: the rules with their thresholds and policy, and what each model reads; immutable, named by its digest.
 ///
-/// It stands apart from the topology, which says what the state looks like (events, detectors, limits), and from the state itself: an
-/// engine adopts another release between two epochs and keeps all that both ask for. The journal names the release of each epoch, so that
-/// recovery and audit judge it again by the one that judged it.
+/// It stands apart from the topology, which says what the state looks like (events, detectors, limits), and from the state itself:
+/// an engine adopts another release between two epochs and keeps all that both ask for. The journal names the release of each
+/// epoch, so that recovery and audit judge it again by the one that judged it.
 public struct Release: Sendable {
     public let rules: RuleSet
     /// Per model of the topology, in its order: the names of its inputs, as ``ModelInputs/features`` has them.

@@ -1,16 +1,17 @@
 import Detection
 
-/// The engines that judge the epochs of a journal again: each epoch by the state and the rules of the release that the journal names.
+/// The engines that judge the epochs of a journal again: each epoch by the state and the rules of the release that the journal
+/// names.
 ///
-/// A release's state is what its windows and models hold after **all** events of the log, whoever judged them: a worker that is started
-/// with another folder rebuilds its state by it from the first epoch on, and its rules are warm at once. Nothing that rules say is fed back
-/// into a state, so the state of one release does not hang on which others were in force.
+/// A release's state is what its windows and models hold after **all** events of the log, whoever judged them: a worker that is
+/// started with another folder rebuilds its state by it from the first epoch on, and its rules are warm at once. Nothing that rules
+/// say is fed back into a state, so the state of one release does not hang on which others were in force.
 ///
-/// Releases of one ``Release/stateShape`` share an engine, which adopts them in turn and has the same bytes as one that never knew another.
-/// A release with other windows or models has an engine of its own, which takes every event from the first epoch to the last that it judged.
-/// One engine with the windows of all of them side by side would cost less, and not be exact: the keys of one kind share a table with a
-/// bound, so windows that another release has, or reads elsewhere, decide which key has to go, and a model that reads other numbers would
-/// begin anew in the middle.
+/// Releases of one ``Release/stateShape`` share an engine, which adopts them in turn and has the same bytes as one that never knew
+/// another. A release with other windows or models has an engine of its own, which takes every event from the first epoch to the
+/// last that it judged. One engine with the windows of all of them side by side would cost less, and not be exact: the keys of one
+/// kind share a table with a bound, so windows that another release has, or reads elsewhere, decide which key has to go, and a
+/// model that reads other numbers would begin anew in the middle.
 struct ReleaseEngines {
     private struct State {
         let shape: String
@@ -33,7 +34,11 @@ struct ReleaseEngines {
     ///   - release: digest of the release that the engine has in force.
     ///   - isEmpty: no event is in its state.
     init(
-        _ deployment: Deployment, _ source: any ReleaseSource, engine: Engine, release: String, isEmpty: Bool
+        _ deployment: Deployment,
+        _ source: any ReleaseSource,
+        engine: Engine,
+        release: String,
+        isEmpty: Bool
     ) {
         self.deployment = deployment
         self.source = source
@@ -48,8 +53,8 @@ struct ReleaseEngines {
 
     /// Makes ready for the epochs that were found in the journal.
     ///
-    /// Once events are in the states no other is opened: it would lack what came before. Epochs that ask for it count for the states
-    /// that there are, and ``judge(_:with:)`` tells.
+    /// Once events are in the states no other is opened: it would lack what came before. Epochs that ask for it count for the
+    /// states that there are, and ``judge(_:with:)`` tells.
     mutating func prepare(for survey: JournalSurvey) {
         for entry in survey.entries where entry.topologyDigest == deployment.topologyDigest {
             guard let release = find(entry.releaseDigest) else { continue }
@@ -60,17 +65,22 @@ struct ReleaseEngines {
                     State(
                         shape: release.stateShape,
                         engine: Engine(
-                            deployment.engineConfiguration(of: release), lanes: states[0].engine.laneCount),
-                        release: release.digest, last: entry.last))
+                            deployment.engineConfiguration(of: release),
+                            lanes: states[0].engine.laneCount
+                        ),
+                        release: release.digest,
+                        last: entry.last
+                    )
+                )
             }
         }
     }
 
-    /// Gives the processor the engines for an epoch: the one of the release that the journal names to judge it, and the others for their
-    /// state.
+    /// Gives the processor the engines for an epoch: the one of the release that the journal names to judge it, and the others for
+    /// their state.
     ///
-    /// - Returns: false when that release is not to be found, or its state not warm. Then the deployment's judges in its place: the states are
-    ///   right all the same, and what it says is nothing that anybody said.
+    /// - Returns: false when that release is not to be found, or its state not warm. Then the deployment's judges in its place: the
+    ///   states are right all the same, and what it says is nothing that anybody said.
     mutating func judge(_ record: JournalRecord, with processor: EpochProcessor) -> Bool {
         isAtBeginning = false
         // What judged its last epoch is given back.

@@ -11,7 +11,8 @@ public protocol ReleaseSource: Sendable {
 
 /// The releases of topology folders: of the one that runs, and of folders as they were before.
 ///
-/// All are of one topology: equal events, detectors and limits. A former folder is a checkout of the revision that judged the epochs.
+/// All are of one topology: equal events, detectors and limits. A former folder is a checkout of the revision that judged the
+/// epochs.
 public struct FolderReleases: ReleaseSource {
     private let releases: [Release]
     public let places: String
@@ -21,7 +22,9 @@ public struct FolderReleases: ReleaseSource {
     ///   - former: what its folder was before, with the same topology and the same key.
     public init(_ deployment: Deployment, former: [Deployment] = []) {
         precondition(
-            former.allSatisfy { $0.hashKey == deployment.hashKey }, "rules compare texts under the events' key")
+            former.allSatisfy { $0.hashKey == deployment.hashKey },
+            "rules compare texts under the events' key"
+        )
         let all = [deployment] + former
         releases = all.map(\.release)
         places = all.map(\.description.folder).joined(separator: ", ")
@@ -37,11 +40,14 @@ public struct FolderReleases: ReleaseSource {
             guard other.topologyDigest == deployment.topologyDigest else {
                 throw DiagnosticError([
                     Diagnostic(
-                        path: other.description.path, line: 1, column: 1,
+                        path: other.description.path,
+                        line: 1,
+                        column: 1,
                         message: "this is not the topology of \(deployment.description.path): its digest is "
                             + "\(other.topologyDigest.prefix(16)), not \(deployment.topologyDigest.prefix(16))",
                         suggestion: "a former release differs in rules and in what models read, and in nothing else; "
-                            + "`weir check` shows the digests")
+                            + "`weir check` shows the digests"
+                    )
                 ])
             }
             others.append(other)

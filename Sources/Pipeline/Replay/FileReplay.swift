@@ -29,10 +29,11 @@ public struct ReplaySummary: Sendable {
 
 /// Runs a topology over files: JSON Lines or CSV, plain or gzip; several are merged by event time.
 ///
-/// An epoch is ``epochEvents`` events in the order of the merge, so the same files give the same bytes on any number of threads. Of a single
-/// file it is as many records, or fewer where they are so long that they fill a block: that depends on the records and nothing else, so a
-/// file gives the same bytes plain, compressed and through a pipe. A file is a partition, numbered as given; an event's offset is the number
-/// of its record. With `replay: { sort: true }` all events are decoded first and sorted by event time: memory for the whole input.
+/// An epoch is ``epochEvents`` events in the order of the merge, so the same files give the same bytes on any number of threads. Of
+/// a single file it is as many records, or fewer where they are so long that they fill a block: that depends on the records and
+/// nothing else, so a file gives the same bytes plain, compressed and through a pipe. A file is a partition, numbered as given; an
+/// event's offset is the number of its record. With `replay: { sort: true }` all events are decoded first and sorted by event time:
+/// memory for the whole input.
 public final class FileReplay {
     /// Events of an epoch.
     public static let epochEvents = 4096
@@ -52,8 +53,12 @@ public final class FileReplay {
     ///   - shouldStop: asked between epochs, and while an input keeps it waiting.
     ///   - warn: hears what people should know of an input, once.
     public init(
-        _ deployment: Deployment, inputs: [String], outputs: ReplayOutputs, threads: Int,
-        shouldStop: @escaping () -> Bool = { false }, warn: @escaping (String) -> Void = { _ in }
+        _ deployment: Deployment,
+        inputs: [String],
+        outputs: ReplayOutputs,
+        threads: Int,
+        shouldStop: @escaping () -> Bool = { false },
+        warn: @escaping (String) -> Void = { _ in }
     ) {
         self.deployment = deployment
         self.warn = warn
@@ -139,8 +144,8 @@ public final class FileReplay {
         }
         var head: Event? { next < block.events.count ? block.events[next] : nil }
 
-        /// How far the file has come though its events wait for those of others: the least time of the next few, as the very next may have
-        /// a bad clock; nil where too few are known to tell.
+        /// How far the file has come though its events wait for those of others: the least time of the next few, as the very next
+        /// may have a bad clock; nil where too few are known to tell.
         ///
         /// - Parameter clock: what the file's judged events say.
         func heldTime(_ clock: SourceClock) -> Int64? {
@@ -197,7 +202,9 @@ public final class FileReplay {
             pendingRejected = 0
             if count == 0, rejected == 0 { break }
             try judge(
-                UnsafeMutableBufferPointer(rebasing: epoch[0..<count]), rejected: rejected, &tracker,
+                UnsafeMutableBufferPointer(rebasing: epoch[0..<count]),
+                rejected: rejected,
+                &tracker,
                 held: { waiting[$0] }
             ) { i in (sources[i], epoch[i].time) }
             withExtendedLifetime(retired) {}
@@ -249,7 +256,9 @@ public final class FileReplay {
             let rejected = Int(pendingRejected)
             pendingRejected = 0
             try judge(
-                UnsafeMutableBufferPointer(rebasing: epoch[0..<count]), rejected: rejected, &tracker
+                UnsafeMutableBufferPointer(rebasing: epoch[0..<count]),
+                rejected: rejected,
+                &tracker
             ) { i in (0, all[at + i].time) }
             at += count
         }
@@ -270,8 +279,11 @@ public final class FileReplay {
     ///   - held: the event time that a source has given and that waited when the epoch began; nil: none.
     ///   - origin: of an event by its index, before the epoch is sorted.
     private func judge(
-        _ events: UnsafeMutableBufferPointer<Event>, rejected: Int, _ tracker: inout WatermarkTracker,
-        held: (Int) -> Int64? = { _ in nil }, origin: (Int) -> (source: Int, time: Int64)
+        _ events: UnsafeMutableBufferPointer<Event>,
+        rejected: Int,
+        _ tracker: inout WatermarkTracker,
+        held: (Int) -> Int64? = { _ in nil },
+        origin: (Int) -> (source: Int, time: Int64)
     ) throws(LogError) {
         let watermark = tracker.advance(held: held)
         processor.process(events, rejected: rejected, watermark: watermark) { i in
@@ -300,8 +312,14 @@ public final class FileReplay {
             let record = rejected.record
             deadLetter.removeAll(keepingCapacity: true)
             deployment.decodePlan.appendRecord(
-                of: rejected.letter, topic: paths[Int(record.source)], partition: record.source, offset: record.offset,
-                value: block.value(of: rejected), fullLength: record.fullLength, to: &deadLetter)
+                of: rejected.letter,
+                topic: paths[Int(record.source)],
+                partition: record.source,
+                offset: record.offset,
+                value: block.value(of: rejected),
+                fullLength: record.fullLength,
+                to: &deadLetter
+            )
             var failure: LogError?
             deadLetter.withUnsafeBytes { bytes in
                 do throws(LogError) { try writer.writeLine(bytes) } catch { failure = error }
@@ -331,22 +349,30 @@ private final class InputFile {
         if isCSV, !types.allSatisfy({ events[$0].format == .csv }) {
             throw LogError(
                 .refused,
-                "\(path): this topology reads JSON and CSV topics; say which one the file holds: --input TOPIC=\(path)")
+                "\(path): this topology reads JSON and CSV topics; say which one the file holds: --input TOPIC=\(path)"
+            )
         }
         if topic == nil, let plain = types.first(where: { events[$0].discriminator == nil }) {
             throw LogError(
                 .refused,
                 "\(path): the topology has \(deployment.description.topics.count) topics and event '\(events[plain].name)' has no `when:` to know its records by; "
-                    + "say which topic the file holds: --input \(events[plain].topic)=\(path)")
+                    + "say which topic the file holds: --input \(events[plain].topic)=\(path)"
+            )
         }
         records = try RecordFile(
-            path: path, splitter: isCSV ? .csv : .lines, recordLimit: deployment.decodePlan.limits.recordBytes,
-            shouldStop: shouldStop)
+            path: path,
+            splitter: isCSV ? .csv : .lines,
+            recordLimit: deployment.decodePlan.limits.recordBytes,
+            shouldStop: shouldStop
+        )
         if isCSV, records.header == nil {
             throw LogError(.refused, "\(path): the file is empty; the first line of a CSV file names its columns")
         }
         decoding = SourceDecoding(
-            topic: topic, partition: Int32(index), csv: isCSV ? (records.header ?? [], types) : nil)
+            topic: topic,
+            partition: Int32(index),
+            csv: isCSV ? (records.header ?? [], types) : nil
+        )
     }
 
     /// What is no mistake, but seldom meant: a CSV file without the column that tells its events apart.
@@ -370,8 +396,10 @@ private final class InputFile {
     func makeBlock(_ deployment: Deployment, lanes: Int, source: Int) throws(LogError) -> DecodedBlock {
         do {
             return try DecodedBlock(
-                plan: deployment.decodePlan, sources: [SourceDecoding](repeating: decoding, count: source + 1),
-                lanes: lanes)
+                plan: deployment.decodePlan,
+                sources: [SourceDecoding](repeating: decoding, count: source + 1),
+                lanes: lanes
+            )
         } catch { throw LogError(.refused, "\(records.path):1: \(error.description)") }
     }
 
@@ -381,7 +409,12 @@ private final class InputFile {
         // Asked after every record: a block that is closed a little later here than there would be another epoch.
         let count = try records.nextBatch(maxRecords: FileReplay.epochEvents) { record in
             block.stage(
-                source: source, offset: record.index, appendTime: nil, value: record.bytes, fullLength: record.length)
+                source: source,
+                offset: record.index,
+                appendTime: nil,
+                value: record.bytes,
+                fullLength: record.length
+            )
             return !block.isFull
         }
         return count > 0

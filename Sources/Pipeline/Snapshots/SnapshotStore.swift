@@ -2,8 +2,8 @@ import Detection
 
 /// The state of a worker between two epochs, from which recovery goes on instead of from the first epoch.
 ///
-/// What belongs to the state is the engine (its slots stand in arenas that can be copied one at a time) and what decides the next watermark.
-/// It may only be taken of epochs that are committed: state on disk is never ahead of the journal.
+/// What belongs to the state is the engine (its slots stand in arenas that can be copied one at a time) and what decides the next
+/// watermark. It may only be taken of epochs that are committed: state on disk is never ahead of the journal.
 struct Snapshot {
     /// The last epoch whose events are in the state.
     var epoch: Int64
@@ -30,9 +30,9 @@ struct Snapshot {
 
 /// Where snapshots are kept: the door between recovery and whatever stores them.
 ///
-/// A store gives only what it can vouch for: whole (by checksum) and of this layout. One that is torn, altered or newer than asked for is passed
-/// over for an older one, and so is by who recovers one that is not ``Snapshot/isState(of:)`` what runs; none at all means a longer replay, never
-/// another result.
+/// A store gives only what it can vouch for: whole (by checksum) and of this layout. One that is torn, altered or newer than asked
+/// for is passed over for an older one, and so is by who recovers one that is not ``Snapshot/isState(of:)`` what runs; none at all
+/// means a longer replay, never another result.
 protocol SnapshotStore: AnyObject {
     /// The newest valid snapshot of the epoch or one before it; nil: none.
     ///

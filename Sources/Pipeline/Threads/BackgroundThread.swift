@@ -15,7 +15,8 @@ public struct BackgroundThread {
         let start = Unmanaged.passRetained(ThreadStart(name: name, work: work))
         var started = pthread_t()
         let failed = pthread_create(
-            &started, nil,
+            &started,
+            nil,
             { raw in
                 guard let raw else { return nil }
                 let start = Unmanaged<ThreadStart>.fromOpaque(raw).takeRetainedValue()
@@ -24,7 +25,9 @@ public struct BackgroundThread {
                 }
                 start.work()
                 return nil
-            }, start.toOpaque())
+            },
+            start.toOpaque()
+        )
         guard failed == 0 else {
             start.release()
             return nil

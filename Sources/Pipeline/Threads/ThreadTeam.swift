@@ -2,8 +2,8 @@ import Glibc
 
 /// A fixed team of threads that runs one stage of an epoch at a time: fork, work on disjoint lanes, join.
 ///
-/// The calling thread is lane 0; the others sleep between stages on a condition variable. One caller at a time. Costs about 10 µs a stage,
-/// so a small epoch is better run on the caller alone: see ``lanes(for:)``.
+/// The calling thread is lane 0; the others sleep between stages on a condition variable. One caller at a time. Costs about 10 µs a
+/// stage, so a small epoch is better run on the caller alone: see ``lanes(for:)``.
 ///
 /// `@unchecked Sendable`: every shared field is written and read under `mutex`.
 public final class ThreadTeam: @unchecked Sendable {
@@ -60,8 +60,8 @@ public final class ThreadTeam: @unchecked Sendable {
         allDone.deallocate()
     }
 
-    /// Fewer records than this, in all and per lane, are done sooner by the caller alone: a stage wakes the team and waits for it, and on
-    /// busy cores each wait may be a scheduler's turn.
+    /// Fewer records than this, in all and per lane, are done sooner by the caller alone: a stage wakes the team and waits for it,
+    /// and on busy cores each wait may be a scheduler's turn.
     private static let sharedRecords = (all: 512, perLane: 64)
 
     /// Lanes that so many records are worth: one, or all.
@@ -71,8 +71,8 @@ public final class ThreadTeam: @unchecked Sendable {
 
     /// Calls `body` once for each lane in `0..<lanes`, in parallel, and returns when all have returned.
     ///
-    /// Lanes must touch disjoint memory. A lane is a thread's own, so that it finds its memory warm; of more lanes than threads each thread
-    /// takes the next when it has done one.
+    /// Lanes must touch disjoint memory. A lane is a thread's own, so that it finds its memory warm; of more lanes than threads
+    /// each thread takes the next when it has done one.
     public func run(lanes wanted: Int, _ body: (Int) -> Void) {
         if wanted <= 1 || threads.isEmpty {
             for lane in 0..<wanted { body(lane) }

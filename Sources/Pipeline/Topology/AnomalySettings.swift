@@ -24,7 +24,13 @@ struct AnomalySettings: ModelSettings, Equatable {
 
     func configuration(_ features: [AnomalyFeature], seed: UInt64) -> any ModelConfiguration {
         AnomalyConfiguration(
-            name: name, features: features, events: inputs.events, trees: trees, depth: depth, window: window,
-            seed: seed)
+            name: name,
+            features: features,
+            events: inputs.events,
+            trees: trees,
+            depth: depth,
+            window: window,
+            seed: seed
+        )
     }
 }

@@ -28,7 +28,8 @@ public struct Deployment: Sendable {
     init(folder: String, kinds: SignalKinds, hashKey: HashKey = .fixed) throws(DiagnosticError) {
         var description = try TopologyDescription.load(folder: folder, kinds: kinds)
         let key = try Deployment.pseudonymKey(description)
-        // Pseudonyms stand in verdicts, so the key is a part of the topology; its fingerprint tells keys apart and gives nothing of them away.
+        // Pseudonyms stand in verdicts, so the key is a part of the topology; its fingerprint tells keys apart and gives nothing of
+        // them away.
         if let key { description.canonicalText += "pseudonyms \(key.hex(of: Array("weir topology digest".utf8)))\n" }
         try self.init(description, pseudonyms: key, hashKey: hashKey)
     }
@@ -39,7 +40,9 @@ public struct Deployment: Sendable {
     }
 
     private init(
-        _ description: TopologyDescription, pseudonyms key: HMACSHA256?, hashKey: HashKey
+        _ description: TopologyDescription,
+        pseudonyms key: HMACSHA256?,
+        hashKey: HashKey
     ) throws(DiagnosticError) {
         self.description = description
         self.hashKey = hashKey
@@ -47,8 +50,11 @@ public struct Deployment: Sendable {
         pseudonymKey = key
         let hash = TextHash(key: hashKey)
         let environment = RuleEnvironment(
-            events: description.events, signals: description.signals.declarations,
-            maximumWindowMilliseconds: description.limits.windowMilliseconds, hash: hash)
+            events: description.events,
+            signals: description.signals.declarations,
+            maximumWindowMilliseconds: description.limits.windowMilliseconds,
+            hash: hash
+        )
         let rules = try RuleSet.compile(description.rules, in: environment)
         let problems = description.featureDiagnostics(compiled: rules.features)
         if !problems.isEmpty { throw DiagnosticError(problems) }
@@ -60,8 +66,12 @@ public struct Deployment: Sendable {
         limits.futureMilliseconds = description.time.futureMilliseconds
         do throws(DecodePlanError) {
             decodePlan = try DecodePlan(
-                schemas: description.events, topics: description.topics, limits: limits, hash: hash,
-                pseudonymise: Deployment.pseudonymiser(key))
+                schemas: description.events,
+                topics: description.topics,
+                limits: limits,
+                hash: hash,
+                pseudonymise: Deployment.pseudonymiser(key)
+            )
         } catch {
             throw DiagnosticError([Diagnostic(path: description.path, line: 1, column: 1, message: error.description)])
         }
@@ -75,27 +85,36 @@ public struct Deployment: Sendable {
     public func engineConfiguration(of release: Release? = nil, writesFeatures: Bool = false) -> EngineConfiguration {
         let uuid = UUIDv5(namespace: UUIDv5.url)
         return EngineConfiguration(
-            topology: description.name, events: description.events, topics: description.topics,
+            topology: description.name,
+            events: description.events,
+            topics: description.topics,
             hash: TextHash(key: hashKey),
             ticks: TickClock(
-                tick: description.time.tickMilliseconds, lateness: description.time.latenessMilliseconds),
-            entriesPerKey: description.limits.entriesPerKey, keysPerTable: description.limits.keys,
+                tick: description.time.tickMilliseconds,
+                lateness: description.time.latenessMilliseconds
+            ),
+            entriesPerKey: description.limits.entriesPerKey,
+            keysPerTable: description.limits.keys,
             detectors: description.detectors.map {
                 $0.configuration(schemas: description.events, seed: description.seed)
             },
             release: engineRelease(release ?? self.release),
             verdictIdentifier: { name, into in
                 uuid.write(name: name, to: UnsafeMutableRawBufferPointer(start: into, count: UUIDv5.textLength))
-            }, writesFeatures: writesFeatures)
+            },
+            writesFeatures: writesFeatures
+        )
     }
 
     /// What the engine is told of a release of this topology.
     public func engineRelease(_ release: Release) -> EngineRelease {
         // Digests are long; sixteen digits tell releases apart.
         EngineRelease(
-            rules: release.rules, models: models(release),
+            rules: release.rules,
+            models: models(release),
             versions: "{\"engine\":\"\(Deployment.engineVersion)\",\"topology\":\"\(topologyDigest.prefix(16))\","
-                + "\"release\":\"\(release.shortDigest)\"}")
+                + "\"release\":\"\(release.shortDigest)\"}"
+        )
     }
 }
 
@@ -116,8 +135,12 @@ extension Deployment {
                                 return .field(index: index, type: schema.fields[index].type)
                             }
                             return declared.map { .feature(column: $0.column, type: $0.resultType) }
-                        }, meaning: declared?.canonical ?? "")
-                }, seed: description.seed)
+                        },
+                        meaning: declared?.canonical ?? ""
+                    )
+                },
+                seed: description.seed
+            )
         }
     }
 
@@ -132,21 +155,25 @@ extension Deployment {
         func refused(_ message: String, _ suggestion: String) -> DiagnosticError {
             DiagnosticError([
                 description.diagnostic(
-                    at: description.identifierKeyFileMark ?? SourceMark(line: 1, column: 1), message: message,
-                    suggestion: suggestion)
+                    at: description.identifierKeyFileMark ?? SourceMark(line: 1, column: 1),
+                    message: message,
+                    suggestion: suggestion
+                )
             ])
         }
         switch FileText.read(path, limit: 4096) {
         case .failure(let problem):
             throw refused(
                 "the key of the pseudonyms cannot be read: \(path): \(problem.reason)",
-                "openssl rand -hex 32 > \(path) makes one")
+                "openssl rand -hex 32 > \(path) makes one"
+            )
         case .success(var key):
             while let last = key.last, last == 0x0A || last == 0x0D || last == 0x20 { key.removeLast() }
             guard key.count >= 16 else {
                 throw refused(
                     "the key of the pseudonyms has fewer than 16 bytes: \(path)",
-                    "openssl rand -hex 32 > \(path) makes one")
+                    "openssl rand -hex 32 > \(path) makes one"
+                )
             }
             return HMACSHA256(key: key)
         }

@@ -22,9 +22,9 @@ public struct HashKeyError: Error, Sendable, Equatable {
 
 /// The file of a deployment's hash key: 32 hexadecimal digits and a line end, for its owner alone.
 ///
-/// Whoever reads the key can make identifiers that are taken for others, so a file that others may read or write, that somebody else owns,
-/// or that is a symbolic link is refused rather than used. Results do not depend on the key: one that was lost or may be known is replaced
-/// by removing the file.
+/// Whoever reads the key can make identifiers that are taken for others, so a file that others may read or write, that somebody
+/// else owns, or that is a symbolic link is refused rather than used. Results do not depend on the key: one that was lost or may be
+/// known is replaced by removing the file.
 public struct HashKeyFile: Sendable, Equatable {
     public let path: String
 
@@ -36,8 +36,10 @@ public struct HashKeyFile: Sendable, Equatable {
         guard descriptor >= 0 else {
             if errno == ELOOP {
                 throw HashKeyError(
-                    kind: .exposed, message: "the hash key must not be a symbolic link: \(path)",
-                    remedy: "name the file itself")
+                    kind: .exposed,
+                    message: "the hash key must not be a symbolic link: \(path)",
+                    remedy: "name the file itself"
+                )
             }
             throw HashKeyFile.failure("the hash key cannot be read", path, errno)
         }
@@ -48,23 +50,28 @@ public struct HashKeyFile: Sendable, Equatable {
         }
         guard status.st_mode & S_IFMT == S_IFREG else {
             throw HashKeyError(
-                kind: .malformed, message: "the hash key must be a file: \(path) is none",
-                remedy: "openssl rand -hex 16 makes a key")
+                kind: .malformed,
+                message: "the hash key must be a file: \(path) is none",
+                remedy: "openssl rand -hex 16 makes a key"
+            )
         }
         // Whoever owns the folder can put there what he likes; in one such as /tmp others can as well.
         var folder = stat()
         let isFolders = stat(HashKeyFile.folder(of: path), &folder) == 0 && folder.st_uid == status.st_uid
         guard status.st_uid == geteuid() || status.st_uid == 0 || isFolders else {
             throw HashKeyError(
-                kind: .exposed, message: "the hash key belongs to another user, who may have chosen it: \(path)",
-                remedy: "remove the file, or take it over with chown and chmod 600 if the user is trusted")
+                kind: .exposed,
+                message: "the hash key belongs to another user, who may have chosen it: \(path)",
+                remedy: "remove the file, or take it over with chown and chmod 600 if the user is trusted"
+            )
         }
         guard status.st_mode & 0o077 == 0 else {
             let digits = String(status.st_mode & 0o777, radix: 8)
             throw HashKeyError(
                 kind: .exposed,
                 message: "the hash key may be read or changed by others than its owner (mode \(digits)): \(path)",
-                remedy: "chmod 600 \(path); if somebody may know the key, remove the file: results do not depend on it")
+                remedy: "chmod 600 \(path); if somebody may know the key, remove the file: results do not depend on it"
+            )
         }
         var bytes = [UInt8](repeating: 0, count: 64)
         let count = bytes.withUnsafeMutableBytes { Glibc.read(descriptor, $0.baseAddress, $0.count) }
@@ -73,7 +80,8 @@ public struct HashKeyFile: Sendable, Equatable {
             throw HashKeyError(
                 kind: .malformed,
                 message: "this is no hash key, which is 32 hexadecimal digits and a line end: \(path)",
-                remedy: "openssl rand -hex 16 makes one")
+                remedy: "openssl rand -hex 16 makes one"
+            )
         }
         return key
     }
@@ -142,9 +150,11 @@ public struct HashKeyFile: Sendable, Equatable {
             default: .failed
             }
         return HashKeyError(
-            kind: kind, message: "\(what): \(path): \(String(cString: strerror(code)))",
+            kind: kind,
+            message: "\(what): \(path): \(String(cString: strerror(code)))",
             remedy:
-                "--state DIR names a folder that may be written, --hash-key-file FILE a key that somebody else keeps")
+                "--state DIR names a folder that may be written, --hash-key-file FILE a key that somebody else keeps"
+        )
     }
 }
 

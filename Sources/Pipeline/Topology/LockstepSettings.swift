@@ -24,7 +24,11 @@ struct LockstepSettings: DetectorSettings, Equatable {
     var lookBack: Int
 
     init(
-        name: String, events: [Int], keys: [String: YAMLNode], schemas: [EventSchema], limits: LimitSettings,
+        name: String,
+        events: [Int],
+        keys: [String: YAMLNode],
+        schemas: [EventSchema],
+        limits: LimitSettings,
         reader: inout TopologyReader
     ) {
         self.name = name
@@ -42,7 +46,8 @@ struct LockstepSettings: DetectorSettings, Equatable {
         minimumActors = Int(keys["minimum_actors"].flatMap { reader.integer($0, "minimum_actors", 2...100_000) } ?? 3)
         lookBack = Int(keys["look_back"].flatMap { reader.integer($0, "look_back", 0...8) } ?? 0)
         minimumTargets = Int(
-            keys["minimum_targets"].flatMap { reader.integer($0, "minimum_targets", 1...100_000) } ?? 2)
+            keys["minimum_targets"].flatMap { reader.integer($0, "minimum_targets", 1...100_000) } ?? 2
+        )
     }
 
     var canonical: [(key: String, value: String)] {
@@ -54,8 +59,16 @@ struct LockstepSettings: DetectorSettings, Equatable {
 
     func configuration(schemas: [EventSchema], seed: UInt64) -> LockstepConfiguration {
         LockstepConfiguration(
-            name: name, events: events, actor: actor, target: target, windowMilliseconds: windowMilliseconds,
-            minimumActors: minimumActors, minimumTargets: minimumTargets, lookBack: lookBack, schemas: schemas,
-            seed: seed)
+            name: name,
+            events: events,
+            actor: actor,
+            target: target,
+            windowMilliseconds: windowMilliseconds,
+            minimumActors: minimumActors,
+            minimumTargets: minimumTargets,
+            lookBack: lookBack,
+            schemas: schemas,
+            seed: seed
+        )
     }
 }

@@ -3,8 +3,8 @@ import RuleLanguage
 
 /// What `topology.yaml` says of one ring detector, one item of the list under its kind's key in `detectors:`.
 ///
-/// To add a kind: a type of settings, a ``RingDetectorConfiguration`` with its ``RingDetector``, a line in ``SignalKinds/standard``, and a
-/// section in `topologies/README.md`.
+/// To add a kind: a type of settings, a ``RingDetectorConfiguration`` with its ``RingDetector``, a line in
+/// ``SignalKinds/standard``, and a section in `topologies/README.md`.
 protocol DetectorSettings: Sendable {
     associatedtype Configuration: RingDetectorConfiguration
 
@@ -21,8 +21,13 @@ protocol DetectorSettings: Sendable {
 
     /// Notes what cannot be read.
     init(
-        name: String, events: [Int], keys: [String: YAMLNode], schemas: [EventSchema], limits: LimitSettings,
-        reader: inout TopologyReader)
+        name: String,
+        events: [Int],
+        keys: [String: YAMLNode],
+        schemas: [EventSchema],
+        limits: LimitSettings,
+        reader: inout TopologyReader
+    )
 
     func configuration(schemas: [EventSchema], seed: UInt64) -> Configuration
 }
@@ -52,7 +57,8 @@ protocol ModelSettings: Sendable {
 struct ModelInputs: Sendable, Equatable {
     /// Declared features by name, or numeric fields.
     ///
-    /// A name that is no field of ``events`` must be a declared feature: only the rule compiler can tell, so ``marks`` keeps where each one stands.
+    /// A name that is no field of ``events`` must be a declared feature: only the rule compiler can tell, so ``marks`` keeps where
+    /// each one stands.
     var features: [String]
     var marks: [SourceMark]
     /// Indices into ``TopologyDescription/events``.

@@ -4,7 +4,8 @@ extension TopologyDescription {
     /// One line per setting, `key value`, in a fixed order.
     ///
     /// Free text is preceded by its length in bytes, so that no two topologies share a form. Left out, since no output depends on
-    /// them: description, folder, marks and the place of the key file; and what belongs to a ``Release``: the rules, and what a model reads. What the key of pseudonyms is, ``Deployment`` adds when it has read it.
+    /// them: description, folder, marks and the place of the key file; and what belongs to a ``Release``: the rules, and what a
+    /// model reads. What the key of pseudonyms is, ``Deployment`` adds when it has read it.
     func makeCanonicalText() -> String {
         var out = "weir-topology 1\n"
         func line(_ key: String, _ value: some CustomStringConvertible) { out += "\(key) \(value)\n" }

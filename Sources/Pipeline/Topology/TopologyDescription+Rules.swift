@@ -3,15 +3,18 @@ public import RuleLanguage
 extension TopologyDescription {
     /// The mistakes in the models' lists of features, which only show once the rules are compiled.
     ///
-    /// A name means the scored event's own numeric field, else a feature declared by a `feature` block whose value is a number and whose
-    /// key the event has.
+    /// A name means the scored event's own numeric field, else a feature declared by a `feature` block whose value is a number and
+    /// whose key the event has.
     public func featureDiagnostics(compiled features: [Feature]) -> [Diagnostic] {
         featureDiagnostics(
             declared: features.filter(\.isDeclared).map { feature in
                 DeclaredFeature(
-                    name: feature.name, type: feature.resultType,
-                    readingEvents: feature.readers.indices.filter { feature.readers[$0] != nil })
-            })
+                    name: feature.name,
+                    type: feature.resultType,
+                    readingEvents: feature.readers.indices.filter { feature.readers[$0] != nil }
+                )
+            }
+        )
     }
 
     /// What a model needs to know of a feature.
@@ -37,7 +40,9 @@ extension TopologyDescription {
     }
 
     private func problem(
-        with name: String, event: Int, declared: [DeclaredFeature]
+        with name: String,
+        event: Int,
+        declared: [DeclaredFeature]
     ) -> (message: String, suggestion: String)? {
         let eventName = events[event].name
         guard let feature = declared.first(where: { $0.name == name }) else {

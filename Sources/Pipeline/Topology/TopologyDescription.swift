@@ -39,8 +39,8 @@ public struct TimeSettings: Sendable, Equatable {
 public struct LimitSettings: Sendable, Equatable {
     /// Keys of one kind (account; ip; device and item; …) with window state: each kind may have as many.
     ///
-    /// A 64th of them in each of the engine's slots, and 16 there at least, so never fewer than 1,024. A new key beyond it takes the place
-    /// of one that has done little.
+    /// A 64th of them in each of the engine's slots, and 16 there at least, so never fewer than 1,024. A new key beyond it takes
+    /// the place of one that has done little.
     public var keys: Int = 2_000_000
     /// Entries that one key keeps in one window, 2^20 at most; a new one beyond it takes the place of the oldest.
     public var entriesPerKey: Int = 1_048_576
@@ -70,8 +70,8 @@ public struct TopologyDescription: Sendable {
     /// Files are sorted by event time before they are replayed, for inputs that are not in time order.
     public var sortsReplay: Bool
     public var limits: LimitSettings
-    /// The path of the file with the key of pseudonyms, the folder in front of it unless it was written from the root; set whenever a field
-    /// is pseudonymised.
+    /// The path of the file with the key of pseudonyms, the folder in front of it unless it was written from the root; set whenever
+    /// a field is pseudonymised.
     public var identifierKeyFile: String?
     public var identifierKeyFileMark: SourceMark?
     public var events: [EventSchema]
@@ -87,8 +87,8 @@ public struct TopologyDescription: Sendable {
     public var rules: [RuleSource]
     /// The folder as the user named it, without a trailing slash.
     public var folder: String
-    /// Everything above that can change an output, the rules and the inputs of models apart (see ``Release``), in one fixed form that no
-    /// folder, comment or layout changes: what a digest of the topology is taken over.
+    /// Everything above that can change an output, the rules and the inputs of models apart (see ``Release``), in one fixed form
+    /// that no folder, comment or layout changes: what a digest of the topology is taken over.
     public var canonicalText: String
     /// The path of `topology.yaml`, as diagnostics show it.
     public var path: String
@@ -111,8 +111,8 @@ extension TopologyDescription {
 
     /// Reads a topology folder.
     ///
-    /// Cost: one pass over the files, some milliseconds; called at start and by `weir check`. Throws every mistake found, in the order of
-    /// the file; the list is never empty.
+    /// Cost: one pass over the files, some milliseconds; called at start and by `weir check`. Throws every mistake found, in the
+    /// order of the file; the list is never empty.
     public static func load(folder: String) throws(DiagnosticError) -> TopologyDescription {
         try load(folder: folder, kinds: .standard)
     }
@@ -133,7 +133,11 @@ extension TopologyDescription {
 
     /// Reads the bytes of a `topology.yaml` whose rule files come from `files`.
     static func read(
-        bytes: [UInt8], path: String, folder: String, files: some RuleFiles, kinds: SignalKinds = .standard
+        bytes: [UInt8],
+        path: String,
+        folder: String,
+        files: some RuleFiles,
+        kinds: SignalKinds = .standard
     ) throws(DiagnosticError) -> TopologyDescription {
         let document = try YAMLDocument(bytes: bytes, path: path)
         var reader = TopologyReader(document: document, path: path, folder: folder, kinds: kinds)

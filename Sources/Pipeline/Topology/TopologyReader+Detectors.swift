@@ -8,7 +8,9 @@ extension TopologyReader {
 
     /// The detectors of all kinds, kind by kind.
     mutating func readDetectors(
-        _ node: YAMLNode?, events: [EventSchema], limits: LimitSettings
+        _ node: YAMLNode?,
+        events: [EventSchema],
+        limits: LimitSettings
     ) -> [any DetectorSettings] {
         let sections = object(node, of: "'detectors'", keys: kinds.detectors.map { $0.kind })
         var detectors: [any DetectorSettings] = []
@@ -18,7 +20,8 @@ extension TopologyReader {
                 note(
                     node.mark,
                     "'\(kind.kind)' must be a list of 1 to \(Self.maximumDetectors) detectors, found \(describe(node))",
-                    "start each detector with '- name: NAME'")
+                    "start each detector with '- name: NAME'"
+                )
                 continue
             }
             for item in items {
@@ -30,7 +33,10 @@ extension TopologyReader {
     }
 
     private mutating func readDetector(
-        _ item: YAMLNode, _ kind: any DetectorSettings.Type, events: [EventSchema], limits: LimitSettings
+        _ item: YAMLNode,
+        _ kind: any DetectorSettings.Type,
+        events: [EventSchema],
+        limits: LimitSettings
     ) -> (any DetectorSettings)? {
         let what = "a \(kind.kind) detector"
         let keys = object(item, of: what, keys: kind.keys)
@@ -61,7 +67,8 @@ extension TopologyReader {
                 guard (1...Self.maximumModels).contains(items.count) else {
                     note(
                         node.mark,
-                        "'\(kind.kind)' must be a model or a list of 1 to \(Self.maximumModels), found \(items.count)")
+                        "'\(kind.kind)' must be a model or a list of 1 to \(Self.maximumModels), found \(items.count)"
+                    )
                     continue
                 }
             }
@@ -74,7 +81,10 @@ extension TopologyReader {
     }
 
     private mutating func readModel(
-        _ item: YAMLNode, _ kind: any ModelSettings.Type, events: [EventSchema], isOnly: Bool
+        _ item: YAMLNode,
+        _ kind: any ModelSettings.Type,
+        events: [EventSchema],
+        isOnly: Bool
     ) -> (any ModelSettings)? {
         let keys = object(item, of: "'\(kind.kind)'", keys: kind.keys)
         guard case .mapping = item.content else { return nil }
@@ -113,7 +123,9 @@ extension TopologyReader {
             for field in event.fields where names.contains(field.name) {
                 guard let mark = fieldMarks["\(event.name) \(field.name)"] else { continue }
                 note(
-                    mark, "'\(field.name)' is the name of a signal", "choose another name and add 'path: \(field.name)'"
+                    mark,
+                    "'\(field.name)' is the name of a signal",
+                    "choose another name and add 'path: \(field.name)'"
                 )
             }
         }
@@ -121,7 +133,9 @@ extension TopologyReader {
 
     /// The inputs of a model: what is a field must be a number; what is none is looked for among the compiled features later.
     private mutating func readFeatures(
-        _ node: YAMLNode, _ indices: [Int], _ events: [EventSchema]
+        _ node: YAMLNode,
+        _ indices: [Int],
+        _ events: [EventSchema]
     ) -> [(name: String, mark: SourceMark)] {
         var features: [(name: String, mark: SourceMark)] = []
         for item in list(node, "features", example: "features: [order_count_1h]") {
@@ -136,7 +150,8 @@ extension TopologyReader {
                     note(
                         item.mark,
                         "the model needs numbers, but '\(name)' of event '\(events[event].name)' is \(article(field.type))",
-                        "declare a feature that counts it, and name that")
+                        "declare a feature that counts it, and name that"
+                    )
                     break
                 }
             }
@@ -176,16 +191,20 @@ extension TopologyReader {
                 let ofEntity = event.fields.filter { $0.entity == name }.map(\.name)
                 if ofEntity.count > 1 {
                     note(
-                        node.mark, "'\(name)' is the entity of several fields of event '\(event.name)'",
-                        "name one of them: \(ofEntity.joined(separator: ", "))")
+                        node.mark,
+                        "'\(name)' is the entity of several fields of event '\(event.name)'",
+                        "name one of them: \(ofEntity.joined(separator: ", "))"
+                    )
                 } else {
                     var known = event.fields.filter { $0.type == .string }.map(\.name)
                     for entity in event.fields.compactMap(\.entity) where !known.contains(entity) {
                         known.append(entity)
                     }
                     note(
-                        node.mark, "the \(key) '\(name)' is neither a field nor an entity of event '\(event.name)'",
-                        meant(name, among: known, "its fields"))
+                        node.mark,
+                        "the \(key) '\(name)' is neither a field nor an entity of event '\(event.name)'",
+                        meant(name, among: known, "its fields")
+                    )
                 }
                 return nil
             }
@@ -193,7 +212,8 @@ extension TopologyReader {
                 note(
                     node.mark,
                     "the \(key) '\(name)' of event '\(event.name)' is \(article(event.fields[index].type)), not a string",
-                    "declare '\(event.fields[index].name)' as a string")
+                    "declare '\(event.fields[index].name)' as a string"
+                )
                 return nil
             }
         }

@@ -34,8 +34,10 @@ extension TopologyReader {
             declaredEvents.insert(entry.key)
             if !isIdentifier(entry.key) {
                 note(
-                    entry.mark, "'\(entry.key)' is no name for an event",
-                    "use letters, digits and '_', starting with a letter")
+                    entry.mark,
+                    "'\(entry.key)' is no name for an event",
+                    "use letters, digits and '_', starting with a letter"
+                )
             }
             if let schema = readEvent(entry, limits: limits, hasKeyFile: hasKeyFile) {
                 events.append((schema, entry.mark))
@@ -74,7 +76,8 @@ extension TopologyReader {
                 note(
                     node.mark,
                     "'when' and field '\(field.name)' of \(what) need '\((field.path.count < path.count ? field.path : path).joined(separator: "."))' to be a value and an object at once",
-                    "name the path of a scalar, such as 'meta.type'")
+                    "name the path of a scalar, such as 'meta.type'"
+                )
             }
         }
         guard keys["topic"] != nil, !declared.isEmpty, let timeNode = keys["time"], let subjectNode = keys["subject"]
@@ -83,14 +86,24 @@ extension TopologyReader {
         }
 
         var schema = EventSchema(
-            name: entry.key, topic: topic, format: input, discriminator: discriminator, fields: declared.map(\.schema),
-            timeField: 0, idField: nil, subjectField: 0, emission: emit == "all" ? .all : .flagged)
+            name: entry.key,
+            topic: topic,
+            format: input,
+            discriminator: discriminator,
+            fields: declared.map(\.schema),
+            timeField: 0,
+            idField: nil,
+            subjectField: 0,
+            emission: emit == "all" ? .all : .flagged
+        )
         if let index = readReference(timeNode, "time", in: schema) {
             let field = schema.fields[index]
             if field.type != .timestamp {
                 note(
-                    timeNode.mark, "the time field '\(field.name)' is \(article(field.type)), not a timestamp",
-                    "declare '\(field.name): { type: timestamp, format: ms }' (or s, us, rfc3339)")
+                    timeNode.mark,
+                    "the time field '\(field.name)' is \(article(field.type)), not a timestamp",
+                    "declare '\(field.name): { type: timestamp, format: ms }' (or s, us, rfc3339)"
+                )
             }
             require(declared[index], as: "the event time", &schema, index)
             schema.timeField = index
@@ -99,12 +112,16 @@ extension TopologyReader {
             let field = schema.fields[index]
             if field.type != .string {
                 note(
-                    subjectNode.mark, "the subject '\(field.name)' is \(article(field.type)), not a string",
-                    "declare '\(field.name): { type: string, entity: \(field.entity ?? "KIND") }'")
+                    subjectNode.mark,
+                    "the subject '\(field.name)' is \(article(field.type)), not a string",
+                    "declare '\(field.name): { type: string, entity: \(field.entity ?? "KIND") }'"
+                )
             } else if field.entity == nil {
                 note(
-                    subjectNode.mark, "the subject '\(field.name)' names no entity",
-                    "declare '\(field.name): { type: string, entity: KIND }', such as account, device or item")
+                    subjectNode.mark,
+                    "the subject '\(field.name)' names no entity",
+                    "declare '\(field.name): { type: string, entity: KIND }', such as account, device or item"
+                )
             }
             require(declared[index], as: "the subject", &schema, index)
             schema.subjectField = index
@@ -113,8 +130,10 @@ extension TopologyReader {
             let field = schema.fields[index]
             if field.type != .string {
                 note(
-                    idNode.mark, "the id '\(field.name)' is \(article(field.type)), not a string",
-                    "declare '\(field.name): string'")
+                    idNode.mark,
+                    "the id '\(field.name)' is \(article(field.type)), not a string",
+                    "declare '\(field.name): string'"
+                )
             }
             schema.idField = index
         }
@@ -141,14 +160,17 @@ extension TopologyReader {
     }
 
     private mutating func require(
-        _ declared: (schema: FieldSchema, mark: SourceMark, isOptional: Bool), as role: String,
+        _ declared: (schema: FieldSchema, mark: SourceMark, isOptional: Bool),
+        as role: String,
         _ schema: inout EventSchema,
         _ index: Int
     ) {
         if declared.isOptional {
             note(
-                declared.mark, "the field '\(declared.schema.name)' is \(role), so it cannot be optional",
-                "remove 'required: false'")
+                declared.mark,
+                "the field '\(declared.schema.name)' is \(role), so it cannot be optional",
+                "remove 'required: false'"
+            )
         }
         schema.fields[index].isRequired = true
     }
@@ -162,15 +184,19 @@ extension TopologyReader {
         let ofEntity = schema.fields.filter { $0.entity == name }.map { "'\($0.name)'" }
         if ofEntity.count > 1 {
             note(
-                node.mark, "'\(name)' is the entity of several fields of event '\(schema.name)'",
-                "name one of them: \(ofEntity.joined(separator: ", "))")
+                node.mark,
+                "'\(name)' is the entity of several fields of event '\(schema.name)'",
+                "name one of them: \(ofEntity.joined(separator: ", "))"
+            )
             return nil
         }
         var known = schema.fields.map(\.name)
         for entity in schema.fields.compactMap(\.entity) where !known.contains(entity) { known.append(entity) }
         note(
-            node.mark, "'\(key)' names '\(name)', but event '\(schema.name)' has no such field",
-            meant(name, among: known, "its fields"))
+            node.mark,
+            "'\(key)' names '\(name)', but event '\(schema.name)' has no such field",
+            meant(name, among: known, "its fields")
+        )
         return nil
     }
 
@@ -186,20 +212,26 @@ extension TopologyReader {
             note(node.mark, "'\(topic)' is no topic name", "at most 249 of a-z, A-Z, 0-9, '.', '_' and '-'")
         } else if topic.hasPrefix("weir.") {
             note(
-                node.mark, "'\(topic)' is one of Weir's own topics",
-                "topics that start with 'weir.' are written, not read")
+                node.mark,
+                "'\(topic)' is one of Weir's own topics",
+                "topics that start with 'weir.' are written, not read"
+            )
         }
         return topic
     }
 
     private mutating func readDiscriminator(
-        _ node: YAMLNode, what: String, format: InputFormat
+        _ node: YAMLNode,
+        what: String,
+        format: InputFormat
     ) -> (path: [String], value: String)? {
         guard let entries = mapping(node, "'when'") else { return nil }
         guard entries.count == 1 else {
             note(
-                node.mark, "'when' of \(what) needs one path and one value, found \(entries.count)",
-                "write 'when: { type: order }'")
+                node.mark,
+                "'when' of \(what) needs one path and one value, found \(entries.count)",
+                "write 'when: { type: order }'"
+            )
             return nil
         }
         guard let path = split(entries[0].key, format: format) else {
@@ -220,20 +252,24 @@ extension TopologyReader {
                 note(
                     event.mark,
                     "event '\(event.schema.name)' reads topic '\(topic)' as \(event.schema.format), "
-                        + "event '\(first.schema.name)' as \(first.schema.format)", "a topic has one format")
+                        + "event '\(first.schema.name)' as \(first.schema.format)",
+                    "a topic has one format"
+                )
             }
             guard let mine = event.schema.discriminator else {
                 note(
                     event.mark,
                     "events '\(first.schema.name)' and '\(event.schema.name)' share topic '\(topic)', but '\(event.schema.name)' has no 'when'",
-                    "add 'when: { PATH: VALUE }' to say which records are of this type")
+                    "add 'when: { PATH: VALUE }' to say which records are of this type"
+                )
                 continue
             }
             guard let others = first.schema.discriminator else {
                 note(
                     first.mark,
                     "events '\(first.schema.name)' and '\(event.schema.name)' share topic '\(topic)', but '\(first.schema.name)' has no 'when'",
-                    "add 'when: { PATH: VALUE }' to say which records are of this type")
+                    "add 'when: { PATH: VALUE }' to say which records are of this type"
+                )
                 continue
             }
             if mine.path != others.path {
@@ -241,11 +277,14 @@ extension TopologyReader {
                     event.mark,
                     "event '\(event.schema.name)' is told by '\(mine.path.joined(separator: "."))', "
                         + "but event '\(first.schema.name)' of the same topic by '\(others.path.joined(separator: "."))'",
-                    "use the same path for all events of topic '\(topic)'")
+                    "use the same path for all events of topic '\(topic)'"
+                )
             } else if let twin = earlier.first(where: { $0.schema.discriminator?.value == mine.value }) {
                 note(
-                    event.mark, "events '\(twin.schema.name)' and '\(event.schema.name)' have the same 'when'",
-                    "give each its own value")
+                    event.mark,
+                    "events '\(twin.schema.name)' and '\(event.schema.name)' have the same 'when'",
+                    "give each its own value"
+                )
             }
         }
     }
@@ -257,7 +296,11 @@ extension TopologyReader {
     private typealias Declared = (schema: FieldSchema, mark: SourceMark, isOptional: Bool)
 
     private mutating func readFields(
-        _ node: YAMLNode, event: String, format: InputFormat, limits: LimitSettings, hasKeyFile: Bool
+        _ node: YAMLNode,
+        event: String,
+        format: InputFormat,
+        limits: LimitSettings,
+        hasKeyFile: Bool
     ) -> [Declared] {
         let what = "event '\(event)'"
         unreadableFields = []
@@ -265,8 +308,10 @@ extension TopologyReader {
         if entries.isEmpty { note(node.mark, "\(what) has no fields", "add one 'name: type' per line") }
         if entries.count > Self.maximumFields {
             note(
-                node.mark, "\(what) has \(entries.count) fields, more than \(Self.maximumFields)",
-                "declare only the fields that rules, windows and models read; others are ignored")
+                node.mark,
+                "\(what) has \(entries.count) fields, more than \(Self.maximumFields)",
+                "declare only the fields that rules, windows and models read; others are ignored"
+            )
             return []
         }
         var fields: [Declared] = []
@@ -279,11 +324,14 @@ extension TopologyReader {
             for other in fields.map(\.schema) where overlap(other.path, field.schema.path) {
                 let names = "fields '\(other.name)' and '\(field.schema.name)' of \(what)"
                 let place = (other.path.count < field.schema.path.count ? other : field.schema).path.joined(
-                    separator: ".")
+                    separator: "."
+                )
                 if other.path != field.schema.path {
                     note(
-                        entry.mark, "\(names) need '\(place)' to be a value and an object at once",
-                        "remove one, or give it another 'path'")
+                        entry.mark,
+                        "\(names) need '\(place)' to be a value and an object at once",
+                        "remove one, or give it another 'path'"
+                    )
                 } else if other.type == field.schema.type, other.entity == field.schema.entity {
                     // One value may be read twice on purpose, as another type or as another entity; the same twice is a slip.
                     note(entry.mark, "\(names) are the same value, '\(place)'", "remove one, or give it another 'path'")
@@ -301,18 +349,26 @@ extension TopologyReader {
     }
 
     private mutating func readField(
-        _ entry: YAMLEntry, what: String, format: InputFormat, limits: LimitSettings, hasKeyFile: Bool
+        _ entry: YAMLEntry,
+        what: String,
+        format: InputFormat,
+        limits: LimitSettings,
+        hasKeyFile: Bool
     ) -> Declared? {
         let name = entry.key
         let parts = name.split(separator: ".", omittingEmptySubsequences: false).map(String.init)
         if !parts.allSatisfy(isIdentifier) || name.utf8.count > 128 {
             note(
-                entry.mark, "'\(name)' is no name for a field",
-                "use letters, digits and '_', parts joined by dots; 'path' says where it stands in the input")
+                entry.mark,
+                "'\(name)' is no name for a field",
+                "use letters, digits and '_', parts joined by dots; 'path' says where it stands in the input"
+            )
         } else if let word = parts.first(where: { Self.reservedWords.contains($0) }) {
             note(
-                entry.mark, "a field cannot be called '\(word)', a word of the expression language",
-                "choose another name and add 'path: \(name)'")
+                entry.mark,
+                "a field cannot be called '\(word)', a word of the expression language",
+                "choose another name and add 'path: \(name)'"
+            )
         }
         let owner = "field '\(name)'"
         let types = FieldType.allCases.map(\.rawValue).joined(separator: ", ")
@@ -338,7 +394,10 @@ extension TopologyReader {
         if let node = keys["entity"], let entity = text(node, "entity") {
             if !isIdentifier(entity) {
                 note(
-                    node.mark, "'\(entity)' is no name for an entity", "use letters, digits and '_', such as 'account'")
+                    node.mark,
+                    "'\(entity)' is no name for an entity",
+                    "use letters, digits and '_', such as 'account'"
+                )
             }
             if ![.string, .int].contains(type) {
                 note(node.mark, "\(owner) is \(article(type)); only a string or int can name an entity")
@@ -353,8 +412,10 @@ extension TopologyReader {
                 note(node.mark, "\(owner) is \(article(type)); only text can be pseudonymised")
             } else if !hasKeyFile {
                 note(
-                    node.mark, "\(owner) is pseudonymised, but the topology names no key file",
-                    "add 'identifiers: { key_file: PATH }' at the top level")
+                    node.mark,
+                    "\(owner) is pseudonymised, but the topology names no key file",
+                    "add 'identifiers: { key_file: PATH }' at the top level"
+                )
             }
         }
         readEnum(keys["enum"], owner, type, &field)
@@ -402,8 +463,10 @@ extension TopologyReader {
         guard let written = text(node, "path") else { return nil }
         guard let path = split(written, format: format) else {
             note(
-                node.mark, "'\(written)' is no path",
-                "keys from the outside inwards, joined by dots; a key that holds a dot needs a list: [a, b.c]")
+                node.mark,
+                "'\(written)' is no path",
+                "keys from the outside inwards, joined by dots; a key that holds a dot needs a list: [a, b.c]"
+            )
             return nil
         }
         return path
@@ -413,8 +476,10 @@ extension TopologyReader {
         guard let node else { return }
         guard type == .string else {
             note(
-                node.mark, "'enum' of \(owner) is for strings, but it is \(article(type))",
-                "use 'min' and 'max' for numbers")
+                node.mark,
+                "'enum' of \(owner) is for strings, but it is \(article(type))",
+                "use 'min' and 'max' for numbers"
+            )
             return
         }
         for item in list(node, "enum", example: "enum: [web, app]") {
@@ -430,7 +495,10 @@ extension TopologyReader {
     ///
     /// Bounds of money are written as the input writes money, in major units, and kept in minor units.
     private mutating func readBounds(
-        _ keys: [String: YAMLNode], _ owner: String, _ type: FieldType, _ field: inout FieldSchema
+        _ keys: [String: YAMLNode],
+        _ owner: String,
+        _ type: FieldType,
+        _ field: inout FieldSchema
     ) {
         if let node = keys["scale"] {
             if type != .money {
@@ -445,8 +513,10 @@ extension TopologyReader {
             guard let node = keys[key] else { continue }
             guard [.int, .double, .money].contains(type) else {
                 note(
-                    node.mark, "'\(key)' of \(owner) is for numbers, but it is \(article(type))",
-                    type == .string && key == "max" ? "use 'max_length' to bound its bytes" : nil)
+                    node.mark,
+                    "'\(key)' of \(owner) is for numbers, but it is \(article(type))",
+                    type == .string && key == "max" ? "use 'max_length' to bound its bytes" : nil
+                )
                 continue
             }
             guard let value = number(node, key) else { continue }

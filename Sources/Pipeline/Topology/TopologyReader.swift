@@ -3,8 +3,9 @@ import RuleLanguage
 
 /// Turns the nodes of `topology.yaml` into a ``TopologyDescription`` and collects every mistake on the way.
 ///
-/// Each function returns what it could read and notes what it could not, so that one run of `weir check` shows all mistakes. A value
-/// that could not be read is replaced by its default only to go on looking: with any diagnostic the description is thrown away.
+/// Each function returns what it could read and notes what it could not, so that one run of `weir check` shows all mistakes. A
+/// value that could not be read is replaced by its default only to go on looking: with any diagnostic the description is thrown
+/// away.
 struct TopologyReader {
     static let maximumEvents = 256
 
@@ -38,8 +39,10 @@ struct TopologyReader {
     mutating func read(files: some RuleFiles) throws(DiagnosticError) -> TopologyDescription {
         guard case .mapping = document.root.content else {
             note(
-                document.root.mark, "a topology must be a mapping of keys to values, found \(describe(document.root))",
-                "start with 'topology: NAME' and 'events:'")
+                document.root.mark,
+                "a topology must be a mapping of keys to values, found \(describe(document.root))",
+                "start with 'topology: NAME' and 'events:'"
+            )
             throw DiagnosticError(diagnostics)
         }
         let top = object(document.root, of: "a topology", keys: TopologyKeys.topology)
@@ -56,8 +59,10 @@ struct TopologyReader {
         let keyFile = identifiers["key_file"].flatMap { text($0, "key_file") }
         if hasNoEvents {
             note(
-                startOfFile, "the topology has no events",
-                "add 'events:' with an event type, its topic, time, subject and fields")
+                startOfFile,
+                "the topology has no events",
+                "add 'events:' with an event type, its topic, time, subject and fields"
+            )
         }
         let events = readEvents(top["events"], limits: limits, hasKeyFile: keyFile != nil)
         let detectors = readDetectors(top["detectors"], events: events, limits: limits)
@@ -72,17 +77,31 @@ struct TopologyReader {
             throw DiagnosticError(
                 diagnostics.enumerated().sorted { a, b in
                     (a.element.line, a.element.column, a.offset) < (b.element.line, b.element.column, b.offset)
-                }.map(\.element))
+                }.map(\.element)
+            )
         }
         var description = TopologyDescription(
-            name: name, version: Int(version), summary: summary, seed: seed, time: time, sortsReplay: sorts,
+            name: name,
+            version: Int(version),
+            summary: summary,
+            seed: seed,
+            time: time,
+            sortsReplay: sorts,
             limits: limits,
             identifierKeyFile: keyFile.map { $0.hasPrefix("/") ? $0 : "\(folder)/\($0)" },
-            identifierKeyFileMark: identifiers["key_file"]?.mark, events: events, topics: topics, kinds: kinds,
-            detectors: detectors, models: models, verdictSource: source, rules: rules, folder: folder,
+            identifierKeyFileMark: identifiers["key_file"]?.mark,
+            events: events,
+            topics: topics,
+            kinds: kinds,
+            detectors: detectors,
+            models: models,
+            verdictSource: source,
+            rules: rules,
+            folder: folder,
             canonicalText: "",
             path: path,
-            lines: document.lines)
+            lines: document.lines
+        )
         description.canonicalText = description.makeCanonicalText()
         return description
     }
@@ -180,8 +199,10 @@ extension TopologyReader {
             // Without 'rules:' a topology may have none yet; a pattern that somebody wrote down means something.
             if matches.isEmpty, node != nil {
                 note(
-                    pattern.mark, "no rule file matches '\(pattern.text)'",
-                    "patterns start in \(folder)/ and use '*' in the last part only")
+                    pattern.mark,
+                    "no rule file matches '\(pattern.text)'",
+                    "patterns start in \(folder)/ and use '*' in the last part only"
+                )
             }
             for match in matches where found[match] == nil { found[match] = pattern.mark }
         }
@@ -196,8 +217,10 @@ extension TopologyReader {
             switch files.text(relative) {
             case .failure(let problem):
                 note(
-                    mark, "the rule file '\(shown)' cannot be read: \(problem.reason)",
-                    problem.kind == .tooLarge ? "split it into several files" : "make it readable or remove it")
+                    mark,
+                    "the rule file '\(shown)' cannot be read: \(problem.reason)",
+                    problem.kind == .tooLarge ? "split it into several files" : "make it readable or remove it"
+                )
             case .success(let bytes):
                 guard let text = String(validating: bytes, as: UTF8.self) else {
                     note(mark, "the rule file '\(shown)' is not valid UTF-8", "save the file as UTF-8")
@@ -228,7 +251,10 @@ extension TopologyReader {
             } else {
                 if let near = nearest(entry.key, among: keys) { misspelt.insert(near) }
                 note(
-                    entry.mark, "unknown key '\(entry.key)' in \(what)", meant(entry.key, among: keys, "known keys"))
+                    entry.mark,
+                    "unknown key '\(entry.key)' in \(what)",
+                    meant(entry.key, among: keys, "known keys")
+                )
             }
         }
         return values
@@ -294,8 +320,10 @@ extension TopologyReader {
             let isYes = ["yes", "on", "y", "1", "true"].contains(text.lowercased())
             let isNo = ["no", "off", "n", "0", "false"].contains(text.lowercased())
             note(
-                node.mark, "'\(key)' must be true or false, found \(describe(node))",
-                isYes ? "write 'true'" : isNo ? "write 'false'" : nil)
+                node.mark,
+                "'\(key)' must be true or false, found \(describe(node))",
+                isYes ? "write 'true'" : isNo ? "write 'false'" : nil
+            )
         default: note(node.mark, "'\(key)' must be true or false, found \(describe(node))")
         }
         return nil
@@ -314,7 +342,8 @@ extension TopologyReader {
             note(
                 node.mark,
                 "'\(key)' must be from \(DurationText.text(milliseconds: range.lowerBound)) to "
-                    + "\(DurationText.text(milliseconds: range.upperBound)), found \(text)")
+                    + "\(DurationText.text(milliseconds: range.upperBound)), found \(text)"
+            )
             return nil
         }
         return value

@@ -62,8 +62,13 @@ struct SourceLines: Sendable {
         )
         if line.utf8.count > SourceLines.longestShown { line = "" }
         return Diagnostic(
-            path: path, line: max(1, mark.line), column: before.count + 1, length: max(1, about.count),
+            path: path,
+            line: max(1, mark.line),
+            column: before.count + 1,
+            length: max(1, about.count),
             message: message,
-            suggestion: suggestion, sourceLine: line)
+            suggestion: suggestion,
+            sourceLine: line
+        )
     }
 }

@@ -28,9 +28,9 @@ struct YAMLEntry: Sendable {
 
 /// A YAML document as a tree of marked nodes, read from libyaml's event stream.
 ///
-/// Only what a configuration needs: one document of mappings, sequences and scalars. Anchors, aliases and tags are refused, which rules out
-/// alias bombs and hidden types; nodes and depth are bounded, and the tree is built with an explicit stack, so no input can exhaust
-/// memory or the call stack.
+/// Only what a configuration needs: one document of mappings, sequences and scalars. Anchors, aliases and tags are refused, which
+/// rules out alias bombs and hidden types; nodes and depth are bounded, and the tree is built with an explicit stack, so no input
+/// can exhaust memory or the call stack.
 struct YAMLDocument: Sendable {
     static let maximumNodes = 50_000
     static let maximumDepth = 16
@@ -47,8 +47,12 @@ struct YAMLDocument: Sendable {
             let place = YAMLDocument.place(ofInvalidByteIn: content)
             throw DiagnosticError([
                 Diagnostic(
-                    path: path, line: place.line, column: place.column, message: "the file is not valid UTF-8",
-                    suggestion: "save the file as UTF-8")
+                    path: path,
+                    line: place.line,
+                    column: place.column,
+                    message: "the file is not valid UTF-8",
+                    suggestion: "save the file as UTF-8"
+                )
             ])
         }
         lines = SourceLines(text)
@@ -60,7 +64,8 @@ struct YAMLDocument: Sendable {
             throw DiagnosticError(
                 problems.list.map {
                     lines.diagnostic(path: path, mark: $0.mark, message: $0.message, suggestion: $0.suggestion)
-                })
+                }
+            )
         }
     }
 
@@ -120,10 +125,12 @@ struct YAMLEventParser {
         var parser = yaml_parser_t()
         guard yaml_parser_initialize(&parser) == 1 else {
             return .failure(
-                YAMLProblems(list: [YAMLProblem(mark: SourceMark(line: 1, column: 1), message: "out of memory")]))
+                YAMLProblems(list: [YAMLProblem(mark: SourceMark(line: 1, column: 1), message: "out of memory")])
+            )
         }
         defer { yaml_parser_delete(&parser) }
-        // libyaml keeps the address of the parser's own input state: the bytes and the parser stay where they are inside this closure.
+        // libyaml keeps the address of the parser's own input state: the bytes and the parser stay where they are inside this
+        // closure.
         let outcome = bytes.withUnsafeBufferPointer { input in
             withUnsafeMutablePointer(to: &parser) { parser -> YAMLProblem? in
                 guard let base = input.baseAddress else { return nil }
@@ -138,9 +145,12 @@ struct YAMLEventParser {
             return .failure(
                 YAMLProblems(list: [
                     YAMLProblem(
-                        mark: SourceMark(line: 1, column: 1), message: "the file is empty",
-                        suggestion: "start with 'topology: NAME' and 'events:'")
-                ]))
+                        mark: SourceMark(line: 1, column: 1),
+                        message: "the file is empty",
+                        suggestion: "start with 'topology: NAME' and 'events:'"
+                    )
+                ])
+            )
         }
         return .success(root)
     }
@@ -152,25 +162,34 @@ struct YAMLEventParser {
             guard yaml_parser_parse(parser, &event) == 1 else { return syntaxProblem(parser.pointee, bytes) }
             defer { yaml_event_delete(&event) }
             let mark = SourceMark(
-                start: event.start_mark, end: event.end_mark, isCollection: event.type != YAML_SCALAR_EVENT)
+                start: event.start_mark,
+                end: event.end_mark,
+                isCollection: event.type != YAML_SCALAR_EVENT
+            )
             switch event.type {
             case YAML_STREAM_END_EVENT: return nil
             case YAML_DOCUMENT_START_EVENT:
                 documents += 1
                 if documents > 1 {
                     return YAMLProblem(
-                        mark: mark, message: "a second document starts here",
-                        suggestion: "a topology is one document: remove '---' and what follows")
+                        mark: mark,
+                        message: "a second document starts here",
+                        suggestion: "a topology is one document: remove '---' and what follows"
+                    )
                 }
             case YAML_ALIAS_EVENT:
                 return YAMLProblem(
-                    mark: mark, message: "aliases (*name) are not allowed", suggestion: "write the value out again")
+                    mark: mark,
+                    message: "aliases (*name) are not allowed",
+                    suggestion: "write the value out again"
+                )
             case YAML_SCALAR_EVENT:
                 let scalar = event.data.scalar
                 if let problem = refuse(anchor: scalar.anchor != nil, tag: scalar.tag != nil, mark) { return problem }
                 let text = String(
                     decoding: UnsafeBufferPointer(start: scalar.value, count: scalar.value == nil ? 0 : scalar.length),
-                    as: UTF8.self)
+                    as: UTF8.self
+                )
                 let isQuoted = scalar.style != YAML_PLAIN_SCALAR_STYLE && scalar.style != YAML_ANY_SCALAR_STYLE
                 if let problem = add(YAMLNode(content: .scalar(text, isQuoted: isQuoted), mark: mark)) {
                     return problem
@@ -195,8 +214,10 @@ struct YAMLEventParser {
     private func refuse(anchor: Bool, tag: Bool, _ mark: SourceMark) -> YAMLProblem? {
         if anchor {
             return YAMLProblem(
-                mark: mark, message: "anchors (&name) are not allowed",
-                suggestion: "write the value out where it is needed")
+                mark: mark,
+                message: "anchors (&name) are not allowed",
+                suggestion: "write the value out where it is needed"
+            )
         }
         if tag {
             return YAMLProblem(mark: mark, message: "tags (!name) are not allowed", suggestion: "remove the tag")
@@ -207,8 +228,10 @@ struct YAMLEventParser {
     private mutating func begin(_ open: Open) -> YAMLProblem? {
         if let top = stack.last, top.isMapping, top.key == nil {
             return YAMLProblem(
-                mark: open.mark, message: "a key must be plain text",
-                suggestion: "put quotes around text that starts with '{' or '['")
+                mark: open.mark,
+                message: "a key must be plain text",
+                suggestion: "put quotes around text that starts with '{' or '['"
+            )
         }
         guard stack.count < YAMLDocument.maximumDepth else {
             return YAMLProblem(mark: open.mark, message: "nested more than \(YAMLDocument.maximumDepth) deep")
@@ -236,8 +259,11 @@ struct YAMLEventParser {
             if let first = top.seen[text] {
                 duplicates.append(
                     YAMLProblem(
-                        mark: node.mark, message: "the key '\(text)' is written twice, first in line \(first)",
-                        suggestion: "keep one of the two"))
+                        mark: node.mark,
+                        message: "the key '\(text)' is written twice, first in line \(first)",
+                        suggestion: "keep one of the two"
+                    )
+                )
             } else {
                 top.seen[text] = node.mark.line
             }
@@ -255,8 +281,10 @@ struct YAMLEventParser {
             let line = before.count { $0 == "\n" } + 1
             let column = before.reversed().prefix { $0 != "\n" }.count + 1
             return YAMLProblem(
-                mark: SourceMark(line: line, column: column), message: "not valid YAML: \(problem)",
-                suggestion: "remove the control character")
+                mark: SourceMark(line: line, column: column),
+                message: "not valid YAML: \(problem)",
+                suggestion: "remove the control character"
+            )
         }
         let mark = SourceMark(start: parser.problem_mark, end: parser.problem_mark, isCollection: false)
         let here = parser.problem_mark.index
@@ -294,7 +322,9 @@ extension SourceMark {
     init(start: yaml_mark_t, end: yaml_mark_t, isCollection: Bool) {
         let isOneLine = start.line == end.line && !isCollection
         self.init(
-            line: start.line + 1, column: start.column + 1,
-            length: isOneLine ? max(1, Int(end.column) - Int(start.column)) : 1)
+            line: start.line + 1,
+            column: start.column + 1,
+            length: isOneLine ? max(1, Int(end.column) - Int(start.column)) : 1
+        )
     }
 }

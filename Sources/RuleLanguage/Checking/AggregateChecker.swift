@@ -10,16 +10,22 @@ struct AggregateChecker {
     /// `readingEvents` are the event types of the rule; nil for a `feature` block, which is read wherever its keys are found.
     /// Returns nil after a reported error.
     func feature(
-        _ syntax: AggregateSyntax, name: Named, in source: SourceText, readingEvents: [Int]?,
+        _ syntax: AggregateSyntax,
+        name: Named,
+        in source: SourceText,
+        readingEvents: [Int]?,
         readingScope: (Int) -> Scope
     ) -> Int? {
         let errors = sink.errorCount
         guard let event = environment.events.firstIndex(where: { $0.name == syntax.event.text }) else {
             sink.error(
-                source, syntax.event.span, "no event '\(syntax.event.text)' in this topology",
+                source,
+                syntax.event.span,
+                "no event '\(syntax.event.text)' in this topology",
                 suggestion: Diagnostic.nearest(to: syntax.event.text, among: environment.events.map(\.name))
                     .map { "did you mean '\($0)'?" }
-                    ?? "events are \(environment.events.map(\.name).joined(separator: ", "))")
+                    ?? "events are \(environment.events.map(\.name).joined(separator: ", "))"
+            )
             return nil
         }
         let schema = environment.events[event]
@@ -29,7 +35,8 @@ struct AggregateChecker {
         let keys = countedKeys(syntax, schema, source)
         if syntax.windowMilliseconds > environment.maximumWindowMilliseconds {
             sink.error(
-                source, syntax.windowSpan,
+                source,
+                syntax.windowSpan,
                 "a window of \(DurationText.text(milliseconds: syntax.windowMilliseconds)) is longer than this topology keeps",
                 suggestion:
                     "at most \(DurationText.text(milliseconds: environment.maximumWindowMilliseconds)); limits.window in topology.yaml sets it"
@@ -51,13 +58,24 @@ struct AggregateChecker {
             index = table.features.count
             table.features.append(
                 Feature(
-                    name: name.text, isDeclared: false, function: syntax.function, event: event, filter: filter,
-                    argument: argument?.source, argumentType: argument?.type, countedKeys: keys,
+                    name: name.text,
+                    isDeclared: false,
+                    function: syntax.function,
+                    event: event,
+                    filter: filter,
+                    argument: argument?.source,
+                    argumentType: argument?.type,
+                    countedKeys: keys,
                     readers: Array(repeating: nil, count: environment.events.count),
-                    windowMilliseconds: syntax.windowMilliseconds, excludesCurrent: syntax.excludesCurrent,
-                    resultType: resultType, column: table.width, canonical: canonical,
+                    windowMilliseconds: syntax.windowMilliseconds,
+                    excludesCurrent: syntax.excludesCurrent,
+                    resultType: resultType,
+                    column: table.width,
+                    canonical: canonical,
                     filterText: syntax.filter?.canonical(rename) ?? "",
-                    argumentText: syntax.argument?.canonical(rename) ?? ""))
+                    argumentText: syntax.argument?.canonical(rename) ?? ""
+                )
+            )
             let showsArgument = [.min, .max, .first, .last].contains(syntax.function)
             table.isPersonal.append(showsArgument && argument?.isPersonal == true)
             table.byCanonical[canonical] = index
@@ -69,9 +87,15 @@ struct AggregateChecker {
         for reading in readingEvents ?? Array(environment.events.indices)
         where table.features[index].readers[reading] == nil {
             table.features[index].readers[reading] = readers(
-                syntax, keys, counted: schema, scope: readingScope(reading), isOptional: readingEvents == nil)
+                syntax,
+                keys,
+                counted: schema,
+                scope: readingScope(reading),
+                isOptional: readingEvents == nil
+            )
         }
-        // A declared feature is read wherever its key is found; one whose key is found nowhere is a mistake, told for the counted event.
+        // A declared feature is read wherever its key is found; one whose key is found nowhere is a mistake, told for the counted
+        // event.
         if readingEvents == nil, table.features[index].readers.allSatisfy({ $0 == nil }) {
             _ = readers(syntax, keys, counted: schema, scope: readingScope(event), isOptional: false)
         }
@@ -84,20 +108,26 @@ struct AggregateChecker {
     }
 
     private func argument(
-        _ syntax: AggregateSyntax, _ scope: Scope
+        _ syntax: AggregateSyntax,
+        _ scope: Scope
     ) -> (source: ValueSource, type: ValueType, isPersonal: Bool)? {
         let name = syntax.function.rawValue
         guard let expression = syntax.argument else {
             if syntax.function != .count {
                 sink.error(
-                    scope.source, syntax.span, "\(name)() needs to know of what",
-                    suggestion: "\(name)(amount) of \(syntax.event.text) …")
+                    scope.source,
+                    syntax.span,
+                    "\(name)() needs to know of what",
+                    suggestion: "\(name)(amount) of \(syntax.event.text) …"
+                )
             }
             return nil
         }
         guard syntax.function != .count else {
             sink.error(
-                scope.source, expression.span, "count() counts events and takes no argument",
+                scope.source,
+                expression.span,
+                "count() counts events and takes no argument",
                 suggestion:
                     "write distinct(\(scope.source.text(expression.span))) for different values, or a condition after where"
             )
@@ -115,8 +145,11 @@ struct AggregateChecker {
         }
         guard let type = value.type.valueType, allowed.contains(type) else {
             sink.error(
-                scope.source, expression.span, "\(name)() does not take \(value.type.withArticle)",
-                suggestion: "it takes \(allowed.map { StaticType($0).name }.joined(separator: ", "))")
+                scope.source,
+                expression.span,
+                "\(name)() does not take \(value.type.withArticle)",
+                suggestion: "it takes \(allowed.map { StaticType($0).name }.joined(separator: ", "))"
+            )
             return nil
         }
         if Bank.bank(of: value.operand) == Bank.fields {
@@ -142,19 +175,24 @@ struct AggregateChecker {
                 let names = schema.fields.map(\.name) + schema.fields.compactMap(\.entity)
                 let several = schema.fields.filter { $0.entity == key.path.text }.map(\.name)
                 sink.error(
-                    source, key.path.span,
+                    source,
+                    key.path.span,
                     several.isEmpty
                         ? "no field '\(key.path.text)' in event '\(schema.name)'"
                         : "event '\(schema.name)' has several fields of entity '\(key.path.text)'",
                     suggestion: several.isEmpty
                         ? Diagnostic.nearest(to: key.path.text, among: names).map { "did you mean '\($0)'?" }
-                        : "name one: \(several.joined(separator: ", "))")
+                        : "name one: \(several.joined(separator: ", "))"
+                )
                 continue
             }
             guard AggregateChecker.keyTypes.contains(schema.fields[field].type) else {
                 sink.error(
-                    source, key.path.span, "a \(schema.fields[field].type.rawValue) cannot be a key",
-                    suggestion: "keys are fields of type string, int or bool")
+                    source,
+                    key.path.span,
+                    "a \(schema.fields[field].type.rawValue) cannot be a key",
+                    suggestion: "keys are fields of type string, int or bool"
+                )
                 continue
             }
             keys.append(field)
@@ -167,7 +205,11 @@ struct AggregateChecker {
 
     /// Where the key stands in a reading event; nil where it is not found.
     private func readers(
-        _ syntax: AggregateSyntax, _ keys: [Int], counted: EventSchema, scope: Scope, isOptional: Bool
+        _ syntax: AggregateSyntax,
+        _ keys: [Int],
+        counted: EventSchema,
+        scope: Scope,
+        isOptional: Bool
     ) -> [ValueSource]? {
         guard let schema = scope.schema else { return nil }
         var sources: [ValueSource] = []
@@ -181,7 +223,8 @@ struct AggregateChecker {
                     if !value.isFailed, value.type != wanted {
                         generator.error(
                             expression.span,
-                            "'\(key.path.text)' is \(wanted.withArticle), and this is \(value.type.withArticle)")
+                            "'\(key.path.text)' is \(wanted.withArticle), and this is \(value.type.withArticle)"
+                        )
                         return
                     }
                     found = generator.finish(value, at: expression.span)
@@ -195,9 +238,11 @@ struct AggregateChecker {
             else {
                 if isOptional { return nil }
                 sink.error(
-                    scope.source, key.path.span,
+                    scope.source,
+                    key.path.span,
                     "event '\(schema.name)' has no \(wanted.name) field '\(key.path.text)' to read this window by",
-                    suggestion: "write \(key.path.text) = the value's name in '\(schema.name)'")
+                    suggestion: "write \(key.path.text) = the value's name in '\(schema.name)'"
+                )
                 return nil
             }
             sources.append(.field(reading))

@@ -11,7 +11,11 @@ extension Generator {
     static let laterNames = ["uint", "bytes", "type", "dyn"]
 
     mutating func call(
-        _ expression: Expression, _ target: Expression?, _ name: String, _ nameSpan: Span, _ arguments: [Expression],
+        _ expression: Expression,
+        _ target: Expression?,
+        _ name: String,
+        _ nameSpan: Span,
+        _ arguments: [Expression],
         _ into: UInt16?
     ) -> Value {
         if let target {
@@ -21,8 +25,10 @@ extension Generator {
         }
         if AggregateFunction(rawValue: name) != nil {
             error(
-                nameSpan, "'\(name)' is an aggregate and stands in a let or feature",
-                suggestion: "let x = \(name)(…) of EVENT by KEY over 1h")
+                nameSpan,
+                "'\(name)' is an aggregate and stands in a let or feature",
+                suggestion: "let x = \(name)(…) of EVENT by KEY over 1h"
+            )
             return .failed
         }
         if name == "matches", arguments.count == 2 {
@@ -41,14 +47,16 @@ extension Generator {
                     ? "'\(name)' is not supported in rules yet" : "no function '\(name)'",
                 suggestion: hints[name] ?? Diagnostic.nearest(to: name, among: hints.keys.sorted()).flatMap {
                     hints[$0]
-                } ?? (asMember ? "write \(text(arguments[0])).\(name)(…)" : nearest))
+                } ?? (asMember ? "write \(text(arguments[0])).\(name)(…)" : nearest)
+            )
             return .failed
         }
         let wanted = name == "ratio" ? 2 : 1
         guard arguments.count == wanted else {
             error(
                 expression.span,
-                "\(name)() takes \(wanted) argument\(wanted == 1 ? "" : "s"), not \(arguments.count)")
+                "\(name)() takes \(wanted) argument\(wanted == 1 ? "" : "s"), not \(arguments.count)"
+            )
             return .failed
         }
         if name == "ratio" { return ratio(arguments, into) }
@@ -59,8 +67,14 @@ extension Generator {
     }
 
     private mutating func simple(
-        _ opcode: Opcode, _ type: StaticType, _ value: Value, _ mark: Int, _ into: UInt16?, keepsPersonal: Bool = false,
-        target: Int = 0, extra: Int = 0
+        _ opcode: Opcode,
+        _ type: StaticType,
+        _ value: Value,
+        _ mark: Int,
+        _ into: UInt16?,
+        keepsPersonal: Bool = false,
+        target: Int = 0,
+        extra: Int = 0
     ) -> Value {
         release(mark)
         let result = into ?? allocate()
@@ -109,8 +123,10 @@ extension Generator {
         if a.isFailed || b.isFailed { return .failed }
         for (value, argument) in [(a, arguments[0]), (b, arguments[1])] where value.type != .int {
             error(
-                argument.span, "ratio() takes two ints, and this is \(value.type.withArticle)",
-                suggestion: value.type == .double ? "write a / b for doubles" : nil)
+                argument.span,
+                "ratio() takes two ints, and this is \(value.type.withArticle)",
+                suggestion: value.type == .double ? "write a / b for doubles" : nil
+            )
             return .failed
         }
         release(mark)
@@ -128,22 +144,30 @@ extension Generator {
             }
             let isLong = written.hasSuffix("d") || written.hasSuffix("w")
             error(
-                argument.span, isLong ? "duration() knows no days and weeks" : "duration() cannot read this text",
+                argument.span,
+                isLong ? "duration() knows no days and weeks" : "duration() cannot read this text",
                 suggestion: isLong && DurationText.milliseconds(written) != nil
-                    ? "write duration(\"\(Parser.celDuration(written))\")" : "for example duration(\"1h30m\")")
+                    ? "write duration(\"\(Parser.celDuration(written))\")" : "for example duration(\"1h30m\")"
+            )
             return .failed
         }
         if let value = bytes.withUnsafeBufferPointer({ TimeText.timestamp($0) }) {
             return Value(type: .timestamp, operand: constant(Slot(value)))
         }
         error(
-            argument.span, "timestamp() cannot read this text",
-            suggestion: "for example timestamp(\"2026-01-05T08:00:00Z\")")
+            argument.span,
+            "timestamp() cannot read this text",
+            suggestion: "for example timestamp(\"2026-01-05T08:00:00Z\")"
+        )
         return .failed
     }
 
     private mutating func member(
-        _ target: Expression, _ name: String, _ nameSpan: Span, _ arguments: [Expression], _ into: UInt16?
+        _ target: Expression,
+        _ name: String,
+        _ nameSpan: Span,
+        _ arguments: [Expression],
+        _ into: UInt16?
     ) -> Value {
         let binary: [String: Opcode] = ["contains": .contains, "startsWith": .startsWith, "endsWith": .endsWith]
         guard Generator.memberNames.contains(name) else {
@@ -153,8 +177,10 @@ extension Generator {
                 let whole = chain.joined(separator: ".")
                 if ["graph", "score", "math", "strings"].contains(whole) {
                     error(
-                        target.span.union(nameSpan), "no function '\(whole).\(name)'",
-                        suggestion: signalHint())
+                        target.span.union(nameSpan),
+                        "no function '\(whole).\(name)'",
+                        suggestion: signalHint()
+                    )
                 } else {
                     unknown(whole, target.span)
                 }
@@ -185,7 +211,10 @@ extension Generator {
                 suggestion = "write \(text(arguments[0])) in \(text(target))"
             }
             error(
-                nameSpan, "\(name)() works on a string, and this is \(value.type.withArticle)", suggestion: suggestion)
+                nameSpan,
+                "\(name)() works on a string, and this is \(value.type.withArticle)",
+                suggestion: suggestion
+            )
             return .failed
         }
         if name == "lowerAscii" { return simple(.lowerAscii, .string, value, mark, into, keepsPersonal: true) }
@@ -205,7 +234,10 @@ extension Generator {
 
     /// RE2 patterns are compiled here, once; so they have to be literals.
     private mutating func matches(
-        _ target: Expression, _ arguments: [Expression], _ nameSpan: Span, _ into: UInt16?
+        _ target: Expression,
+        _ arguments: [Expression],
+        _ nameSpan: Span,
+        _ into: UInt16?
     ) -> Value {
         let mark = mark
         let value = generate(target)
@@ -216,16 +248,20 @@ extension Generator {
         }
         guard arguments.count == 1, case .string(let pattern) = arguments[0].kind else {
             error(
-                arguments.first?.span ?? nameSpan, "the pattern of matches() stands in quotes",
-                suggestion: "email.matches(r\"^[a-z]+@\")")
+                arguments.first?.span ?? nameSpan,
+                "the pattern of matches() stands in quotes",
+                suggestion: "email.matches(r\"^[a-z]+@\")"
+            )
             return .failed
         }
         switch builder.pattern(pattern) {
         case .success(let index): return simple(.matches, .bool, value, mark, into, target: index)
         case .failure(let problem):
             error(
-                arguments[0].span, "this pattern cannot be used: \(problem.message)",
-                suggestion: "patterns are RE2's: no look-around, no back-references")
+                arguments[0].span,
+                "this pattern cannot be used: \(problem.message)",
+                suggestion: "patterns are RE2's: no look-around, no back-references"
+            )
             return .failed
         }
     }
@@ -247,7 +283,11 @@ extension Generator {
     }
 
     private mutating func accessor(
-        _ part: TimePart, _ name: String, _ target: Expression, _ arguments: [Expression], _ nameSpan: Span,
+        _ part: TimePart,
+        _ name: String,
+        _ target: Expression,
+        _ arguments: [Expression],
+        _ nameSpan: Span,
         _ into: UInt16?
     ) -> Value {
         let mark = mark
@@ -270,8 +310,10 @@ extension Generator {
                 minutes = offset
             } else if bytes != Array("UTC".utf8), bytes != Array("Z".utf8) {
                 error(
-                    zone.span, "named time zones are not supported: their rules change, and a replay would too",
-                    suggestion: "write a fixed offset: \(name)(\"+02:00\")")
+                    zone.span,
+                    "named time zones are not supported: their rules change, and a replay would too",
+                    suggestion: "write a fixed offset: \(name)(\"+02:00\")"
+                )
                 return .failed
             }
         }

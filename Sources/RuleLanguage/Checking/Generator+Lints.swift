@@ -1,7 +1,11 @@
 extension Generator {
     /// Warns of comparisons that are allowed and hardly ever meant.
     func warnOfTraps(
-        _ operation: Expression.Binary, _ left: Expression, _ a: Value, _ right: Expression, _ b: Value
+        _ operation: Expression.Binary,
+        _ left: Expression,
+        _ a: Value,
+        _ right: Expression,
+        _ b: Value
     ) {
         if operation.isComparison {
             if b.type == .double { warnOfDivision(left, a) }
@@ -20,8 +24,11 @@ extension Generator {
     private func warnOfDivision(_ expression: Expression, _ value: Value) {
         guard value.type == .int, case .binary(.divide, let a, let b) = expression.kind else { return }
         sink.warning(
-            scope.source, expression.span, "\(text(expression)) divides ints and cuts off the fraction",
-            suggestion: "write ratio(\(text(a)), \(text(b)))")
+            scope.source,
+            expression.span,
+            "\(text(expression)) divides ints and cuts off the fraction",
+            suggestion: "write ratio(\(text(a)), \(text(b)))"
+        )
     }
 
     /// A literal that the topology's `enum` of the field does not list.
@@ -33,8 +40,11 @@ extension Generator {
         guard !field.allowedValues.contains(word) else { return }
         let nearest = Diagnostic.nearest(to: word, among: field.allowedValues)
         sink.warning(
-            scope.source, literal.span, "'\(field.name)' is never \"\(word)\"",
+            scope.source,
+            literal.span,
+            "'\(field.name)' is never \"\(word)\"",
             suggestion: nearest.map { "did you mean \"\($0)\"?" }
-                ?? "the topology allows \(list(of: field.allowedValues))")
+                ?? "the topology allows \(list(of: field.allowedValues))"
+        )
     }
 }

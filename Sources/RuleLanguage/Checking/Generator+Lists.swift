@@ -17,7 +17,8 @@ extension Generator {
                 error(
                     items[index].span,
                     "a list holds values of one type; this is \(value.type.withArticle) among \(element.name)s",
-                    suggestion: suggestion)
+                    suggestion: suggestion
+                )
                 release(outer)
                 return .failed
             }
@@ -60,7 +61,11 @@ extension Generator {
 
     /// The macros over lists, as loops: at most ``Machine/ruleLimit`` rounds per evaluation.
     mutating func comprehension(
-        _ macro: Expression.Macro, _ target: Expression, _ variable: String, _ arguments: [Expression], _ into: UInt16?
+        _ macro: Expression.Macro,
+        _ target: Expression,
+        _ variable: String,
+        _ arguments: [Expression],
+        _ into: UInt16?
     ) -> Value {
         let outer = mark
         let result = into ?? allocate()
@@ -90,8 +95,13 @@ extension Generator {
     }
 
     private mutating func loop(
-        _ macro: Expression.Macro, _ result: UInt16, _ source: UInt16, _ counter: UInt16, _ item: UInt16,
-        _ arguments: [Expression], _ inner: Int
+        _ macro: Expression.Macro,
+        _ result: UInt16,
+        _ source: UInt16,
+        _ counter: UInt16,
+        _ item: UInt16,
+        _ arguments: [Expression],
+        _ inner: Int
     ) -> Value {
         let element = variables[variables.count - 1].value
         var leaving: [Int] = []

@@ -1,6 +1,9 @@
 extension Generator {
     mutating func unary(
-        _ operation: Expression.Unary, _ operand: Expression, _ expression: Expression, _ into: UInt16?
+        _ operation: Expression.Unary,
+        _ operand: Expression,
+        _ expression: Expression,
+        _ into: UInt16?
     ) -> Value {
         let mark = mark
         let value = operation == .not ? condition(operand) : generate(operand)
@@ -20,7 +23,8 @@ extension Generator {
         return Value(type: value.type, operand: result, isPersonal: value.isPersonal)
     }
 
-    /// `&&` and `||`: stop at the first operand that decides; one that decides absorbs a failure of another (CEL, Logical Operators).
+    /// `&&` and `||`: stop at the first operand that decides; one that decides absorbs a failure of another (CEL, Logical
+    /// Operators).
     mutating func logic(_ items: [Expression], isAnd: Bool, _ into: UInt16?) -> Value {
         let result = into ?? allocate()
         let inner = mark
@@ -46,7 +50,11 @@ extension Generator {
     }
 
     mutating func conditional(
-        _ condition: Expression, _ yes: Expression, _ no: Expression, _ expression: Expression, _ into: UInt16?
+        _ condition: Expression,
+        _ yes: Expression,
+        _ no: Expression,
+        _ expression: Expression,
+        _ into: UInt16?
     ) -> Value {
         let result = into ?? allocate()
         let inner = mark
@@ -69,8 +77,10 @@ extension Generator {
             if a.type == .int, b.type == .double { suggestion = "write \(asDouble(yes)) before the ':'" }
             if a.type == .double, b.type == .int { suggestion = "write \(asDouble(no)) after the ':'" }
             error(
-                expression.span, "the two results of '?' differ: \(a.type.name) and \(b.type.name)",
-                suggestion: suggestion)
+                expression.span,
+                "the two results of '?' differ: \(a.type.name) and \(b.type.name)",
+                suggestion: suggestion
+            )
             return .failed
         }
         let type = a.type == .list(.nothing) ? b.type : a.type
@@ -84,7 +94,10 @@ extension Generator {
     }
 
     mutating func binary(
-        _ operation: Expression.Binary, _ left: Expression, _ right: Expression, _ expression: Expression,
+        _ operation: Expression.Binary,
+        _ left: Expression,
+        _ right: Expression,
+        _ expression: Expression,
         _ into: UInt16?
     ) -> Value {
         let mark = mark
@@ -117,8 +130,12 @@ extension Generator {
         }
         let result = into ?? allocate()
         emit(
-            found.opcode, result: result, found.swaps ? b.operand : a.operand, found.swaps ? a.operand : b.operand,
-            extra: Int(found.extra))
+            found.opcode,
+            result: result,
+            found.swaps ? b.operand : a.operand,
+            found.swaps ? a.operand : b.operand,
+            extra: Int(found.extra)
+        )
         let keeps = found.type != .bool && (a.isPersonal || b.isPersonal)
         return Value(type: found.type, operand: result, isPersonal: keeps)
     }
@@ -198,7 +215,11 @@ extension Generator {
     }
 
     private func mismatch(
-        _ operation: Expression.Binary, _ left: Expression, _ a: StaticType, _ right: Expression, _ b: StaticType,
+        _ operation: Expression.Binary,
+        _ left: Expression,
+        _ a: StaticType,
+        _ right: Expression,
+        _ b: StaticType,
         _ expression: Expression
     ) {
         let sign = operation.rawValue
@@ -212,15 +233,18 @@ extension Generator {
         if operation == .isIn {
             guard case .list(let element) = b else {
                 error(
-                    right.span, "'in' looks into a list, and this is \(b.withArticle)",
+                    right.span,
+                    "'in' looks into a list, and this is \(b.withArticle)",
                     suggestion: b == .string && !right.isLiteral
                         ? "write \(text(right)).contains(\(text(left)))" : "write [\(text(right))]"
                 )
                 return
             }
             error(
-                expression.span, "\(a.withArticle) is never in a \(StaticType.list(element).name)",
-                suggestion: conversion(left, a, to: element))
+                expression.span,
+                "\(a.withArticle) is never in a \(StaticType.list(element).name)",
+                suggestion: conversion(left, a, to: element)
+            )
             return
         }
         if operation == .remainder, a == .double {

@@ -1,6 +1,7 @@
 /// Checks an expression's types and writes its instructions, in one walk.
 ///
-/// One generator makes one program. A wrong expression is reported once and gets the type `failed`, which nobody complains about again.
+/// One generator makes one program. A wrong expression is reported once and gets the type `failed`, which nobody complains about
+/// again.
 struct Generator {
     /// A checked expression: its type, and the operand that holds it.
     struct Value {
@@ -92,13 +93,23 @@ struct Generator {
 
     @discardableResult
     mutating func emit(
-        _ opcode: Opcode, result: UInt16 = Generator.idle, _ a: UInt16 = Generator.idle, _ b: UInt16 = Generator.idle,
-        target: Int = 0, extra: Int = 0
+        _ opcode: Opcode,
+        result: UInt16 = Generator.idle,
+        _ a: UInt16 = Generator.idle,
+        _ b: UInt16 = Generator.idle,
+        target: Int = 0,
+        extra: Int = 0
     ) -> Int {
         code.append(
             Instruction(
-                opcode: opcode, result: UInt16(Bank.index(of: result)), a: a, b: b,
-                target: Int32(truncatingIfNeeded: target), extra: Int32(truncatingIfNeeded: extra)))
+                opcode: opcode,
+                result: UInt16(Bank.index(of: result)),
+                a: a,
+                b: b,
+                target: Int32(truncatingIfNeeded: target),
+                extra: Int32(truncatingIfNeeded: extra)
+            )
+        )
         return code.count - 1
     }
 
@@ -142,8 +153,10 @@ struct Generator {
     mutating func store(_ type: ValueType, at span: Span) -> Program? {
         guard !isTooLarge else {
             error(
-                span, "this needs more than \(Bank.capacity) constants or intermediate values",
-                suggestion: "split the rule")
+                span,
+                "this needs more than \(Bank.capacity) constants or intermediate values",
+                suggestion: "split the rule"
+            )
             return nil
         }
         return builder.program(code, constants: constants, registers: registersUsed, type: type)
@@ -218,7 +231,8 @@ struct Generator {
             guard chain.count == 1 else {
                 error(
                     expression.span,
-                    "'\(chain[0])' is \(variable.value.type.withArticle) and has no field '\(chain[1])'")
+                    "'\(chain[0])' is \(variable.value.type.withArticle) and has no field '\(chain[1])'"
+                )
                 return .failed
             }
             return variable.value
@@ -233,8 +247,10 @@ struct Generator {
             if known.isFailed { return .failed }
             let nearest = Diagnostic.nearest(to: whole, among: scope.names)
             error(
-                expression.span, "'\(prefix)' is \(known.type.withArticle) and has no field '\(chain[length])'",
-                suggestion: nearest.map { "did you mean '\($0)'?" })
+                expression.span,
+                "'\(prefix)' is \(known.type.withArticle) and has no field '\(chain[length])'",
+                suggestion: nearest.map { "did you mean '\($0)'?" }
+            )
             return .failed
         }
         unknown(whole, expression.span)
@@ -252,10 +268,12 @@ struct Generator {
                 || scope.environment.signals.contains(where: { $0.name == name })
         {
             error(
-                span, "'\(name)' is not a field of event '\(schema.name)'",
+                span,
+                "'\(name)' is not a field of event '\(schema.name)'",
                 suggestion: scope.isKey
                     ? "a key is found before windows and signals: it reads the event's own fields only"
-                    : "an aggregate reads fields of the counted event only")
+                    : "an aggregate reads fields of the counted event only"
+            )
             return
         }
         if scope.letsBelow.contains(name) {
@@ -268,14 +286,17 @@ struct Generator {
         }
         if let property = name.split(separator: ".").last.map(String.init), looksLikeSignal(name, property) {
             error(
-                span, "no field or signal '\(name)' in event '\(schema.name)'",
-                suggestion: nearest ?? signalHint(property))
+                span,
+                "no field or signal '\(name)' in event '\(schema.name)'",
+                suggestion: nearest ?? signalHint(property)
+            )
             return
         }
         error(span, "no field '\(name)' in event '\(schema.name)'", suggestion: nearest ?? quoteHint(name))
     }
 
-    /// Whether a name that means nothing was meant for a detector's or model's value: `NAME.size` where no field begins with `NAME.`.
+    /// Whether a name that means nothing was meant for a detector's or model's value: `NAME.size` where no field begins with
+    /// `NAME.`.
     private func looksLikeSignal(_ name: String, _ property: String) -> Bool {
         guard name.contains("."), RuleEnvironment.Signal.properties.contains(property) else { return false }
         let owner = name.dropLast(property.utf8.count)
@@ -304,7 +325,10 @@ struct Generator {
         case .field(let index):
             guard let field = scope.schema?.fields[index] else { return .failed }
             let value = Value(
-                type: StaticType(field.type), operand: Bank.operand(Bank.fields, index), isPersonal: field.isPersonal)
+                type: StaticType(field.type),
+                operand: Bank.operand(Bank.fields, index),
+                isPersonal: field.isPersonal
+            )
             note(name, value)
             return value
         case .feature(let index):
@@ -313,18 +337,24 @@ struct Generator {
             if let event = scope.event, feature.readers[event] == nil {
                 let reader = scope.schema?.name ?? ""
                 error(
-                    expression.span, "event '\(reader)' cannot read feature '\(name)': it lacks a field for its key",
-                    suggestion: "declare the fields in the topology, or use let with 'by key = expression'")
+                    expression.span,
+                    "event '\(reader)' cannot read feature '\(name)': it lacks a field for its key",
+                    suggestion: "declare the fields in the topology, or use let with 'by key = expression'"
+                )
                 return .failed
             }
             let value = Value(
-                type: StaticType(feature.resultType), operand: Bank.operand(Bank.features, feature.column),
-                isPersonal: scope.table.isPersonal[index])
+                type: StaticType(feature.resultType),
+                operand: Bank.operand(Bank.features, feature.column),
+                isPersonal: scope.table.isPersonal[index]
+            )
             note(name, value)
             return value
         case .signal(let index):
             let value = Value(
-                type: StaticType(scope.environment.signals[index].type), operand: Bank.operand(Bank.signals, index))
+                type: StaticType(scope.environment.signals[index].type),
+                operand: Bank.operand(Bank.signals, index)
+            )
             note(name, value)
             return value
         case .letExpression(let name, let expression):
@@ -346,7 +376,8 @@ struct Generator {
         if !reads.contains(read) { reads.append(read) }
     }
 
-    /// Computes the lets an expression reads, those first that others read in turn, so that each is computed once however often it is read.
+    /// Computes the lets an expression reads, those first that others read in turn, so that each is computed once however often it
+    /// is read.
     ///
     /// To be called where the code is sure to pass, not inside a branch.
     mutating func prepare(_ expression: Expression) {

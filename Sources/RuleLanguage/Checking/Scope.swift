@@ -1,4 +1,5 @@
-/// What the names in an expression mean: one event type's fields and, inside rules, its lets, the declared features and the signals.
+/// What the names in an expression mean: one event type's fields and, inside rules, its lets, the declared features and the
+/// signals.
 struct Scope {
     enum LetValue {
         case feature(Int)

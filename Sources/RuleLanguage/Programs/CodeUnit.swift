@@ -2,7 +2,8 @@ import CRE2
 
 /// The programs of one rule set in one piece of memory: instructions, constants, literal text, regular expressions.
 ///
-/// `@unchecked Sendable`: written once by ``CodeBuilder``, then immutable; RE2 objects may be matched from several threads (their own cache is locked).
+/// `@unchecked Sendable`: written once by ``CodeBuilder``, then immutable; RE2 objects may be matched from several threads (their
+/// own cache is locked).
 final class CodeUnit: @unchecked Sendable {
     struct Header {
         var instructions: UnsafeMutablePointer<Instruction>
@@ -25,8 +26,15 @@ final class CodeUnit: @unchecked Sendable {
         header = .allocate(capacity: 1)
         header.initialize(
             to: Header(
-                instructions: .allocate(capacity: 1), constants: .allocate(capacity: 1), text: .allocate(capacity: 1),
-                expressions: .allocate(capacity: 1), expressionCount: 0, registers: 0, hash: hash))
+                instructions: .allocate(capacity: 1),
+                constants: .allocate(capacity: 1),
+                text: .allocate(capacity: 1),
+                expressions: .allocate(capacity: 1),
+                expressionCount: 0,
+                registers: 0,
+                hash: hash
+            )
+        )
     }
 
     deinit {
@@ -126,7 +134,12 @@ final class CodeBuilder {
     /// Stores a finished program.
     func program(_ code: [Instruction], constants used: [Slot], registers needed: Int, type: ValueType) -> Program {
         let program = Program(
-            unit: unit, start: instructions.count, count: code.count, constants: constants.count, type: type)
+            unit: unit,
+            start: instructions.count,
+            count: code.count,
+            constants: constants.count,
+            type: type
+        )
         instructions += code
         constants += used
         registers = max(registers, needed)

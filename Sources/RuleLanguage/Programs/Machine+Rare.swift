@@ -258,8 +258,11 @@ extension Machine {
     /// The text written from `start` to the end of the scratch space as a value.
     private func finished(_ start: Int, _ header: CodeUnit.Header) -> Slot {
         Slot(
-            hash: header.hash(scratchText + start, count: textUsed - start), offset: start, length: textUsed - start,
-            bank: .scratch)
+            hash: header.hash(scratchText + start, count: textUsed - start),
+            offset: start,
+            length: textUsed - start,
+            bank: .scratch
+        )
     }
 
     private mutating func written(_ opcode: Opcode, _ x: Slot, _ header: CodeUnit.Header) -> Slot {

@@ -2,12 +2,13 @@ import CRE2
 
 /// The registers and scratch space of one thread, and the loop that runs programs on them.
 ///
-/// Raw pointers on purpose: they keep reference counting, exclusivity and bounds checks out of the loop. ``Evaluator`` owns the memory and
-/// keeps it alive while the machine runs; operands were checked against the banks' sizes when the program was compiled.
+/// Raw pointers on purpose: they keep reference counting, exclusivity and bounds checks out of the loop. ``Evaluator`` owns the
+/// memory and keeps it alive while the machine runs; operands were checked against the banks' sizes when the program was compiled.
 struct Machine {
     static let textCapacity = 1 << 18
     static let listCapacity = 1 << 14
-    /// Units of work one rule, and all rules on one event, may take: a round of a loop is one, long texts and lists cost by their size.
+    /// Units of work one rule, and all rules on one event, may take: a round of a loop is one, long texts and lists cost by their
+    /// size.
     static let ruleLimit = 20_000
     static let eventLimit = 200_000
 
@@ -100,10 +101,12 @@ struct Machine {
 
     /// Runs from `code` to the program's end.
     ///
-    /// For a value the slot is the value; for a rule see ``RuleOutcome``. The cases repeat themselves so that each is one jump away and
-    /// keeps its operands in processor registers: a shared body with a second switch was twice as slow.
+    /// For a value the slot is the value; for a rule see ``RuleOutcome``. The cases repeat themselves so that each is one jump away
+    /// and keeps its operands in processor registers: a shared body with a second switch was twice as slow.
     mutating func run(
-        _ code: UnsafePointer<Instruction>, constants: UnsafePointer<Slot>, _ header: CodeUnit.Header
+        _ code: UnsafePointer<Instruction>,
+        constants: UnsafePointer<Slot>,
+        _ header: CodeUnit.Header
     ) -> Slot {
         banks[3] = constants
         lists[1] = constants

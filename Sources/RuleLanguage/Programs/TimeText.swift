@@ -33,8 +33,12 @@ public enum TimeText {
         let shifted = (5 * dayOfYear + 2) / 153
         let month = shifted < 10 ? shifted + 3 : shifted - 9
         return Civil(
-            year: yearOfEra + era * 400 + (month <= 2 ? 1 : 0), month: month,
-            day: dayOfYear - (153 * shifted + 2) / 5 + 1, days: Int(days), millisecondOfDay: Int(rest))
+            year: yearOfEra + era * 400 + (month <= 2 ? 1 : 0),
+            month: month,
+            day: dayOfYear - (153 * shifted + 2) / 5 + 1,
+            days: Int(days),
+            millisecondOfDay: Int(rest)
+        )
     }
 
     static func days(year: Int, month: Int, day: Int) -> Int {
@@ -197,7 +201,8 @@ public enum TimeText {
             nanoseconds += (fraction * Double(unit)).rounded()
         }
         let (total, overflowed) = milliseconds.addingReportingOverflow(
-            Int64(exactly: (nanoseconds / 1_000_000).rounded(.towardZero)) ?? .max)
+            Int64(exactly: (nanoseconds / 1_000_000).rounded(.towardZero)) ?? .max
+        )
         guard !overflowed, total <= durationLimit else { return nil }
         return isNegative ? -total : total
     }

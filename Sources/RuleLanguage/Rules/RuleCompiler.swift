@@ -19,16 +19,27 @@ struct RuleCompiler {
 
     private func scope(_ source: SourceText, _ event: Int, lets: [String: Scope.LetValue] = [:]) -> Scope {
         Scope(
-            source: source, event: event, schema: environment.events[event], lets: lets, seesFeatures: true,
+            source: source,
+            event: event,
+            schema: environment.events[event],
+            lets: lets,
+            seesFeatures: true,
             table: table,
-            environment: environment)
+            environment: environment
+        )
     }
 
     /// What a key's expression sees: keys are found before windows are read and signals given, so it has the event's fields only.
     private func keyScope(_ source: SourceText, _ event: Int, hidden: Set<String> = []) -> Scope {
         Scope(
-            source: source, event: event, schema: environment.events[event], isKey: true, hidden: hidden, table: table,
-            environment: environment)
+            source: source,
+            event: event,
+            schema: environment.events[event],
+            isKey: true,
+            hidden: hidden,
+            table: table,
+            environment: environment
+        )
     }
 
     mutating func compile(_ blocks: BlockSyntax) -> RuleSet? {
@@ -39,8 +50,11 @@ struct RuleCompiler {
             if !seen.insert(rule.id.text).inserted, let first = ids[rule.id.text] {
                 let place = first.source.diagnostic(.error, at: first.id.span, "")
                 sink.error(
-                    rule.source, rule.id.span, "a second rule is called '\(rule.id.text)'",
-                    suggestion: "the first stands at \(place.path):\(place.line)")
+                    rule.source,
+                    rule.id.span,
+                    "a second rule is called '\(rule.id.text)'",
+                    suggestion: "the first stands at \(place.path):\(place.line)"
+                )
                 continue
             }
             compile(rule)
@@ -59,10 +73,17 @@ struct RuleCompiler {
             (table.features.filter(\.isDeclared).map { "feature \($0.name) = \($0.canonical)" }
             + blocks.rules.map(\.canonical) + blocks.policies.map(\.canonical)).joined(separator: "\n") + "\n"
         return RuleSet(
-            environment: environment, features: table.features, featureRowWidth: table.width, rules: rules,
+            environment: environment,
+            features: table.features,
+            featureRowWidth: table.width,
+            rules: rules,
             bodies: bodies,
-            policy: blocks.policies.first?.policy ?? .none, canonicalText: canonical, warnings: sink.warnings,
-            notices: sink.notices, unit: builder.unit)
+            policy: blocks.policies.first?.policy ?? .none,
+            canonicalText: canonical,
+            warnings: sink.warnings,
+            notices: sink.notices,
+            unit: builder.unit
+        )
     }
 
     /// Tells of what is read and does nothing yet: once each, for there may be hundreds.
@@ -80,16 +101,22 @@ struct RuleCompiler {
     private func check(_ test: TestSyntax, ruleIds: [String]) {
         if !ruleIds.contains(test.rule.text) {
             sink.error(
-                test.source, test.rule.span, "no rule '\(test.rule.text)' to test",
-                suggestion: Diagnostic.nearest(to: test.rule.text, among: ruleIds).map { "did you mean '\($0)'?" })
+                test.source,
+                test.rule.span,
+                "no rule '\(test.rule.text)' to test",
+                suggestion: Diagnostic.nearest(to: test.rule.text, among: ruleIds).map { "did you mean '\($0)'?" }
+            )
         }
         for case .send(let event, _, _, _, _) in test.steps
         where !environment.events.contains(where: { $0.name == event.text }) {
             sink.error(
-                test.source, event.span, "no event '\(event.text)' in this topology",
+                test.source,
+                event.span,
+                "no event '\(event.text)' in this topology",
                 suggestion: Diagnostic.nearest(to: event.text, among: environment.events.map(\.name)).map {
                     "did you mean '\($0)'?"
-                })
+                }
+            )
         }
     }
 
@@ -103,20 +130,30 @@ struct RuleCompiler {
         }
         if let hidden = environment.events.first(where: { $0.field(named: name) != nil }) {
             sink.error(
-                syntax.source, syntax.name.span, "'\(name)' is a field of event '\(hidden.name)' already",
-                suggestion: "choose another name for the feature")
+                syntax.source,
+                syntax.name.span,
+                "'\(name)' is a field of event '\(hidden.name)' already",
+                suggestion: "choose another name for the feature"
+            )
         }
         let index = aggregates.feature(
-            syntax.aggregate, name: syntax.name, in: syntax.source, readingEvents: nil,
-            readingScope: { keyScope(syntax.source, $0) })
+            syntax.aggregate,
+            name: syntax.name,
+            in: syntax.source,
+            readingEvents: nil,
+            readingScope: { keyScope(syntax.source, $0) }
+        )
         guard let index else {
             table.broken.insert(name)
             return
         }
         if let other = table.declared.first(where: { $0.value == index })?.key {
             sink.error(
-                syntax.source, syntax.name.span, "features '\(other)' and '\(name)' are the same aggregate",
-                suggestion: "use '\(other)'")
+                syntax.source,
+                syntax.name.span,
+                "features '\(other)' and '\(name)' are the same aggregate",
+                suggestion: "use '\(other)'"
+            )
         }
         table.declared[name] = index
     }
@@ -133,9 +170,12 @@ struct RuleCompiler {
             guard let index = environment.events.firstIndex(where: { $0.name == event.text }) else {
                 let names = environment.events.map(\.name)
                 sink.error(
-                    syntax.source, event.span, "no event '\(event.text)' in this topology",
+                    syntax.source,
+                    event.span,
+                    "no event '\(event.text)' in this topology",
                     suggestion: Diagnostic.nearest(to: event.text, among: names).map { "did you mean '\($0)'?" }
-                        ?? "events are \(names.joined(separator: ", "))")
+                        ?? "events are \(names.joined(separator: ", "))"
+                )
                 continue
             }
             if !events.contains(index) { events.append(index) }
@@ -147,8 +187,11 @@ struct RuleCompiler {
             for key in syntax.alert?.keys ?? [] where environment.events[event].field(named: key.text) == nil {
                 let names = environment.events[event].fields.map(\.name)
                 sink.error(
-                    syntax.source, key.span, "no field '\(key.text)' in event '\(environment.events[event].name)'",
-                    suggestion: Diagnostic.nearest(to: key.text, among: names).map { "did you mean '\($0)'?" })
+                    syntax.source,
+                    key.span,
+                    "no field '\(key.text)' in event '\(environment.events[event].name)'",
+                    suggestion: Diagnostic.nearest(to: key.text, among: names).map { "did you mean '\($0)'?" }
+                )
             }
             if let body = body(syntax, event, events, &used, &features) { compiled.append(body) }
         }
@@ -158,18 +201,27 @@ struct RuleCompiler {
         let weights = syntax.actions.map { if case .score(let points) = $0 { points } else { 0 } }
         rules.append(
             Rule(
-                id: syntax.id.text, title: syntax.title, version: RuleCompiler.version(of: canonical),
+                id: syntax.id.text,
+                title: syntax.title,
+                version: RuleCompiler.version(of: canonical),
                 owner: syntax.owner,
-                ticket: syntax.ticket, severity: syntax.severity ?? .medium, tags: syntax.tags,
+                ticket: syntax.ticket,
+                severity: syntax.severity ?? .medium,
+                tags: syntax.tags,
                 mode: syntax.mode ?? .live,
-                events: events, actions: syntax.actions,
-                decision: syntax.actions.compactMap(\.decision).max(), scoreWeight: weights.reduce(0, +),
+                events: events,
+                actions: syntax.actions,
+                decision: syntax.actions.compactMap(\.decision).max(),
+                scoreWeight: weights.reduce(0, +),
                 missing: syntax.missing ?? .skip,
                 alert: syntax.alert.map {
                     RuleAlert(keys: $0.keys.map(\.text), everyMilliseconds: $0.everyMilliseconds)
                 },
-                exceptions: syntax.unlesses.map { syntax.source.text($0.span) }, features: read,
-                canonicalText: syntax.canonical))
+                exceptions: syntax.unlesses.map { syntax.source.text($0.span) },
+                features: read,
+                canonicalText: syntax.canonical
+            )
+        )
         bodies.append(compiled)
     }
 
@@ -185,8 +237,11 @@ struct RuleCompiler {
     private func checkLength(_ name: Named, _ what: String, _ source: SourceText) {
         guard name.text.utf8.count > 128 else { return }
         sink.error(
-            source, name.span, "the name of a \(what) has at most 128 characters",
-            suggestion: "say the rest in the title")
+            source,
+            name.span,
+            "the name of a \(what) has at most 128 characters",
+            suggestion: "say the rest in the title"
+        )
     }
 
     private func checkClauses(_ rule: RuleSyntax) {
@@ -203,8 +258,11 @@ struct RuleCompiler {
     private func warnUnused(_ rule: RuleSyntax, _ used: Set<String>) {
         for binding in rule.lets where !used.contains(binding.name.text) {
             sink.warning(
-                rule.source, binding.name.span, "'\(binding.name.text)' is never used",
-                suggestion: "use it in when, unless or because, or delete it")
+                rule.source,
+                binding.name.span,
+                "'\(binding.name.text)' is never used",
+                suggestion: "use it in when, unless or because, or delete it"
+            )
         }
     }
 
@@ -212,14 +270,20 @@ struct RuleCompiler {
     ///
     /// Reports what is wrong with its lets.
     private func lets(
-        _ rule: RuleSyntax, _ event: Int, _ events: [Int], _ used: inout Set<String>
+        _ rule: RuleSyntax,
+        _ event: Int,
+        _ events: [Int],
+        _ used: inout Set<String>
     ) -> [String: Scope.LetValue] {
         var lets: [String: Scope.LetValue] = [:]
         for name in rule.letNames.subtracting(rule.lets.map(\.name.text)) { lets[name] = .failed }
         if rule.lets.count > 64 {
             sink.error(
-                rule.source, rule.lets[64].name.span, "a rule has at most 64 lets",
-                suggestion: "split the rule, or name shared windows with feature")
+                rule.source,
+                rule.lets[64].name.span,
+                "a rule has at most 64 lets",
+                suggestion: "split the rule, or name shared windows with feature"
+            )
             return lets
         }
         for binding in rule.lets {
@@ -227,7 +291,11 @@ struct RuleCompiler {
             let bare = scope(rule.source, event)
             if lets[name.text] != nil {
                 sink.error(
-                    rule.source, name.span, "this rule has a second '\(name.text)'", suggestion: "choose another name")
+                    rule.source,
+                    name.span,
+                    "this rule has a second '\(name.text)'",
+                    suggestion: "choose another name"
+                )
                 continue
             }
             if let meaning = bare.meaning(of: name.text) {
@@ -238,13 +306,21 @@ struct RuleCompiler {
                     default: "a feature"
                     }
                 sink.error(
-                    rule.source, name.span, "'\(name.text)' is \(what) already", suggestion: "choose another name")
+                    rule.source,
+                    name.span,
+                    "'\(name.text)' is \(what) already",
+                    suggestion: "choose another name"
+                )
             }
             switch binding.value {
             case .aggregate(let syntax):
                 let index = aggregates.feature(
-                    syntax, name: name, in: rule.source, readingEvents: events,
-                    readingScope: { keyScope(rule.source, $0, hidden: rule.letNames) })
+                    syntax,
+                    name: name,
+                    in: rule.source,
+                    readingEvents: events,
+                    readingScope: { keyScope(rule.source, $0, hidden: rule.letNames) }
+                )
                 lets[name.text] = index.map { .feature($0) } ?? .failed
             case .expression(let expression):
                 var here = scope(rule.source, event, lets: lets)
@@ -259,7 +335,11 @@ struct RuleCompiler {
     }
 
     private func body(
-        _ rule: RuleSyntax, _ event: Int, _ events: [Int], _ used: inout Set<String>, _ features: inout Set<Int>
+        _ rule: RuleSyntax,
+        _ event: Int,
+        _ events: [Int],
+        _ used: inout Set<String>,
+        _ features: inout Set<Int>
     ) -> RuleBody? {
         let lets = lets(rule, event, events, &used)
         let scope = scope(rule.source, event, lets: lets)
@@ -288,7 +368,11 @@ struct RuleCompiler {
         }
         guard sink.errors.isEmpty, let judgement = judging.store(.bool, at: rule.span) else { return nil }
         return RuleBody(
-            event: event, judgement: judgement, reason: reason, values: values(rule, scope, reads))
+            event: event,
+            judgement: judgement,
+            reason: reason,
+            values: values(rule, scope, reads)
+        )
     }
 
     /// The judging program: false `when` → quiet; else a true `unless` → excepted; else a failure → undetermined; else fired.

@@ -102,8 +102,11 @@ struct Lexer {
         let quotes: [String] = ["\u{201C}", "\u{201D}", "\u{2018}", "\u{2019}"]
         let isQuote = quotes.contains(source.text(span))
         sink.error(
-            source, span, "\(shown) is not part of the language",
-            suggestion: isQuote ? "write straight quotes: \" or '" : nil)
+            source,
+            span,
+            "\(shown) is not part of the language",
+            suggestion: isQuote ? "write straight quotes: \" or '" : nil
+        )
         return Token(kind: .invalid, span: span)
     }
 
@@ -148,8 +151,11 @@ struct Lexer {
         if kind == .int, suffix == "u" || suffix == "U" { return Token(kind: .uint, span: span) }
         if kind == .int, ["ms", "s", "m", "h", "d", "w"].contains(suffix) { return Token(kind: .duration, span: span) }
         sink.error(
-            source, span, "'\(source.text(span))' is neither a number nor a duration",
-            suggestion: "durations are a whole number and ms, s, m, h, d or w: 90m")
+            source,
+            span,
+            "'\(source.text(span))' is neither a number nor a duration",
+            suggestion: "durations are a whole number and ms, s, m, h, d or w: 90m"
+        )
         return Token(kind: .invalid, span: span)
     }
 
@@ -187,8 +193,11 @@ struct Lexer {
         }
         let mark = String(decoding: [quote], as: UTF8.self)
         sink.error(
-            source, Span(start: start, end: at), "this text never ends",
-            suggestion: "close it with \(isLong ? mark + mark + mark : mark)")
+            source,
+            Span(start: start, end: at),
+            "this text never ends",
+            suggestion: "close it with \(isLong ? mark + mark + mark : mark)"
+        )
         return Token(kind: .invalid, span: Span(start: start, end: at))
     }
 }

@@ -29,8 +29,11 @@ enum Literals {
         var at = form.body.start
         func fail(_ length: Int, _ message: String) -> [UInt8]? {
             sink.error(
-                source, Span(start: at, end: min(at + length, form.body.end)), message,
-                suggestion: "write \\\\ for a backslash, or a raw text: r\"...\"")
+                source,
+                Span(start: at, end: min(at + length, form.body.end)),
+                message,
+                suggestion: "write \\\\ for a backslash, or a raw text: r\"...\""
+            )
             return nil
         }
         while at < form.body.end {

@@ -28,7 +28,8 @@ extension Parser {
         guard current.kind == .identifier else {
             throw fail(
                 "expected a block, found \(describe(current))",
-                suggestion: "a file holds rule, feature, policy and test blocks")
+                suggestion: "a file holds rule, feature, policy and test blocks"
+            )
         }
         let start = at
         let word = advance()
@@ -37,8 +38,10 @@ extension Parser {
         case "rule": if let rule = try rule(start: start) { blocks.rules.append(rule) }
         case "hotfix":
             throw fail(
-                "'hotfix' is not supported yet", suggestion: "write a rule, and take it out again by hand",
-                at: word.span)
+                "'hotfix' is not supported yet",
+                suggestion: "write a rule, and take it out again by hand",
+                at: word.span
+            )
         case "policy": blocks.policies.append(try policy(start: start))
         case "test": blocks.tests.append(try test())
         case "list": throw fail("lists come with a later version", at: word.span)
@@ -47,7 +50,9 @@ extension Parser {
             throw fail(
                 "unknown block '\(text(word))'",
                 suggestion: nearest.map { "did you mean '\($0)'?" }
-                    ?? "a file holds rule, feature, policy and test blocks", at: word.span)
+                    ?? "a file holds rule, feature, policy and test blocks",
+                at: word.span
+            )
         }
     }
 
@@ -78,7 +83,8 @@ extension Parser {
 
     // MARK: Small parts
 
-    /// A block without its end, shown where it opens: the end of a file has no line to point at, and the next block is not to blame.
+    /// A block without its end, shown where it opens: the end of a file has no line to point at, and the next block is not to
+    /// blame.
     func unclosed(_ block: String, _ brace: Token, last part: String) -> SyntaxFailure {
         fail("\(block) is not closed", suggestion: "write } after its last \(part)", at: brace.span)
     }
@@ -119,7 +125,10 @@ extension Parser {
         let token = advance()
         guard let value = DurationText.milliseconds(text(token)), value > 0 else {
             throw fail(
-                "'\(text(token))' is not a usable duration", suggestion: "from 1ms to 15250284452w", at: token.span)
+                "'\(text(token))' is not a usable duration",
+                suggestion: "from 1ms to 15250284452w",
+                at: token.span
+            )
         }
         return value
     }
@@ -144,7 +153,8 @@ extension Parser {
         guard startsAggregate() else {
             throw fail(
                 "a feature is an aggregate over a window",
-                suggestion: "feature \(name.text) = count() of order by account over 1h")
+                suggestion: "feature \(name.text) = count() of order by account over 1h"
+            )
         }
         let syntax = FeatureSyntax(source: source, name: name, aggregate: try aggregate())
         guard current.kind == .end || startsBlock() else {
@@ -192,7 +202,9 @@ extension Parser {
             throw fail(
                 "unknown aggregate '\(name)'",
                 suggestion: nearest.map { "did you mean '\($0)'?" }
-                    ?? "one of count, sum, avg, min, max, distinct, first, last", at: start.span)
+                    ?? "one of count, sum, avg, min, max, distinct, first, last",
+                at: start.span
+            )
         }
         let shape = "\(name)(…) of EVENT by KEY over 1h"
         _ = try expect(.leftParenthesis, "'('")
@@ -221,8 +233,16 @@ extension Parser {
             excludes = true
         }
         return AggregateSyntax(
-            function: function, span: start.span.union(tokens[at - 1].span), argument: argument, event: event,
-            filter: filter, keys: keys, windowMilliseconds: window, windowSpan: windowToken, excludesCurrent: excludes)
+            function: function,
+            span: start.span.union(tokens[at - 1].span),
+            argument: argument,
+            event: event,
+            filter: filter,
+            keys: keys,
+            windowMilliseconds: window,
+            windowSpan: windowToken,
+            excludesCurrent: excludes
+        )
     }
 
     // MARK: policy
@@ -236,8 +256,10 @@ extension Parser {
             let token = try expect(.identifier, "a decision")
             guard let decision = Decision(name: text(token)), decision != .allow else {
                 throw fail(
-                    "unknown decision '\(text(token))'", suggestion: "one of tag, review, challenge, block",
-                    at: token.span)
+                    "unknown decision '\(text(token))'",
+                    suggestion: "one of tag, review, challenge, block",
+                    at: token.span
+                )
             }
             try word("at", "score review at 40")
             thresholds.append(Policy.Threshold(decision: decision, score: try wholeNumber("a score")))
@@ -253,12 +275,18 @@ extension Parser {
         thresholds.sort { ($0.score, $0.decision) < ($1.score, $1.decision) }
         for pair in zip(thresholds, thresholds.dropFirst()) where pair.0.decision >= pair.1.decision {
             sink.error(
-                source, name.span, "policy '\(name.text)' asks for less at a higher score",
-                suggestion: "thresholds rise: tag, review, challenge, block")
+                source,
+                name.span,
+                "policy '\(name.text)' asks for less at a higher score",
+                suggestion: "thresholds rise: tag, review, challenge, block"
+            )
         }
         return PolicySyntax(
-            source: source, name: name, canonical: canonicalText(from: start),
-            policy: Policy(name: name.text, thresholds: thresholds, cap: cap))
+            source: source,
+            name: name,
+            canonical: canonicalText(from: start),
+            policy: Policy(name: name.text, thresholds: thresholds, cap: cap)
+        )
     }
 
     // MARK: test

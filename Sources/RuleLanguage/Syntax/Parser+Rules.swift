@@ -40,7 +40,8 @@ extension Parser {
         }
     }
 
-    /// A clause word that is not a part of an expression: what stands before it on the same line could end one, and no operator does.
+    /// A clause word that is not a part of an expression: what stands before it on the same line could end one, and no operator
+    /// does.
     private func startsClause() -> Bool {
         guard Parser.clauseWords.contains(text(current)), at > 0 else { return false }
         switch tokens[at - 1].kind {
@@ -68,7 +69,8 @@ extension Parser {
             throw fail(
                 "this rule has a second '\(name)'",
                 suggestion: name == "then" ? "list all actions after one then, with commas" : "keep one of them",
-                at: word.span)
+                at: word.span
+            )
         }
         rule.seen[name] = word.span
         switch name {
@@ -98,8 +100,10 @@ extension Parser {
         default:
             // A lifetime would count from the deployment, which is in no journal: a replay could not tell when it ended.
             throw fail(
-                "'\(name)' is not supported yet", suggestion: "take the rule out by hand, or give it mode shadow",
-                at: word.span)
+                "'\(name)' is not supported yet",
+                suggestion: "take the rule out by hand, or give it mode shadow",
+                at: word.span
+            )
         }
         try endOfClause(&rule)
     }
@@ -131,20 +135,24 @@ extension Parser {
             if known.contains(text(current)) {
                 rule.seen["then"] = current.span
                 return fail(
-                    "'\(text(current))' is an action and stands after 'then'", suggestion: "then \(text(current)) …")
+                    "'\(text(current))' is an action and stands after 'then'",
+                    suggestion: "then \(text(current)) …"
+                )
             }
             let nearest = Diagnostic.nearest(to: text(current), among: Parser.clauses)
             if let nearest { rule.seen[nearest] = current.span }
             return fail(
                 "unknown clause '\(text(current))'",
                 suggestion: nearest.map { "did you mean '\($0)'?" }
-                    ?? "clauses are \(Parser.clauses.joined(separator: ", "))")
+                    ?? "clauses are \(Parser.clauses.joined(separator: ", "))"
+            )
         default: return fail("expected a clause or '}', found \(describe(current))")
         }
     }
 
     private mutating func choice<T: RawRepresentable<String>>(
-        _ all: [T], _ clause: String
+        _ all: [T],
+        _ clause: String
     ) throws(SyntaxFailure) -> T {
         let token = current
         let names = all.map(\.rawValue)
@@ -192,7 +200,9 @@ extension Parser {
         let names = Parser.actions
         guard current.kind == .identifier else {
             throw fail(
-                "expected an action, found \(describe(current))", suggestion: "one of \(names.joined(separator: ", "))")
+                "expected an action, found \(describe(current))",
+                suggestion: "one of \(names.joined(separator: ", "))"
+            )
         }
         let token = advance()
         switch text(token) {
@@ -208,7 +218,8 @@ extension Parser {
             guard current.kind == .plus || current.kind == .minus else {
                 throw fail(
                     "a score is added or taken away",
-                    suggestion: "write score +\(current.kind == .int ? text(current) : "40")")
+                    suggestion: "write score +\(current.kind == .int ? text(current) : "40")"
+                )
             }
             let isNegative = advance().kind == .minus
             let points = try wholeNumber("the points")
@@ -220,7 +231,8 @@ extension Parser {
             throw fail(
                 "unknown action '\(text(token))'",
                 suggestion: nearest.map { "did you mean '\($0)'?" } ?? "one of \(names.joined(separator: ", "))",
-                at: token.span)
+                at: token.span
+            )
         }
     }
 
@@ -239,7 +251,9 @@ extension Parser {
             var piece = Array(bytes[literal..<end])
             if !form.isRaw {
                 let quoted = SourceText(
-                    path: source.path, text: "\"\"\"" + String(decoding: piece, as: UTF8.self) + "\"\"\"")
+                    path: source.path,
+                    text: "\"\"\"" + String(decoding: piece, as: UTF8.self) + "\"\"\""
+                )
                 let whole = Token(kind: .string, span: Span(start: 0, end: quoted.bytes.count))
                 let quiet = DiagnosticSink()
                 guard let decoded = Literals.stringBytes(of: whole, in: quoted, quiet) else {
@@ -265,7 +279,10 @@ extension Parser {
             guard byte == UInt8(ascii: "{") else {
                 if byte == UInt8(ascii: "}") {
                     throw fail(
-                        "'}' without '{'", suggestion: "write }} for a brace", at: Span(start: index, end: index + 1))
+                        "'}' without '{'",
+                        suggestion: "write }} for a brace",
+                        at: Span(start: index, end: index + 1)
+                    )
                 }
                 index += 1
                 continue
@@ -277,15 +294,19 @@ extension Parser {
             }
             guard close < form.body.end, bytes[close] == UInt8(ascii: "}") else {
                 throw fail(
-                    "this '{' has no '}'", suggestion: "close it with }, or write {{ for a brace; no backslash inside",
-                    at: Span(start: index, end: index + 1))
+                    "this '{' has no '}'",
+                    suggestion: "close it with }, or write {{ for a brace; no backslash inside",
+                    at: Span(start: index, end: index + 1)
+                )
             }
             let hole = Span(start: index + 1, end: close)
             var inner = Parser(source, sink, range: hole)
             if inner.current.kind == .end {
                 throw fail(
-                    "an empty hole", suggestion: "write a name between the braces",
-                    at: Span(start: index, end: close + 1))
+                    "an empty hole",
+                    suggestion: "write a name between the braces",
+                    at: Span(start: index, end: close + 1)
+                )
             }
             parts.append(.hole(try inner.expression()))
             guard inner.current.kind == .end else {

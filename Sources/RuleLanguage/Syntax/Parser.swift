@@ -80,7 +80,8 @@ struct Parser {
     private func tooDeep() -> SyntaxFailure {
         fail(
             "this expression is nested more than \(Expression.depthLimit) levels deep",
-            suggestion: "name parts of it with let")
+            suggestion: "name parts of it with let"
+        )
     }
 
     private func checked(_ kind: Expression.Kind, _ span: Span) throws(SyntaxFailure) -> Expression {
@@ -200,7 +201,10 @@ struct Parser {
     }
 
     private func call(
-        target: Expression?, _ name: Token, _ arguments: [Expression], _ span: Span
+        target: Expression?,
+        _ name: Token,
+        _ arguments: [Expression],
+        _ span: Span
     ) throws(SyntaxFailure) -> Expression {
         let word = text(name)
         if let target, let macro = Expression.Macro(rawValue: word), arguments.count >= 2 {
@@ -208,7 +212,9 @@ struct Parser {
             guard case .identifier(let variable) = arguments[0].kind, allowed.contains(arguments.count) else {
                 throw fail(
                     "'\(word)' takes the name of a variable and a condition over it",
-                    suggestion: "list.\(word)(x, x == \"a\")", at: name.span)
+                    suggestion: "list.\(word)(x, x == \"a\")",
+                    at: name.span
+                )
             }
             let body = Array(arguments.dropFirst())
             return try checked(.comprehension(macro, target, variable: variable, arguments: body), span)
@@ -258,7 +264,8 @@ struct Parser {
             let unit = text(token)
             throw fail(
                 "'\(unit)' is a duration of the clauses, not of expressions",
-                suggestion: "write duration(\"\(Parser.celDuration(unit))\")")
+                suggestion: "write duration(\"\(Parser.celDuration(unit))\")"
+            )
         case .leftParenthesis:
             _ = advance()
             let inner = try expression()
@@ -325,7 +332,11 @@ struct Parser {
         guard current.kind == .leftParenthesis else { return Expression(.identifier(word), token.span) }
         let arguments = try self.arguments()
         return try call(
-            target: nil, token, arguments, Span(start: token.span.start, end: tokens[at - 1].span.end))
+            target: nil,
+            token,
+            arguments,
+            Span(start: token.span.start, end: tokens[at - 1].span.end)
+        )
     }
 
     /// A clause's duration in CEL's notation, which ends at hours.

@@ -26,7 +26,10 @@ final class SourceText: Sendable {
     func text(_ span: Span) -> String { String(decoding: bytes[span.start..<span.end], as: UTF8.self) }
 
     func diagnostic(
-        _ severity: Diagnostic.Severity, at span: Span, _ message: String, suggestion: String? = nil
+        _ severity: Diagnostic.Severity,
+        at span: Span,
+        _ message: String,
+        suggestion: String? = nil
     ) -> Diagnostic {
         let line = lineIndex(of: min(span.start, bytes.count))
         let lineStart = lineStarts[line]
@@ -38,8 +41,15 @@ final class SourceText: Sendable {
         let column = String(decoding: bytes[lineStart..<start], as: UTF8.self).count + 1
         let length = max(1, String(decoding: bytes[start..<end], as: UTF8.self).count)
         return Diagnostic(
-            severity: severity, path: path, line: line + 1, column: column, length: length, message: message,
-            suggestion: suggestion, sourceLine: String(decoding: bytes[lineStart..<lineEnd], as: UTF8.self))
+            severity: severity,
+            path: path,
+            line: line + 1,
+            column: column,
+            length: length,
+            message: message,
+            suggestion: suggestion,
+            sourceLine: String(decoding: bytes[lineStart..<lineEnd], as: UTF8.self)
+        )
     }
 }
 

@@ -2,10 +2,11 @@ import RuleLanguage
 
 /// Turns the words after `weir` into a checked request, by the table alone.
 ///
-/// Grammar: `COMMAND`, then flags and positional arguments in any order. `--flag value` and `--flag=value` are the same; `-x` is the
-/// short form of a switch; an option that takes a list takes all words up to the next flag; after `--` every word is positional.
-/// A word that starts with `-` is a value only as `--flag=-word`, as a lone `-`, or as a negative number for an integer option, so
-/// that a forgotten value is reported at once and not swallowed. Names are never abbreviated: a new flag must not break a script.
+/// Grammar: `COMMAND`, then flags and positional arguments in any order. `--flag value` and `--flag=value` are the same; `-x` is
+/// the short form of a switch; an option that takes a list takes all words up to the next flag; after `--` every word is
+/// positional. A word that starts with `-` is a value only as `--flag=-word`, as a lone `-`, or as a negative number for an integer
+/// option, so that a forgotten value is reported at once and not swallowed. Names are never abbreviated: a new flag must not break
+/// a script.
 struct ArgumentParser {
     let definitions: [CommandDefinition]
 
@@ -35,7 +36,8 @@ struct ArgumentParser {
             let near = Diagnostic.nearest(to: String(first.drop { $0 == "-" }), among: flags)
             throw .usage(
                 "unknown flag \(first); flags of a command stand behind it",
-                hint: near.map { "did you mean --\($0)?" } ?? "weir --help lists the commands")
+                hint: near.map { "did you mean --\($0)?" } ?? "weir --help lists the commands"
+            )
         }
         let definition = try definition(named: first)
         let rest = words.dropFirst()
@@ -50,7 +52,8 @@ struct ArgumentParser {
         let near = Diagnostic.nearest(to: name, among: definitions.map(\.name))
         throw .usage(
             "unknown command '\(name)'",
-            hint: near.map { "did you mean weir \($0)?" } ?? "weir --help lists the commands")
+            hint: near.map { "did you mean weir \($0)?" } ?? "weir --help lists the commands"
+        )
     }
 
     private func parse(_ words: ArraySlice<String>, of definition: CommandDefinition) throws(CommandFailure)
@@ -94,7 +97,8 @@ struct ArgumentParser {
     }
 
     private func flag(
-        of word: String, in definition: CommandDefinition
+        of word: String,
+        in definition: CommandDefinition
     ) throws(CommandFailure) -> (FlagDefinition, attached: String?) {
         if word.hasPrefix("--") {
             let body = word.dropFirst(2)
@@ -104,7 +108,8 @@ struct ArgumentParser {
             let near = Diagnostic.nearest(to: name, among: definition.allFlags.map(\.name))
             throw .usage(
                 "unknown flag --\(name)",
-                hint: near.map { "did you mean --\($0)?" } ?? "weir \(definition.name) --help lists the flags")
+                hint: near.map { "did you mean --\($0)?" } ?? "weir \(definition.name) --help lists the flags"
+            )
         }
         if word.count == 2, let flag = definition.allFlags.first(where: { $0.short == word.last }) {
             return (flag, nil)
@@ -114,7 +119,8 @@ struct ArgumentParser {
         let near = Diagnostic.nearest(to: name, among: definition.allFlags.map(\.name))
         throw .usage(
             "unknown flag \(word)",
-            hint: near.map { "did you mean --\($0)?" } ?? "weir \(definition.name) --help lists the flags")
+            hint: near.map { "did you mean --\($0)?" } ?? "weir \(definition.name) --help lists the flags"
+        )
     }
 
     private func isValue(_ word: String, of kind: ValueKind) -> Bool {
@@ -151,7 +157,8 @@ struct ArgumentParser {
             let extra = parsed.positional[definition.arguments.count]
             throw .usage(
                 "unexpected argument '\(extra)'",
-                hint: "flags start with --; weir \(definition.name) --help shows them")
+                hint: "flags start with --; weir \(definition.name) --help shows them"
+            )
         }
         for (index, argument) in definition.arguments.enumerated() {
             guard index < parsed.positional.count else {

@@ -84,12 +84,24 @@ struct FlagDefinition: Sendable, Equatable {
 
     /// A flag with a value.
     static func option(
-        _ name: String, _ valueName: String, _ value: ValueKind, required: Bool = false, list: Bool = false,
-        default defaultValue: String? = nil, _ help: String
+        _ name: String,
+        _ valueName: String,
+        _ value: ValueKind,
+        required: Bool = false,
+        list: Bool = false,
+        default defaultValue: String? = nil,
+        _ help: String
     ) -> FlagDefinition {
         FlagDefinition(
-            name: name, short: nil, value: value, valueName: valueName, takesList: list, isRequired: required,
-            defaultValue: defaultValue, help: help)
+            name: name,
+            short: nil,
+            value: value,
+            valueName: valueName,
+            takesList: list,
+            isRequired: required,
+            defaultValue: defaultValue,
+            help: help
+        )
     }
 
     /// The flag every command has.

@@ -212,9 +212,11 @@ extension Completion: Command {
             examples: [
                 .init(
                     line: "source <(weir completion bash)",
-                    effect: "bash, this session; put it into ~/.bashrc to keep it"),
+                    effect: "bash, this session; put it into ~/.bashrc to keep it"
+                ),
                 .init(line: "weir completion zsh > \"${fpath[1]}/_weir\"", effect: "zsh"),
                 .init(line: "weir completion fish > ~/.config/fish/completions/weir.fish", effect: "fish"),
-            ])
+            ]
+        )
     }
 }

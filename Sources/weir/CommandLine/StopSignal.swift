@@ -3,9 +3,9 @@ import Synchronization
 
 /// SIGTERM and SIGINT as a wish to stop: the first asks for a drain, the second ends at once.
 ///
-/// The handler only stores a number and writes one byte into a pipe: everything else (locks, allocation, librdkafka) is forbidden in a
-/// handler. Loops ask ``received``; whoever waits in `poll` watches ``descriptor``. Ending at once is safe: what was not committed is
-/// computed again after the next start.
+/// The handler only stores a number and writes one byte into a pipe: everything else (locks, allocation, librdkafka) is forbidden
+/// in a handler. Loops ask ``received``; whoever waits in `poll` watches ``descriptor``. Ending at once is safe: what was not
+/// committed is computed again after the next start.
 enum StopSignal {
     /// Number of the first stop signal; 0: none.
     private static let number = Atomic<Int32>(0)
@@ -59,7 +59,7 @@ enum StopSignal {
     /// Becomes readable when stopping is asked for and stays so; -1 before ``install()``.
     static var descriptor: Int32 { readEnd.load(ordering: .acquiring) }
 
-    /// Sleeps until a stop signal or the time is over; answers the code once stopping was asked for.
+    /// Sleeps until a stop signal or the time is over; returns the code once stopping was asked for.
     static func wait(milliseconds: Int32) -> ExitCode? {
         if let received { return received }
         var wanted = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)

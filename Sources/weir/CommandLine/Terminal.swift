@@ -5,9 +5,9 @@ import Telemetry
 
 /// The two streams of a command: stdout is data, stderr is for people.
 ///
-/// Colour and moving progress lines appear only on a terminal, never with `NO_COLOR` (no-color.org) or `TERM=dumb`. Data is buffered
-/// and written in blocks, or at each line when stdout is a terminal; a reader that goes away (`| head`) is no error and is asked by
-/// ``outputIsClosed``. Any thread may write; each call is written as a whole.
+/// Colour and moving progress lines appear only on a terminal, never with `NO_COLOR` (no-color.org) or `TERM=dumb`. Data is
+/// buffered and written in blocks, or at each line when stdout is a terminal; a reader that goes away (`| head`) is no error and is
+/// asked by ``outputIsClosed``. Any thread may write; each call is written as a whole.
 final class Terminal: Sendable {
     /// Where text goes; the streams differ in colour and buffering.
     enum Stream: Sendable { case output, errors }
@@ -32,14 +32,20 @@ final class Terminal: Sendable {
     /// The process's own streams.
     convenience init() {
         self.init(
-            output: STDOUT_FILENO, errors: STDERR_FILENO, outputIsTerminal: isatty(STDOUT_FILENO) == 1,
+            output: STDOUT_FILENO,
+            errors: STDERR_FILENO,
+            outputIsTerminal: isatty(STDOUT_FILENO) == 1,
             errorsIsTerminal: isatty(STDERR_FILENO) == 1
         ) { name in getenv(name).map { String(cString: $0) } }
     }
 
     /// Streams with these descriptors; `environment` is asked for `NO_COLOR` and `TERM`.
     init(
-        output: Int32, errors: Int32, outputIsTerminal: Bool, errorsIsTerminal: Bool, environment: (String) -> String?
+        output: Int32,
+        errors: Int32,
+        outputIsTerminal: Bool,
+        errorsIsTerminal: Bool,
+        environment: (String) -> String?
     ) {
         self.outputIsTerminal = outputIsTerminal
         self.errorsIsTerminal = errorsIsTerminal
@@ -96,7 +102,7 @@ final class Terminal: Sendable {
     /// Hands buffered data to the operating system, so that a reader sees it now.
     func flush() { sinks.withLock { Terminal.flush(&$0) } }
 
-    /// Flushes at the end of a command; answers what to report when data was lost.
+    /// Flushes at the end of a command; returns what to report when data was lost.
     ///
     /// A closed pipe is not reported.
     func finish() -> CommandFailure? {
@@ -106,7 +112,10 @@ final class Terminal: Sendable {
             guard sinks.outputError != 0, sinks.outputError != EPIPE else { return nil }
             let reason = String(cString: strerror(sinks.outputError))
             return CommandFailure(
-                .failure, "cannot write to standard output: \(reason)", hint: "the data before it is incomplete")
+                .failure,
+                "cannot write to standard output: \(reason)",
+                hint: "the data before it is incomplete"
+            )
         }
     }
 
@@ -205,8 +214,8 @@ final class Terminal: Sendable {
 
     /// Foreign text made harmless for a terminal: what could move the cursor, hide or reorder text is shown as an escape.
     ///
-    /// That is control characters (C0, DEL, C1), line and paragraph separators, and the bidirectional and zero-width characters with
-    /// which one name can be made to look like another. With `keepingLines`, line feeds and tabs stay.
+    /// That is control characters (C0, DEL, C1), line and paragraph separators, and the bidirectional and zero-width characters
+    /// with which one name can be made to look like another. With `keepingLines`, line feeds and tabs stay.
     static func escaped(_ text: String, keepingLines: Bool = false) -> String {
         guard text.unicodeScalars.contains(where: isDangerous) else { return text }
         var result = ""
@@ -261,7 +270,7 @@ final class Terminal: Sendable {
         if stream == .output { sinks.outputError = error }
     }
 
-    /// Writes all bytes; answers 0 or the errno.
+    /// Writes all bytes; returns 0 or the errno.
     private static func writeAll(_ bytes: [UInt8], to descriptor: Int32) -> Int32 {
         bytes.withUnsafeBytes { all in
             var rest = all[...]

@@ -10,7 +10,11 @@ enum VersionCommand {
 extension VersionCommand: Command {
     static var definition: CommandDefinition {
         CommandDefinition(
-            name: "version", summary: "print the version", discussion: "weir --version prints the same line.",
-            flags: [.json("as JSON")], examples: [])
+            name: "version",
+            summary: "print the version",
+            discussion: "weir --version prints the same line.",
+            flags: [.json("as JSON")],
+            examples: []
+        )
     }
 }

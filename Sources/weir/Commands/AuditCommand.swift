@@ -9,7 +9,11 @@ enum AuditCommand {
         let releases = try FolderReleases(deployment, former: arguments.strings("release"))
         StopSignal.install()
         let log = try LogOpening.require(
-            arguments, .reader, application: LogOpening.application(deployment.description.name), terminal)
+            arguments,
+            .reader,
+            application: LogOpening.application(deployment.description.name),
+            terminal
+        )
         defer { log.close() }
         var progress = ProgressReport(terminal, unit: "epochs", total: nil)
         let audit = JournalAudit(deployment, log: log, releases: releases, threads: Cores.available)
@@ -78,11 +82,14 @@ extension AuditCommand: Command {
             examples: [
                 .init(
                     line: "weir audit --topology topologies/marketplace --kafka kafka.properties",
-                    effect: "after an incident: is every verdict there, once, and as computed?"),
+                    effect: "after an incident: is every verdict there, once, and as computed?"
+                ),
                 .init(
                     line: "weir audit --topology topologies/marketplace --release before/marketplace --log shop.db",
-                    effect: "the rules were changed on the way: before is a checkout of the revision from before"),
+                    effect: "the rules were changed on the way: before is a checkout of the revision from before"
+                ),
             ],
-            exitCodes: [.invalid] + ExitCode.ofLogs + ExitCode.ofStops)
+            exitCodes: [.invalid] + ExitCode.ofLogs + ExitCode.ofStops
+        )
     }
 }

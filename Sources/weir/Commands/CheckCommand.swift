@@ -35,7 +35,8 @@ enum CheckCommand {
         terminal.line(
             "{\"severity\":\"\(diagnostic.severity.rawValue)\",\"path\":\(JSONText.quoted(diagnostic.path)),"
                 + "\"line\":\(diagnostic.line),\"column\":\(diagnostic.column),\"message\":\(JSONText.quoted(diagnostic.message)),"
-                + "\"suggestion\":\(JSONText.quoted(diagnostic.suggestion))}")
+                + "\"suggestion\":\(JSONText.quoted(diagnostic.suggestion))}"
+        )
     }
 }
 
@@ -63,15 +64,21 @@ private struct CheckSummary {
         let set = deployment.release.rules
         let description = deployment.description
         let plan = WindowPlan(
-            features: set.features, events: description.events, rowWidth: max(1, set.featureRowWidth),
-            hash: TextHash(key: deployment.hashKey))
+            features: set.features,
+            events: description.events,
+            rowWidth: max(1, set.featureRowWidth),
+            hash: TextHash(key: deployment.hashKey)
+        )
         keysMax = Engine.keysKept(limit: description.limits.keys)
         keyKinds = plan.keyKinds
         (_, bytesPerKey, bytesPerEvent) = CheckSummary.sum(set.features, plan)
         for rule in set.rules {
             let features = rule.features.map { set.features[$0] }
             var line = RuleLine(
-                rule: rule, events: rule.events.map { description.events[$0].name }, windows: features.map(\.canonical))
+                rule: rule,
+                events: rule.events.map { description.events[$0].name },
+                windows: features.map(\.canonical)
+            )
             (_, line.bytesPerKey, line.bytesPerEvent) = CheckSummary.sum(features, plan)
             rules.append(line)
         }
@@ -142,8 +149,10 @@ extension CheckCommand: Command {
             examples: [
                 .init(
                     line: "weir check topologies/marketplace",
-                    effect: "in a commit hook: exit 0 and what each rule costs, or the mistakes and exit 3")
+                    effect: "in a commit hook: exit 0 and what each rule costs, or the mistakes and exit 3"
+                )
             ],
-            exitCodes: [.invalid])
+            exitCodes: [.invalid]
+        )
     }
 }

@@ -4,7 +4,8 @@ import RuleLanguage
 import Simulation
 import Synchronization
 
-/// `weir demo`: simulated traffic through the flagship topology on the embedded log, verdicts as they come, and what was caught at the end.
+/// `weir demo`: simulated traffic through the flagship topology on the embedded log, verdicts as they come, and what was caught at
+/// the end.
 enum DemoCommand {
     static func run(_ arguments: ParsedArguments, _ terminal: Terminal) throws -> ExitCode {
         let events = arguments.int("events") ?? 100_000
@@ -19,8 +20,10 @@ enum DemoCommand {
         try log.create(InputTopics.requirements(deployment.description.topics, on: log))
         for topic in deployment.description.topics where try log.bounds(of: TopicPartition(topic, 0)).end > 0 {
             throw CommandFailure(
-                .invalid, "\(path) already holds events",
-                hint: "name a file that is not there yet, or look into this one: weir tail --log \(path) --since 7d")
+                .invalid,
+                "\(path) already holds events",
+                hint: "name a file that is not there yet, or look into this one: weir tail --log \(path) --since 7d"
+            )
         }
 
         let showsJSON = arguments.isSet("json")
@@ -98,8 +101,10 @@ enum DemoCommand {
         var template = Array("\(folder)/weir-demo-XXXXXX".utf8CString)
         guard mkdtemp(&template) != nil else {
             throw CommandFailure(
-                .failure, "no temporary file can be made in \(folder): \(String(cString: strerror(errno)))",
-                hint: "name one with --log FILE.db")
+                .failure,
+                "no temporary file can be made in \(folder): \(String(cString: strerror(errno)))",
+                hint: "name one with --log FILE.db"
+            )
         }
         return String(decoding: template.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self) + "/demo.db"
     }
@@ -180,8 +185,10 @@ final class TrafficProducer: @unchecked Sendable {
                 var batch = OutputBatch(topics: topics)
                 for record in pending {
                     batch.append(
-                        topic: record.topic, key: { $0.append(contentsOf: record.key.utf8) },
-                        value: { $0.append(contentsOf: record.value) })
+                        topic: record.topic,
+                        key: { $0.append(contentsOf: record.key.utf8) },
+                        value: { $0.append(contentsOf: record.value) }
+                    )
                 }
                 try log.append(batch)
                 count.add(pending.count, ordering: .releasing)
@@ -212,8 +219,10 @@ extension DemoCommand: Command {
                 .init(line: "weir demo", effect: "watch it work"),
                 .init(
                     line: "weir demo --events 20000 --log demo.db",
-                    effect: "keep the log, then look around in it: weir tail --log demo.db --since 1h"),
+                    effect: "keep the log, then look around in it: weir tail --log demo.db --since 1h"
+                ),
             ],
-            exitCodes: [.failure] + ExitCode.ofStops)
+            exitCodes: [.failure] + ExitCode.ofStops
+        )
     }
 }

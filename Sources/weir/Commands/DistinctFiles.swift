@@ -1,7 +1,7 @@
 import Glibc
 
-/// Which files a command reads and writes, compared before any of them is opened: an output that is also an input would destroy it at the
-/// end, and two outputs in one file would do so to each other.
+/// Which files a command reads and writes, compared before any of them is opened: an output that is also an input would destroy it
+/// at the end, and two outputs in one file would do so to each other.
 struct DistinctFiles {
     /// A file and the flag that names it, such as `--input`.
     struct Named {
@@ -50,7 +50,8 @@ struct DistinctFiles {
                 if let input = read[place] {
                     throw .usage(
                         "\(input.flag) \(input.path) and \(output.flag) \(output.path) name the same file",
-                        hint: "\(output.flag) would replace it: give it a file of its own")
+                        hint: "\(output.flag) would replace it: give it a file of its own"
+                    )
                 }
                 if let other = written[place] { throw DistinctFiles.twice(other, output) }
                 written[place] = output
@@ -63,7 +64,8 @@ struct DistinctFiles {
             first.path == "-" && second.path == "-"
                 ? "\(first.flag) and \(second.flag) are both standard output"
                 : "\(first.flag) \(first.path) and \(second.flag) \(second.path) name the same file",
-            hint: "give each a file of its own")
+            hint: "give each a file of its own"
+        )
     }
 
     private static func place(ofInput path: String) -> Place? {

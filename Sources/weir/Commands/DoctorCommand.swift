@@ -18,8 +18,11 @@ enum DoctorCommand {
         do {
             // Its own findings name the library's faults; a warning beside them would say it twice.
             if let log = try LogOpening.open(
-                arguments, .reader, application: application, Terminal(capturingAsTerminal: false))
-            {
+                arguments,
+                .reader,
+                application: application,
+                Terminal(capturingAsTerminal: false)
+            ) {
                 defer { log.close() }
                 examination.log(log, deployment, application: application)
             }
@@ -97,8 +100,11 @@ struct Examination {
         case let error as LogError: fail(subject, error.message, nil, ExitCode(error.kind))
         case let error as KafkaError:
             fail(
-                subject, "\(error)", nil,
-                error.kind == .unreachable ? .unreachable : error.kind == .authorisation ? .notAuthorised : .failure)
+                subject,
+                "\(error)",
+                nil,
+                error.kind == .unreachable ? .unreachable : error.kind == .authorisation ? .notAuthorised : .failure
+            )
         default: fail(subject, String(describing: error), nil, .failure)
         }
     }
@@ -124,8 +130,11 @@ struct Examination {
         let parts = version.split(separator: ".").compactMap { Int($0) }
         if parts.count >= 2, (parts[0], parts[1]) < (3, 37) {
             fail(
-                "sqlite", "\(version) is older than 3.37, which the embedded log needs", "install a newer libsqlite3",
-                .incompatible)
+                "sqlite",
+                "\(version) is older than 3.37, which the embedded log needs",
+                "install a newer libsqlite3",
+                .incompatible
+            )
         } else {
             ok("sqlite", version)
         }
@@ -148,8 +157,11 @@ struct Examination {
         } catch {
             let first = error.diagnostics.first
             fail(
-                "topology", first.map { "\($0.path):\($0.line):\($0.column): \($0.message)" } ?? "it does not load",
-                "weir check \(folder) shows all mistakes", .invalid)
+                "topology",
+                first.map { "\($0.path):\($0.line):\($0.column): \($0.message)" } ?? "it does not load",
+                "weir check \(folder) shows all mistakes",
+                .invalid
+            )
             return nil
         }
     }
@@ -199,8 +211,11 @@ struct Examination {
     private mutating func tell(of records: (count: Int64, faults: [String])) {
         for fault in records.faults {
             fail(
-                "records", fault, "somebody else wrote to the file: restore a copy, or start anew with an empty log",
-                .stateCorrupt)
+                "records",
+                fault,
+                "somebody else wrote to the file: restore a copy, or start anew with an empty log",
+                .stateCorrupt
+            )
         }
         if records.faults.isEmpty { ok("records", "\(counted(Int(records.count), "record")), without a gap") }
     }
@@ -214,8 +229,11 @@ struct Examination {
             }
             if wanted.name == OutputTopics.journal, partitions.count != 1 {
                 fail(
-                    "topics", "\(wanted.name) has \(partitions.count) partitions; the order of epochs needs one",
-                    "stop weir run, delete the topic and start anew", .stateCorrupt)
+                    "topics",
+                    "\(wanted.name) has \(partitions.count) partitions; the order of epochs needs one",
+                    "stop weir run, delete the topic and start anew",
+                    .stateCorrupt
+                )
             }
             settings(of: wanted, log)
         }
@@ -245,16 +263,20 @@ struct Examination {
         let lines = missing.compactMap { log.commandToCreate($0) }
         if !lines.isEmpty {
             fail(
-                "inputs", "missing: \(missing.joined(separator: ", "))",
+                "inputs",
+                "missing: \(missing.joined(separator: ", "))",
                 "create them, or correct `topic:` in \(deployment.description.path): \(lines.joined(separator: "; "))",
-                .invalid)
+                .invalid
+            )
         } else {
             warn("inputs", "missing: \(missing.joined(separator: ", "))", "weir run makes them at its next start")
         }
     }
 
     private mutating func journal(
-        _ log: any EventLog, _ deployment: Deployment?, _ application: String
+        _ log: any EventLog,
+        _ deployment: Deployment?,
+        _ application: String
     ) throws {
         let journal = Journal(in: log)
         guard try journal.exists() else { return }
@@ -267,35 +289,42 @@ struct Examination {
         } catch {
             guard [.refused, .corrupt, .incompatible].contains(error.kind) else { throw error }
             return fail(
-                "journal", error.message,
+                "journal",
+                error.message,
                 error.kind == .refused
                     ? "weir run and weir audit refuse this log for the same reason"
                     : "keep the log as it is, and start anew with an empty journal",
-                ExitCode(error.kind))
+                ExitCode(error.kind)
+            )
         }
         guard let first = chain.first, let last = chain.last else { return ok("journal", "empty") }
         if first.epoch == 0 {
             ok("journal", "epochs 0 to \(last.epoch) of topology '\(last.topologyName)', without a gap")
         } else {
             fail(
-                "journal", "it begins with epoch \(first.epoch): its beginning was deleted",
+                "journal",
+                "it begins with epoch \(first.epoch): its beginning was deleted",
                 "set retention.ms=-1 on \(OutputTopics.journal); state cannot be rebuilt, start anew with an empty journal",
-                .stateCorrupt)
+                .stateCorrupt
+            )
         }
         if deployment == nil { retention(of: Set(chain.taken.keys.map(\.topic)).sorted(), log) }
         try retention(log, chain.taken)
         try positions(log, chain.taken, deployment, application)
         if let ours = keyFingerprint, let theirs = last.keyFingerprint, ours != theirs {
             warn(
-                "hash key", "the last epoch was judged under another key, \(theirs)",
-                "results do not depend on it: weir run rebuilds the state under its own")
+                "hash key",
+                "the last epoch was judged under another key, \(theirs)",
+                "results do not depend on it: weir run rebuilds the state under its own"
+            )
         }
         if let deployment, last.releaseDigest != deployment.release.digest {
             warn(
                 "release",
                 "the last epoch was judged by release \(last.releaseDigest.prefix(16)), the folder has "
                     + "\(deployment.release.shortDigest)",
-                "weir run goes on with the folder's; weir audit needs the folder as it was then too, with --release")
+                "weir run goes on with the folder's; weir audit needs the folder as it was then too, with --release"
+            )
         }
     }
 
@@ -310,30 +339,39 @@ struct Examination {
             else {
                 isWhole = false
                 fail(
-                    "retention", "\(source) is in the journal and does not exist", "restore the topic, or start anew",
-                    .stateCorrupt)
+                    "retention",
+                    "\(source) is in the journal and does not exist",
+                    "restore the topic, or start anew",
+                    .stateCorrupt
+                )
                 continue
             }
             let (start, end) = try log.bounds(of: source)
             if start > first {
                 isWhole = false
                 fail(
-                    "retention", "\(source) begins at offset \(start), and the journal needs it from \(first)",
+                    "retention",
+                    "\(source) begins at offset \(start), and the journal needs it from \(first)",
                     "raise the topic's retention.ms and retention.bytes; restore the records, or start anew with an empty journal",
-                    .stateCorrupt)
+                    .stateCorrupt
+                )
             } else if end < next {
                 isWhole = false
                 fail(
-                    "retention", "\(source) ends at offset \(end), and the journal took it up to \(next)",
+                    "retention",
+                    "\(source) ends at offset \(end), and the journal took it up to \(next)",
                     "the topic was deleted and made anew, or lost its end: restore it, or start anew with an empty journal",
-                    .stateCorrupt)
+                    .stateCorrupt
+                )
             }
         }
         if isWhole, !losesInputs { ok("retention", "the inputs reach back to the journal's first epoch") }
     }
 
     private mutating func positions(
-        _ log: any EventLog, _ taken: [TopicPartition: JournalChain.Taken], _ deployment: Deployment?,
+        _ log: any EventLog,
+        _ taken: [TopicPartition: JournalChain.Taken],
+        _ deployment: Deployment?,
         _ application: String
     ) throws {
         guard deployment != nil else { return }
@@ -347,14 +385,18 @@ struct Examination {
         }
         if committed.isEmpty {
             warn(
-                "positions", "none committed by '\(application)'",
-                "the journal counts; brokers forget positions that nobody renews (offsets.retention.minutes)")
+                "positions",
+                "none committed by '\(application)'",
+                "the journal counts; brokers forget positions that nobody renews (offsets.retention.minutes)"
+            )
         } else if differing.isEmpty {
             ok("positions", "equal to the journal")
         } else {
             warn(
-                "positions", differing.joined(separator: "; "),
-                "the journal counts, so weir run starts right; while it runs they may differ for a moment")
+                "positions",
+                differing.joined(separator: "; "),
+                "the journal counts, so weir run starts right; while it runs they may differ for a moment"
+            )
         }
     }
 }
@@ -377,6 +419,7 @@ extension DoctorCommand: Command {
                 .init(line: "weir doctor", effect: "is this machine ready?"),
                 .init(line: "weir doctor --kafka kafka.properties", effect: "and is the broker?"),
             ],
-            exitCodes: [.invalid] + ExitCode.ofLogs)
+            exitCodes: [.invalid] + ExitCode.ofLogs
+        )
     }
 }

@@ -10,12 +10,16 @@ extension Examination {
                 let wanted = topic.settings[name] ?? ""
                 guard let value = found.values[name], value != wanted else { continue }
                 warn(
-                    "topics", "\(topic.name): \(name) is \(value), and should be \(wanted)",
-                    log.commandToSet([name: wanted], of: topic.name))
+                    "topics",
+                    "\(topic.name): \(name) is \(value), and should be \(wanted)",
+                    log.commandToSet([name: wanted], of: topic.name)
+                )
             }
             if found.replicas == 1 {
                 warn(
-                    "topics", "\(topic.name) has one replica: it is lost with its broker", "give it three in production"
+                    "topics",
+                    "\(topic.name) has one replica: it is lost with its broker",
+                    "give it three in production"
                 )
             }
         } catch {
@@ -25,8 +29,8 @@ extension Examination {
 
     /// Whether input topics keep their records for ever.
     ///
-    /// Until there are snapshots the state is rebuilt from all of them at each start. A topic that drops some is sound until the day on
-    /// which it does, and from then on no start succeeds: so it is said before.
+    /// Until there are snapshots the state is rebuilt from all of them at each start. A topic that drops some is sound until the
+    /// day on which it does, and from then on no start succeeds: so it is said before.
     mutating func retention(of topics: [String], _ log: any EventLog) {
         for topic in topics {
             do {
@@ -49,7 +53,8 @@ extension Examination {
                 warn(
                     "retention",
                     "\(topic) \(how.joined(separator: " and ")); weir run rebuilds its state from all records since epoch 0, and cannot start without them",
-                    log.commandToSet(differing, of: topic))
+                    log.commandToSet(differing, of: topic)
+                )
             } catch {
                 losesInputs = true
                 cannotRead(topic, error)
@@ -59,8 +64,10 @@ extension Examination {
 
     private mutating func cannotRead(_ topic: String, _ error: LogError) {
         warn(
-            "topics", "the settings of \(topic) cannot be read: \(error.message)",
-            "grant DescribeConfigs to have them checked")
+            "topics",
+            "the settings of \(topic) cannot be read: \(error.message)",
+            "grant DescribeConfigs to have them checked"
+        )
     }
 
     private static func duration(_ text: String) -> String {

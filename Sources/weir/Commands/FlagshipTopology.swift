@@ -19,7 +19,9 @@ enum FlagshipTopology {
         candidates.append("/usr/share/weir/topologies/marketplace")
         for candidate in candidates where access(candidate + "/topology.yaml", R_OK) == 0 { return candidate }
         throw CommandFailure(
-            .invalid, "the flagship topology is not there",
-            hint: "run weir demo from the project's folder, which holds topologies/marketplace")
+            .invalid,
+            "the flagship topology is not there",
+            hint: "run weir demo from the project's folder, which holds topologies/marketplace"
+        )
     }
 }

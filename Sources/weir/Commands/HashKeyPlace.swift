@@ -2,7 +2,8 @@ import Glibc
 import Pipeline
 import RuleLanguage
 
-/// Where the hash key of a deployment is: the secret by which identifiers are told apart, so that nobody can be taken for somebody else.
+/// Where the hash key of a deployment is: the secret by which identifiers are told apart, so that nobody can be taken for somebody
+/// else.
 struct HashKeyPlace {
     var file: HashKeyFile
     /// Named by `--hash-key-file`: somebody else keeps it, and it is never made.
@@ -14,7 +15,8 @@ struct HashKeyPlace {
     ///   - topology: its name; nil where the command was given none.
     ///   - environment: by which a folder for state is found.
     init?(
-        _ arguments: ParsedArguments, topology: String?,
+        _ arguments: ParsedArguments,
+        topology: String?,
         environment: (String) -> String? = { name in getenv(name).map { String(cString: $0) } }
     ) {
         func set(_ name: String) -> String? { environment(name).flatMap { $0.isEmpty ? nil : $0 } }

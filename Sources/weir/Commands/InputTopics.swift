@@ -4,12 +4,15 @@ import Telemetry
 
 /// The topics that a topology reads: what they must be before a pipeline starts on a log.
 enum InputTopics {
-    /// Refuses (exit 3) a topology for files: the records of a log are read as JSON, and those of a CSV file would all be dead letters.
+    /// Refuses (exit 3) a topology for files: the records of a log are read as JSON, and those of a CSV file would all be dead
+    /// letters.
     static func requireJSON(_ deployment: Deployment) throws(CommandFailure) {
         if let reason = reasonAgainstLog(deployment) {
             throw CommandFailure(
-                .invalid, reason,
-                hint: "run it over files: weir replay --topology \(deployment.description.folder) --input FILE")
+                .invalid,
+                reason,
+                hint: "run it over files: weir replay --topology \(deployment.description.folder) --input FILE"
+            )
         }
     }
 
@@ -29,8 +32,8 @@ enum InputTopics {
 
     /// Sees to it that all input topics are there.
     ///
-    /// In a file nobody but Weir can make them, so a first start does; on Kafka they belong to those who write to them, and a slip in a name
-    /// must not become a topic: the message (exit 3) has the lines to type.
+    /// In a file nobody but Weir can make them, so a first start does; on Kafka they belong to those who write to them, and a slip
+    /// in a name must not become a topic: the message (exit 3) has the lines to type.
     static func prepare(_ deployment: Deployment, _ log: any EventLog, _ telemetry: Log) throws {
         // First of all: another topology's log is left exactly as it is.
         try Journal(in: log).require(topology: deployment.description.name)
@@ -41,7 +44,8 @@ enum InputTopics {
             try log.create(requirements(missing, on: log))
             telemetry.info(
                 "made the input topics, which are empty: somebody must write to them",
-                ["topics": .string(missing.joined(separator: ", "))])
+                ["topics": .string(missing.joined(separator: ", "))]
+            )
             return
         }
         let names = missing.map { "'\($0)'" }.joined(separator: ", ")
@@ -51,7 +55,8 @@ enum InputTopics {
                 ? "the input topic \(names) does not exist on \(log.name)"
                 : "the input topics \(names) do not exist on \(log.name)",
             hint: (["create what is missing, or correct `topic:` in \(deployment.description.path):"] + lines)
-                .joined(separator: "\n  "))
+                .joined(separator: "\n  ")
+        )
     }
 
     /// How Weir makes input topics where it does.
@@ -60,8 +65,10 @@ enum InputTopics {
     static func requirements(_ topics: [String], on log: any LogAdministration) -> [TopicRequirement] {
         topics.map {
             TopicRequirement(
-                name: $0, partitions: log.suggestedPartitions,
-                settings: kept.merging(["message.timestamp.type": "LogAppendTime"]) { $1 })
+                name: $0,
+                partitions: log.suggestedPartitions,
+                settings: kept.merging(["message.timestamp.type": "LogAppendTime"]) { $1 }
+            )
         }
     }
 

@@ -31,7 +31,11 @@ enum LogOpening {
     ///   - telemetry: hears librdkafka's own warnings.
     ///   - metrics: hears librdkafka's statistics; nil: there are none, unless the properties ask for them.
     static func open(
-        _ arguments: ParsedArguments, _ role: Role, application: String, _ terminal: Terminal, telemetry: Log = .silent,
+        _ arguments: ParsedArguments,
+        _ role: Role,
+        application: String,
+        _ terminal: Terminal,
+        telemetry: Log = .silent,
         metrics: KafkaMetrics? = nil
     ) throws -> (any EventLog)? {
         if let path = arguments.string("kafka") {
@@ -39,17 +43,30 @@ enum LogOpening {
         }
         guard let path = arguments.string("log") else { return nil }
         return try EmbeddedLog(
-            path: path, application: application, opening: role == .reader ? .reading : .createIfMissing)
+            path: path,
+            application: application,
+            opening: role == .reader ? .reading : .createIfMissing
+        )
     }
 
     /// The same for commands whose table says that a log is required.
     static func require(
-        _ arguments: ParsedArguments, _ role: Role, application: String, _ terminal: Terminal, telemetry: Log = .silent,
+        _ arguments: ParsedArguments,
+        _ role: Role,
+        application: String,
+        _ terminal: Terminal,
+        telemetry: Log = .silent,
         metrics: KafkaMetrics? = nil
     ) throws -> any EventLog {
         guard
             let log = try open(
-                arguments, role, application: application, terminal, telemetry: telemetry, metrics: metrics)
+                arguments,
+                role,
+                application: application,
+                terminal,
+                telemetry: telemetry,
+                metrics: metrics
+            )
         else {
             throw CommandFailure.usage("no log given", hint: "--kafka FILE or --log FILE.db names it")
         }
@@ -57,7 +74,11 @@ enum LogOpening {
     }
 
     private static func openKafka(
-        _ path: String, _ role: Role, application: String, _ terminal: Terminal, _ telemetry: Log,
+        _ path: String,
+        _ role: Role,
+        application: String,
+        _ terminal: Terminal,
+        _ telemetry: Log,
         _ metrics: KafkaMetrics?
     ) throws -> any EventLog {
         let configuration = try properties(path)
@@ -68,8 +89,12 @@ enum LogOpening {
             log: { line in
                 guard line.level <= 4 else { return }
                 telemetry.warn(
-                    "librdkafka", ["facility": .string(line.facility), "text": .string(line.text)])
-            }, statistics: { json in metrics?.observe(json) })
+                    "librdkafka",
+                    ["facility": .string(line.facility), "text": .string(line.text)]
+                )
+            },
+            statistics: { json in metrics?.observe(json) }
+        )
         if metrics != nil { options.statisticsMilliseconds = 5000 }
         let log = try KafkaLog(configuration: configuration, options: options)
         if let warning = libraryWarning(role) { terminal.warn(warning) }
@@ -77,7 +102,8 @@ enum LogOpening {
             for (name, reason) in log.unusedProperties {
                 telemetry.warn(
                     "a property of the file is not used: Weir sets it itself",
-                    ["property": .string(name), "why": .string(reason), "file": .string(path)])
+                    ["property": .string(name), "why": .string(reason), "file": .string(path)]
+                )
             }
         }
         return log
@@ -91,8 +117,10 @@ enum LogOpening {
             for (name, _) in configuration.properties where name.hasPrefix("weir.") && !settings.contains(name) {
                 let near = Diagnostic.nearest(to: name, among: settings)
                 throw CommandFailure(
-                    .invalid, "\(path): unknown setting '\(name)'",
-                    hint: near.map { "did you mean \($0)?" } ?? "there are: \(settings.joined(separator: ", "))")
+                    .invalid,
+                    "\(path): unknown setting '\(name)'",
+                    hint: near.map { "did you mean \($0)?" } ?? "there are: \(settings.joined(separator: ", "))"
+                )
             }
             return configuration
         } catch let failure as CommandFailure {
@@ -100,7 +128,8 @@ enum LogOpening {
         } catch {
             let text = (error as? KafkaError)?.text ?? String(describing: error)
             throw CommandFailure(
-                .invalid, "\(path): \(text)",
+                .invalid,
+                "\(path): \(text)",
                 hint:
                     "--kafka takes a file of librdkafka properties, one name=value a line; bootstrap.servers=host:port is the least"
             )
@@ -113,8 +142,10 @@ enum LogOpening {
         guard let text = configuration[connectSetting] else { return 30_000 }
         guard let value = Int(text), (100...600_000).contains(value) else {
             throw CommandFailure(
-                .invalid, "\(path): \(connectSetting)=\(text) is not a time",
-                hint: "how long to wait for a broker, in milliseconds, 100 to 600000")
+                .invalid,
+                "\(path): \(connectSetting)=\(text) is not a time",
+                hint: "how long to wait for a broker, in milliseconds, 100 to 600000"
+            )
         }
         return value
     }

@@ -5,12 +5,12 @@ import Telemetry
 
 /// Gets the figures of a run out: a file in Prometheus' text format every 10 s, and a log line every 60 s.
 ///
-/// On a thread of its own, so that the figures go on while the worker waits for brokers, and no slow disk holds the worker back. The file
-/// appears as a whole: it is written beside itself and renamed. It stays after the end; whoever reads it sees by its time that it is old
-/// (node_exporter: `node_textfile_mtime_seconds`).
+/// On a thread of its own, so that the figures go on while the worker waits for brokers, and no slow disk holds the worker back.
+/// The file appears as a whole: it is written beside itself and renamed. It stays after the end; whoever reads it sees by its time
+/// that it is old (node_exporter: `node_textfile_mtime_seconds`).
 ///
-/// `@unchecked Sendable`: `thread`, `wake` and what ``report(seconds:)`` remembers are touched by the owner before the thread starts and after
-/// it was joined, and by the thread between.
+/// `@unchecked Sendable`: `thread`, `wake` and what ``report(seconds:)`` remembers are touched by the owner before the thread
+/// starts and after it was joined, and by the thread between.
 final class MetricsReporter: @unchecked Sendable {
     static let fileSeconds = 10.0
     static let lineSeconds = 60.0
@@ -45,8 +45,10 @@ final class MetricsReporter: @unchecked Sendable {
     func start() throws(CommandFailure) {
         if let file, let reason = write(to: file) {
             throw CommandFailure(
-                .invalid, "cannot write metrics to \(file): \(reason)",
-                hint: "name a file in a folder that we may write to")
+                .invalid,
+                "cannot write metrics to \(file): \(reason)",
+                hint: "name a file in a folder that we may write to"
+            )
         }
         var ends: [Int32] = [-1, -1]
         guard pipe(&ends) == 0 else { return }
@@ -104,7 +106,8 @@ final class MetricsReporter: @unchecked Sendable {
                 "verdicts_per_second": .double((Double(verdicts - self.verdicts) / max(seconds, 1e-9)).rounded(to: 1)),
                 "consumer_lag": waiting, "watermark_lag_seconds": lag,
                 "commit_p99_seconds": p99.map { LogValue.double($0.rounded(to: 4)) } ?? "none",
-            ])
+            ]
+        )
         self.records = records
         self.verdicts = verdicts
         commits = metrics.commits.cumulativeCounts
@@ -121,7 +124,7 @@ final class MetricsReporter: @unchecked Sendable {
         isFailing = reason != nil
     }
 
-    /// Replaces the file as a whole; answers what went wrong.
+    /// Replaces the file as a whole; returns what went wrong.
     private func write(to file: String) -> String? {
         metrics.refresh()
         let text = registry.render()
@@ -134,7 +137,10 @@ final class MetricsReporter: @unchecked Sendable {
         text.withUnsafeBytes { bytes in
             while at < bytes.count, reason == nil {
                 let count = Glibc.write(
-                    descriptor, UnsafeRawBufferPointer(rebasing: bytes[at...]).baseAddress, bytes.count - at)
+                    descriptor,
+                    UnsafeRawBufferPointer(rebasing: bytes[at...]).baseAddress,
+                    bytes.count - at
+                )
                 if count >= 0 { at += count } else if errno != EINTR { reason = String(cString: strerror(errno)) }
             }
         }

@@ -6,7 +6,9 @@ import RuleLanguage
 enum ReplayCommand {
     static func run(_ arguments: ParsedArguments, _ terminal: Terminal) throws -> ExitCode {
         let deployment = try Deployment(
-            folder: arguments.required("topology"), hashKey: HashKeyPlace.givenOrFixed(arguments))
+            folder: arguments.required("topology"),
+            hashKey: HashKeyPlace.givenOrFixed(arguments)
+        )
         for warning in deployment.release.rules.warnings { terminal.show(warning) }
         var files = DistinctFiles()
         for input in arguments.strings("input") { files.read("--input", FileReplay.parts(of: input, deployment).path) }
@@ -17,14 +19,20 @@ enum ReplayCommand {
             try arguments.string(flag).map { try LineWriter(path: $0) }
         }
         let outputs = ReplayOutputs(
-            verdicts: try writer("output"), features: try writer("features"), deadLetters: try writer("dead-letters"))
+            verdicts: try writer("output"),
+            features: try writer("features"),
+            deadLetters: try writer("dead-letters")
+        )
         let writers = [outputs.verdicts, outputs.features, outputs.deadLetters].compactMap { $0 }
         StopSignal.install()
         let started = ContinuousClock.now
         let summary: ReplaySummary
         do {
             summary = try FileReplay(
-                deployment, inputs: arguments.strings("input"), outputs: outputs, threads: arguments.threads,
+                deployment,
+                inputs: arguments.strings("input"),
+                outputs: outputs,
+                threads: arguments.threads,
                 shouldStop: { StopSignal.received != nil || writers.contains { $0.readerIsGone } },
                 warn: { terminal.warn($0) }
             ).run()
@@ -107,11 +115,18 @@ extension ReplayCommand: Command {
             flags: [
                 .topology,
                 .option(
-                    "input", "FILE", .file, required: true, list: true,
-                    "events to read; - is standard input, and TOPIC=FILE says which topic's records a file holds"),
+                    "input",
+                    "FILE",
+                    .file,
+                    required: true,
+                    list: true,
+                    "events to read; - is standard input, and TOPIC=FILE says which topic's records a file holds"
+                ),
                 .option("output", "FILE", .file, "write verdicts as JSON Lines"),
                 .option(
-                    "features", "FILE", .file,
+                    "features",
+                    "FILE",
+                    .file,
                     "write for every event one flat JSON object: its id and every declared feature by name; late events and dead letters have no row"
                 ),
                 .option("dead-letters", "FILE", .file, "write what could not be read, with the reason, as JSON Lines"),
@@ -122,12 +137,15 @@ extension ReplayCommand: Command {
                 .init(
                     line:
                         "weir replay --topology topologies/quickstart --input topologies/quickstart/samples/orders.jsonl --output -",
-                    effect: "what would these rules have said?"),
+                    effect: "what would these rules have said?"
+                ),
                 .init(
                     line:
                         "weir replay --topology topologies/marketplace --input mon.jsonl.gz tue.jsonl.gz --output - | jq .decision",
-                    effect: "two days in order of time, verdicts into a pipe"),
+                    effect: "two days in order of time, verdicts into a pipe"
+                ),
             ],
-            exitCodes: [.failure, .invalid] + ExitCode.ofStops)
+            exitCodes: [.failure, .invalid] + ExitCode.ofStops
+        )
     }
 }

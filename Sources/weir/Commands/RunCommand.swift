@@ -22,8 +22,13 @@ enum RunCommand {
         let kafka =
             arguments.string("kafka") == nil ? nil : KafkaMetrics(registry, inputs: deployment.description.topics)
         let log = try LogOpening.require(
-            arguments, .pipeline, application: LogOpening.application(deployment.description.name), terminal,
-            telemetry: telemetry, metrics: kafka)
+            arguments,
+            .pipeline,
+            application: LogOpening.application(deployment.description.name),
+            terminal,
+            telemetry: telemetry,
+            metrics: kafka
+        )
         defer { log.close() }
         StopSignal.install()
         try InputTopics.prepare(deployment, log, telemetry)
@@ -33,14 +38,20 @@ enum RunCommand {
         worker.metrics = metrics
         worker.releases = releases
         let reporter = MetricsReporter(
-            registry, metrics, kafka, file: arguments.string("metrics"), telemetry: telemetry)
+            registry,
+            metrics,
+            kafka,
+            file: arguments.string("metrics"),
+            telemetry: telemetry
+        )
         telemetry.info(
             "starting",
             [
                 "topology": .string(deployment.description.name), "log": .string(log.name),
                 "release": .string(String(deployment.release.shortDigest)), "threads": .int(arguments.threads),
                 "hash_key": .string(deployment.keyFingerprint),
-            ])
+            ]
+        )
         try reporter.start()
         defer { reporter.stop() }
         try worker.run { StopSignal.received != nil }
@@ -52,13 +63,15 @@ enum RunCommand {
         guard let place = HashKeyPlace(arguments, topology: topology) else {
             throw CommandFailure.usage(
                 "there is no place to keep the hash key: neither XDG_STATE_HOME nor HOME is set",
-                hint: "--state DIR names a folder, --hash-key-file FILE a key that somebody else keeps")
+                hint: "--state DIR names a folder, --hash-key-file FILE a key that somebody else keeps"
+            )
         }
         let (key, isNew) = try place.readOrMake()
         if isNew {
             telemetry.info(
                 "made the hash key of this deployment",
-                ["file": .string(place.file.path), "hash_key": .string(key.fingerprint)])
+                ["file": .string(place.file.path), "hash_key": .string(key.fingerprint)]
+            )
         }
         return key
     }
@@ -91,7 +104,9 @@ extension RunCommand: Command {
             flags: [
                 .topology, .former, .kafka, .embedded, .state, .hashKeyFile, .threads,
                 .option(
-                    "metrics", "FILE", .file,
+                    "metrics",
+                    "FILE",
+                    .file,
                     "write metrics in Prometheus' text format to this file every 10 s, for node_exporter's textfile collector"
                 ),
                 .json("log lines on stderr as JSON instead of logfmt"),
@@ -100,16 +115,20 @@ extension RunCommand: Command {
             examples: [
                 .init(
                     line: "weir run --topology topologies/marketplace --kafka kafka.properties",
-                    effect: "production: Kafka, one thread per core"),
+                    effect: "production: Kafka, one thread per core"
+                ),
                 .init(
                     line: "weir run --topology topologies/marketplace --log shop.db --threads 1",
                     effect:
-                        "a laptop or a small shop: one file, nothing to install; weir simulate --log shop.db fills it"),
+                        "a laptop or a small shop: one file, nothing to install; weir simulate --log shop.db fills it"
+                ),
                 .init(
                     line:
                         "weir run --topology topologies/marketplace --kafka kafka.properties --metrics /var/lib/node_exporter/weir.prom",
-                    effect: "with metrics for Prometheus"),
+                    effect: "with metrics for Prometheus"
+                ),
             ],
-            exitCodes: [.invalid] + ExitCode.ofLogs + ExitCode.ofStops)
+            exitCodes: [.invalid] + ExitCode.ofLogs + ExitCode.ofStops
+        )
     }
 }

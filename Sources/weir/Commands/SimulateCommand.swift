@@ -28,9 +28,12 @@ enum SimulateCommand {
             target = .lines(try LineWriter(path: arguments.string("output") ?? "-"))
         }
         var run = SimulationRun(
-            simulator: TrafficSimulator(.init(scenario: scenario, events: events, seed: seed)), target: target,
+            simulator: TrafficSimulator(.init(scenario: scenario, events: events, seed: seed)),
+            target: target,
             truth: truth,
-            rate: rate, progress: ProgressReport(terminal, unit: "events", total: events))
+            rate: rate,
+            progress: ProgressReport(terminal, unit: "events", total: events)
+        )
         do {
             try run.go()
             try target.close()
@@ -43,7 +46,8 @@ enum SimulateCommand {
         let seconds = Double(ProgressReport.monotonicNanoseconds() - run.start) / 1e9
         terminal.note(
             "\(ProgressReport.grouped(run.count)) events in \(seconds.rounded(to: 2)) s, "
-                + "\(ProgressReport.grouped(Int(Double(run.count) / max(seconds, 1e-9))))/s")
+                + "\(ProgressReport.grouped(Int(Double(run.count) / max(seconds, 1e-9))))/s"
+        )
         return StopSignal.received ?? .ok
     }
 
@@ -105,7 +109,10 @@ enum SimulateCommand {
             key.withUTF8 { key in
                 line.withUnsafeBytes { line in
                     batch.append(
-                        topic: topic, key: UnsafeRawBufferPointer(key), value: line, constantHeaders: [],
+                        topic: topic,
+                        key: UnsafeRawBufferPointer(key),
+                        value: line,
+                        constantHeaders: [],
                         constantCount: 0
                     ) { _ in }
                 }
@@ -140,7 +147,10 @@ private struct SimulationRun {
     private var flushed: UInt64 = 0
 
     init(
-        simulator: TrafficSimulator, target: SimulateCommand.Target, truth: LineWriter?, rate: Int?,
+        simulator: TrafficSimulator,
+        target: SimulateCommand.Target,
+        truth: LineWriter?,
+        rate: Int?,
         progress: ProgressReport
     ) {
         self.simulator = simulator
@@ -221,15 +231,23 @@ extension SimulateCommand: Command {
                 """,
             flags: [
                 .option(
-                    "scenario", "NAME", .choice(["marketplace", "honest"]), default: "marketplace", "what happens"),
+                    "scenario",
+                    "NAME",
+                    .choice(["marketplace", "honest"]),
+                    default: "marketplace",
+                    "what happens"
+                ),
                 .option("events", "N", .integer(1...1_000_000_000), default: "100000", "how many events"),
                 .seed,
                 .option("output", "FILE", .file, "write events as JSON Lines; - is standard output"),
                 .option("truth", "FILE", .file, "write who attacked, as JSON Lines"),
                 .kafka, .embedded,
                 .option(
-                    "rate", "N", .integer(1...100_000_000),
-                    "at most this many events per second (without it: as fast as it goes)"),
+                    "rate",
+                    "N",
+                    .integer(1...100_000_000),
+                    "at most this many events per second (without it: as fast as it goes)"
+                ),
             ],
             alternatives: [
                 FlagAlternative(names: ["output", "kafka", "log"], isRequired: false, purpose: "where the events go")
@@ -238,12 +256,15 @@ extension SimulateCommand: Command {
                 .init(
                     line:
                         "weir simulate --scenario marketplace --events 1000000 --seed 7 --output events.jsonl --truth truth.jsonl",
-                    effect: "a test set with answers"),
+                    effect: "a test set with answers"
+                ),
                 .init(
                     line:
                         "weir simulate --scenario honest --events 600000 --seed 7 --kafka kafka.properties --rate 10000",
-                    effect: "a minute of steady load on a broker"),
+                    effect: "a minute of steady load on a broker"
+                ),
             ],
-            exitCodes: [.invalid] + ExitCode.ofLogs + ExitCode.ofStops)
+            exitCodes: [.invalid] + ExitCode.ofLogs + ExitCode.ofStops
+        )
     }
 }

@@ -172,17 +172,22 @@ extension TailCommand: Command {
                 .kafka, .embedded,
                 .option("since", "DURATION", .duration, "begin this long ago, such as 15m (without it: now)"),
                 .option(
-                    "severity", "LEVEL", .choice(["low", "medium", "high", "critical"]),
-                    "only verdicts of this severity or higher"),
+                    "severity",
+                    "LEVEL",
+                    .choice(["low", "medium", "high", "critical"]),
+                    "only verdicts of this severity or higher"
+                ),
                 .json("verdicts as JSON Lines"),
             ],
             alternatives: [.log(required: true, "where the verdicts are")],
             examples: [
                 .init(
                     line: "weir tail --kafka kafka.properties --since 15m --severity high",
-                    effect: "what woke me up?"),
+                    effect: "what woke me up?"
+                ),
                 .init(line: "weir tail --log demo.db --since 7d --json | jq .subject", effect: "as data"),
             ],
-            exitCodes: [.invalid] + ExitCode.ofLogs + ExitCode.ofStops)
+            exitCodes: [.invalid] + ExitCode.ofLogs + ExitCode.ofStops
+        )
     }
 }

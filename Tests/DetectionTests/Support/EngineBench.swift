@@ -14,14 +14,19 @@ struct EngineBench {
     }
 
     static let schema = EventSchema(
-        name: "order", topic: "orders",
+        name: "order",
+        topic: "orders",
         fields: [
             FieldSchema(name: "ts", path: ["ts"], type: .timestamp, isRequired: true),
             FieldSchema(name: "account", path: ["account"], type: .string, isRequired: true, entity: "account"),
             FieldSchema(name: "amount", path: ["amount"], type: .int, isRequired: true),
             FieldSchema(name: "a", path: ["a"], type: .double), FieldSchema(name: "b", path: ["b"], type: .double),
             FieldSchema(name: "country", path: ["country"], type: .string),
-        ], timeField: 0, idField: nil, subjectField: 1)
+        ],
+        timeField: 0,
+        idField: nil,
+        subjectField: 1
+    )
 
     private let hash = TextHash(key: HashKey(11, 11))
     let engine: Engine
@@ -31,24 +36,40 @@ struct EngineBench {
         let set = try RuleSet.compile(
             [RuleSource(path: "rules/test.weir", text: rules)],
             in: RuleEnvironment(
-                events: [EngineBench.schema], signals: [], maximumWindowMilliseconds: 1 << 40, hash: hash))
+                events: [EngineBench.schema],
+                signals: [],
+                maximumWindowMilliseconds: 1 << 40,
+                hash: hash
+            )
+        )
         return EngineRelease(rules: set, models: [], versions: "{}")
     }
 
     /// Puts other rules in force.
     func adopt(_ rules: String, beside: [String] = []) throws {
         engine.adopt(
-            try EngineBench.release(rules, hash), beside: try beside.map { try EngineBench.release($0, hash).rules })
+            try EngineBench.release(rules, hash),
+            beside: try beside.map { try EngineBench.release($0, hash).rules }
+        )
     }
 
     init(_ rules: String, keys: Int = 1 << 20, lanes: Int = 1) throws {
         engine = Engine(
             EngineConfiguration(
-                topology: "test", events: [EngineBench.schema], topics: ["orders"], hash: hash,
-                ticks: TickClock(tick: 1000, lateness: 0), entriesPerKey: 1 << 20, keysPerTable: keys, detectors: [],
+                topology: "test",
+                events: [EngineBench.schema],
+                topics: ["orders"],
+                hash: hash,
+                ticks: TickClock(tick: 1000, lateness: 0),
+                entriesPerKey: 1 << 20,
+                keysPerTable: keys,
+                detectors: [],
                 release: try EngineBench.release(rules, hash),
                 verdictIdentifier: { _, text in text.update(repeating: UInt8(ascii: "0"), count: 36) },
-                writesFeatures: true), lanes: lanes)
+                writesFeatures: true
+            ),
+            lanes: lanes
+        )
     }
 
     /// Judges one epoch; the lanes run one after the other, the last first, so that whoever depends on their order shows.
@@ -72,8 +93,17 @@ struct EngineBench {
                 guard let bytes = text.baseAddress, let fields = slots.baseAddress else { return }
                 let events = orders.indices.map { i in
                     Event(
-                        fields: fields + 6 * i, text: bytes, lists: fields, time: orders[i].time, offset: Int64(i),
-                        partition: 0, topic: 0, type: 0, recordOffset: 0, recordLength: 0)
+                        fields: fields + 6 * i,
+                        text: bytes,
+                        lists: fields,
+                        time: orders[i].time,
+                        offset: Int64(i),
+                        partition: 0,
+                        topic: 0,
+                        type: 0,
+                        recordOffset: 0,
+                        recordLength: 0
+                    )
                 }
                 events.withUnsafeBufferPointer { events in
                     let input = EpochInput(events: events, watermark: watermark)

@@ -4,13 +4,19 @@ import RuleLanguage
 
 /// The event type most tests decode: every field type, nested paths, a limit of each kind.
 let order = EventSchema(
-    name: "order", topic: "orders",
+    name: "order",
+    topic: "orders",
     fields: [
         FieldSchema(name: "id", path: ["id"], type: .string),
         FieldSchema(name: "ts", path: ["ts"], type: .timestamp, isRequired: true),
         FieldSchema(
-            name: "account", path: ["buyer", "id"], type: .string, isRequired: true, entity: "account",
-            maximumLength: 64),
+            name: "account",
+            path: ["buyer", "id"],
+            type: .string,
+            isRequired: true,
+            entity: "account",
+            maximumLength: 64
+        ),
         FieldSchema(name: "amount", path: ["amount"], type: .money, minimum: 0),
         FieldSchema(name: "channel", path: ["channel"], type: .string, allowedValues: ["web", "app"]),
         FieldSchema(name: "tags", path: ["tags"], type: .stringList),
@@ -21,20 +27,32 @@ let order = EventSchema(
         FieldSchema(name: "seconds", path: ["seconds"], type: .timestamp, timeFormat: .seconds),
         FieldSchema(name: "micros", path: ["micros"], type: .timestamp, timeFormat: .microseconds),
         FieldSchema(
-            name: "an_identifier_of_more_than_sixteen_bytes", path: ["an_identifier_of_more_than_sixteen_bytes"],
-            type: .string),
+            name: "an_identifier_of_more_than_sixteen_bytes",
+            path: ["an_identifier_of_more_than_sixteen_bytes"],
+            type: .string
+        ),
         FieldSchema(name: "user_agent", path: ["user_agent"], type: .string),
-    ], timeField: 1, idField: 0, subjectField: 2)
+    ],
+    timeField: 1,
+    idField: 0,
+    subjectField: 2
+)
 
 /// What every record needs, to be put in front of the keys under test.
 let needed = #""ts":1760000000000,"buyer":{"id":"a1"}"#
 
 func plan(
-    _ schemas: [EventSchema] = [order], limits: DecodeLimits = DecodeLimits(), pseudonymise: Pseudonymiser? = nil
+    _ schemas: [EventSchema] = [order],
+    limits: DecodeLimits = DecodeLimits(),
+    pseudonymise: Pseudonymiser? = nil
 ) throws -> DecodePlan {
     try DecodePlan(
-        schemas: schemas, topics: Set(schemas.map(\.topic)).sorted(), limits: limits, hash: TextHash(key: .fixed),
-        pseudonymise: pseudonymise)
+        schemas: schemas,
+        topics: Set(schemas.map(\.topic)).sorted(),
+        limits: limits,
+        hash: TextHash(key: .fixed),
+        pseudonymise: pseudonymise
+    )
 }
 
 /// A decoder with a batch, for tests.
@@ -54,7 +72,8 @@ struct Bench: ~Copyable {
         decode(Array(text.utf8), topic: topic, appendTime: appendTime)
     }
 
-    /// The event's values as `name=value`, in the order of the fields, missing ones left out; or the dead letter's code, path and place.
+    /// The event's values as `name=value`, in the order of the fields, missing ones left out; or the dead letter's code, path and
+    /// place.
     mutating func outcome(_ text: String, topic: Int? = 0, appendTime: Int64? = nil) -> String {
         outcome(Array(text.utf8), topic: topic, appendTime: appendTime)
     }

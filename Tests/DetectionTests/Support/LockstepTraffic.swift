@@ -10,8 +10,8 @@ struct Act {
     var target: Int
 }
 
-/// Honest shoppers and injected rings after the protocol of small temporal rings: diurnal times over some days, some items with a natural
-/// one-day promotion burst, ring campaigns per item, camouflage on items picked as honest shoppers pick them.
+/// Honest shoppers and injected rings after the protocol of small temporal rings: diurnal times over some days, some items with a
+/// natural one-day promotion burst, ring campaigns per item, camouflage on items picked as honest shoppers pick them.
 struct LockstepTraffic {
     static let hour: Int64 = 3_600_000
     var acts: [Act] = []
@@ -54,7 +54,12 @@ struct LockstepTraffic {
 
     /// Adds rings of new actors on targets of their own choice; each target's campaign is `width` ms long, somewhere in 10 days.
     mutating func inject(
-        rings count: Int, actors: Int, targets: Int, density: Double, width: Int64, camouflage: Int = 1
+        rings count: Int,
+        actors: Int,
+        targets: Int,
+        density: Double,
+        width: Int64,
+        camouflage: Int = 1
     ) {
         let items = Set(edges.map(\.1)).sorted()
         var next = 10_000_000 + rings.count * 10_000
@@ -117,8 +122,15 @@ struct LockstepFeed {
         let (a, t) = (text + 2 * i * Self.nameRoom, text + (2 * i + 1) * Self.nameRoom)
         let (an, tn) = ("u\(acts[i].actor)".utf8.count, "i\(acts[i].target)".utf8.count)
         return LockstepRecord(
-            relation: 0, actor: hash(a, count: an), target: hash(t, count: tn), time: acts[i].time,
-            actorText: a, actorLength: an, targetText: t, targetLength: tn)
+            relation: 0,
+            actor: hash(a, count: an),
+            target: hash(t, count: tn),
+            time: acts[i].time,
+            actorText: a,
+            actorLength: an,
+            targetText: t,
+            targetLength: tn
+        )
     }
 
     func ticks(of size: Int) -> [[LockstepRecord]] { ticks(of: [Int](repeating: size, count: acts.count / size + 1)) }

@@ -29,7 +29,8 @@ enum OneSection {
 
 /// States with faults in them.
 enum FaultyState {
-    /// Changes one bit of a section's payload and makes the checksums fit again: what a program that writes wrong states would write.
+    /// Changes one bit of a section's payload and makes the checksums fit again: what a program that writes wrong states would
+    /// write.
     static func resealed(_ bytes: [UInt8], flipping bit: Int) -> [UInt8] {
         var bytes = bytes
         let payload = StateWriter.headBytes + StateWriter.sectionHeadBytes

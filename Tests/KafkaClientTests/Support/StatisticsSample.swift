@@ -1,5 +1,5 @@
-/// Statistics as librdkafka 2.16 emitted them to a consumer that assigns its partitions and to a transactional producer, on Apache Kafka 4.3:
-/// shortened to a few members, with values made by hand.
+/// Statistics as librdkafka 2.16 emitted them to a consumer that assigns its partitions and to a transactional producer, on Apache
+/// Kafka 4.3: shortened to a few members, with values made by hand.
 enum StatisticsSample {
     static let consumer = """
         {"name":"weir-shop-0#consumer-3","client_id":"weir-shop-0","type":"consumer","ts":6784885522,"time":1795273795,"age":2582482,

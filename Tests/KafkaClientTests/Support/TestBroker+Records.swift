@@ -19,11 +19,15 @@ extension TestBroker {
         return name
     }
 
-    /// Every record of a partition up to its end, as text; of committed ones, once the markers of what was committed have been written.
+    /// Every record of a partition up to its end, as text; of committed ones, once the markers of what was committed have been
+    /// written.
     ///
     /// A commit returns before them. Where a transaction stays open on purpose (`whileOpen`) there is nothing to wait for.
     static func values(
-        _ topic: String, partition: Int32 = 0, readUncommitted: Bool = false, whileOpen: Bool = false,
+        _ topic: String,
+        partition: Int32 = 0,
+        readUncommitted: Bool = false,
+        whileOpen: Bool = false,
         _ configuration: KafkaConfiguration? = nil
     ) throws -> [String] {
         var options = Consumer.Options()

@@ -1,7 +1,7 @@
 /// The hash that identifiers had before it was keyed, and how it was turned around: the attacker of the tests.
 ///
-/// Folded 128-bit multiplication over 8-byte words under a seed that everybody could compute. A text's first word leaves a state; whatever it
-/// is, one XOR gives the second word that leads to any state wanted.
+/// Folded 128-bit multiplication over 8-byte words under a seed that everybody could compute. A text's first word leaves a state;
+/// whatever it is, one XOR gives the second word that leads to any state wanted.
 struct CraftedKeys {
     private let seed: UInt64
 

@@ -27,14 +27,18 @@ struct EngineStateWorld {
         }
         return EngineStateWorld(
             deployment: try Deployment(folder: "\(PackageFolder.root)/topologies/marketplace"),
-            sources: topics.map { TopicPartition($0, 0) }, records: records)
+            sources: topics.map { TopicPartition($0, 0) },
+            records: records
+        )
     }
 
     /// Rings and models that change all the time, in ticks now of one event and now of a thousand.
     static func ticks(_ count: Int) throws -> EngineStateWorld {
         EngineStateWorld(
-            deployment: try TickWorld.deployment(), sources: [TopicPartition("shop", 0)],
-            records: TickWorld.records(count, seed: 5).map { Record(source: 0, value: Array($0.utf8)) })
+            deployment: try TickWorld.deployment(),
+            sources: [TopicPartition("shop", 0)],
+            records: TickWorld.records(count, seed: 5).map { Record(source: 0, value: Array($0.utf8)) }
+        )
     }
 
     /// Where epochs end: now after one record, now after hundreds.
@@ -92,7 +96,12 @@ final class EngineStateRun {
         for n in epoch {
             world.records[n].value.withUnsafeBytes {
                 block.stage(
-                    source: world.records[n].source, offset: Int64(n), appendTime: nil, value: $0, fullLength: $0.count)
+                    source: world.records[n].source,
+                    offset: Int64(n),
+                    appendTime: nil,
+                    value: $0,
+                    fullLength: $0.count
+                )
             }
         }
         block.decode(team)
@@ -132,7 +141,11 @@ struct StateSections {
             let head = StateSections.word(bytes, at)
             sections.append(
                 Section(
-                    kind: Int(head & 0xFFFF), slot: Int(head >> 16 & 0xFFFF), payload: at + 40..<(at + 40 + length)))
+                    kind: Int(head & 0xFFFF),
+                    slot: Int(head >> 16 & 0xFFFF),
+                    payload: at + 40..<(at + 40 + length)
+                )
+            )
             at += 40 + (length + 7) / 8 * 8
         }
         self.sections = sections

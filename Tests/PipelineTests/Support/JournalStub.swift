@@ -10,8 +10,17 @@ extension JournalRecord {
 
     init(stub epoch: Int64, topology: String = "stub", ranges: [Range] = []) {
         self.init(
-            epoch: epoch, topologyName: topology, watermark: nil, ranges: ranges, events: 0, deadLetters: 0, late: 0,
-            verdicts: 0, topologyDigest: "t", releaseDigest: "r")
+            epoch: epoch,
+            topologyName: topology,
+            watermark: nil,
+            ranges: ranges,
+            events: 0,
+            deadLetters: 0,
+            late: 0,
+            verdicts: 0,
+            topologyDigest: "t",
+            releaseDigest: "r"
+        )
     }
 
     init(bytes: [UInt8]) throws(LogError) {

@@ -7,7 +7,7 @@ import Waiting
 /// A TCP proxy in front of one broker that keeps single requests back and delivers them later: the network of the bad
 /// day.
 ///
-/// Kafka's frames are `int32 length, int16 api, int16 version, int32 correlation`. Answers that name the broker's
+/// Kafka's frames are `int32 length, int16 api, int16 version, int32 correlation`. Replies that name the broker's
 /// address (Metadata, FindCoordinator) are rewritten to the proxy's, so that no client goes round it.
 final class KafkaLogProxy: Sendable {
     enum Api {

@@ -45,8 +45,8 @@ struct SimulatedFaults: Sendable {
     var tornPolls = 0.0
     /// The n-th commit, from 1, finds that another process has taken over.
     var fencedAtCommit: Int?
-    /// A deliberate mistake, for proving that a test can fail: after an unknown outcome the same producer goes on, so a delayed request is
-    /// taken when it arrives after all.
+    /// A deliberate mistake, for proving that a test can fail: after an unknown outcome the same producer goes on, so a delayed
+    /// request is taken when it arrives after all.
     var keepsProducer = false
 
     /// No faults yet.
@@ -84,7 +84,9 @@ final class SimulatedLog: EventLog, LogWriter {
 
     /// Opens a handle; nothing is owned yet.
     init(
-        _ store: SimulatedStore, application: String = "weir", faults: SimulatedFaults = SimulatedFaults(),
+        _ store: SimulatedStore,
+        application: String = "weir",
+        faults: SimulatedFaults = SimulatedFaults(),
         journalTopic: String = "weir.journal"
     ) {
         self.store = store
@@ -93,7 +95,8 @@ final class SimulatedLog: EventLog, LogWriter {
         self.journalTopic = journalTopic
         precondition(
             faults.lostReplies + faults.lostRequests + faults.delayedRequests < 1,
-            "some commits must come through, or none ever ends")
+            "some commits must come through, or none ever ends"
+        )
         random = SplitMix64(seed: faults.seed)
     }
 
@@ -182,7 +185,9 @@ final class SimulatedLog: EventLog, LogWriter {
     }
 
     func read(
-        _ source: TopicPartition, from: Int64, to: Int64,
+        _ source: TopicPartition,
+        from: Int64,
+        to: Int64,
         _ body: (LogRecord, [(String, UnsafeRawBufferPointer)]) -> Bool
     ) throws(LogError) {
         try reach(.read)
@@ -191,7 +196,8 @@ final class SimulatedLog: EventLog, LogWriter {
         guard from >= partition.start, to <= partition.end else {
             throw LogError(
                 .outOfRange,
-                "offsets \(from)..<\(to) of \(source) are wanted, \(partition.start)..<\(partition.end) are there.")
+                "offsets \(from)..<\(to) of \(source) are wanted, \(partition.start)..<\(partition.end) are there."
+            )
         }
         for record in partition.records[partition.index(of: from)...] {
             if record.offset >= to { return }
@@ -219,7 +225,12 @@ final class SimulatedLog: EventLog, LogWriter {
             store.content.withLock { $0.owners[application]?.generation += 1 }
         }
         var transaction = SimulatedStore.Transaction(
-            application: application, generation: generation, producer: producer, records: [], positions: positions)
+            application: application,
+            generation: generation,
+            producer: producer,
+            records: [],
+            positions: positions
+        )
         transaction.records = try records(of: outputs) { count throws(LogError) in
             if count == 1 { try reach(.amidProduce) }
         }
@@ -236,7 +247,8 @@ final class SimulatedLog: EventLog, LogWriter {
             case .unknown:
                 try reach(.afterCommit)
                 unknownOutcomes += 1
-                // A new producer first: from here on nothing that the old one sent can take effect, so what the journal says stays true.
+                // A new producer first: from here on nothing that the old one sent can take effect, so what the journal says stays
+                // true.
                 if !faults.keepsProducer { try renewProducer() }
                 transaction.producer = producer
                 if let journal {
@@ -276,7 +288,8 @@ extension SimulatedLog {
     ///
     /// - Parameter added: called after each with their number so far.
     private func records(
-        of outputs: borrowing OutputBatch, added: (Int) throws(LogError) -> Void = { _ in }
+        of outputs: borrowing OutputBatch,
+        added: (Int) throws(LogError) -> Void = { _ in }
     ) throws(LogError) -> [SimulatedStore.Sent] {
         var records: [SimulatedStore.Sent] = []
         try outputs.withParts { (record, key, value, _) throws(LogError) in
@@ -294,8 +307,12 @@ extension SimulatedLog {
             }
             records.append(
                 SimulatedStore.Sent(
-                    target: TopicPartition(topic, Int32(number)), key: key.map([UInt8].init),
-                    value: value.map([UInt8].init), headers: headers))
+                    target: TopicPartition(topic, Int32(number)),
+                    key: key.map([UInt8].init),
+                    value: value.map([UInt8].init),
+                    headers: headers
+                )
+            )
             try added(records.count)
         }
         return records
@@ -360,7 +377,8 @@ extension SimulatedLog {
         guard position.next < partition.start || position.next > partition.end else { return }
         throw LogError(
             .outOfRange,
-            "offset \(position.next) of \(position.source) is wanted, \(partition.start)..<\(partition.end) is there.")
+            "offset \(position.next) of \(position.source) is wanted, \(partition.start)..<\(partition.end) is there."
+        )
     }
 
     private func lend(_ record: SimulatedStore.Record, source: Int, _ body: (LogRecord) -> Void) {
@@ -372,7 +390,13 @@ extension SimulatedLog {
             with(record.value) { value in
                 body(
                     LogRecord(
-                        source: source, offset: record.offset, appendTime: record.appendTime, key: key, value: value))
+                        source: source,
+                        offset: record.offset,
+                        appendTime: record.appendTime,
+                        key: key,
+                        value: value
+                    )
+                )
             }
         }
     }

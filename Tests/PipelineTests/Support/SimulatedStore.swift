@@ -4,8 +4,8 @@ import Synchronization
 
 /// What outlives a crash: topics, positions and owners, in memory.
 ///
-/// A test keeps the store and opens a new ``SimulatedLog`` over it, as a process opens its broker again after a restart. Handles on several
-/// threads may share one.
+/// A test keeps the store and opens a new ``SimulatedLog`` over it, as a process opens its broker again after a restart. Handles on
+/// several threads may share one.
 final class SimulatedStore: Sendable {
     /// A record as stored.
     struct Record: Sendable, Equatable {
@@ -69,7 +69,8 @@ final class SimulatedStore: Sendable {
         var clock: Int64
         var commitCount = 0
         var markers: Bool
-        /// True when a request of a former producer is taken as if it were the present one's; see ``SimulatedFaults/keepsProducer``.
+        /// True when a request of a former producer is taken as if it were the present one's; see
+        /// ``SimulatedFaults/keepsProducer``.
         var believesAnyProducer = false
     }
 
@@ -77,8 +78,8 @@ final class SimulatedStore: Sendable {
 
     /// An empty store; append times count up by 1 ms per record from `clock`, in milliseconds since 1970.
     ///
-    /// With `transactionMarkers` every commit takes one more offset in each partition it writes to, as Kafka's control records do: a pipeline
-    /// that counts offsets instead of believing them then fails.
+    /// With `transactionMarkers` every commit takes one more offset in each partition it writes to, as Kafka's control records do:
+    /// a pipeline that counts offsets instead of believing them then fails.
     init(clock: Int64 = 1_700_000_000_000, transactionMarkers: Bool = false) {
         content = Mutex(Content(clock: clock, markers: transactionMarkers))
     }
@@ -138,7 +139,10 @@ extension SimulatedStore.Content {
 
     @discardableResult
     mutating func append(
-        _ target: TopicPartition, key: [UInt8]?, value: [UInt8]?, headers: [SimulatedStore.Header]
+        _ target: TopicPartition,
+        key: [UInt8]?,
+        value: [UInt8]?,
+        headers: [SimulatedStore.Header]
     ) -> Int64 {
         let number = Int(target.partition)
         guard let offset = partition(target)?.end else {
@@ -146,7 +150,8 @@ extension SimulatedStore.Content {
         }
         clock += 1
         topics[target.topic]?[number].records.append(
-            SimulatedStore.Record(offset: offset, appendTime: clock, key: key, value: value, headers: headers))
+            SimulatedStore.Record(offset: offset, appendTime: clock, key: key, value: value, headers: headers)
+        )
         topics[target.topic]?[number].end += 1
         return offset
     }

@@ -6,10 +6,11 @@ import Testing
 
 @testable import Pipeline
 
-/// Traffic whose verdicts tell when what was learnt became visible, and every way to bring it to Weir: files, logs, batches of any size.
+/// Traffic whose verdicts tell when what was learnt became visible, and every way to bring it to Weir: files, logs, batches of any
+/// size.
 ///
-/// Orders teach a model that scores the next ones, coupons form rings whose members drop in soon after, and events come now one by one, now
-/// a thousand in a second.
+/// Orders teach a model that scores the next ones, coupons form rings whose members drop in soon after, and events come now one by
+/// one, now a thousand in a second.
 struct TickWorld {
     static let topology = """
         topology: world
@@ -117,7 +118,8 @@ struct TickWorld {
         }
     }
 
-    /// What was said: verdicts by the event's id and versions of rings in their order, both without what tells where the records stood.
+    /// What was said: verdicts by the event's id and versions of rings in their order, both without what tells where the records
+    /// stood.
     struct Said: Equatable {
         var verdicts: [String: String] = [:]
         /// Nil: nobody asked.
@@ -166,8 +168,11 @@ struct TickWorld {
             folder.write(records.joined(separator: "\n") + "\n", "in.jsonl")
             let writer = try LineWriter(path: folder.file("out.jsonl"))
             let replay = FileReplay(
-                deployment, inputs: [folder.file("in.jsonl")], outputs: ReplayOutputs(verdicts: writer),
-                threads: threads)
+                deployment,
+                inputs: [folder.file("in.jsonl")],
+                outputs: ReplayOutputs(verdicts: writer),
+                threads: threads
+            )
             _ = try replay.run()
             try writer.close()
             guard case .success(let bytes) = FileText.read(folder.file("out.jsonl"), limit: 1 << 30) else {
@@ -213,7 +218,10 @@ struct TickWorld {
     ///
     /// - Parameter append: adds records to partition 0 of topic `shop`.
     static func run(
-        _ records: [String], _ deployment: Deployment, seed: UInt64, threads: Int,
+        _ records: [String],
+        _ deployment: Deployment,
+        seed: UInt64,
+        threads: Int,
         open: () throws -> any EventLog,
         append: (ArraySlice<String>, any EventLog) throws -> Void
     ) throws -> Said {
@@ -271,12 +279,17 @@ struct TickWorld {
 
     /// - Parameter broker: of its own, as Weir's topics have fixed names.
     static func kafka(
-        _ records: [String], _ deployment: Deployment, seed: UInt64, threads: Int, broker: String
+        _ records: [String],
+        _ deployment: Deployment,
+        seed: UInt64,
+        threads: Int,
+        broker: String
     ) throws -> Said {
         try run(records, deployment, seed: seed, threads: threads) {
             try KafkaLog(
                 configuration: KafkaConfiguration(["bootstrap.servers": broker]),
-                options: KafkaLog.Options(application: "world"))
+                options: KafkaLog.Options(application: "world")
+            )
         } append: { records, log in
             try (log as? KafkaLog)?.append(batch(records))
         }

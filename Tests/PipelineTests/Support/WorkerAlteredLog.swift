@@ -48,7 +48,9 @@ final class AsideLog: EventLog, LogWriter, @unchecked Sendable {
         try locked { () throws(LogError) in try log.wait(milliseconds: milliseconds) }
     }
     func read(
-        _ source: TopicPartition, from: Int64, to: Int64,
+        _ source: TopicPartition,
+        from: Int64,
+        to: Int64,
         _ body: (LogRecord, [(String, UnsafeRawBufferPointer)]) -> Bool
     ) throws(LogError) { try locked { () throws(LogError) in try log.read(source, from: from, to: to, body) } }
     func commit(_ outputs: borrowing OutputBatch, positions: [SourcePosition]) throws(LogError) {
@@ -96,7 +98,9 @@ final class AlteredLog: EventLog, LogWriter {
     }
     func wait(milliseconds: Int) throws(LogError) { try log.wait(milliseconds: milliseconds) }
     func read(
-        _ source: TopicPartition, from: Int64, to: Int64,
+        _ source: TopicPartition,
+        from: Int64,
+        to: Int64,
         _ body: (LogRecord, [(String, UnsafeRawBufferPointer)]) -> Bool
     ) throws(LogError) { try log.read(source, from: from, to: to, body) }
     func commit(_ outputs: borrowing OutputBatch, positions: [SourcePosition]) throws(LogError) {

@@ -132,13 +132,17 @@ final class WorkerWorld {
     var threads = 1
     /// Of all its workers.
     let clock = VirtualClock()
-    /// What the journal says, summed over all calls of ``findings(threads:allowLeftovers:)``: a test looks whether it tested something.
+    /// What the journal says, summed over all calls of ``findings(threads:allowLeftovers:)``: a test looks whether it tested
+    /// something.
     private(set) var seen = EpochCounts()
     /// Input records so far.
     private(set) var records = 0
 
     init(
-        seed: UInt64, markers: Bool = false, partitions: Int = 2, deployment: Deployment? = nil
+        seed: UInt64,
+        markers: Bool = false,
+        partitions: Int = 2,
+        deployment: Deployment? = nil
     ) throws {
         random = SplitMix64(seed: seed)
         hasMarkers = markers
@@ -223,14 +227,22 @@ final class WorkerWorld {
     /// Runs one worker until it has had nothing to do twice, or dies.
     @discardableResult
     func run(
-        _ faults: SimulatedFaults = SimulatedFaults(), options given: WorkerOptions? = nil,
-        application: String = "weir", snapshots: any SnapshotStore = NoSnapshots(),
+        _ faults: SimulatedFaults = SimulatedFaults(),
+        options given: WorkerOptions? = nil,
+        application: String = "weir",
+        snapshots: any SnapshotStore = NoSnapshots(),
         over wrap: (SimulatedLog) -> any EventLog = { $0 },
-        until isOver: ((SimulatedLog, _ step: Int) throws -> Bool)? = nil, step: (Int) throws -> Void = { _ in }
+        until isOver: ((SimulatedLog, _ step: Int) throws -> Bool)? = nil,
+        step: (Int) throws -> Void = { _ in }
     ) throws -> (error: LogError?, log: SimulatedLog, worker: Worker) {
         let log = SimulatedLog(store, application: application, faults: faults)
         let worker = Worker(
-            deployment, log: wrap(log), threads: threads, options: given ?? options(), clock: clock)
+            deployment,
+            log: wrap(log),
+            threads: threads,
+            options: given ?? options(),
+            clock: clock
+        )
         worker.snapshots = snapshots
         worker.releases = FolderReleases(deployment, former: former)
         var steps = 0
@@ -321,8 +333,10 @@ final class WorkerWorld {
         }
         do throws(LogError) {
             let audit = try JournalAudit(
-                deployment, log: SimulatedLog(store, application: "audit"),
-                releases: FolderReleases(deployment, former: former), threads: 1
+                deployment,
+                log: SimulatedLog(store, application: "audit"),
+                releases: FolderReleases(deployment, former: former),
+                threads: 1
             ).run { _ in true }
             if !audit.isClean { found.append("audit: \(audit)") }
         } catch { found.append("audit: \(error.message)") }
@@ -349,16 +363,19 @@ final class WorkerWorld {
                 for record in store.records(of: TopicPartition(topic, partition)) {
                     all[topic, default: []].append(
                         Output(
-                            key: record.key ?? [], value: record.value ?? [],
+                            key: record.key ?? [],
+                            value: record.value ?? [],
                             headers: record.headers.filter { $0.name != "ce_recordedtime" }
-                                .map { "\($0.name)=\(String(decoding: $0.value, as: UTF8.self))" }))
+                                .map { "\($0.name)=\(String(decoding: $0.value, as: UTF8.self))" }
+                        )
+                    )
                 }
             }
         }
         return all
     }
 
-    /// Replays the journal from the inputs and answers what should stand in Weir's topics.
+    /// Replays the journal from the inputs and returns what should stand in Weir's topics.
     ///
     /// Along the way the watermark is computed anew as one uninterrupted worker would whose sources are never idle.
     func replay(
@@ -372,10 +389,17 @@ final class WorkerWorld {
         let assembler = OutputAssembler(deployment)
         let block = DecodedBlock(deployment, sources: sources, lanes: team.lanes)
         let replay = JournalReplay(
-            log, deployment, sources: sources, block: block, processor: processor,
-            releases: FolderReleases(deployment, former: former))
+            log,
+            deployment,
+            sources: sources,
+            block: block,
+            processor: processor,
+            releases: FolderReleases(deployment, former: former)
+        )
         var tracker = WatermarkTracker(
-            sources: sources.count, latenessMilliseconds: deployment.description.time.latenessMilliseconds)
+            sources: sources.count,
+            latenessMilliseconds: deployment.description.time.latenessMilliseconds
+        )
         var watermark = tracker.advance()
         var newest: Int64?
         var all: [String: [Output]] = [:]
@@ -395,7 +419,10 @@ final class WorkerWorld {
 
     /// What the epoch that was processed last gives for Weir's topics, without the recorded time.
     func outputs(
-        of processor: EpochProcessor, _ block: DecodedBlock, _ assembler: OutputAssembler, _ epoch: JournalRecord
+        of processor: EpochProcessor,
+        _ block: DecodedBlock,
+        _ assembler: OutputAssembler,
+        _ epoch: JournalRecord
     ) throws(LogError) -> [String: [Output]] {
         var all: [String: [Output]] = [:]
         var batch = OutputBatch(topics: OutputTopics.all)

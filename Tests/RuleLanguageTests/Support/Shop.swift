@@ -8,17 +8,27 @@ enum Shop {
     static let hash = TextHash(key: .fixed)
 
     static func field(
-        _ name: String, _ type: FieldType, entity: String? = nil, personal: Bool = false, required: Bool = false,
+        _ name: String,
+        _ type: FieldType,
+        entity: String? = nil,
+        personal: Bool = false,
+        required: Bool = false,
         allowed: [String] = []
     ) -> FieldSchema {
         FieldSchema(
-            name: name, path: name.split(separator: ".").map(String.init), type: type, isRequired: required,
+            name: name,
+            path: name.split(separator: ".").map(String.init),
+            type: type,
+            isRequired: required,
             entity: entity,
-            isPersonal: personal, allowedValues: allowed)
+            isPersonal: personal,
+            allowedValues: allowed
+        )
     }
 
     static let order = EventSchema(
-        name: "order", topic: "orders",
+        name: "order",
+        topic: "orders",
         fields: [
             field("id", .string, required: true), field("ts", .timestamp, required: true),
             field("account", .string, entity: "account", personal: true, required: true),
@@ -26,22 +36,34 @@ enum Shop {
             field("items", .int), field("express", .bool), field("channel", .string), field("coupons", .stringList),
             field("email", .string, personal: true), field("paid_at", .timestamp),
             field("status", .string, allowed: ["paid", "open", "cancelled"]),
-        ], timeField: 1, idField: 0, subjectField: 2)
+        ],
+        timeField: 1,
+        idField: 0,
+        subjectField: 2
+    )
 
     static let click = EventSchema(
-        name: "click", topic: "clicks",
+        name: "click",
+        topic: "clicks",
         fields: [
             field("id", .string, required: true), field("ts", .timestamp, required: true),
             field("user", .string, entity: "account", required: true), field("item", .string, entity: "item"),
             field("device.id", .string, entity: "device"), field("position", .int),
-        ], timeField: 1, idField: 0, subjectField: 2)
+        ],
+        timeField: 1,
+        idField: 0,
+        subjectField: 2
+    )
 
     static let environment = RuleEnvironment(
         events: [order, click],
         signals: [
             .init(name: "ring.score", type: .double), .init(name: "ring.size", type: .int),
             .init(name: "anomaly.score", type: .double),
-        ], maximumWindowMilliseconds: 90 * 86_400_000, hash: hash)
+        ],
+        maximumWindowMilliseconds: 90 * 86_400_000,
+        hash: hash
+    )
 
     static func compile(_ text: String) throws -> RuleSet {
         do {

@@ -22,7 +22,10 @@ enum WeirProgram {
 
     /// Runs a program to its end; one that takes longer than `seconds` is killed and ends with 137.
     static func run(
-        _ path: String, _ arguments: [String], input: String = "", seconds: Double = Waiting.limit
+        _ path: String,
+        _ arguments: [String],
+        input: String = "",
+        seconds: Double = Waiting.limit
     ) throws -> Result {
         let running = try RunningProgram(path, arguments, input: input)
         return try running.wait(seconds: seconds)
@@ -117,7 +120,10 @@ final class RunningProgram {
         process.waitUntilExit()
         let isSignal = process.terminationReason == .uncaughtSignal
         return WeirProgram.Result(
-            code: process.terminationStatus + (isSignal ? 128 : 0), output: output, errors: errors)
+            code: process.terminationStatus + (isSignal ? 128 : 0),
+            output: output,
+            errors: errors
+        )
     }
 
     private func text(_ name: String) -> String {

@@ -34,7 +34,9 @@ enum Commands {
         func write(_ name: String, _ text: String) throws -> String {
             let target = url.appendingPathComponent(name)
             try FileManager.default.createDirectory(
-                at: target.deletingLastPathComponent(), withIntermediateDirectories: true)
+                at: target.deletingLastPathComponent(),
+                withIntermediateDirectories: true
+            )
             try Data(text.utf8).write(to: target)
             return target.path
         }
@@ -120,9 +122,13 @@ enum Commands {
             try log.read(source, from: start, to: end) { record, headers in
                 all.append(
                     Stored(
-                        source: source, offset: record.offset, key: record.key.map { [UInt8]($0) },
+                        source: source,
+                        offset: record.offset,
+                        key: record.key.map { [UInt8]($0) },
                         value: record.value.map { [UInt8]($0) },
-                        headers: headers.map { ($0.0, [UInt8]($0.1)) }))
+                        headers: headers.map { ($0.0, [UInt8]($0.1)) }
+                    )
+                )
                 return true
             }
         }
@@ -130,13 +136,22 @@ enum Commands {
     }
 
     static func append(
-        _ log: EmbeddedLog, _ topic: String, partition: Int32 = 0, key: [UInt8]?, value: [UInt8],
+        _ log: EmbeddedLog,
+        _ topic: String,
+        partition: Int32 = 0,
+        key: [UInt8]?,
+        value: [UInt8],
         headers: [(String, [UInt8])] = []
     ) throws {
         _ = try value.withUnsafeBytes { value in
             try (key ?? []).withUnsafeBytes {
                 try log.append(
-                    topic: topic, partition: partition, key: key == nil ? nil : $0, value: value, headers: headers)
+                    topic: topic,
+                    partition: partition,
+                    key: key == nil ? nil : $0,
+                    value: value,
+                    headers: headers
+                )
             }
         }
     }

@@ -55,21 +55,27 @@ final class Database {
             handle = nil
             throw error
         }
-        // SQLite's own waiting grows to 100 ms a step; ours looks every millisecond. The context is no address, only the number of steps.
+        // SQLite's own waiting grows to 100 ms a step; ours looks every millisecond. The context is no address, only the number of
+        // steps.
         sqlite3_busy_handler(
             handle,
             { context, count in
                 guard Int(count) < Int(bitPattern: context) else { return 0 }
                 usleep(count < 10 ? 100 : 1000)
                 return 1
-            }, UnsafeMutableRawPointer(bitPattern: max(0, patience)))
-        // Replaces the automatic checkpoints. The hook is called within our own commits only, and the pointer lives as long as we do.
+            },
+            UnsafeMutableRawPointer(bitPattern: max(0, patience))
+        )
+        // Replaces the automatic checkpoints. The hook is called within our own commits only, and the pointer lives as long as we
+        // do.
         sqlite3_wal_hook(
             handle,
             { context, _, _, pages in
                 context?.assumingMemoryBound(to: Int32.self).pointee = pages
                 return SQLITE_OK
-            }, walPages)
+            },
+            walPages
+        )
         do throws(LogError) {
             // Pages are written twice (log, then file); large pages and rare checkpoints let one page soak up many records first.
             // journal_size_limit: after a burst the write-ahead log shrinks again.
@@ -78,7 +84,8 @@ final class Database {
                 PRAGMA page_size = 16384; PRAGMA synchronous = FULL;
                 PRAGMA cache_size = -16000; PRAGMA journal_size_limit = 67108864; PRAGMA foreign_keys = OFF;
                 PRAGMA query_only = \(access == .full ? "OFF" : "ON");
-                """)
+                """
+            )
         } catch {
             close()
             throw error
@@ -131,7 +138,9 @@ final class Database {
                 let statement = try Statement(self, "PRAGMA journal_mode = WAL")
                 guard try statement.step(), statement.text(0) == "wal" else {
                     throw LogError(
-                        .refused, "\(path): this file system cannot hold a write-ahead log. Use a local disk.")
+                        .refused,
+                        "\(path): this file system cannot hold a write-ahead log. Use a local disk."
+                    )
                 }
                 return
             } catch {
@@ -144,11 +153,11 @@ final class Database {
 
     /// Begins a write transaction; now and then moves the write-ahead log into the file first.
     ///
-    /// SQLite before 3.51.3 (3.44.6, 3.50.7) can lose committed transactions when one connection checkpoints while another commits and so
-    /// starts the log anew (sqlite.org/wal.html, "The WAL-Reset Bug"). Its automatic checkpoints run after the commit, without the write
-    /// lock, which is just that when a producer and a pipeline share a file. Here nobody checkpoints automatically, and who checkpoints
-    /// holds the write lock meanwhile: one connection takes the lock, a second one does the work. The transaction is then begun again,
-    /// because only one begun behind a complete checkpoint may start the log anew.
+    /// SQLite before 3.51.3 (3.44.6, 3.50.7) can lose committed transactions when one connection checkpoints while another commits
+    /// and so starts the log anew (sqlite.org/wal.html, "The WAL-Reset Bug"). Its automatic checkpoints run after the commit,
+    /// without the write lock, which is just that when a producer and a pipeline share a file. Here nobody checkpoints
+    /// automatically, and who checkpoints holds the write lock meanwhile: one connection takes the lock, a second one does the
+    /// work. The transaction is then begun again, because only one begun behind a complete checkpoint may start the log anew.
     func begin() throws(LogError) {
         try beginInTurn()
         guard walPages.pointee >= Database.walPageLimit else { return }
@@ -161,8 +170,9 @@ final class Database {
     /// Takes the write lock when it is our turn.
     ///
     /// SQLite has no queue: a producer that begins again right after its commit nearly always wins against one that looks every
-    /// millisecond. So a writer first locks the turnstile, a file beside the log, waits there for the write lock and then lets the next
-    /// one in: nobody passes twice while another waits. It is for fairness only; where it cannot be had, writing goes on without.
+    /// millisecond. So a writer first locks the turnstile, a file beside the log, waits there for the write lock and then lets the
+    /// next one in: nobody passes twice while another waits. It is for fairness only; where it cannot be had, writing goes on
+    /// without.
     private func beginInTurn() throws(LogError) {
         var tries = 0
         while turnstile >= 0, tries < patience, flock(turnstile, LOCK_EX | LOCK_NB) != 0 {
@@ -244,18 +254,22 @@ final class Database {
         case SQLITE_FULL:
             return LogError(
                 .transient,
-                "cannot write to \(path): the disk is full. Nothing of this transaction was written; make room.")
+                "cannot write to \(path): the disk is full. Nothing of this transaction was written; make room."
+            )
         case SQLITE_CANTOPEN where access == .readOnly && handle != nil,
             SQLITE_READONLY where access == .readOnly:
             return LogError(
                 .notAuthorised,
                 "cannot \(doing) \(path): it is in use or was not closed, and \(path)-wal and \(path)-shm beside it cannot be read (\(text)). "
-                    + "Ask for the right to read them, or look at a copy of all three.")
+                    + "Ask for the right to read them, or look at a copy of all three."
+            )
         case SQLITE_CANTOPEN where ![EACCES, EPERM, EROFS].contains(number):
             return LogError(.unreachable, "cannot \(doing) \(path): \(system). Check the path given to --log.")
         case SQLITE_CANTOPEN, SQLITE_PERM, SQLITE_READONLY, SQLITE_AUTH:
             return LogError(
-                .notAuthorised, "cannot \(doing) \(path): \(system). Check who may read and write file and folder.")
+                .notAuthorised,
+                "cannot \(doing) \(path): \(system). Check who may read and write file and folder."
+            )
         case SQLITE_IOERR: return LogError(.transient, "cannot \(doing) \(path): \(system). Check the disk.")
         case SQLITE_NOMEM: return LogError(.transient, "cannot \(doing) \(path): out of memory.")
         case SQLITE_FORMAT: return LogError(.incompatible, "cannot \(doing) \(path): \(system).")

@@ -14,9 +14,9 @@ import Telemetry
 // Beside it lie SQLite's own -wal and -shm while it is open, and -turn, an empty file on which writers queue. To copy a log in use:
 // `sqlite3 weir.db ".backup copy.db"`.
 //
-// One table per partition, because then every insert goes to the right edge of its own tree, where SQLite fills pages to the brim and
-// never splits one; with all partitions in one table only the last partition has that place. `offset` is the rowid, so a range of
-// offsets is a range of leaves. key NULL: no key; value NULL: a tombstone; headers NULL: none, otherwise as in OutputBatch.
+// One table per partition, because then every insert goes to the right edge of its own tree, where SQLite fills pages to the brim
+// and never splits one; with all partitions in one table only the last partition has that place. `offset` is the rowid, so a range
+// of offsets is a range of leaves. key NULL: no key; value NULL: a tombstone; headers NULL: none, otherwise as in OutputBatch.
 
 /// One connection to the file of an embedded log: how it is opened, what lies where, and transactions.
 ///
@@ -46,7 +46,8 @@ final class EmbeddedFile {
         if opening == .reading, access(path, F_OK) != 0 {
             throw LogError(
                 errno == EACCES ? .notAuthorised : .unreachable,
-                "cannot open the log \(path): \(systemText(errno)). Check the path given to --log.")
+                "cannot open the log \(path): \(systemText(errno)). Check the path given to --log."
+            )
         }
         do throws(LogError) {
             if opening == .reading {
@@ -90,8 +91,8 @@ final class EmbeddedFile {
 extension EmbeddedFile {
     /// Opens a log that is there, to look at it.
     ///
-    /// In WAL mode SQLite wants to make its own files beside a file that it reads. Who may not do that reads those of the process that writes;
-    /// where there are none nobody writes, and the file is read as it lies, until somebody does: see ``follow()``.
+    /// In WAL mode SQLite wants to make its own files beside a file that it reads. Who may not do that reads those of the process
+    /// that writes; where there are none nobody writes, and the file is read as it lies, until somebody does: see ``follow()``.
     private func openToRead() throws(LogError) {
         let folder = path.lastIndex(of: "/").map { String(path[...$0]) } ?? "."
         if access(path, W_OK) == 0, access(folder, W_OK) == 0 { return try openToRead(.look) }
@@ -117,14 +118,17 @@ extension EmbeddedFile {
         try checkLayout(database)
         guard try database.integer("PRAGMA user_version") > 0 else {
             throw LogError(
-                .refused, "\(path) is empty and no log of Weir yet. `weir run` and `weir simulate` make one.")
+                .refused,
+                "\(path) is empty and no log of Weir yet. `weir run` and `weir simulate` make one."
+            )
         }
     }
 
-    /// Opens the file anew when it was opened as one that nobody writes to, and somebody has begun to: partitions must then be found again.
+    /// Opens the file anew when it was opened as one that nobody writes to, and somebody has begun to: partitions must then be
+    /// found again.
     ///
-    /// A writer changes the file itself with its first checkpoint only, long after -wal has come into being; so it is enough to look before
-    /// each question.
+    /// A writer changes the file itself with its first checkpoint only, long after -wal has come into being; so it is enough to
+    /// look before each question.
     ///
     /// - Returns: whether it was opened anew.
     func follow() throws(LogError) -> Bool {
@@ -165,7 +169,8 @@ extension EmbeddedFile {
                         PRIMARY KEY (application, topic, partition)) STRICT;
                     PRAGMA application_id = \(EmbeddedFile.applicationID);
                     PRAGMA user_version = \(EmbeddedLog.layoutVersion);
-                    """)
+                    """
+                )
             }
             try end()
         } catch {
@@ -267,7 +272,9 @@ extension EmbeddedFile {
     /// Returns the record's offset.
     @discardableResult
     func insert(
-        into partition: EmbeddedPartition, key: UnsafeRawBufferPointer?, value: UnsafeRawBufferPointer?,
+        into partition: EmbeddedPartition,
+        key: UnsafeRawBufferPointer?,
+        value: UnsafeRawBufferPointer?,
         headers: UnsafeRawBufferPointer?
     ) throws(LogError) -> Int64 {
         if !partition.isTouched {
@@ -313,7 +320,9 @@ extension EmbeddedFile {
         guard let all = try partitionList(source.topic) else { throw unknownTopic(source.topic) }
         guard let partition = all.first(where: { $0.number == source.partition }) else {
             throw LogError(
-                .refused, "\(path): topic '\(source.topic)' has \(all.count) partitions, and no \(source.partition).")
+                .refused,
+                "\(path): topic '\(source.topic)' has \(all.count) partitions, and no \(source.partition)."
+            )
         }
         return partition
     }
@@ -324,7 +333,9 @@ extension EmbeddedFile {
         select.bind(1, partition.id)
         guard try select.step() else {
             throw LogError(
-                .corrupt, "\(path): partition \(partition.number) of '\(partition.topic)' has vanished from the file.")
+                .corrupt,
+                "\(path): partition \(partition.number) of '\(partition.topic)' has vanished from the file."
+            )
         }
         return (select.int(0), select.int(1))
     }
@@ -336,7 +347,8 @@ extension EmbeddedFile {
         throw LogError(
             .outOfRange,
             "\(path): offset \(next) of \(partition.topic)/\(partition.number) is wanted and \(edges.start)..<\(edges.end) is there. "
-                + "What is missing was deleted, or the file is an older copy.")
+                + "What is missing was deleted, or the file is an older copy."
+        )
     }
 
     func dataVersion() throws(LogError) -> Int64 {
@@ -366,7 +378,8 @@ final class EmbeddedPartition {
     func insert(in database: Database) throws(LogError) -> Statement {
         if let insertStatement { return insertStatement }
         let made = try Statement(
-            database, "INSERT INTO records_\(id) (offset, append_time, key, value, headers) VALUES (?1, ?2, ?3, ?4, ?5)"
+            database,
+            "INSERT INTO records_\(id) (offset, append_time, key, value, headers) VALUES (?1, ?2, ?3, ?4, ?5)"
         )
         insertStatement = made
         return made
@@ -376,7 +389,8 @@ final class EmbeddedPartition {
         if let selectStatement { return selectStatement }
         let made = try Statement(
             database,
-            "SELECT offset, append_time, key, value FROM records_\(id) WHERE offset >= ?1 ORDER BY offset LIMIT ?2")
+            "SELECT offset, append_time, key, value FROM records_\(id) WHERE offset >= ?1 ORDER BY offset LIMIT ?2"
+        )
         selectStatement = made
         return made
     }

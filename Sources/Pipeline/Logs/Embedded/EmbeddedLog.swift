@@ -2,10 +2,10 @@ import CSQLite
 
 /// A log in one SQLite file: the same topics and the same atomic commit as on Kafka, with nothing to install.
 ///
-/// Several processes may have the file open at once: a pipeline, producers, readers. Writers take turns (one transaction each); readers
-/// never wait for writers. What a commit or ``append(_:flushing:)`` returned from is on disk (`synchronous=FULL`). Offsets of a partition are
-/// consecutive from 0. Keep the file on a local disk: WAL mode needs shared memory. Other programs may read it at any time; let none write
-/// while Weir runs.
+/// Several processes may have the file open at once: a pipeline, producers, readers. Writers take turns (one transaction each);
+/// readers never wait for writers. What a commit or ``append(_:flushing:)`` returned from is on disk (`synchronous=FULL`). Offsets
+/// of a partition are consecutive from 0. Keep the file on a local disk: WAL mode needs shared memory. Other programs may read it
+/// at any time; let none write while Weir runs.
 ///
 /// The layout of the file is told in EmbeddedFile.swift.
 public final class EmbeddedLog: EventLog {
@@ -13,8 +13,8 @@ public final class EmbeddedLog: EventLog {
     public enum Opening: Sendable {
         /// Make it.
         case createIfMissing
-        /// Refuse: a reader should not leave an empty log behind because of a slip in the path. A reader writes no records, and needs no
-        /// right to: of a file that it may not write, SQLite's -wal and -shm must be readable too while they are there.
+        /// Refuse: a reader should not leave an empty log behind because of a slip in the path. A reader writes no records, and
+        /// needs no right to: of a file that it may not write, SQLite's -wal and -shm must be readable too while they are there.
         case reading
     }
 
@@ -42,11 +42,14 @@ public final class EmbeddedLog: EventLog {
     ///
     /// - Parameters:
     ///   - application: the name that owns commits and positions.
-    ///   - patience: how long one call waits for another process's transaction, in milliseconds, before it fails as `unreachable`, or a
-    ///     commit as `transient`: who commits tries again.
+    ///   - patience: how long one call waits for another process's transaction, in milliseconds, before it fails as `unreachable`,
+    ///     or a commit as `transient`: who commits tries again.
     ///   - clock: paces ``wait(milliseconds:)``.
     public init(
-        path: String, application: String = "weir", opening: Opening = .createIfMissing, patience: Int = 10_000,
+        path: String,
+        application: String = "weir",
+        opening: Opening = .createIfMissing,
+        patience: Int = 10_000,
         clock: any WorkerClock = SystemClock()
     ) throws(LogError) {
         self.path = path
@@ -115,8 +118,13 @@ public final class EmbeddedLog: EventLog {
             next = offset + 1
             let goesOn = body(
                 LogRecord(
-                    source: source, offset: offset, appendTime: select.int(1), key: select.blob(2),
-                    value: select.blob(3)))
+                    source: source,
+                    offset: offset,
+                    appendTime: select.int(1),
+                    key: select.blob(2),
+                    value: select.blob(3)
+                )
+            )
             if !goesOn { break }
         }
         if next == from { try file.require(from, toLieIn: file.edges(of: partition), of: partition) }
@@ -129,7 +137,8 @@ public final class EmbeddedLog: EventLog {
         var pause = Duration.milliseconds(1)
         while true {
             try follow()
-            // The version changes with another connection's commit. Our own appends do not change it, hence the first look at any call.
+            // The version changes with another connection's commit. Our own appends do not change it, hence the first look at any
+            // call.
             let version = try file.dataVersion()
             if version != seenVersion || pause == .milliseconds(1) {
                 for source in sources where try file.edges(of: source.partition).end > source.next { return }
@@ -143,7 +152,9 @@ public final class EmbeddedLog: EventLog {
     }
 
     public func read(
-        _ source: TopicPartition, from: Int64, to: Int64,
+        _ source: TopicPartition,
+        from: Int64,
+        to: Int64,
         _ body: (LogRecord, [(String, UnsafeRawBufferPointer)]) -> Bool
     ) throws(LogError) {
         guard from < to else { return }
@@ -154,13 +165,15 @@ public final class EmbeddedLog: EventLog {
             throw LogError(
                 .outOfRange,
                 "\(path): offsets \(from)..<\(to) of \(source) are wanted and \(edges.start)..<\(edges.end) are there. What is missing was "
-                    + "deleted, or the file is an older copy.")
+                    + "deleted, or the file is an older copy."
+            )
         }
         let select = try Statement(
             file.open(),
             """
             SELECT offset, append_time, key, value, headers FROM records_\(partition.id) WHERE offset >= ?1 AND offset < ?2 ORDER BY offset
-            """)
+            """
+        )
         select.bind(1, from)
         select.bind(2, to)
         var headers: [(String, UnsafeRawBufferPointer)] = []
@@ -173,7 +186,12 @@ public final class EmbeddedLog: EventLog {
                 throw LogError(.corrupt, "\(path): the headers of a record in \(source) do not parse.")
             }
             let record = LogRecord(
-                source: 0, offset: select.int(0), appendTime: select.int(1), key: select.blob(2), value: select.blob(3))
+                source: 0,
+                offset: select.int(0),
+                appendTime: select.int(1),
+                key: select.blob(2),
+                value: select.blob(3)
+            )
             if !body(record, headers) { return }
         }
     }
@@ -182,7 +200,8 @@ public final class EmbeddedLog: EventLog {
     public func committedPositions(of wanted: [TopicPartition]) throws(LogError) -> [SourcePosition] {
         try follow()
         let select = try file.statement(
-            "SELECT next FROM positions WHERE application = ?1 AND topic = ?2 AND partition = ?3")
+            "SELECT next FROM positions WHERE application = ?1 AND topic = ?2 AND partition = ?3"
+        )
         defer { select.reset() }
         var found: [SourcePosition] = []
         for source in wanted {
@@ -201,7 +220,8 @@ public final class EmbeddedLog: EventLog {
         try assign(
             sources.map {
                 SourcePosition(source: TopicPartition($0.partition.topic, $0.partition.number), next: $0.next)
-            })
+            }
+        )
     }
 }
 
@@ -213,7 +233,8 @@ extension EmbeddedLog {
             for topic in wanted {
                 guard topic.partitions > 0, topic.partitions <= 4096, !topic.name.isEmpty else {
                     throw LogError(
-                        .refused, "topic '\(topic.name)' cannot have \(topic.partitions) partitions; give it 1 to 4096."
+                        .refused,
+                        "topic '\(topic.name)' cannot have \(topic.partitions) partitions; give it 1 to 4096."
                     )
                 }
                 if try file.partitionList(topic.name) != nil { continue }
@@ -222,7 +243,8 @@ extension EmbeddedLog {
                 insert.bind(2, Int64(topic.partitions))
                 try insert.run()
                 let add = try file.statement(
-                    "INSERT INTO partitions (topic, partition, start, next) VALUES (?1, ?2, 0, 0)")
+                    "INSERT INTO partitions (topic, partition, start, next) VALUES (?1, ?2, 0, 0)"
+                )
                 for number in 0..<topic.partitions {
                     add.bind(1, topic.name)
                     add.bind(2, Int64(number))
@@ -231,7 +253,8 @@ extension EmbeddedLog {
                         """
                         CREATE TABLE records_\(try file.open().lastRowID)
                         (offset INTEGER PRIMARY KEY, append_time INTEGER NOT NULL, key BLOB, value BLOB, headers BLOB)
-                        """)
+                        """
+                    )
                 }
             }
         }
@@ -257,7 +280,10 @@ extension EmbeddedLog {
     /// Without a partition the key decides, as with Kafka's default partitioner. The value nil is a tombstone.
     @discardableResult
     public func append(
-        topic: String, partition: Int32? = nil, key: UnsafeRawBufferPointer?, value: UnsafeRawBufferPointer?,
+        topic: String,
+        partition: Int32? = nil,
+        key: UnsafeRawBufferPointer?,
+        value: UnsafeRawBufferPointer?,
         headers: [(String, [UInt8])] = []
     ) throws(LogError) -> Int64 {
         guard file.isInTransaction else {
@@ -307,7 +333,8 @@ extension EmbeddedLog {
         while try list.step() {
             let (id, name) = (list.int(0), "\(list.text(1))/\(list.int(2))")
             let tables = try file.open().integer(
-                "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'records_\(id)'")
+                "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'records_\(id)'"
+            )
             guard tables == 1 else {
                 faults.append("\(name) has lost its table records_\(id)")
                 continue
@@ -319,7 +346,8 @@ extension EmbeddedLog {
                 SELECT p.start, p.next, (SELECT count(*) FROM records_\(id)),
                     (SELECT count(*) FROM records_\(id) r WHERE r.offset >= p.start AND r.offset < p.next)
                 FROM partitions p WHERE p.id = \(id)
-                """)
+                """
+            )
             guard try row.step() else { continue }
             let (start, next, all, within) = (row.int(0), row.int(1), row.int(2), row.int(3))
             count += all

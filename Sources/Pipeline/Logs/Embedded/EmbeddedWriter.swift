@@ -15,7 +15,8 @@ final class EmbeddedWriter: LogWriter {
                 """
                 INSERT INTO applications (name, generation, taken_at) VALUES (?1, 1, ?2)
                 ON CONFLICT (name) DO UPDATE SET generation = generation + 1, taken_at = ?2 RETURNING generation
-                """)
+                """
+            )
             defer { statement.reset() }
             statement.bind(1, application)
             statement.bind(2, file.transactionTime)
@@ -38,14 +39,16 @@ final class EmbeddedWriter: LogWriter {
                 throw LogError(
                     .fenced,
                     "\(file.path): another process runs '\(application)' now (generation \(current), ours is \(generation)). Run one of "
-                        + "them.")
+                        + "them."
+                )
             }
             try file.insert(outputs)
             let move = try file.statement(
                 """
                 INSERT INTO positions (application, topic, partition, next) VALUES (?1, ?2, ?3, ?4)
                 ON CONFLICT (application, topic, partition) DO UPDATE SET next = ?4
-                """)
+                """
+            )
             for position in positions {
                 move.bind(1, application)
                 move.bind(2, position.source.topic)

@@ -2,10 +2,10 @@ import KafkaClient
 
 /// Decides what ``KafkaWriter`` does next about a batch, and whether it is committed.
 ///
-/// A pure state machine: facts in, one step out. The writer performs the steps and decides nothing. It keeps these promises, whatever the
-/// facts are: an epoch is never written again while it may be in the journal already; a batch is only called committed when it was answered
-/// so or the journal says so; and who finds another's epoch in the journal never writes again. Another's is also one of the same number:
-/// whoever took over while our commit was under way began where we had begun.
+/// A pure state machine: facts in, one step out. The writer performs the steps and decides nothing. It keeps these promises,
+/// whatever the facts are: an epoch is never written again while it may be in the journal already; a batch is only called committed
+/// when it was answered so or the journal says so; and who finds another's epoch in the journal never writes again. Another's is
+/// also one of the same number: whoever took over while our commit was under way began where we had begun.
 ///
 /// What leads from one step to the next:
 /// ```
@@ -57,8 +57,8 @@ struct CommitCourse {
         case batch(last: Int64?)
         case paused
         case heard(isSuspect: Bool)
-        /// The newest epoch of the journal once nothing of ours was open any more, -1 when it is empty; and whether its record is the one
-        /// that the commit of unknown outcome wrote.
+        /// The newest epoch of the journal once nothing of ours was open any more, -1 when it is empty; and whether its record is
+        /// the one that the commit of unknown outcome wrote.
         case settled(newest: Int64, isOurs: Bool)
         case transacted(CommitOutcome)
     }
@@ -85,8 +85,8 @@ struct CommitCourse {
     private var newestEpoch: Int64 = -1
     /// A commit of the batch with this last epoch has an outcome we do not know yet.
     private var unresolved: Int64?
-    /// The journal must be looked at before the next commit; stays so until a look has succeeded: after one that failed half-way no producer
-    /// is suspect any more.
+    /// The journal must be looked at before the next commit; stays so until a look has succeeded: after one that failed half-way no
+    /// producer is suspect any more.
     private var mustLook = false
     /// Of the running batch.
     private var last: Int64?
@@ -155,7 +155,8 @@ struct CommitCourse {
         unresolved = nil
         mustLook = false
         if newest == newestEpoch {
-            // It is not there, nor will it be. An attempt of this batch is followed by the next, an earlier batch's by the first of this one.
+            // It is not there, nor will it be. An attempt of this batch is followed by the next, an earlier batch's by the first of
+            // this one.
             return failure == nil ? go(.listening, .listen) : retry()
         }
         if newest != epoch || !isOurs { return overtaken(newest) }

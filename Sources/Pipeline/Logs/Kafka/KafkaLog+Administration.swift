@@ -55,7 +55,8 @@ extension KafkaLog {
             let admin = try self.questions.adminClient()
             return TopicSettings(
                 values: try admin.settings(ofTopic: topic).compactMapValues(\.value),
-                replicas: try admin.describe(topic: topic)?.replicationFactor)
+                replicas: try admin.describe(topic: topic)?.replicationFactor
+            )
         }
     }
 

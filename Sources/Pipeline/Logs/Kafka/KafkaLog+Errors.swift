@@ -26,7 +26,8 @@ extension LogError {
         case .unreachable:
             self.init(
                 .unreachable,
-                "No Kafka at \(servers) (\(error.operation)): \(error.text). \(LogError.hint(error, configuration))")
+                "No Kafka at \(servers) (\(error.operation)): \(error.text). \(LogError.hint(error, configuration))"
+            )
         case .fenced:
             self.init(
                 .fenced,
@@ -34,10 +35,13 @@ extension LogError {
                 Another process took over the name '\(application)' (\(error.operation): \(error.text)), or our own \
                 transaction ran out of time. This one stops; make sure that only one worker of this name runs, then \
                 start it again.
-                """)
+                """
+            )
         case .unknownTopic:
             self.init(
-                .refused, "\(error.operation): \(error.text). Create the topic, or name the right one in the topology.")
+                .refused,
+                "\(error.operation): \(error.text). Create the topic, or name the right one in the topology."
+            )
         case .tooLarge:
             self.init(
                 .refused,
@@ -52,7 +56,8 @@ extension LogError {
                 """
                 \(error.operation): \(error.text). What must be read again is gone from the topic: raise its retention \
                 (retention.ms, retention.bytes) and start from a newer state.
-                """)
+                """
+            )
         case .configuration:
             self.init(.refused, "Kafka properties: \(error.text).")
         case .incompatible:

@@ -142,7 +142,8 @@ public final class KafkaLog: EventLog {
                     .refused,
                     known == nil
                         ? "topic \(topic) does not exist: create it, or name the right one in the topology"
-                        : "topic \(topic) has no partition \(source.source.partition)")
+                        : "topic \(topic) has no partition \(source.source.partition)"
+                )
             }
         }
         try questions.attempt { () throws(KafkaError) in
@@ -152,9 +153,9 @@ public final class KafkaLog: EventLog {
             var options = Consumer.Options()
             options.expectedPartitions = sources.count
             options.prefetchBytes = self.options.prefetchBytes
-            // An answer for every few records would keep a broker busy: on two cores shared with it, at 10,000 events a second over 36
-            // partitions, the median commit took 12 to 16 ms with 1 byte and 50 ms, and 6 to 9 ms with these. From event to verdict 99 of
-            // 100 took 43 to 52 ms with 8, 10 or 12 ms, and 50 to 55 with 16.
+            // An answer for every few records would keep a broker busy: on two cores shared with it, at 10,000 events a second over
+            // 36 partitions, the median commit took 12 to 16 ms with 1 byte and 50 ms, and 6 to 9 ms with these. From event to
+            // verdict 99 of 100 took 43 to 52 ms with 8, 10 or 12 ms, and 50 to 55 with 16.
             options.fetchMinimumBytes = 64 << 10
             options.fetchWaitMilliseconds = 10
             options.callMilliseconds = self.options.connectMilliseconds
@@ -176,9 +177,13 @@ public final class KafkaLog: EventLog {
             try main.poll(source, limit: limit) { record in
                 body(
                     LogRecord(
-                        source: source, offset: record.offset,
-                        appendTime: record.timestamp >= 0 ? record.timestamp : nil, key: record.key,
-                        value: record.value))
+                        source: source,
+                        offset: record.offset,
+                        appendTime: record.timestamp >= 0 ? record.timestamp : nil,
+                        key: record.key,
+                        value: record.value
+                    )
+                )
             }
             return try main.position(source)
         } catch {
@@ -196,7 +201,9 @@ public final class KafkaLog: EventLog {
     }
 
     public func read(
-        _ source: TopicPartition, from: Int64, to: Int64,
+        _ source: TopicPartition,
+        from: Int64,
+        to: Int64,
         _ body: (LogRecord, [(String, UnsafeRawBufferPointer)]) -> Bool
     ) throws(LogError) { try questions.read(source, from: from, to: to, body) }
 
@@ -223,7 +230,10 @@ public final class KafkaLog: EventLog {
     private func plainProducer() throws(KafkaError) -> Producer {
         if let plain { return plain }
         let made = try Producer(
-            configuration, flushMilliseconds: options.connectMilliseconds, observer: options.observer)
+            configuration,
+            flushMilliseconds: options.connectMilliseconds,
+            observer: options.observer
+        )
         plain = made
         return made
     }

@@ -82,7 +82,9 @@ final class KafkaQuestions: RangeReader {
     }
 
     func read(
-        _ source: TopicPartition, from: Int64, to: Int64,
+        _ source: TopicPartition,
+        from: Int64,
+        to: Int64,
         _ body: (LogRecord, [(String, UnsafeRawBufferPointer)]) -> Bool
     ) throws(LogError) {
         if from >= to { return }
@@ -105,9 +107,14 @@ final class KafkaQuestions: RangeReader {
                     record.forEachHeader { headers.append(($0, $1 ?? UnsafeRawBufferPointer(start: nil, count: 0))) }
                     goOn = body(
                         LogRecord(
-                            source: 0, offset: record.offset,
-                            appendTime: record.timestamp >= 0 ? record.timestamp : nil, key: record.key,
-                            value: record.value), headers)
+                            source: 0,
+                            offset: record.offset,
+                            appendTime: record.timestamp >= 0 ? record.timestamp : nil,
+                            key: record.key,
+                            value: record.value
+                        ),
+                        headers
+                    )
                     return goOn
                 }
                 if !goOn { break }
@@ -139,9 +146,11 @@ final class KafkaQuestions: RangeReader {
         let found = try sideConsumer().watermarks(of: partition)
         let isGone = found.high < to || found.low > from
         throw KafkaError(
-            isGone ? .outOfRange : .unreachable, "read \(partition)",
+            isGone ? .outOfRange : .unreachable,
+            "read \(partition)",
             "offsets \(from)..<\(to) were asked and \(found.low)..<\(found.high) are there and committed",
-            disposition: isGone ? .stop : .retry)
+            disposition: isGone ? .stop : .retry
+        )
     }
 }
 
@@ -151,8 +160,12 @@ protocol KafkaRecordSink: AnyObject {
     func produce(topic: Int, partition: Int32, key: UnsafeRawBufferPointer?, value: UnsafeRawBufferPointer?)
         throws(KafkaError)
     func produce(
-        topic: Int, partition: Int32, key: UnsafeRawBufferPointer?, value: UnsafeRawBufferPointer?,
-        headers: (borrowing HeaderWriter) -> Void) throws(KafkaError)
+        topic: Int,
+        partition: Int32,
+        key: UnsafeRawBufferPointer?,
+        value: UnsafeRawBufferPointer?,
+        headers: (borrowing HeaderWriter) -> Void
+    ) throws(KafkaError)
 }
 
 extension Producer: KafkaRecordSink {}

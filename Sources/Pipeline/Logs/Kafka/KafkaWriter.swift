@@ -90,15 +90,26 @@ final class KafkaWriter: LogWriter {
                     let open = try openPartitions()
                     if !open.isEmpty {
                         _ = try producer.probe(
-                            topic: options.journalTopic, partition: 0, open: open, consumer: side, decidedOnly: true)
+                            topic: options.journalTopic,
+                            partition: 0,
+                            open: open,
+                            consumer: side,
+                            decidedOnly: true
+                        )
                     }
                     let ends = try producer.sweep(
-                        position: KafkaOffset(KafkaPartition(options.journalTopic, 0), 0), consumer: side)
+                        position: KafkaOffset(KafkaPartition(options.journalTopic, 0), 0),
+                        consumer: side
+                    )
                     try waitForStableEnds(behind: ends)
                     producer.didSweep()
                 }
                 let offset = try producer.probe(
-                    topic: options.journalTopic, partition: 0, open: openPartitions(), consumer: side)
+                    topic: options.journalTopic,
+                    partition: 0,
+                    open: openPartitions(),
+                    consumer: side
+                )
                 knownJournalEnd = max(knownJournalEnd, offset + 1)
                 // A request of the probe may be under way still. Whoever owned the ids meanwhile is seen below, where
                 // the journal is read.
@@ -143,7 +154,11 @@ final class KafkaWriter: LogWriter {
             while try questions.sideConsumer().watermarks(of: item.partition).high <= item.offset {
                 if options.clock.now > deadline {
                     throw KafkaError(
-                        .other, "wait for the end of a transaction", "it is still open at \(item)", disposition: .retry)
+                        .other,
+                        "wait for the end of a transaction",
+                        "it is still open at \(item)",
+                        disposition: .retry
+                    )
                 }
                 options.clock.pause(for: .milliseconds(20))
             }
@@ -159,11 +174,11 @@ final class KafkaWriter: LogWriter {
         return isJournalKnown
     }
 
-    /// How long whatever is open may take to end: the transaction timeout of 15 s, the 10 s between the looks a broker takes for such
-    /// transactions by default, and two seconds to end them.
+    /// How long whatever is open may take to end: the transaction timeout of 15 s, the 10 s between the looks a broker takes for
+    /// such transactions by default, and two seconds to end them.
     private static let settleTime = Duration.seconds(27)
 
-    /// Waits until no transaction of anybody is open on the journal, its stable end has reached its end, and answers
+    /// Waits until no transaction of anybody is open on the journal, its stable end has reached its end, and returns
     /// the end; nil when there is no journal topic yet.
     ///
     /// A broker that has just come back may answer with an end of long ago or with no topic at all. A commit whose
@@ -190,11 +205,14 @@ final class KafkaWriter: LogWriter {
             }
             if options.clock.now > deadline {
                 throw KafkaError(
-                    .other, "wait for the end of the journal",
+                    .other,
+                    "wait for the end of the journal",
                     """
                     \(said) after \(KafkaWriter.settleTime.components.seconds) s; end whoever else writes there, and see \
                     kafka-transactions.sh find-hanging
-                    """, disposition: .retry)
+                    """,
+                    disposition: .retry
+                )
             }
             options.clock.pause(for: .milliseconds(20))
         }
@@ -273,14 +291,16 @@ final class KafkaWriter: LogWriter {
                 Another process of the name '\(options.application)' has written epoch \(newest) to \
                 \(options.journalTopic) where we were at epoch \(known). This one stops; make sure that only one \
                 worker of this name runs, then start it again.
-                """)
+                """
+            )
         case .error(let error): questions.mapped(error)
         case .unknown(let error):
             LogError(.transient, "the outcome of a commit without an epoch is unknown: \(error)")
         case .exhausted(let error):
             LogError(
                 .transient,
-                "the commit failed \(options.attempts) times; the last time: \(questions.mapped(error).message)")
+                "the commit failed \(options.attempts) times; the last time: \(questions.mapped(error).message)"
+            )
         }
     }
 
@@ -298,11 +318,13 @@ final class KafkaWriter: LogWriter {
             return .notCommitted(error)
         }
         return producer.commit(
-            offsets: positions.map { KafkaOffset(KafkaPartition($0.source), $0.next) }, consumer: consumer)
+            offsets: positions.map { KafkaOffset(KafkaPartition($0.source), $0.next) },
+            consumer: consumer
+        )
     }
 
-    /// Looks once whether the topics of a batch are there, those that the log has not made: a producer itself finds out only when its
-    /// deliveries run out of time, and then cannot tell a wrong name from a broker that is away.
+    /// Looks once whether the topics of a batch are there, those that the log has not made: a producer itself finds out only when
+    /// its deliveries run out of time, and then cannot tell a wrong name from a broker that is away.
     private func requireTopics(of outputs: borrowing OutputBatch) throws(KafkaError) {
         let made = createdTopics.withLock { $0 }
         for name in outputs.topics where !made.contains(name) && !foundTopics.contains(name) {
