@@ -235,6 +235,8 @@ def main(test):
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     code = 1
     with tempfile.TemporaryDirectory(prefix=f"weir-{name}-", ignore_cleanup_errors=True) as folder:
+        # What a deployment keeps for itself is none of the home folder's business.
+        os.environ["XDG_STATE_HOME"] = f"{folder}/state"
         t = Test(name, os.path.abspath(arguments.weir), arguments.long, pathlib.Path(folder))
         try:
             test(t)
