@@ -104,7 +104,7 @@ struct CommandsHashKeyTests {
         #expect(doctor.code == 0 && doctor.output.contains("\(fingerprint) in \(log).hash-key"), "\(doctor)")
         #expect(!doctor.output.contains(secret))
         let audit = try Commands.weir("audit", "--topology", Commands.topology("quickstart"), "--log", log)
-        #expect(audit.code == 0, "\(audit)")
+        #expect(audit.code == 0 && !audit.errors.contains("hash key"), "\(audit)")
 
         // Another key: told, and nothing else.
         let other = try folder.write("other", "00112233445566778899aabbccddeeff\n")
@@ -125,8 +125,19 @@ struct CommandsHashKeyTests {
         )
         #expect(differing.code == 0 && differing.output.contains("judged under another key"), "\(differing)")
 
+        let elsewhere = try Commands.weir(
+            "audit",
+            "--topology",
+            Commands.topology("quickstart"),
+            "--log",
+            log,
+            "--hash-key-file",
+            other
+        )
+        #expect(elsewhere.code == 0 && elsewhere.errors.contains("were judged under another hash key (\(fingerprint))"))
+
         chmod(log + ".hash-key", 0o640)
-        for command in ["run", "doctor"] {
+        for command in ["run", "doctor", "audit"] {
             let refused = try Commands.weir(command, "--topology", Commands.topology("quickstart"), "--log", log)
             #expect(refused.code == 3, "\(refused)")
             #expect((refused.output + refused.errors).contains("chmod 600 \(log).hash-key"), "\(refused)")

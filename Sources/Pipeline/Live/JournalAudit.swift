@@ -27,6 +27,11 @@ public final class JournalAudit {
         public var findings: [Finding] = []
         /// False when the audit was stopped before its end.
         public var isComplete = true
+        /// Epochs whose record names another hash key than the deployment's, and one of those keys by its fingerprint.
+        ///
+        /// Their verdicts are the same but for what tables forgot when they were full.
+        public var otherKeyEpochs: Int64 = 0
+        public var otherKey: String?
         /// Partitions of the verdict topic whose beginning is gone, with the first offset there.
         public var shortened: [SourcePosition] = []
 
@@ -154,6 +159,10 @@ public final class JournalAudit {
                 )
             }
             result.epochs += 1
+            if let key = record.keyFingerprint, key != deployment.keyFingerprint {
+                result.otherKeyEpochs += 1
+                result.otherKey = key
+            }
             result.inputs += processor.counts.records
             try expect(processor.engine, epoch: record.epoch)
             if goOn(result.epochs) { return true }

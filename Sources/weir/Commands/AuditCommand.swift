@@ -4,8 +4,12 @@ import Pipeline
 enum AuditCommand {
     /// The command's body.
     static func run(_ arguments: ParsedArguments, _ terminal: Terminal) throws -> ExitCode {
-        let deployment = try Deployment(folder: arguments.required("topology"))
+        var deployment = try Deployment(folder: arguments.required("topology"))
         try InputTopics.requireJSON(deployment)
+        // Under the key of the one that runs, as what a full table forgets follows from it.
+        if let key = try HashKeyPlace(arguments, topology: deployment.description.name)?.readIfThere() {
+            deployment = try deployment.keyed(by: key)
+        }
         let releases = try FolderReleases(deployment, former: arguments.strings("release"))
         StopSignal.install()
         let log = try LogOpening.require(
@@ -24,6 +28,13 @@ enum AuditCommand {
         if let stopped = StopSignal.received, !result.isComplete {
             terminal.note("stopped before the end; nothing can be said about the rest")
             return stopped
+        }
+        if let key = result.otherKey {
+            terminal.warn(
+                "\(result.otherKeyEpochs) epochs were judged under another hash key (\(key)) than the audit's "
+                    + "(\(deployment.keyFingerprint)): where a table was full, verdicts may differ for that "
+                    + "alone. --state DIR or --hash-key-file FILE names the key they were judged under"
+            )
         }
         for position in result.shortened {
             terminal.warn(
@@ -76,8 +87,11 @@ extension AuditCommand: Command {
                 Each epoch is judged by the release that the journal names: the folder's, or one of those given with --release.
                 If one is not among them, the audit ends with exit 8 and says which epochs want which. Folders whose windows or
                 models differ each take the memory of a state of their own, up to their last epoch.
+
+                Identifiers are hashed under the key of weir run, found as there. Without it, or under another than the journal
+                names, the audit says so: what a full table forgets follows from the key, and nothing else does.
                 """,
-            flags: [.topology, .former, .kafka, .embedded, .json("the result as JSON")],
+            flags: [.topology, .former, .kafka, .embedded, .state, .hashKeyFile, .json("the result as JSON")],
             alternatives: [.log(required: true, "which log to audit")],
             examples: [
                 .init(

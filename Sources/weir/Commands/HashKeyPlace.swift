@@ -49,6 +49,18 @@ struct HashKeyPlace {
         }
     }
 
+    /// The key where there is one that we may read; nil where not.
+    ///
+    /// For who only looks: nothing is made. A key that the flag names must be there.
+    func readIfThere() throws -> HashKey? {
+        do throws(HashKeyError) {
+            return try file.read()
+        } catch {
+            if !isGiven, error.kind == .absent || error.kind == .forbidden { return nil }
+            throw CommandFailure(error)
+        }
+    }
+
     /// The key in the file that the flag names; the fixed one without the flag.
     static func givenOrFixed(_ arguments: ParsedArguments) throws -> HashKey {
         guard let path = arguments.string("hash-key-file") else { return .fixed }
