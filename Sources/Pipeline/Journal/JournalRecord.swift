@@ -45,7 +45,7 @@ public struct JournalRecord: Sendable, Equatable {
     public var releaseDigest: String
     /// ``HashKey/fingerprint`` of the secret under which identifiers were hashed; nil: the record does not say.
     ///
-    /// No result depends on the key: it tells whose snapshots are of use.
+    /// No result depends on the key but by what a table forgets when it is full; and it tells whose snapshots are of use.
     public var keyFingerprint: String?
 
     public init(

@@ -187,7 +187,7 @@ public final class Worker {
         }
         if let former = last.keyFingerprint, former != deployment.keyFingerprint {
             telemetry.warn(
-                "the hash key is not that of the last epoch; the state was rebuilt under this one, and results do not depend on it",
+                "the hash key is not that of the last epoch; the state was rebuilt under this one; only what full tables forget follows from it",
                 ["hash_key": .string(deployment.keyFingerprint), "last_epoch": .string(former)]
             )
         }

@@ -315,7 +315,7 @@ struct Examination {
             warn(
                 "hash key",
                 "the last epoch was judged under another key, \(theirs)",
-                "results do not depend on it: weir run rebuilds the state under its own"
+                "only what full tables forget follows from it: weir run rebuilds the state under its own"
             )
         }
         if let deployment, last.releaseDigest != deployment.release.digest {

@@ -97,7 +97,7 @@ extension RunCommand: Command {
                 Identifiers are told apart by a keyed hash, so that nobody can choose one that is taken for another. The key is made
                 at the first start and kept as hash-key in --state, for the owner alone. Without --state that is beside the
                 embedded log (FILE.db.hash-key), or in $STATE_DIRECTORY, $XDG_STATE_HOME/weir or ~/.local/state/weir, in a
-                folder named as the topology. Results do not depend on it.
+                folder named as the topology. Only what full tables forget follows from it.
 
                 SIGTERM or Ctrl-C drains and commits, then leaves; a second one ends at once, which is safe too.
                 """,
