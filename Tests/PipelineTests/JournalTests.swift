@@ -27,7 +27,7 @@ import Testing
         record.write(to: &bytes)
         let text = String(decoding: bytes, as: UTF8.self)
         let expected =
-            #"{"version":2,"epoch":12,"topology_name":"world-2","watermark":-5,"ranges":[["orders",3,7,9],["clicks",11,0,9007199254740993]],"#
+            #"{"version":3,"epoch":12,"topology_name":"world-2","watermark":-5,"ranges":[["orders",3,7,9],["clicks",11,0,9007199254740993]],"#
             + #""events":2,"dead_letters":1,"late":1,"verdicts":1,"topology":"aa","release":"bb"}"#
         #expect(text == expected)
         #expect(try Self.parse(text) == record)
@@ -60,18 +60,35 @@ import Testing
     }
 
     @Test(arguments: [
-        #"{"version":3,"epoch":12,"what":{"nobody":["knows"]},"topology_name":7}"#, #"{"version":3}"#,
+        #"{"version":4,"epoch":12,"what":{"nobody":["knows"]},"topology_name":7}"#, #"{"version":2}"#,
         #"{"epoch":12,"topology_name":"world-2","ranges":[],"version":1}"#,
     ])
     func `a record of another version is told as that, whatever keys follow`(_ text: String) {
         let error = logError { _ = try Self.parse(text) }
         #expect(error?.kind == .incompatible, "\(error?.message ?? "")")
-        #expect(error?.message.contains("this program reads 2") == true, "\(error?.message ?? "")")
+        #expect(error?.message.contains("this program reads 3") == true, "\(error?.message ?? "")")
     }
 
-    @Test(arguments: [#"{"epochs":12}"#, #"{"topology_name":"world-2","version":2}"#, "{}", "[2]", #"{"version":"2"}"#])
+    @Test(arguments: [#"{"epochs":12}"#, #"{"topology_name":"world-2","version":3}"#, "{}", "[2]", #"{"version":"2"}"#])
     func `what does not begin with a version is no record`(_ text: String) {
         #expect(logError { _ = try Self.parse(text) }?.kind == .corrupt)
+    }
+
+    @Test(arguments: [
+        (#""epoch":12"#, #""epoch":9223372036854775807"#), (#""epoch":12"#, #""epoch":-1"#),
+        (#""events":2"#, #""events":-2"#), (#""late":1"#, #""late":-1"#), (#""verdicts":1"#, #""verdicts":-1"#),
+        (#""dead_letters":1"#, #""dead_letters":-1"#), (#""late":1"#, #""late":1,"late":1"#),
+        (#"["orders",3,7,9]"#, #"["orders",3,7,9]["orders",3,9,10]"#), (#"["orders",3,7,9]"#, #"["orders",3,7,9],"#),
+        (#""release":"bb"}"#, #""release":"bb"}}"#), (#""release":"bb"}"#, #""release":"bb"} "#),
+        (#""release":"bb"}"#, #""release":"bb""#),
+    ])
+    func `what Weir would not have written is no record`(_ part: String, _ instead: String) throws {
+        var bytes: [UInt8] = []
+        Self.record.write(to: &bytes)
+        let text = String(decoding: bytes, as: UTF8.self)
+        #expect(text.contains(part))
+        #expect(try Self.parse(text) == Self.record)
+        #expect(logError { _ = try Self.parse(text.replacing(part, with: instead)) }?.kind == .corrupt)
     }
 
     @Test func `a record that does not name its topology is corrupt, whatever else it says`() throws {

@@ -7,7 +7,7 @@ public import Detection
 /// JSON, UTF-8, fixed key order: `version` first, so that a program that is older than a record says so before it meets a key it
 /// does not know:
 /// ```
-/// {"version":2,"epoch":12,"topology_name":"marketplace","watermark":1767600000000,"ranges":[["orders",0,100,150]],"events":50,
+/// {"version":3,"epoch":12,"topology_name":"marketplace","watermark":1767600000000,"ranges":[["orders",0,100,150]],"events":50,
 ///  "dead_letters":0,"late":0,"verdicts":3,"topology":"sha256…","release":"sha256…","key":"0123456789abcdef"}
 /// ```
 /// `topology_name` says whose journal this is: a log has one, and the ids of the verdicts come from that name. A range is topic,
@@ -28,7 +28,7 @@ public struct JournalRecord: Sendable, Equatable {
     }
 
     /// Version of this format.
-    public static let version: Int64 = 2
+    public static let version: Int64 = 3
 
     public var epoch: Int64
     /// Name of the topology that judged the epoch: letters, digits and dashes.
@@ -140,9 +140,11 @@ public struct JournalRecord: Sendable, Equatable {
         )
         try reader.expect("{")
         try JournalRecord.requireVersion(&reader)
+        var seen: Set<String> = []
         while reader.take(",") {
             let name = try reader.string()
             try reader.expect(":")
+            guard seen.insert(name).inserted else { throw reader.damaged("a second '\(name)'") }
             switch name {
             case "epoch": epoch = try reader.integer()
             case "topology_name": topologyName = try reader.string()
@@ -157,16 +159,17 @@ public struct JournalRecord: Sendable, Equatable {
             case "triggers":
                 try reader.expect("[")
                 while !reader.take("]") {
+                    if !triggers.isEmpty { try reader.expect(",") }
                     try reader.expect("[")
                     guard try reader.string() == "end_tick" else { throw reader.damaged("a trigger") }
                     try reader.expect(",")
                     triggers.append(.endTick(at: try reader.integer()))
                     try reader.expect("]")
-                    _ = reader.take(",")
                 }
             case "ranges":
                 try reader.expect("[")
                 while !reader.take("]") {
+                    if !ranges.isEmpty { try reader.expect(",") }
                     try reader.expect("[")
                     let topic = try reader.string()
                     try reader.expect(",")
@@ -180,13 +183,15 @@ public struct JournalRecord: Sendable, Equatable {
                         throw reader.damaged("a range")
                     }
                     ranges.append(Range(source: TopicPartition(topic, partition), from: from, to: to))
-                    _ = reader.take(",")
                 }
             default: throw reader.damaged("no key '\(name)'")
             }
         }
         try reader.expect("}")
-        guard epoch >= 0 else { throw reader.damaged("no epoch number") }
+        guard reader.isAtEnd else { throw reader.damaged("more behind its end") }
+        // The number after it is a number too.
+        guard (0..<Int64.max).contains(epoch) else { throw reader.damaged("no epoch number") }
+        guard min(events, deadLetters, late, verdicts) >= 0 else { throw reader.damaged("a count below 0") }
         // Never taken for ours on trust: a build before the first release left the name out, and so may another program.
         guard !topologyName.isEmpty else {
             throw LogError(
@@ -215,6 +220,8 @@ public struct JournalRecord: Sendable, Equatable {
     private struct Reader {
         let bytes: UnsafeRawBufferPointer
         var at = 0
+
+        var isAtEnd: Bool { at == bytes.count }
 
         func damaged(_ what: String) -> LogError {
             LogError(
