@@ -66,7 +66,8 @@ import Testing
         let limit: Int
         /// Oldest entity first.
         var entities: [(key: UInt64, acts: [Act])] = []
-        var hasForgotten = false
+        var forgotten = 0
+        var hasForgotten: Bool { forgotten > 0 }
 
         mutating func append(_ act: Act) {
             var acts: [Act] = []
@@ -77,8 +78,7 @@ import Testing
             if acts.count > perEntity { acts.removeFirst() }
             entities.append((act.entity, acts))
             while entities.reduce(0, { $0 + $1.acts.count }) > limit {
-                entities.removeFirst()
-                hasForgotten = true
+                forgotten += entities.removeFirst().acts.count
             }
         }
     }
@@ -110,9 +110,11 @@ import Testing
     func `what is remembered is what a naive list remembers`(_ perEntity: Int, _ limit: Int, _ entities: Int) throws {
         var lookBack = LookBack(perEntity: perEntity, limit: limit)
         var naive = Naive(perEntity: perEntity, limit: max(limit, 2 * perEntity))
+        var forgotten = 0
         for (i, act) in Self.acts(6000, entities: entities, seed: UInt64(limit + entities)).enumerated() {
-            lookBack.append(act.reference, of: act.entity)
+            forgotten += lookBack.append(act.reference, of: act.entity)
             naive.append(act)
+            #expect(forgotten == naive.forgotten)
             let newest = (naive.entities.last?.acts ?? []).map(\.told)
             #expect(Self.kept(lookBack, of: act.entity) == newest)
             #expect(Self.kept(lookBack, of: act.entity, most: 2) == newest.suffix(2))

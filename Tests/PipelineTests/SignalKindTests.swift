@@ -48,7 +48,7 @@ import Testing
         )
         let deployment = try withExtendedLifetime(folder) { try Deployment(folder: folder.path, kinds: Self.kinds) }
         #expect(deployment.description.canonicalText.contains("crowd crowd\n events [0]\n place shop\n least 3\n"))
-        #expect(deployment.description.kinds.forgotten == ["target", "actor", "pair", "ring", "place"])
+        #expect(deployment.description.kinds.forgotten == ["target", "actor", "pair", "ring", "act", "place"])
 
         let store = SimulatedStore(clock: 1_767_700_000_000)
         let log = SimulatedLog(store)

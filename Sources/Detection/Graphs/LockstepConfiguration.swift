@@ -154,6 +154,8 @@ public struct LockstepCounters: Sendable, Equatable, BitwiseCopyable {
     public var evictedActors: Int64 = 0
     public var evictedPairs: Int64 = 0
     public var evictedRings: Int64 = 0
+    /// Acts that no ring's record can name any more.
+    public var forgottenActs: Int64 = 0
     /// Members not kept because a list was full.
     public var droppedMembers: Int64 = 0
 
@@ -173,6 +175,7 @@ public struct LockstepCounters: Sendable, Equatable, BitwiseCopyable {
         sum.evictedActors += b.evictedActors
         sum.evictedPairs += b.evictedPairs
         sum.evictedRings += b.evictedRings
+        sum.forgottenActs += b.forgottenActs
         sum.droppedMembers += b.droppedMembers
         return sum
     }

@@ -103,7 +103,7 @@ extension LockstepCounters {
         self = try source.take()
         for count in [
             records, late, hotTokens, tokenEmissions, pairEmissions, acceptedPairs, ringsOpened, ringsClosed,
-            evictedTargets, evictedActors, evictedPairs, evictedRings, droppedMembers,
+            evictedTargets, evictedActors, evictedPairs, evictedRings, forgottenActs, droppedMembers,
         ] { try StateError.require((0...Int64.max / 1024).contains(count), "something was counted \(count) times") }
     }
 }

@@ -105,7 +105,9 @@ struct LockstepRings: ~Copyable {
     }
 
     /// Remembers an act; in the order of the events, before the tick ends.
-    mutating func remember(_ event: EventReference, of actor: UInt64) { lookBack.append(event, of: actor) }
+    mutating func remember(_ event: EventReference, of actor: UInt64) {
+        counters.forgottenActs += Int64(lookBack.append(event, of: actor))
+    }
 
     mutating func removeChanges() {
         for change in changes.prefix(LockstepRings.sparesMax - spares.count) { spares.append(change) }

@@ -2,7 +2,7 @@ import Models
 public import RuleLanguage
 
 extension LockstepConfiguration: RingDetectorConfiguration {
-    public static let forgets = ["target", "actor", "pair", "ring"]
+    public static let forgets = ["target", "actor", "pair", "ring", "act"]
 
     public func makeDetector(_ columns: SignalLayout.Ring, hash: TextHash) -> any RingDetector {
         LockstepWork(self, columns, hash)
@@ -116,7 +116,7 @@ final class LockstepWork: RingDetector {
         var counters = DetectorCounters()
         counters.forgotten = [
             "target": counted.evictedTargets, "actor": counted.evictedActors, "pair": counted.evictedPairs,
-            "ring": counted.evictedRings,
+            "ring": counted.evictedRings, "act": counted.forgottenActs,
         ]
         counters.droppedMembers = counted.droppedMembers
         return counters

@@ -50,8 +50,11 @@ struct LookBack: ~Copyable {
     var bytes: Int { entities.bytes + capacity * MemoryLayout<Entry>.stride }
 
     /// Keeps an event of an entity, as its newest.
-    mutating func append(_ event: EventReference, of entity: UInt64) {
-        if perEntity == 0 { return }
+    ///
+    /// Returns how many events of others had to be forgotten for it.
+    @discardableResult
+    mutating func append(_ event: EventReference, of entity: UInt64) -> Int {
+        if perEntity == 0 { return 0 }
         var row = entities.find(entity)
         if row != .max {
             entities.touch(row)
@@ -60,10 +63,11 @@ struct LookBack: ~Copyable {
                 entities[row].pointee.oldest = perEntity == 1 ? place : entries[Int(place)].newer
                 if perEntity > 1 { link(place, to: row) }
                 (entries + Int(place)).initialize(to: Entry(event: event, newer: .max))
-                return
+                return 0
             }
         }
         // What gives way for it is another entity: this one is the newest, and no entity has all the places.
+        let forgotten = free == .max && used == limit ? forgetOldest() : 0
         let place = makePlace()
         if row == .max {
             row = entities.insert(entity, Entity(oldest: place, newest: place, count: 0))
@@ -73,6 +77,7 @@ struct LookBack: ~Copyable {
         entities[row].pointee.count += 1
         count += 1
         (entries + Int(place)).initialize(to: Entry(event: event, newer: .max))
+        return forgotten
     }
 
     /// Lends the newest events kept of an entity, oldest first.
@@ -98,7 +103,6 @@ struct LookBack: ~Copyable {
     }
 
     private mutating func makePlace() -> UInt32 {
-        if free == .max, used == limit { forgetOldest() }
         if free != .max {
             defer { free = entries[Int(free)].newer }
             return free
@@ -108,11 +112,12 @@ struct LookBack: ~Copyable {
         return UInt32(used - 1)
     }
 
-    private mutating func forgetOldest() {
+    private mutating func forgetOldest() -> Int {
         let gone = entities[entities.removeOldest()].pointee
         entries[Int(gone.newest)].newer = free
         free = gone.oldest
         count -= Int(gone.count)
+        return Int(gone.count)
     }
 
     /// Makes room for so many events, and keeps those in use.
