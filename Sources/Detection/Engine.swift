@@ -141,7 +141,8 @@ public final class Engine {
         }
     }
 
-    private static let largePart = 512
+    /// Events from which on a part of a tick, or records an epoch, are worth several threads.
+    public static let largePart = 512
 
     private func isLarge(_ part: TickPart, _ epoch: EpochTable) -> Bool {
         epoch.lanes > 1 && part.events.count >= Engine.largePart

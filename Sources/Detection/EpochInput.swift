@@ -11,7 +11,7 @@ public struct EpochInput {
     public var triggers: [Trigger]
     /// In the order (time, topic name, partition, offset); lent for the call.
     ///
-    /// There may be none: the epoch then only ends ticks and lets what is old expire.
+    /// There may be none: the epoch then only ends ticks, by its triggers, and lets old rings close.
     public var events: UnsafeBufferPointer<Event>
     /// The one in force, milliseconds since 1970; `Int64.min` before there is one.
     public var watermark: Int64

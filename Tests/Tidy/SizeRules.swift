@@ -9,12 +9,12 @@ enum SizeRules {
 
     /// Files that are longer still, and how long at most.
     static let longFiles: [String: Int] = [
-        "Sources/Detection/Events/DecodePlan.swift": 530,
-        "Sources/KafkaClient/Consumer.swift": 580,
-        "Sources/KafkaClient/TransactionalProducer.swift": 530,
-        "Sources/Pipeline/Topology/TopologyReader+Events.swift": 570,
-        "Tests/DetectionTests/LockstepTests.swift": 610,
-        "Tests/PipelineTests/LogsFilesTests.swift": 600,
+        "Sources/Detection/Events/DecodePlan.swift": 523,
+        "Sources/KafkaClient/Consumer.swift": 576,
+        "Sources/KafkaClient/TransactionalProducer.swift": 522,
+        "Sources/Pipeline/Topology/TopologyReader+Events.swift": 561,
+        "Tests/DetectionTests/LockstepTests.swift": 603,
+        "Tests/PipelineTests/LogsFilesTests.swift": 592,
     ]
 
     /// Functions that are longer with a reason, as `file: name`.

@@ -1,3 +1,4 @@
+import Detection
 import Glibc
 
 /// A fixed team of threads that runs one stage of an epoch at a time: fork, work on disjoint lanes, join.
@@ -62,7 +63,7 @@ public final class ThreadTeam: @unchecked Sendable {
 
     /// Fewer records than this, in all and per lane, are done sooner by the caller alone: a stage wakes the team and waits for it,
     /// and on busy cores each wait may be a scheduler's turn.
-    private static let sharedRecords = (all: 512, perLane: 64)
+    private static let sharedRecords = (all: Engine.largePart, perLane: 64)
 
     /// Lanes that so many records are worth: one, or all.
     public func lanes(for records: Int) -> Int {

@@ -21,6 +21,8 @@ extension FlagDefinition {
         "librdkafka properties (bootstrap.servers, security.protocol ...), and weir.connect.ms: how long to wait for a broker (30000); secrets belong in this file, never in a flag"
     )
     static let embedded = option("log", "FILE.db", .file, "embedded log: one SQLite file")
+    /// Of which log is meant: a command that takes one takes all of them.
+    static let logs = [kafka, embedded]
     static let state = option(
         "state",
         "DIR",
@@ -51,7 +53,7 @@ extension FlagDefinition {
 
 extension FlagAlternative {
     static func log(required: Bool, _ purpose: String) -> FlagAlternative {
-        FlagAlternative(names: ["kafka", "log"], isRequired: required, purpose: purpose)
+        FlagAlternative(names: FlagDefinition.logs.map(\.name), isRequired: required, purpose: purpose)
     }
 }
 

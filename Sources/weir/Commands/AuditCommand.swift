@@ -91,7 +91,7 @@ extension AuditCommand: Command {
                 Identifiers are hashed under the key of weir run, found as there. Without it, or under another than the journal
                 names, the audit says so: what a full table forgets follows from the key, and nothing else does.
                 """,
-            flags: [.topology, .former, .kafka, .embedded, .state, .hashKeyFile, .json("the result as JSON")],
+            flags: [.topology, .former] + FlagDefinition.logs + [.state, .hashKeyFile, .json("the result as JSON")],
             alternatives: [.log(required: true, "which log to audit")],
             examples: [
                 .init(

@@ -411,9 +411,8 @@ extension DoctorCommand: Command {
                 topology, whether the two fit together. It changes nothing.
                 """,
             flags: [
-                .option("topology", "DIR", .directory, "also check this topology against the log"),
-                .kafka, .embedded, .state, .hashKeyFile, .json("findings as JSON"),
-            ],
+                .option("topology", "DIR", .directory, "also check this topology against the log")
+            ] + FlagDefinition.logs + [.state, .hashKeyFile, .json("findings as JSON")],
             alternatives: [.log(required: false, "which log to look at")],
             examples: [
                 .init(line: "weir doctor", effect: "is this machine ready?"),

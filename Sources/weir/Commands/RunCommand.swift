@@ -12,7 +12,8 @@ enum RunCommand {
         _ = try FolderReleases(deployment, former: arguments.strings("release"))
         var files = DistinctFiles()
         files.read("--kafka", arguments.string("kafka"))
-        files.read("--hash-key-file", arguments.string("hash-key-file"))
+        let key = HashKeyPlace(arguments, topology: deployment.description.name)
+        files.read("the hash key", key?.file.path)
         files.write("--log", arguments.string("log"))
         files.write("--metrics", arguments.string("metrics"))
         try files.check()
@@ -101,8 +102,8 @@ extension RunCommand: Command {
 
                 SIGTERM or Ctrl-C drains and commits, then leaves; a second one ends at once, which is safe too.
                 """,
-            flags: [
-                .topology, .former, .kafka, .embedded, .state, .hashKeyFile, .threads,
+            flags: [.topology, .former] + FlagDefinition.logs + [
+                .state, .hashKeyFile, .threads,
                 .option(
                     "metrics",
                     "FILE",

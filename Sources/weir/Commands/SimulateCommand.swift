@@ -241,16 +241,20 @@ extension SimulateCommand: Command {
                 .seed,
                 .option("output", "FILE", .file, "write events as JSON Lines; - is standard output"),
                 .option("truth", "FILE", .file, "write who attacked, as JSON Lines"),
-                .kafka, .embedded,
+            ] + FlagDefinition.logs + [
                 .option(
                     "rate",
                     "N",
                     .integer(1...100_000_000),
                     "at most this many events per second (without it: as fast as it goes)"
-                ),
+                )
             ],
             alternatives: [
-                FlagAlternative(names: ["output", "kafka", "log"], isRequired: false, purpose: "where the events go")
+                FlagAlternative(
+                    names: ["output"] + FlagDefinition.logs.map(\.name),
+                    isRequired: false,
+                    purpose: "where the events go"
+                )
             ],
             examples: [
                 .init(

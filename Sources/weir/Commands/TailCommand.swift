@@ -168,8 +168,7 @@ extension TailCommand: Command {
                 on a terminal, and follows until stopped. It joins no consumer group, so it never disturbs production. Control
                 characters in foreign text are shown escaped.
                 """,
-            flags: [
-                .kafka, .embedded,
+            flags: FlagDefinition.logs + [
                 .option("since", "DURATION", .duration, "begin this long ago, such as 15m (without it: now)"),
                 .option(
                     "severity",
