@@ -370,7 +370,7 @@ struct WindowBench: ~Copyable {
         }
         let bytes = OneSection.bytes { bench.slot.write(to: &$0) }
         var (refused, recounted) = (0, 0)
-        for _ in 0..<1500 {
+        for _ in 0..<3000 {
             var copy = bench.makeSlot()
             let faulty = FaultyState.resealed(bytes, flipping: Int.random(in: 0..<(1 << 24), using: &random))
             do {
@@ -380,6 +380,6 @@ struct WindowBench: ~Copyable {
                 refused += 1
             }
         }
-        #expect(refused > 100 && recounted > 100, "\(refused) refused, \(recounted) found by a recount")
+        #expect(refused > 300 && recounted > 100, "\(refused) refused, \(recounted) found by a recount")
     }
 }

@@ -36,9 +36,8 @@ extension WindowStream {
         }
     }
 
-    /// Every link, chain and accumulator is what the entries make it.
+    /// Every chain and accumulator is what the entries make it.
     func checkRecount() throws(StateError) {
-        for d in 0..<program.pointee.distinctCount { try checkLinks(program.pointee.distinct[d]) }
         for e in 0..<program.pointee.extremeCount { try checkChain(program.pointee.extremes[e]) }
         for w in 0..<program.pointee.windowCount {
             let window = program.pointee.windows[w]
@@ -46,31 +45,51 @@ extension WindowStream {
         }
     }
 
-    /// Each entry leads back to the previous one with its value and says whether a later one repeats it.
-    private func checkLinks(_ column: WindowPlan.DistinctColumn) throws(StateError) {
-        var newest: [UInt64: UInt32] = [:]
+    /// Each entry leads back to the previous one with its value, and all but a value's newest say that a later one repeats it.
+    ///
+    /// Whoever undoes or drops an entry takes its value out of the map by these links. Followed from the newest entries, which are
+    /// one per value, they pass entries of that value only, ever older ones; so they are right when they pass all that are kept.
+    /// Cost: a step per entry.
+    ///
+    /// - Parameter newest: position of the newest entry with a value.
+    func checkLinks(
+        _ column: WindowPlan.DistinctColumn,
+        newest: (_ value: UInt64) -> UInt32?
+    ) throws(StateError) {
+        var passed: UInt32 = 0
         var position = base
         while position != tail {
-            let value = WindowStream.value(column, entry(position))
-            let distance = WindowStream.link(column, entry(position)).pointee & ~WindowStream.repeated
-            if let previous = newest.updateValue(position, forKey: value) {
-                try StateError.require(previous == position &- distance, "an entry does not link to the previous one")
-                try StateError.require(isRepeated(previous, column), "an entry does not know that it is repeated")
-            } else {
+            if WindowStream.link(column, entry(position)).pointee & WindowStream.repeated == 0 {
+                let value = WindowStream.value(column, entry(position))
                 try StateError.require(
-                    distance == 0 || distance > position &- base,
-                    "a value's first entry links to one that is kept"
+                    newest(value) == position,
+                    "an entry does not know that it is repeated, or a map does not lead to it"
                 )
+                var at = position
+                var distance: UInt32 = 0
+                repeat {
+                    at &-= distance
+                    try StateError.require(
+                        WindowStream.value(column, entry(at)) == value,
+                        "an entry links to one with another value"
+                    )
+                    passed &+= 1
+                    distance = WindowStream.link(column, entry(at)).pointee & ~WindowStream.repeated
+                } while distance != 0 && distance <= at &- base
             }
             position &+= 1
         }
-        for (_, position) in newest {
-            try StateError.require(!isRepeated(position, column), "a value's newest entry says that it is repeated")
-        }
+        try StateError.require(passed == tail &- base, "no link leads to an entry that says that it is repeated")
     }
 
-    private func isRepeated(_ position: UInt32, _ column: WindowPlan.DistinctColumn) -> Bool {
-        WindowStream.link(column, entry(position)).pointee & WindowStream.repeated != 0
+    /// Position of the newest entry with a value, by looking at all.
+    func newest(_ column: WindowPlan.DistinctColumn, _ value: UInt64) -> UInt32? {
+        var position = tail
+        while position != base {
+            position &-= 1
+            if WindowStream.value(column, entry(position)) == value { return position }
+        }
+        return nil
     }
 
     /// Each entry leads back to the nearest one that it does not beat, and the entries that nothing later beats lead to each other.

@@ -53,6 +53,9 @@ struct EngineBench {
         )
     }
 
+    /// A bench of an engine that is there already.
+    init(_ engine: Engine) { self.engine = engine }
+
     init(_ rules: String, keys: Int = 1 << 20, lanes: Int = 1) throws {
         engine = Engine(
             EngineConfiguration(
