@@ -158,6 +158,13 @@ import Testing
         #expect(try refusal("lateness: 1m", "lateness: 2m").contains("lateness 120000 ms"))
         #expect(try refusal("window: 1h", "window: 2h").contains("windows of 7200000 ms"))
         #expect(try refusal("depth: 4", "depth: 5").contains("trees of depth 5"))
+        let events = "events:\n  order:"
+        #expect(
+            try refusal(events, "limits: { entries_per_key: 100 }\n" + events).contains("limits of 100 entries a key")
+        )
+        #expect(
+            try refusal(events, "limits: { keys: 6400 }\n" + events).contains("1048576 entries a key, 100 keys a slot")
+        )
         let keyed = try run.world.deployment.keyed(by: HashKey(1, 2))
         let stranger = #expect(throws: StateError.self) { try EngineStateRun.engine(keyed, from: state.bytes) }
         #expect("\(stranger.map { "\($0)" } ?? "")".contains("keys of another secret"))

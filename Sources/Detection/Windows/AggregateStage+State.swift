@@ -81,8 +81,14 @@ extension WindowGroup {
     /// A group is known by its features: each belongs to one group only.
     private var owner: String { features.map(\.canonical).joined(separator: "; ") }
 
+    /// With the bounds that what is kept was kept under: where less is allowed, a ring or a table would stay above it for ever.
+    private var layoutText: String {
+        program.plan.layoutText
+            + "; limits of \(slots[0].entriesPerKey) entries a key, \(slots[0].keysPerTable) keys a slot"
+    }
+
     func write(to writer: inout StateWriter) {
-        let (owner, layout) = (owner, program.plan.layoutText)
+        let (owner, layout) = (owner, layoutText)
         for slot in slots.indices {
             writer.section(StateSection(.windows, slot: slot, owner: owner), layout: layout) {
                 slots[slot].write(to: &$0)
@@ -91,7 +97,7 @@ extension WindowGroup {
     }
 
     func read(from reader: StateReader) throws(StateError) {
-        let (owner, layout) = (owner, program.plan.layoutText)
+        let (owner, layout) = (owner, layoutText)
         for slot in slots.indices {
             var section = try reader.open(StateSection(.windows, slot: slot, owner: owner), layout: layout)
             try slots[slot].read(from: &section)
