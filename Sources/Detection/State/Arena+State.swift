@@ -11,7 +11,7 @@ extension Arena {
 
     /// Takes the place of what is here; who owns the blocks checks them with ``checkFreeBlocks(_:)``.
     mutating func read(from source: inout some StateSource) throws(StateError) {
-        let units = try source.takeCount("units of an arena", in: 1...Int(UInt32.max / 2), bytesEach: Arena.unitBytes)
+        let units = try source.takeCount("units of an arena", in: 1...Arena.unitsMax, bytesEach: Arena.unitBytes)
         try source.take(into: freeHeads.base, count: Arena.classes)
         hold(units: UInt32(units))
         try source.take(into: UnsafeMutableRawBufferPointer(start: base, count: units * Arena.unitBytes))

@@ -11,6 +11,8 @@ struct Arena: ~Copyable {
     static let exactClasses = 256
     static let classes = exactClasses + 1 + 33
     static let unitBytes = 16
+    /// Most units of an arena, nearly 64 GiB, whether it grew or was read.
+    static let unitsMax = Int(UInt32.max) - 1
 
     private(set) var base: UnsafeMutableRawPointer
     /// Units in use or free-listed, from the start; the rest of the capacity was never handed out.
@@ -90,7 +92,7 @@ struct Arena: ~Copyable {
         // Twice as much while small, which the heap copies; then half as much again: the system moves the pages of large blocks.
         let growth = reservedBytes < 1 << 20 ? capacityUnits : capacityUnits / 2
         let wanted = UInt64(capacityUnits) + UInt64(max(units, growth))
-        precondition(wanted < UInt64(UInt32.max), "a slot's state has reached 64 GiB")
+        precondition(wanted <= UInt64(Arena.unitsMax), "a slot's state has reached 64 GiB")
         guard let moved = realloc(base, Int(wanted) * 16) else { preconditionFailure("out of memory") }
         base = moved
         capacityUnits = UInt32(wanted)
