@@ -1,6 +1,7 @@
 /// How long a file and a function may be.
 ///
-/// Both lists of exceptions only shrink: an entry that is no longer needed is a finding, and so is one that has grown.
+/// Both lists of exceptions say how long and only shrink: an entry that is no longer needed is a finding, and so is one that has
+/// grown, or that allows more than there is.
 enum SizeRules {
     /// The longest a file of code may be, in lines.
     static let fileLinesMax = 500
@@ -17,20 +18,24 @@ enum SizeRules {
         "Tests/PipelineTests/LogsFilesTests.swift": 592,
     ]
 
-    /// Functions that are longer with a reason, as `file: name`.
-    static let longFunctions: [String: String] = [
-        "Sources/Detection/Events/EventDecoder.swift: decodeRecord":
-            "one walk over a record's fields, whose state lives in registers",
-        "Sources/Detection/Events/RecordScanning.swift: scanRecord":
-            "one pass over the bytes, whose state lives in registers",
-        "Sources/Detection/Windows/WindowPlan.swift: init":
-            "the plan of all streams, in the order in which each part needs the one before",
-        "Sources/Detection/Windows/WindowPlan.swift: layOut": "the layout of a stream, drawn field by field",
-        "Sources/Detection/Windows/WindowProgram.swift: init": "the tables of a plan, each filled once",
-        "Sources/Pipeline/Live/WorkerMetrics.swift: init": "the list of all metrics, an entry each",
-        "Sources/RuleLanguage/Programs/Machine+Rare.swift: compute": "one switch over the rare instructions",
-        "Sources/RuleLanguage/Programs/Machine.swift: run":
-            "one switch over the instructions, whose state lives in registers",
+    /// Functions that are longer with a reason, as `file: name`, and how long at most; of several with one name the longest counts.
+    static let longFunctions: [String: Int] = [
+        // One walk over a record's fields, whose state lives in registers.
+        "Sources/Detection/Events/EventDecoder.swift: decodeRecord": 106,
+        // One pass over the bytes, whose state lives in registers.
+        "Sources/Detection/Events/RecordScanning.swift: scanRecord": 225,
+        // The plan of all streams, in the order in which each part needs the one before.
+        "Sources/Detection/Windows/WindowPlan.swift: init": 101,
+        // The layout of a stream, drawn field by field.
+        "Sources/Detection/Windows/WindowPlan.swift: layOut": 152,
+        // The tables of a plan, each filled once.
+        "Sources/Detection/Windows/WindowProgram.swift: init": 115,
+        // The list of all metrics, an entry each.
+        "Sources/Pipeline/Live/WorkerMetrics.swift: init": 104,
+        // One switch over the rare instructions.
+        "Sources/RuleLanguage/Programs/Machine+Rare.swift: compute": 118,
+        // One switch over the instructions, whose state lives in registers.
+        "Sources/RuleLanguage/Programs/Machine.swift: run": 303,
     ]
 
     /// Whether a file is too long, or on the list without need; `allowed` is the list.
@@ -48,6 +53,11 @@ enum SizeRules {
             let message = "\(lines) lines, and SizeRules.longFiles allows it \(most): split it as Type+Part.swift"
             return [Finding(path: path, line: lines, message: message)]
         }
+        if lines < most {
+            let message =
+                "\(lines) lines, and SizeRules.longFiles allows it \(most): say \(lines) there, so that it stays so"
+            return [Finding(path: path, line: 1, message: message)]
+        }
         return []
     }
 
@@ -55,7 +65,7 @@ enum SizeRules {
     static func functionFindings(
         _ path: String,
         _ source: SwiftText,
-        allowed: [String: String] = longFunctions
+        allowed: [String: Int] = longFunctions
     ) -> [Finding] {
         let long = functions(source).filter { $0.lines > functionLinesMax }
         var found: [Finding] = []
@@ -65,11 +75,19 @@ enum SizeRules {
                 + "functions with names; or say in SizeRules.longFunctions why it is one"
             found.append(Finding(path: path, line: function.line, message: message))
         }
-        for entry in allowed.keys where entry.hasPrefix(path + ": ") {
-            if !long.contains(where: { "\(path): \($0.name)" == entry }) {
+        for (entry, most) in allowed where entry.hasPrefix(path + ": ") {
+            guard let longest = long.filter({ "\(path): \($0.name)" == entry }).max(by: { $0.lines < $1.lines }) else {
                 let message = "\(entry) is no longer too long: take it off SizeRules.longFunctions"
                 found.append(Finding(path: path, line: 1, message: message))
+                continue
             }
+            guard longest.lines != most else { continue }
+            let remedy =
+                longest.lines > most
+                ? "leave work to functions with names" : "say \(longest.lines) there, so that it stays so"
+            let message =
+                "\(longest.name) has \(longest.lines) lines, and SizeRules.longFunctions allows it \(most): \(remedy)"
+            found.append(Finding(path: path, line: longest.line, message: message))
         }
         return found
     }
