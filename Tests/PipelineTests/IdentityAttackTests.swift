@@ -119,43 +119,93 @@ import Testing
 
     // MARK: Flooding
 
-    /// Buckets looked at when each of the keys is looked up once in a table of them.
-    private static func probes(_ count: Int, key: (Int) -> UInt64) -> Int {
-        var table = KeyTable()
-        for i in 0..<count {
-            let key = key(i)
-            if table.find(key) == 0 { table.insert(key, UInt32(i + 1)) }
+    /// The tables whose keys who sends events can choose.
+    enum Table: CaseIterable, Sendable {
+        case keys, oldestFirst, distinctValues
+
+        /// The lowest bit of a hash that chooses a key's home.
+        var shift: UInt64 { self == .keys ? 12 : 0 }
+
+        /// Buckets looked at when each of the keys is looked up once in a table of them.
+        func probes(_ count: Int, key: (Int) -> UInt64) -> Int {
+            switch self {
+            case .keys:
+                var table = KeyTable()
+                for i in 0..<count {
+                    let key = key(i)
+                    if table.find(key) == 0 { table.insert(key, UInt32(i + 1)) }
+                }
+                return (0...table.mask).reduce(0) { probes, at in
+                    let key = table.buckets[at].key
+                    return key == 0 ? probes : probes + (at - table.home(key)) & table.mask + 1
+                }
+            case .oldestFirst:
+                var table = OldestFirstTable<UInt64>(limit: count)
+                for i in 0..<count {
+                    let key = key(i)
+                    if table.find(key) == OldestFirstTable<UInt64>.none { _ = table.insert(key, 0) }
+                }
+                return (0...table.mask).reduce(0) { probes, at in
+                    guard table.cells[at] != 0 else { return probes }
+                    let key = table.key(UInt32(truncatingIfNeeded: table.cells[at]) - 1)
+                    return probes + (at - Int(truncatingIfNeeded: key)) & table.mask + 1
+                }
+            case .distinctValues: return IdentityAttackTests.distinctProbes(count, isHashed: true, value: key)
+            }
         }
-        var probes = 0
-        for at in 0...table.mask where table.buckets[at].key != 0 {
-            probes += (at - table.home(table.buckets[at].key)) & table.mask + 1
+    }
+
+    /// The same for the map of a window's distinct values, at its fullest.
+    private static func distinctProbes(
+        _ count: Int,
+        isHashed: Bool,
+        hash: TextHash = TextHash(key: .fixed),
+        value: (Int) -> UInt64
+    ) -> Int {
+        var capacity = 64
+        while count * 4 > capacity * 3 { capacity *= 2 }
+        var arena = Arena()
+        var header = MapHeader(cells: arena.allocate(MapCell(), count: capacity), capacity: UInt32(capacity), used: 0)
+        return withUnsafeMutablePointer(to: &header) { header in
+            let map = DistinctMap(header, arena, hash, isHashed: isHashed)
+            for i in 0..<count { _ = map.exchange(value(i), UInt32(i)) }
+            let cells: UnsafeMutablePointer<MapCell> = arena.cells(header.pointee.cells)
+            return (0..<capacity).reduce(0) { probes, at in
+                guard cells[at].isUsed != 0 else { return probes }
+                return probes + (at - map.home(cells[at].value)) & (capacity - 1) + 1
+            }
         }
-        return probes
     }
 
     private static func hash(_ text: (UInt64, UInt64), _ hash: TextHash) -> UInt64 {
         withUnsafeBytes(of: text) { hash($0.baseAddress.unsafelyUnwrapped, count: 16) }
     }
 
-    @Test func `a table under a million crafted keys costs no more than under random ones`() {
+    @Test(arguments: Table.allCases)
+    func `a table under a million crafted keys costs no more than under random ones`(table: Table) {
         let hash = TextHash(key: HashKey(0x0123_4567_89AB_CDEF, 42))
         let attacker = Self.attacker("quickstart")
-        // The measure sees what the old hash suffered: 5,000 keys in one stretch of their table.
-        let few = attacker.texts(count: 5000) { $0 >> 12 & 0x1FFF < 0x100 }
-        let oldProbes = Self.probes(few.count) { attacker(CraftedKeys.bytes(few[$0].0, few[$0].1)) }
-        let fewProbes = Self.probes(few.count) { Self.hash(few[$0], hash) }
-        #expect(oldProbes > 500 * fewProbes)
+        // The measure sees what the old hash suffered: 5,000 keys in one or two stretches of their table.
+        let few = attacker.texts(count: 5000) { $0 >> table.shift & 0x1FFF < 0x100 }
+        let oldProbes = table.probes(few.count) { attacker(CraftedKeys.bytes(few[$0].0, few[$0].1)) }
+        let fewProbes = table.probes(few.count) { Self.hash(few[$0], hash) }
+        #expect(oldProbes > 500 * fewProbes, "\(oldProbes) by the old hash, \(fewProbes)")
 
         let count = 1_000_000
         var random = SplitMix64(seed: 5)
-        let randomProbes = Self.probes(count) { _ in random.next() | 1 }
-        // All in an eighth of the table that the old hash would have filled.
-        let many = attacker.texts(count: count) { $0 >> 12 & 0x1F_FFFF < 0x4_0000 }
+        let randomProbes = table.probes(count) { _ in max(1, random.next()) }
         let limit = randomProbes + randomProbes / 2
-        #expect(Self.probes(count) { Self.hash(many[$0], hash) } <= limit)
+        // All in an eighth of the table that the old hash would have filled.
+        let many = attacker.texts(count: count) { $0 >> table.shift & 0x1F_FFFF < 0x4_0000 }
+        #expect(table.probes(count) { Self.hash(many[$0], hash) } <= limit)
         // Numbers that somebody chose, and keys put together of them.
-        #expect(Self.probes(count) { hash.number(UInt64($0) << 44) } <= limit)
-        #expect(Self.probes(count) { hash.combine(UInt64($0) << 44, UInt64($0) << 40) } <= limit)
+        #expect(table.probes(count) { hash.number(UInt64($0) << 44) } <= limit)
+        #expect(table.probes(count) { hash.combine(UInt64($0) << 44, UInt64($0) << 40) } <= limit)
+        guard table == .distinctValues else { return }
+        // Values that are numbers come to the map as they are.
+        #expect(Self.distinctProbes(count, isHashed: false, hash: hash) { UInt64($0) << 44 } <= limit)
+        #expect(Self.distinctProbes(count, isHashed: false, hash: hash) { UInt64($0) } <= limit)
+        #expect(Self.distinctProbes(5000, isHashed: true) { UInt64($0) << 44 } > 500 * fewProbes)
     }
 
     @Test func `crafted keys spread over the slots`() {

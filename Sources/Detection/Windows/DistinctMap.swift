@@ -23,7 +23,7 @@ struct DistinctMap {
     }
 
     @inline(__always)
-    private func home(_ value: UInt64) -> Int {
+    func home(_ value: UInt64) -> Int {
         Int(truncatingIfNeeded: isHashed ? value : hash.number(value)) & mask
     }
 
