@@ -58,6 +58,13 @@ let package = Package(
             pkgConfig: "zlib",
             providers: [.apt(["zlib1g-dev"]), .brew(["zlib"])]
         ),
+        // `.zst` input: what larger files out there use; bounded memory, and a checksum in most files.
+        .systemLibrary(
+            name: "CZstd",
+            path: "Sources/CLibraries/CZstd",
+            pkgConfig: "libzstd",
+            providers: [.apt(["libzstd-dev"]), .brew(["zstd"])]
+        ),
         // Regular expressions in rules: linear time, whatever the pattern.
         .target(
             name: "CRE2",
@@ -81,7 +88,7 @@ let package = Package(
             name: "Pipeline",
             dependencies: [
                 "KafkaClient", "Detection", "RuleLanguage", "Models", "Telemetry", "CPlatform", "CSQLite", "CYAML",
-                "CCrypto", "CZlib",
+                "CCrypto", "CZlib", "CZstd",
             ],
             exclude: ["README.md"],
             swiftSettings: base
@@ -126,7 +133,7 @@ let package = Package(
             name: "PipelineTests",
             dependencies: [
                 "Pipeline", "Detection", "RuleLanguage", "Models", "KafkaClient", "Simulation", "Telemetry",
-                "ExpositionFormat", "KafkaTestBroker", "Waiting",
+                "ExpositionFormat", "KafkaTestBroker", "Waiting", "CZstd",
             ],
             exclude: ["Fixtures"],
             swiftSettings: base

@@ -4,101 +4,10 @@ import Testing
 
 @testable import Pipeline
 
-/// Compresses with the system's gzip: an encoder other than the one under test.
-private func gzip(_ content: [UInt8], _ folder: TemporaryFolder) throws -> [UInt8] {
-    let plain = folder.file("plain-to-compress")
-    save(content, plain)
-    unlink(plain + ".gz")
-    #expect(system("gzip -n '\(plain)'") == 0)
-    return load(plain + ".gz")
-}
-
-private func save(_ content: [UInt8], _ path: String) {
-    let file = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0o644)
-    defer { close(file) }
-    var at = 0
-    content.withUnsafeBytes { content in
-        while at < content.count {
-            let wrote = content.baseAddress.map { write(file, $0 + at, content.count - at) } ?? 0
-            if wrote <= 0 { return }
-            at += wrote
-        }
-    }
-}
-
-private func load(_ path: String) -> [UInt8] {
-    let file = open(path, O_RDONLY)
-    guard file >= 0 else { return [] }
-    defer { close(file) }
-    var content: [UInt8] = []
-    var chunk = [UInt8](repeating: 0, count: 1 << 16)
-    while true {
-        let got = read(file, &chunk, chunk.count)
-        if got <= 0 { return content }
-        content += chunk[0..<got]
-    }
-}
-
-private struct Row: Equatable {
-    var text: String
-    var index: Int64
-    var line: Int64
-    var isOversize = false
-}
-
-/// Reads a whole file; the margin behind every record is touched, so that a missing page would crash here.
-private func rows(
-    _ path: String,
-    _ splitter: RecordSplitter = .lines,
-    limit: Int = 1 << 20,
-    batch: Int = 3
-) throws -> (header: String?, rows: [Row], error: LogError?) {
-    let file = try RecordFile(path: path, splitter: splitter, recordLimit: limit)
-    var rows: [Row] = []
-    var sum = 0
-    var error: LogError?
-    do throws(LogError) {
-        while true {
-            let count = try file.nextBatch(maxRecords: batch) { record in
-                rows.append(
-                    Row(
-                        text: String(decoding: record.bytes, as: UTF8.self),
-                        index: record.index,
-                        line: record.line,
-                        isOversize: record.isOversize
-                    )
-                )
-                if let base = record.bytes.baseAddress {
-                    for i in 0..<16 { sum += Int((base + record.bytes.count).load(fromByteOffset: i, as: UInt8.self)) }
-                }
-                return true
-            }
-            if count == 0 { break }
-        }
-    } catch let thrown {
-        error = thrown
-    }
-    #expect(sum >= 0)
-    return (file.header.map { String(decoding: $0, as: UTF8.self) }, rows, error)
-}
-
-/// A file of the shared data, or nil, said aloud, where it is missing.
-private func sharedData(_ name: String) -> String? {
-    var folder = #filePath
-    while let slash = folder.lastIndex(of: "/") {
-        folder = String(folder[..<slash])
-        if access(folder + "/Package.swift", F_OK) == 0 { break }
-    }
-    let roots = [getenv("WEIR_SHARED").map { String(cString: $0) }, folder + "/../shared"].compactMap { $0 }
-    if let found = roots.map({ $0 + "/" + name }).first(where: { access($0, R_OK) == 0 }) { return found }
-    print("skipped: \(name) is not in \(roots.joined(separator: " or ")); set WEIR_SHARED")
-    return nil
-}
-
 @Suite struct LogsRecordFile {
     private let folder = TemporaryFolder()
 
-    /// Reads the content mapped, compressed and through a pipe; all three must agree.
+    /// Reads the content mapped, compressed both ways and through a pipe; all must agree.
     private func everyWay(
         _ content: String,
         _ splitter: RecordSplitter = .lines,
@@ -108,12 +17,14 @@ private func sharedData(_ name: String) -> String? {
         save(bytes(content), plain)
         let mapped = try rows(plain, splitter, limit: limit)
         #expect(mapped.error == nil)
-        let compressed = folder.file("input.gz")
-        save(try gzip(bytes(content), folder), compressed)
-        let inflated = try rows(compressed, splitter, limit: limit)
-        #expect(inflated.rows == mapped.rows)
-        #expect(inflated.header == mapped.header)
-        #expect(inflated.error == nil)
+        for compressed in [try gzip(bytes(content), folder), zstd(bytes(content))] {
+            let path = folder.file("input.compressed")
+            save(compressed, path)
+            let inflated = try rows(path, splitter, limit: limit)
+            #expect(inflated.rows == mapped.rows)
+            #expect(inflated.header == mapped.header)
+            #expect(inflated.error == nil)
+        }
         let fifo = folder.file("pipe")
         unlink(fifo)
         #expect(mkfifo(fifo, 0o600) == 0)
@@ -334,53 +245,6 @@ private func sharedData(_ name: String) -> String? {
         }
         #expect(batches[0] == [261, 261, 178])
         #expect(batches[1] == batches[0] && batches[2] == batches[0])
-    }
-
-    @Test func `gzip members and padding follow one another; other bytes behind them are told`() throws {
-        let first = try gzip(bytes("1\n2"), folder)
-        let second = try gzip(bytes("\n3\n"), folder)
-        let path = folder.file("members.gz")
-        save(first + second + (try gzip([], folder)) + [0, 0, 0], path)
-        let read = try rows(path)
-        #expect(read.rows.map(\.text) == ["1", "2", "3"])
-        #expect(read.error == nil)
-        save(first + bytes("rubbish"), path)
-        let spoiled = try rows(path)
-        #expect(spoiled.rows.map(\.text) == ["1"])
-        #expect(spoiled.error?.kind == .refused)
-        #expect(spoiled.error?.message.contains("at byte \(first.count)") == true)
-    }
-
-    @Test func `a gzip file cut short gives its whole records and then says where it breaks off`() throws {
-        let content = (0..<5000).map { "{\"id\":\($0),\"h\":\"\(($0 &* 2_654_435_761) % 1_000_003)\"}\n" }.joined()
-        let whole = try gzip(bytes(content), folder)
-        let path = folder.file("short.gz")
-        for cut in [3, 10, 11, whole.count / 2, whole.count - 9, whole.count - 1] {
-            save(Array(whole.prefix(cut)), path)
-            do {
-                let read = try rows(path)
-                #expect(read.error?.message.contains("breaks off at byte \(cut)") == true)
-                #expect(
-                    read.rows.enumerated().allSatisfy { $1.text.hasPrefix("{\"id\":\($0),") && $1.text.hasSuffix("}") }
-                )
-            } catch let error as LogError {
-                #expect(error.message.contains("breaks off at byte \(cut)"))
-            }
-        }
-    }
-
-    @Test func `a flipped byte in a gzip file is found`() throws {
-        let content = (0..<5000).map { "{\"id\":\($0),\"h\":\"\(($0 &* 2_654_435_761) % 1_000_003)\"}\n" }.joined()
-        let whole = try gzip(bytes(content), folder)
-        let path = folder.file("flipped.gz")
-        for at in stride(from: 12, to: whole.count, by: 997) {
-            var damaged = whole
-            damaged[at] ^= 0x10
-            save(damaged, path)
-            let error: LogError?
-            do { error = try rows(path).error } catch let thrown as LogError { error = thrown }
-            #expect(error?.kind == .refused, "byte \(at)")
-        }
     }
 
     @Test func `a missing file and a folder are refused with the reason`() throws {

@@ -1,7 +1,6 @@
-import CZlib
 import Glibc
 
-/// Bytes of an input file as they come: a mapped file, or a stream with or without gzip around it.
+/// Bytes of an input file as they come: a mapped file, or a stream, compressed with gzip or zstd or not at all.
 final class ByteSource {
     enum Shape {
         /// The whole plain file.
@@ -16,7 +15,7 @@ final class ByteSource {
     private let descriptor: Int32
     private let owned: Bool
     private var reserved = 0
-    private var inflater: UnsafeMutablePointer<z_stream>?
+    private var decompressor: (any Decompressor)?
     /// Compressed bytes, and for a plain stream those read to see what it is.
     private let chunk: UnsafeMutableRawBufferPointer
     private var chunkAt = 0
@@ -24,8 +23,14 @@ final class ByteSource {
     private var atEnd = false
     /// Bytes of the file before the chunk.
     private var chunkStart: Int64 = 0
-    /// True between the members of a gzip file.
+    /// True between the members of a compressed file.
     private var betweenMembers = false
+    /// Where in the file the member in hand began.
+    private var memberStart: Int64 = 0
+    /// The target was filled to its end, so there may be more without further input.
+    private var holdsBack = false
+    /// What ends the reading, once what lay before it has been given.
+    private var failure: LogError?
 
     /// Bytes that can be read behind a mapped file's end, all zero.
     static let margin = 16
@@ -53,16 +58,14 @@ final class ByteSource {
         if status.st_mode & S_IFMT == S_IFDIR {
             throw LogError(.refused, "the input \(path) is a directory. Name its files.")
         }
-        try fill()
-        if chunkEnd >= 2, chunk[0] == 0x1f, chunk[1] == 0x8b {
-            let stream = UnsafeMutablePointer<z_stream>.allocate(capacity: 1)
-            stream.initialize(to: z_stream())
-            // 15 bits of window, and 16 more for "gzip around it".
-            guard inflateInit2_(stream, 31, ZLIB_VERSION, Int32(MemoryLayout<z_stream>.size)) == Z_OK else {
-                stream.deallocate()
-                throw LogError(.transient, "\(path): zlib could not start.")
-            }
-            inflater = stream
+        try fill(atLeast: 4)
+        let beginning = UnsafeRawBufferPointer(rebasing: chunk[0..<chunkEnd])
+        if GzipDecompressor.isBeginning(beginning) {
+            decompressor = GzipDecompressor()
+            if decompressor == nil { throw LogError(.transient, "\(path): zlib could not start.") }
+        } else if ZstdDecompressor.isBeginning(beginning) {
+            decompressor = ZstdDecompressor()
+            if decompressor == nil { throw LogError(.transient, "\(path): libzstd could not start.") }
         } else if owned, status.st_mode & S_IFMT == S_IFREG, status.st_size > 0 {
             try map(Int(status.st_size))
         }
@@ -70,10 +73,6 @@ final class ByteSource {
 
     deinit {
         if case .mapped(let bytes) = shape { munmap(UnsafeMutableRawPointer(mutating: bytes.baseAddress), reserved) }
-        if let inflater {
-            inflateEnd(inflater)
-            inflater.deallocate()
-        }
         chunk.deallocate()
         if owned, descriptor >= 0 { Glibc.close(descriptor) }
     }
@@ -100,8 +99,10 @@ final class ByteSource {
     }
 
     /// Reads at least one byte into the target; 0 at the end of the input.
+    ///
+    /// What lies before a damaged place is given first, the error with the next call.
     func read(into target: UnsafeMutableRawBufferPointer) throws(LogError) -> Int {
-        guard let inflater else {
+        guard let decompressor else {
             if chunkAt == chunkEnd { try fill() }
             let count = min(target.count, chunkEnd - chunkAt)
             target.copyMemory(from: UnsafeRawBufferPointer(rebasing: chunk[chunkAt..<(chunkAt + count)]))
@@ -109,66 +110,69 @@ final class ByteSource {
             return count
         }
         while true {
-            if chunkAt == chunkEnd { try fill() }
-            if betweenMembers {
-                if try skipToNextMember(inflater) == false { return 0 }
-                continue
-            }
-            if chunkAt == chunkEnd {
-                throw LogError(
-                    .refused,
-                    "\(path): the compressed data breaks off at byte \(chunkStart + Int64(chunkAt)). The file is cut short; copy it again."
+            if let failure { throw failure }
+            // What the decompressor holds back is asked for before more is waited for.
+            if chunkAt == chunkEnd, !holdsBack { try fill() }
+            if betweenMembers, try skipToNextMember(decompressor) == false { return 0 }
+            let input = UnsafeRawBufferPointer(rebasing: chunk[chunkAt..<(holdsBack ? chunkAt : chunkEnd)])
+            let step = decompressor.decompress(input, into: target)
+            let isStuck = input.isEmpty && step.given == 0 && !holdsBack
+            chunkAt += step.taken
+            holdsBack = step.given == target.count
+            switch step.outcome {
+            case .goesOn: if isStuck { failure = brokenOff() }
+            case .memberEnded:
+                betweenMembers = true
+                holdsBack = false
+            case .isNoMember: failure = notAMember(at: memberStart, of: decompressor)
+            case .damaged(let why):
+                failure = refused(
+                    "the compressed data is damaged near byte \(position): \(why). Test it with `\(decompressor.name) -t`."
                 )
+            case .tooLarge(let what): failure = refused("the compressed data at byte \(memberStart) \(what).")
             }
-            inflater.pointee.next_in = chunk.baseAddress.map { ($0 + chunkAt).assumingMemoryBound(to: UInt8.self) }
-            inflater.pointee.avail_in = UInt32(chunkEnd - chunkAt)
-            inflater.pointee.next_out = target.baseAddress?.assumingMemoryBound(to: UInt8.self)
-            inflater.pointee.avail_out = UInt32(clamping: target.count)
-            let code = inflate(inflater, Z_NO_FLUSH)
-            let produced = Int(UInt32(clamping: target.count) - inflater.pointee.avail_out)
-            chunkAt = chunkEnd - Int(inflater.pointee.avail_in)
-            switch code {
-            case Z_STREAM_END: betweenMembers = true
-            case Z_OK, Z_BUF_ERROR: break
-            default:
-                let why = inflater.pointee.msg.map { String(cString: $0) } ?? "error \(code)"
-                throw LogError(
-                    .refused,
-                    "\(path): the compressed data is damaged near byte \(chunkStart + Int64(chunkAt)): \(why). Test it with `gzip -t`."
-                )
-            }
-            if produced > 0 { return produced }
+            if step.given > 0 { return step.given }
         }
     }
 
-    /// A gzip file may be several, one behind the other (RFC 1952, 2.2).
+    /// How far the compressed file has been read.
+    private var position: Int64 { chunkStart + Int64(chunkAt) }
+
+    /// A compressed file may be several, one behind the other (RFC 1952, 2.2; RFC 8878, 3).
     ///
     /// Zeros behind the last one are padding from tapes and block devices.
-    private func skipToNextMember(_ inflater: UnsafeMutablePointer<z_stream>) throws(LogError) -> Bool {
+    private func skipToNextMember(_ decompressor: any Decompressor) throws(LogError) -> Bool {
         while true {
             while chunkAt < chunkEnd, chunk[chunkAt] == 0 { chunkAt += 1 }
             if chunkAt < chunkEnd { break }
             try fill()
             if chunkAt == chunkEnd { return false }
         }
-        guard chunk[chunkAt] == 0x1f else {
-            throw LogError(
-                .refused,
-                "\(path): something that is not gzip follows the compressed data at byte \(chunkStart + Int64(chunkAt))."
-            )
-        }
-        inflateReset(inflater)
+        memberStart = position
+        guard decompressor.mayBegin(with: chunk[chunkAt]) else { throw notAMember(at: position, of: decompressor) }
+        decompressor.restart()
         betweenMembers = false
         return true
     }
 
+    private func refused(_ what: String) -> LogError { LogError(.refused, "\(path): \(what)") }
+
+    private func brokenOff() -> LogError {
+        refused("the compressed data breaks off at byte \(position). The file is cut short; copy it again.")
+    }
+
+    private func notAMember(at offset: Int64, of decompressor: any Decompressor) -> LogError {
+        refused("something that is not \(decompressor.name) follows the compressed data at byte \(offset).")
+    }
+
     /// Refills the empty chunk; leaves it empty at the end of the file.
-    private func fill() throws(LogError) {
+    ///
+    /// - Parameter count: bytes to wait for where a pipe gives one at a time: what the first look needs to tell the form.
+    private func fill(atLeast count: Int = 1) throws(LogError) {
         chunkStart += Int64(chunkEnd)
         chunkAt = 0
         chunkEnd = 0
-        // Two bytes at least, so that the first look can tell gzip from text even when a pipe gives one byte at a time.
-        while chunkEnd < 2, !atEnd {
+        while chunkEnd < count, !atEnd {
             if shouldStop() { throw LogError(.stopped, "stopped while reading \(path).") }
             var wanted = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
             let ready = poll(&wanted, 1, ByteSource.patience)

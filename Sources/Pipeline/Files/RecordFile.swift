@@ -21,11 +21,12 @@ public struct FileRecord {
     public var isOversize: Bool { length > bytes.count }
 }
 
-/// Reads records from a file for a replay: plain or gzip (told by its first bytes), JSON Lines or CSV; `-` reads stdin.
+/// Reads records from a file for a replay: plain, gzip or zstd (told by its first bytes), JSON Lines or CSV; `-` reads stdin.
 ///
 /// A plain file is mapped and its bytes are lent as they lie; a file that somebody cuts short meanwhile kills the process (SIGBUS),
 /// so replay files that are complete. Anything else goes through one buffer of the record limit and 256 KiB. Empty lines are
-/// skipped, a byte order mark at the start too. Records before a damaged place are handed out before the error is thrown.
+/// skipped, a byte order mark at the start too. Records before a damaged place are handed out in a batch of their own, or the last
+/// part of one, before the error is thrown.
 ///
 /// A quoted CSV field that is not closed within the record limit is taken for a slip in one line: that line is handed out as it is,
 /// and reading goes on behind it.
@@ -60,6 +61,10 @@ public final class RecordFile {
     private var windowOffset: Int64 = 0
     private var isComplete: Bool
     private var released = 0
+    /// What ended the reading behind the records of the last batch.
+    private var failure: LogError?
+    /// True while the next batch will throw, so that a short batch is not taken for the file's last.
+    public var isBroken: Bool { failure != nil }
 
     /// Opens a file and, of CSV, reads its header.
     ///
@@ -125,12 +130,19 @@ public final class RecordFile {
     /// - Parameter body: gets a record whose bytes are valid during this one call; returns false to stop behind it. Where to stop
     ///   is for who gathers the records to say, by what it has gathered: how the bytes came in must not show.
     public func nextBatch(maxRecords: Int, _ body: (FileRecord) -> Bool) throws(LogError) -> Int {
+        if let failure { throw failure }
         var count = 0
         var goesOn = true
-        while count < maxRecords, goesOn {
-            guard try handOutNext({ goesOn = body($0) }) else { break }
-            count += 1
-            release(before: start)
+        do throws(LogError) {
+            while count < maxRecords, goesOn {
+                guard try handOutNext({ goesOn = body($0) }) else { break }
+                count += 1
+                release(before: start)
+            }
+        } catch {
+            // Whoever gathered records takes them first; somebody who wants to stop does not.
+            if count == 0 || error.kind == .stopped { throw error }
+            failure = error
         }
         return count
     }

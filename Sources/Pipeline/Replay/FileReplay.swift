@@ -27,7 +27,7 @@ public struct ReplaySummary: Sendable {
     public var isComplete = true
 }
 
-/// Runs a topology over files: JSON Lines or CSV, plain or gzip; several are merged by event time.
+/// Runs a topology over files: JSON Lines or CSV, plain, gzip or zstd; several are merged by event time.
 ///
 /// An epoch is ``epochEvents`` events in the order of the merge, so the same files give the same bytes on any number of threads. Of
 /// a single file it is as many records, or fewer where they are so long that they fill a block: that depends on the records and
@@ -221,7 +221,8 @@ public final class FileReplay {
                 return
             }
             // Read to its end with this block: what waits in it is all there is.
-            cursor.isAtEnd = cursor.block.stagedCount < FileReplay.epochEvents && !cursor.block.isFull
+            cursor.isAtEnd =
+                cursor.block.stagedCount < FileReplay.epochEvents && !cursor.block.isFull && !cursor.file.isBroken
             cursor.block.decode(team)
             try writeDeadLetters(cursor.block)
             pendingRejected += Int64(cursor.block.rejected.count)
@@ -402,6 +403,9 @@ private final class InputFile {
             )
         } catch { throw LogError(.refused, "\(records.path):1: \(error.description)") }
     }
+
+    /// True when the next ``fill(_:source:)`` throws.
+    var isBroken: Bool { records.isBroken }
 
     /// Replaces the block's content by the next records; false at the end.
     func fill(_ block: DecodedBlock, source: Int) throws(LogError) -> Bool {

@@ -105,9 +105,9 @@ extension ReplayCommand: Command {
             name: "replay",
             summary: "run a topology over files and write verdicts, features and dead letters",
             discussion: """
-                Inputs are JSON Lines or CSV as the topology says, plain or .gz; several are merged by event time. The same input
-                gives the same output bytes, whatever the number of threads. An output named - is standard output. A file gets
-                its name at the end: a replay that fails or is stopped leaves what stood there before.
+                Inputs are JSON Lines or CSV as the topology says, plain, .gz or .zst; several are merged by event time. The same
+                input gives the same output bytes, whatever the number of threads. An output named - is standard output. A file
+                gets its name at the end: a replay that fails or is stopped leaves what stood there before.
 
                 The summary goes to stderr, or to stdout when no output is stdout. With --json it is one object with the keys
                 events, verdicts, silent, dead_letters, late, epochs, seconds, events_per_second and state_bytes.
