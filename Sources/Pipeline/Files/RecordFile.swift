@@ -97,11 +97,18 @@ public final class RecordFile {
             )
             window.initializeMemory(as: UInt8.self, repeating: 0)
         }
-        while !isComplete, end - start < 3 { try refill() }
+        do throws(LogError) {
+            while !isComplete, end - start < FileLook.bytesWanted { try refill() }
+        } catch {
+            // What came before a damaged place is handed out first; the next look at the source gives the error again.
+            if end == start || error.kind == .stopped { throw error }
+        }
         if end - start >= 3, window[start] == 0xef, window[start + 1] == 0xbb, window[start + 2] == 0xbf {
             start += 3
             scanned = start
         }
+        let look = FileLook(UnsafeRawBufferPointer(rebasing: window[start..<end]))
+        if let objection = look.objection(isLines: isLines) { throw LogError(.refused, "\(path): \(objection).") }
         if splitter == .csv {
             var first: [UInt8]?
             var isWhole = true
