@@ -385,7 +385,7 @@ public final class Consumer {
         return events
     }
 
-    private func serveControl(milliseconds: Int32 = 0) throws(KafkaError) {
+    func serveControl(milliseconds: Int32 = 0) throws(KafkaError) {
         var wait = milliseconds
         while let event = rd_kafka_queue_poll(control, wait) {
             wait = 0
@@ -500,38 +500,6 @@ public final class Consumer {
         return partitions.map { partition in
             known.first { $0.partition == partition } ?? KafkaOffset(partition, KafkaOffset.beginning)
         }
-    }
-
-    /// The first offset still there, and the end: the last stable offset (behind the last committed record and its
-    /// marker), or the high watermark with ``Options/readUncommitted``.
-    public func watermarks(of partition: KafkaPartition) throws(KafkaError) -> (low: Int64, high: Int64) {
-        try handle.watermarks(
-            of: partition,
-            milliseconds: options.callMilliseconds,
-            serve: { () throws(KafkaError) in try self.serveControl() }
-        )
-    }
-
-    /// The ends as ``watermarks(of:)`` answers them, with one request per broker.
-    public func ends(of partitions: [KafkaPartition]) throws(KafkaError) -> [KafkaOffset] {
-        try offsets(partitions, at: KafkaOffset.end)
-    }
-
-    /// For each partition the first offset whose timestamp is at or after the given milliseconds since 1970, or its
-    /// end.
-    ///
-    /// A hint for people ("since 15 minutes ago"), never for recovery: one late record moves it.
-    public func offsets(_ partitions: [KafkaPartition], at milliseconds: Int64) throws(KafkaError) -> [KafkaOffset] {
-        var answer = try handle.offsets(
-            partitions,
-            at: milliseconds,
-            milliseconds: options.callMilliseconds,
-            serve: { () throws(KafkaError) in try self.serveControl() }
-        )
-        for index in answer.indices where answer[index].offset < 0 {
-            answer[index].offset = try watermarks(of: answer[index].partition).high
-        }
-        return answer
     }
 
     /// Our membership as a transaction needs it; ask anew for each transaction, and only when subscribed is there a

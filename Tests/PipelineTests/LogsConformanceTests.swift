@@ -173,6 +173,31 @@ func logError(_ body: () throws -> Void) -> LogError? {
     }
 
     @Test(arguments: cases)
+    func `a partition ends where its last record was polled, and not before`(_ logCase: LogCase) throws {
+        let fixture = try logCase.make()
+        let (log, writer) = try fixture.own()
+        let source = TopicPartition(fixture.topic("events"), 0)
+        try log.create([TopicRequirement(name: source.topic, partitions: 1)])
+        let start = SourcePosition(source: source, next: 0)
+        #expect(log.areEnds([start]) == [true])
+        var batch = OutputBatch(topics: [source.topic])
+        for i in 0..<10 { batch.add(0, key: nil, value: "\(i)") }
+        try writer.commit(batch, positions: [])
+        try fixture.settle(source, of: log)
+        #expect(log.areEnds([start]) == [false])
+        try log.assign([start])
+        var end = start
+        try Waiting.until {
+            end.next = try log.poll(source: 0, limit: 100) { _ in true }
+            if log.areEnds([end]) == [true] { return true }
+            try log.wait(milliseconds: 50)
+            return false
+        }
+        #expect(log.areEnds([end, start, end]) == [true, false, true])
+        #expect(log.areEnds([SourcePosition(source: TopicPartition("nowhere", 0), next: 0)]) == [false])
+    }
+
+    @Test(arguments: cases)
     func `a poll keeps to its limit and goes on where the last one ended`(_ logCase: LogCase) throws {
         let fixture = try logCase.make()
         let (log, writer) = try fixture.own()

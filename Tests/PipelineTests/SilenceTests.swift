@@ -57,6 +57,68 @@ import Testing
         #expect(try world.findings(threads: [1, 2]) == [])
     }
 
+    @Test func `a log that is away is not silent, and silence begins when it is back`() throws {
+        let world = try WorkerWorld(seed: 5, deployment: Self.deployment.get())
+        try world.produce(300)
+        var (away, back): (Duration?, Duration?)
+        var (ofOutage, early) = (0, 0)
+        let (error, _, _) = try world.run(
+            until: { log, _ in
+                let now = world.clock.now
+                guard let began = away else {
+                    if try world.isDone(), log.visits["wait", default: 0] > 2 {
+                        away = now
+                        log.isAway = { _ in true }
+                    }
+                    return false
+                }
+                guard let end = back else {
+                    if now - began > .seconds(60) {
+                        ofOutage = try triggers(world).count
+                        back = now
+                        log.isAway = { _ in false }
+                    }
+                    return false
+                }
+                if now - end < .seconds(4) { early = try triggers(world).count }
+                return now - end > .seconds(60)
+            },
+            step: { _ in world.clock.pause(for: .milliseconds(100)) }
+        )
+        #expect(error == nil)
+        #expect(ofOutage == 0, "nobody knows whether the sources were silent")
+        #expect(try early == 0 && triggers(world).count == 1)
+        #expect(try world.findings(threads: [1, 2]) == [])
+    }
+
+    @Test func `a partition whose broker is away holds the watermark back, one that is silent does not`() throws {
+        let world = try WorkerWorld(seed: 6, deployment: Self.deployment.get())
+        try world.produce(300)
+        var (away, isBack): (Duration?, Bool) = (nil, false)
+        let (error, _, _) = try world.run(
+            until: { log, _ in
+                if let away, !isBack, world.clock.now - away > .seconds(30) {
+                    isBack = true
+                    log.isAway = { _ in false }
+                } else if away == nil, try world.isDone() {
+                    away = world.clock.now
+                    log.isAway = { $0 == world.sources[1] }
+                    // Appended, and not to be had.
+                    try world.produce(100, into: [1])
+                }
+                return try isBack && world.isDone()
+            },
+            step: { _ in
+                world.clock.pause(for: .milliseconds(100))
+                // Far ahead of the other by the end.
+                if away != nil, !isBack { try world.produce(2, into: [0]) }
+            }
+        )
+        #expect(error == nil)
+        #expect(try world.findings(threads: [1, 2]) == [])
+        #expect(world.seen.events > 800 && world.seen.late < 60, "\(world.seen)")
+    }
+
     @Test func `a source that gives events keeps the tick open for all`() throws {
         let world = try WorkerWorld(seed: 4, deployment: Self.deployment.get())
         try world.produce(200)

@@ -11,7 +11,7 @@ enum SizeRules {
     /// Files that are longer still, and how long at most.
     static let longFiles: [String: Int] = [
         "Sources/Detection/Events/DecodePlan.swift": 523,
-        "Sources/KafkaClient/Consumer.swift": 576,
+        "Sources/KafkaClient/Consumer.swift": 544,
         "Sources/KafkaClient/TransactionalProducer.swift": 522,
         "Sources/Pipeline/Topology/TopologyReader+Events.swift": 561,
         "Tests/DetectionTests/LockstepTests.swift": 603,

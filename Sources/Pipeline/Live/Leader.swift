@@ -34,15 +34,18 @@ final class Leader {
     ///
     /// A stop drains what was in the log when it came, for a few seconds at most; what comes later waits for the next start.
     private var stopEnds: [Int64]?
-    /// When each source last gave an event: who gives none for long is idle.
+    /// When each source last gave an event, or said after an outage that it has none: who gives none for long is idle.
     private var lastEvent: [Duration]
+    /// Sources that could not be asked, or had more to give, at the last look.
+    private var isUnheard: [Bool]
     private let idle: Duration
     /// Filled with the epochs judged since the last commit was started.
     private var filling = Commit()
     /// To be filled next: there are two, and one at most is under way.
     private var spare: Commit? = Commit()
-    /// Scratch of ``judge()``: by source, whether it gave events; and the ranges of the epoch.
+    /// Scratch of ``judge()``: by source, whether it gave events; those that gave none for long; and the ranges of the epoch.
     private var gaveEvents: [Bool]
+    private var quiet: [Int] = []
     private var ranges: [JournalRecord.Range] = []
 
     /// Since it leads.
@@ -86,6 +89,7 @@ final class Leader {
         let now = clock.now
         handedOverTo = [Int64](repeating: -1, count: sources.count)
         lastEvent = [Duration](repeating: now, count: sources.count)
+        isUnheard = [Bool](repeating: false, count: sources.count)
         gaveEvents = [Bool](repeating: false, count: sources.count)
         let time = deployment.description.time
         idle = .milliseconds(time.idleMilliseconds)
@@ -214,7 +218,9 @@ final class Leader {
     /// Event time has come to the tick's end by that, and no further: a tick that is empty is not ended, however long it is silent.
     private func endTick() {
         guard let end = processor.engine.openTickEnd else { return }
-        judge(triggers: [.endTick(at: end)])
+        quiet.removeAll(keepingCapacity: true)
+        quiet.append(contentsOf: sources.indices)
+        if askQuiet() { judge(triggers: [.endTick(at: end)]) }
     }
 
     /// Judges what was decoded and not held back as one epoch, and gathers its outputs.
@@ -280,16 +286,41 @@ final class Leader {
     /// Finds which sources hold the watermark back no longer, as they have given no event for long.
     private func findIdle(_ now: Duration) {
         for source in block.eventSources { gaveEvents[Int(source)] = true }
+        quiet.removeAll(keepingCapacity: true)
         for s in sources.indices {
             // Whose events are held back, or not even read yet, waits for others.
             if gaveEvents[s] || block.heldFrom[s] != nil || intake.hasBacklog(s) {
                 gaveEvents[s] = false
+                isUnheard[s] = false
                 lastEvent[s] = now
                 tracker.isIdle[s] = false
             } else if !tracker.isIdle[s], now - lastEvent[s] > idle {
-                tracker.isIdle[s] = true
+                quiet.append(s)
             }
         }
+        askQuiet()
+    }
+
+    /// Asks the log whether the sources that gave nothing for long have nothing to give; returns whether all are idle by that.
+    ///
+    /// Of the others, be it that the log is away, nobody knows, and their silence begins with the next answer. Without it brokers
+    /// that were away for as long as makes a source idle would be taken for shops in which nothing happened.
+    @discardableResult
+    private func askQuiet() -> Bool {
+        if quiet.isEmpty { return true }
+        let isEnd = log.areEnds(quiet.map { SourcePosition(source: sources[$0], next: intake.next[$0]) })
+        let now = clock.now
+        var areIdle = true
+        for (s, isEnd) in zip(quiet, isEnd) {
+            if isEnd, !isUnheard[s] {
+                tracker.isIdle[s] = true
+                continue
+            }
+            areIdle = false
+            isUnheard[s] = !isEnd
+            lastEvent[s] = now
+        }
+        return areIdle
     }
 
     /// Finds what the epoch takes of each source.

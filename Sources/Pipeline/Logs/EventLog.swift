@@ -120,6 +120,12 @@ public protocol LogReader: RangeReader {
     /// Waits until some assigned source may have records, or the time is over; serves the log's own events meanwhile.
     func wait(milliseconds: Int) throws(LogError)
 
+    /// Of each position whether its partition ends there, as the log says when it is asked.
+    ///
+    /// False also where it does not say so within a second: that nothing comes from a log that is away is no evidence that there
+    /// is nothing.
+    func areEnds(_ positions: [SourcePosition]) -> [Bool]
+
     /// Input positions of the application's newest commit, without owning it; empty when there was none.
     ///
     /// The journal is the truth; this is for comparison.
@@ -222,6 +228,13 @@ extension LogReader {
             if let found, found.isBefore { low = found.offset + 1 } else { high = middle }
         }
         return low
+    }
+
+    /// By the bounds, for logs that give them at once.
+    public func areEnds(_ positions: [SourcePosition]) -> [Bool] {
+        positions.map { position in
+            do throws(LogError) { return try bounds(of: position.source).end <= position.next } catch { return false }
+        }
     }
 }
 

@@ -70,6 +70,9 @@ final class SimulatedLog: EventLog, LogWriter {
     /// Commits whose reply did not come and which were resolved by the journal's end.
     private(set) var unknownOutcomes = 0
 
+    /// Partitions whose broker is away: nothing comes from them, and nobody answers questions about them.
+    var isAway: (TopicPartition) -> Bool = { _ in false }
+
     private var random: SplitMix64
     private var generation: Int64 = 0
     private var producer: Int64 = 0
@@ -143,6 +146,7 @@ final class SimulatedLog: EventLog, LogWriter {
 
     func bounds(of source: TopicPartition) throws(LogError) -> (start: Int64, end: Int64) {
         try requireAlive()
+        if isAway(source) { throw LogError(.unreachable, "nobody answers for \(source).") }
         let partition = try find(source)
         return (partition.start, partition.end)
     }
@@ -157,6 +161,7 @@ final class SimulatedLog: EventLog, LogWriter {
         try reach(.poll)
         deliverSome()
         let position = sources[source]
+        if isAway(position.source) { return position.next }
         let partition = try find(position.source)
         try require(position, in: partition)
         var count = limit

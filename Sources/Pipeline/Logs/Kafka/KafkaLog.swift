@@ -208,6 +208,8 @@ public final class KafkaLog: EventLog {
     ) throws(LogError) { try questions.read(source, from: from, to: to, body) }
 
     /// Those of the consumer group, which is named as the application.
+    public func areEnds(_ positions: [SourcePosition]) -> [Bool] { questions.areEnds(positions) }
+
     public func committedPositions(of sources: [TopicPartition]) throws(LogError) -> [SourcePosition] {
         try questions.committedPositions(of: sources)
     }

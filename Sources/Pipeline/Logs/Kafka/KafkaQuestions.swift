@@ -72,6 +72,19 @@ final class KafkaQuestions: RangeReader {
         }
     }
 
+    /// As ``LogReader/areEnds(_:)`` says; where one partition has no leader, all count as unanswered.
+    func areEnds(_ positions: [SourcePosition]) -> [Bool] {
+        do throws(KafkaError) {
+            let found = try sideConsumer().ends(of: positions.map { KafkaPartition($0.source) }, waiting: 1000)
+            let ends = Dictionary(found.map { ($0.partition, $0.offset) }) { $1 }
+            return positions.map { position in
+                ends[KafkaPartition(position.source)].map { $0 <= position.next } ?? false
+            }
+        } catch {
+            return [Bool](repeating: false, count: positions.count)
+        }
+    }
+
     func committedPositions(of sources: [TopicPartition]) throws(LogError) -> [SourcePosition] {
         try attempt { () throws(KafkaError) in
             let wanted = sources.map { KafkaPartition($0) }
