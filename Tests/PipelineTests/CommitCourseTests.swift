@@ -10,7 +10,7 @@ import Testing
     ///
     /// `own=N`: ownership was taken where the journal's newest epoch was N. `batch=N`: a batch up to epoch N, `batch=none` one
     /// without. `quiet`, `suspect`: what the producers had to say. `newest=N`: the journal once all is settled; `foreign=N`: and
-    /// its record is not the one that the commit in question wrote. What became of a transaction: `ok`; `lost`, `torn`, `large`,
+    /// its record is not of this ownership. What became of a transaction: `ok`; `lost`, `torn`, `large`,
     /// `wrong`, `zombie`: nothing of it was committed; `late`, `lateZombie`: nobody knows.
     private static let table = """
         # All is well.

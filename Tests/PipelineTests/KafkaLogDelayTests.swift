@@ -248,7 +248,9 @@ struct KafkaLogDelayTests {
         #expect(try visible().sorted() == ["1", "2"])
     }
 
-    @Test func `an epoch of the same number by who took over meanwhile is not taken for our own`() throws {
+    /// Of the newer owner's epoch by its topology's name: one that differs from ours, and one that is the same byte for byte.
+    @Test(arguments: ["another", "stub"])
+    func `an epoch of the same number by who took over meanwhile is not taken for our own`(topology: String) throws {
         let proxy = try setUp()
         defer { proxy.close() }
         let journal = TestBroker.unique("journal")
@@ -277,7 +279,7 @@ struct KafkaLogDelayTests {
                 Waiting.until { proxy.heldCount == 1 }
                 var batch = OutputBatch(topics: [topic, journal])
                 batch.append(topic: 0, key: { $0.append(1) }, value: { $0 += Array("2 of the newer".utf8) })
-                batch.append(topic: 1, key: nil, value: { $0 += JournalRecord.stub(2, topology: "another") })
+                batch.append(topic: 1, key: nil, value: { $0 += JournalRecord.stub(2, topology: topology) })
                 batch.epochs = 2...2
                 try other.takeOwnership().commit(batch, positions: [])
             }

@@ -38,6 +38,16 @@ public struct Journal {
     ///
     /// - Parameter end: where the journal ends, for who knows it better than ``RangeReader/bounds(of:)``; nil: asks.
     public func newest(before end: Int64? = nil) throws(LogError) -> JournalRecord? {
+        try newest(before: end, { _ in })
+    }
+
+    /// The same.
+    ///
+    /// - Parameter headers: gets those of each record that is read, of the newest in the end.
+    func newest(
+        before end: Int64?,
+        _ headers: ([(String, UnsafeRawBufferPointer)]) -> Void
+    ) throws(LogError) -> JournalRecord? {
         guard try exists() else { return nil }
         let bounds = try log.bounds(of: source)
         let end = end ?? bounds.end
@@ -46,9 +56,10 @@ public struct Journal {
             let from = max(bounds.start, end - span)
             var newest: JournalRecord?
             var failure: LogError?
-            try log.read(source, from: from, to: end) { record, _ in
+            try log.read(source, from: from, to: end) { record, found in
                 guard let value = record.value else { return true }
                 do throws(LogError) { newest = try JournalRecord(parsing: value) } catch { failure = error }
+                headers(found)
                 return failure == nil
             }
             if let failure { throw failure }

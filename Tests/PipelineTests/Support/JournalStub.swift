@@ -32,5 +32,5 @@ extension JournalRecord {
 
 extension KafkaWriter {
     /// The number of the newest committed epoch by the journal; nil when the journal is empty or missing.
-    func lastJournalEpoch() throws(LogError) -> Int64? { try newestRecord()?.epoch }
+    func lastJournalEpoch() throws(LogError) -> Int64? { try newestRecord()?.record.epoch }
 }

@@ -5,7 +5,7 @@ import KafkaClient
 /// A pure state machine: facts in, one step out. The writer performs the steps and decides nothing. It keeps these promises,
 /// whatever the facts are: an epoch is never written again while it may be in the journal already; a batch is only called committed
 /// when it was answered so or the journal says so; and who finds another's epoch in the journal never writes again. Another's is
-/// also one of the same number: whoever took over while our commit was under way began where we had begun.
+/// also one of the same number, and of the same content: whoever took over while our commit was under way began where we had begun.
 ///
 /// What leads from one step to the next:
 /// ```
@@ -57,8 +57,8 @@ struct CommitCourse {
         case batch(last: Int64?)
         case paused
         case heard(isSuspect: Bool)
-        /// The newest epoch of the journal once nothing of ours was open any more, -1 when it is empty; and whether its record is
-        /// the one that the commit of unknown outcome wrote.
+        /// The newest epoch of the journal once nothing of ours was open any more, -1 when it is empty; and whether we wrote its
+        /// record since we took ownership.
         case settled(newest: Int64, isOurs: Bool)
         case transacted(CommitOutcome)
     }

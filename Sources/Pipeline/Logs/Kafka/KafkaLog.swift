@@ -12,12 +12,13 @@ public import KafkaClient
 /// in fused mode only one worker may run.
 ///
 /// **When the outcome of a commit is unknown** (no answer, a lost connection) the producer is made anew, which ends the
-/// former transaction for good; then the last record of the journal says whether the batch's last epoch is there. Input
-/// positions can be set back by a delayed request, the journal cannot: it is the truth. That a record is *not* there is
-/// only believed once a tombstone of our own, written to the journal after the former transaction had ended, can be read
-/// behind the place where it would be; and a batch is only repeated once nothing of the attempt before is still open,
-/// see ``KafkaClient/TransactionalProducer``. Where a coordinator that crashed has left a decided commit open, a tombstone
-/// of the key `settle` ends it: the only record in an output topic that is no output.
+/// former transaction for good; then the last record of the journal says whether the batch's last epoch is there, and
+/// its header `weir_writer`, another with each ownership, that nobody else wrote it. Input positions can be set back by a
+/// delayed request, the journal cannot: it is the truth. That a record is *not* there is only believed once a tombstone of
+/// our own, written to the journal after the former transaction had ended, can be read behind the place where it would be;
+/// and a batch is only repeated once nothing of the attempt before is still open, see ``KafkaClient/TransactionalProducer``.
+/// Where a coordinator that crashed has left a decided commit open, a tombstone of the key `settle` ends it: the only
+/// record in an output topic that is no output.
 public final class KafkaLog: EventLog {
     /// Who reads and writes, and how.
     public struct Options {
@@ -207,9 +208,9 @@ public final class KafkaLog: EventLog {
         _ body: (LogRecord, [(String, UnsafeRawBufferPointer)]) -> Bool
     ) throws(LogError) { try questions.read(source, from: from, to: to, body) }
 
-    /// Those of the consumer group, which is named as the application.
     public func areEnds(_ positions: [SourcePosition]) -> [Bool] { questions.areEnds(positions) }
 
+    /// Those of the consumer group, which is named as the application.
     public func committedPositions(of sources: [TopicPartition]) throws(LogError) -> [SourcePosition] {
         try questions.committedPositions(of: sources)
     }

@@ -186,7 +186,16 @@ extension TransactionalProducer: KafkaRecordSink {}
 
 extension KafkaRecordSink {
     /// Queues every record of a batch.
-    func produce(_ outputs: borrowing OutputBatch) throws(KafkaError) {
+    ///
+    /// - Parameter marked: the topic whose records get one header more, of this name and value; nil: none.
+    func produce(
+        _ outputs: borrowing OutputBatch,
+        marking marked: String? = nil,
+        _ name: StaticString = "",
+        _ mark: [UInt8] = []
+    ) throws(KafkaError) {
+        let name = UnsafeRawBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount)
+        let marked = marked.flatMap { outputs.topics.firstIndex(of: $0) }
         var topics: [Int] = []
         for name in outputs.topics { topics.append(topic(named: name)) }
         var failure: KafkaError?
@@ -198,12 +207,14 @@ extension KafkaRecordSink {
                 let key = part(record.keyOffset, record.keyLength)
                 let value = part(record.valueOffset, record.valueLength)
                 do throws(KafkaError) {
-                    if record.headerCount == 0 {
+                    let isMarked = record.topic == marked
+                    if record.headerCount == 0, !isMarked {
                         try produce(topic: topics[record.topic], partition: record.partition, key: key, value: value)
                     } else {
                         try produce(topic: topics[record.topic], partition: record.partition, key: key, value: value) {
                             writer in
                             outputs.forEachHeader(record) { writer.add($0, $1) }
+                            if isMarked { mark.withUnsafeBytes { writer.add(name, $0) } }
                         }
                     }
                 } catch {

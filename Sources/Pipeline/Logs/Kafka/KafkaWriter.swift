@@ -21,8 +21,10 @@ final class KafkaWriter: LogWriter {
     private var knownJournalEnd: Int64 = 0
     /// The journal's topic was there once, so that a broker that does not know it is one that has not woken up yet.
     private var isJournalKnown = false
-    /// What the last commit of unknown outcome wrote to the journal's end, if it did.
-    private var doubtful: JournalRecord?
+    /// Stands beside each record of the journal that this ownership writes, and beside no other's.
+    ///
+    /// Who takes over begins where we had begun, and from the same inputs may well write the very record that we would have.
+    private var mark = KafkaWriter.newMark()
     /// Held while the producers are used: a commit and a reader that waits may meet.
     private let writing: UnsafeMutablePointer<pthread_mutex_t>
 
@@ -63,17 +65,25 @@ final class KafkaWriter: LogWriter {
     ///
     /// Takes milliseconds; half a second more when the former self left a transaction open.
     func takeOwnership() throws(LogError) {
-        course.own(newest: try settle()?.epoch ?? -1)
+        course.own(newest: try settle()?.record.epoch ?? -1)
+        mark = KafkaWriter.newMark()
         fencing = nil
     }
 
-    /// Ends whatever transaction was open under our ids and returns the newest record of the journal from then on; nil
-    /// when it holds none.
+    /// The header that holds the mark: not in the record's value, which says nothing but what was judged.
+    static let markHeader: StaticString = "weir_writer"
+
+    private static func newMark() -> [UInt8] {
+        Array(String(UInt64.random(in: 1 << 60 ... .max), radix: 16).utf8)
+    }
+
+    /// Ends whatever transaction was open under our ids and returns the newest record of the journal from then on, and whether this
+    /// ownership wrote it; nil when it holds none.
     ///
     /// Absence is no evidence: an end that is too low, asked of a broker that has just restarted, looks like an epoch
     /// that was never committed, and committing it again doubles it. So a record of our own goes behind all there is.
     /// When it can be read, so can everything committed before it.
-    private func settle() throws(LogError) -> JournalRecord? {
+    private func settle() throws(LogError) -> (record: JournalRecord, isOurs: Bool)? {
         var failure: KafkaError?
         for number in 0..<max(1, options.attempts) {
             if number > 0 { options.clock.pause(for: .milliseconds(50 << min(number, 5))) }
@@ -253,30 +263,16 @@ final class KafkaWriter: LogWriter {
                 fact = .heard(isSuspect: producer.isSuspect)
             case .settle:
                 let newest = try settle()
-                fact = .settled(newest: newest?.epoch ?? -1, isOurs: newest == doubtful)
+                fact = .settled(newest: newest?.record.epoch ?? -1, isOurs: newest?.isOurs == true)
             case .transact:
-                let outcome: CommitOutcome
-                do throws(KafkaError) { outcome = try transact(outputs, positions) } catch {
-                    throw questions.mapped(error)
-                }
-                if case .unknown = outcome { doubtful = try journalEnd(of: outputs) }
-                fact = .transacted(outcome)
+                fact = .transacted(
+                    try questions.attempt { () throws(KafkaError) in try self.transact(outputs, positions) }
+                )
             case .finish: return
             case .fail(let failure): throw error(of: failure)
             }
             step = course.next(fact)
         }
-    }
-
-    /// The last record that a batch has for the journal.
-    private func journalEnd(of outputs: borrowing OutputBatch) throws(LogError) -> JournalRecord? {
-        var end: JournalRecord?
-        try outputs.withParts { (record, _, value, _) throws(LogError) in
-            if outputs.topics[record.topic] == options.journalTopic, let value {
-                end = try JournalRecord(parsing: value)
-            }
-        }
-        return end
     }
 
     private func error(of failure: CommitCourse.Failure) -> LogError {
@@ -312,7 +308,7 @@ final class KafkaWriter: LogWriter {
         let consumer = try questions.sideConsumer()
         do throws(KafkaError) {
             try producer.begin()
-            try producer.produce(outputs)
+            try producer.produce(outputs, marking: options.journalTopic, KafkaWriter.markHeader, mark)
         } catch {
             producer.discard()
             return .notCommitted(error)
@@ -342,14 +338,18 @@ final class KafkaWriter: LogWriter {
         }
     }
 
-    /// The journal's newest record; nil when it is empty or missing.
-    func newestRecord() throws(LogError) -> JournalRecord? {
+    /// The journal's newest record, and whether this ownership wrote it; nil when it is empty or missing.
+    func newestRecord() throws(LogError) -> (record: JournalRecord, isOurs: Bool)? {
         // A commit returns when its decision is logged; its markers, and with them the stable end, follow within
         // milliseconds.
         guard let end = try questions.attempt({ () throws(KafkaError) in try self.settledJournalEnd() }) else {
             return nil
         }
-        return try Journal(in: questions, topic: options.journalTopic).newest(before: end)
+        var isOurs = false
+        let newest = try Journal(in: questions, topic: options.journalTopic).newest(before: end) { headers in
+            isOurs = headers.contains { $0.0 == KafkaWriter.markHeader.description && $0.1.elementsEqual(mark) }
+        }
+        return newest.map { ($0, isOurs) }
     }
 
     /// How often a transactional producer was destroyed and made anew: a figure for metrics.
