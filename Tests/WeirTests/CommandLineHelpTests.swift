@@ -42,7 +42,7 @@ import Testing
               5    Kafka or the log file cannot be reached, or the file is locked
               6    not authorised
               7    state, journal and verdicts contradict each other
-              8    incompatible version of a library, broker or file
+              8    incompatible version of a library, broker or file, or not what judged the journal
               130  stopped by SIGINT (Ctrl-C), cleanly
               143  stopped by SIGTERM, cleanly
 

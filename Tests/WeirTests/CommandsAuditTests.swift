@@ -12,18 +12,23 @@ struct CommandsAuditTests {
         var missing: Int64
         var repeated: Int64
         var different: Int64
+        var otherKeyEpochs: Int64
+        var otherKeyDifferences: Int64
     }
 
     private func audit(
         _ path: String,
         topology: String = Commands.topology("marketplace"),
-        releases: [String] = []
+        releases: [String] = [],
+        flags: [String] = []
     ) throws -> (result: WeirProgram.Result, answer: Answer?) {
         let result = try WeirProgram.run(
             try #require(WeirProgram.path),
-            ["audit", "--topology", topology, "--log", path, "--json"] + releases.flatMap { ["--release", $0] }
+            ["audit", "--topology", topology, "--log", path, "--json"] + releases.flatMap { ["--release", $0] } + flags
         )
-        return (result, try? JSONDecoder().decode(Answer.self, from: Data(result.output.utf8)))
+        let decoder = JSONDecoder()
+        decoder.keyDecodingStrategy = .convertFromSnakeCase
+        return (result, try? decoder.decode(Answer.self, from: Data(result.output.utf8)))
     }
 
     @Test func `what a pipeline wrote is what the replay gives`() throws {
@@ -106,7 +111,9 @@ struct CommandsAuditTests {
                     revisions: 0,
                     missing: 0,
                     repeated: 1,
-                    different: 3
+                    different: 3,
+                    otherKeyEpochs: 0,
+                    otherKeyDifferences: 0
                 )
         )
         #expect(result.errors.contains("00000000-0000-0000-0000-000000000000"))
@@ -132,6 +139,79 @@ struct CommandsAuditTests {
         try append(tombstone: "a-customer")
         let (result, answer) = try audit(path)
         #expect(result.code == 7 && answer?.different == 1 && answer?.verdicts == clean.verdicts + 1, "\(result)")
+    }
+
+    @Test func `under another hash key than the run's what full tables forgot is no corruption`() throws {
+        let folder = try Commands.Folder()
+        let topology = folder.path("crowd")
+        try FileManager.default.createDirectory(atPath: topology + "/rules", withIntermediateDirectories: true)
+        _ = try folder.write(
+            "crowd/topology.yaml",
+            """
+            topology: crowd
+            limits: { keys: 1024 }
+            events:
+              order:
+                topic: orders
+                time: ts
+                subject: account
+                fields:
+                  ts: { type: timestamp, format: ms }
+                  account: { type: string, entity: account, required: true }
+            """
+        )
+        _ = try folder.write(
+            "crowd/rules/again.weir",
+            """
+            rule again "Came again" {
+              owner "test"  severity low
+              on order
+              let orders = count() of order by account over 1h
+              when orders >= 2
+              then tag "again"
+              because "{orders} orders"
+            }
+            """
+        )
+        let path = folder.path("shop.db")
+        var keys: [String] = []
+        for (name, digit) in [("ours", "1"), ("theirs", "2")] {
+            keys.append(try folder.write(name, String(repeating: digit, count: 32) + "\n"))
+            try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: keys[keys.count - 1])
+        }
+        do {
+            let log = try EmbeddedLog(path: path, application: "weir-crowd")
+            defer { log.close() }
+            try log.create([TopicRequirement(name: "orders", partitions: 1)])
+            var batch = OutputBatch(topics: ["orders"])
+            for n in 0..<4000 {
+                batch.append(
+                    topic: 0,
+                    key: nil,
+                    value: { $0 += Array("{\"ts\":\(1_767_600_000_000 + n),\"account\":\"a\(n % 1500)\"}".utf8) }
+                )
+            }
+            try log.append(batch)
+            let key = try HashKeyFile(path: keys[0]).read()
+            let worker = Worker(try Deployment(folder: topology, hashKey: key), log: log, threads: 1)
+            try worker.run { worker.isReady }
+        }
+        let same = try audit(path, topology: topology, flags: ["--hash-key-file", keys[0]])
+        #expect(same.result.code == 0 && same.answer?.otherKeyEpochs == 0, "\(same.result)")
+        let (result, answer) = try audit(path, topology: topology, flags: ["--hash-key-file", keys[1]])
+        let found = try #require(answer, "\(result)")
+        #expect(result.code == 8 && found.otherKeyEpochs == found.epochs && found.missing > 0)
+        #expect(found.otherKeyDifferences == found.missing + found.different)
+        #expect(result.errors.contains("audit again with the run's key file") && !result.errors.contains("who else"))
+
+        // With a difference that no key explains it is what it always was.
+        do {
+            let log = try EmbeddedLog(path: path)
+            defer { log.close() }
+            try Commands.append(log, OutputTopics.verdicts, key: nil, value: Array("hello".utf8))
+        }
+        let damaged = try audit(path, topology: topology, flags: ["--hash-key-file", keys[1]])
+        #expect(damaged.result.code == 7 && damaged.result.errors.contains("find out who else"), "\(damaged.result)")
     }
 
     @Test func `missing and changed verdicts are told apart`() throws {
@@ -254,7 +334,8 @@ struct CommandsAuditTests {
             "\(warned.errors)"
         )
 
-        // Changed under a former release: found all the same.
+        // Changed under a former release: found all the same. The last run made a key, and no epoch was judged under it.
+        try FileManager.default.removeItem(atPath: path + ".hash-key")
         do {
             let log = try EmbeddedLog(path: path)
             defer { log.close() }

@@ -14,7 +14,7 @@ public final class JournalAudit {
         public var inputs: Int64 = 0
         /// Committed verdicts about them in the log.
         public var verdicts: Int64 = 0
-        /// Of these, those that revise the verdict of an earlier epoch, as the replay does.
+        /// Of these, those that revise the verdict of an earlier epoch, as the replay does; nothing is judged again yet, so none.
         public var revisions: Int64 = 0
         /// Verdicts that the replay gives and the log does not hold.
         public var missing: Int64 = 0
@@ -32,11 +32,15 @@ public final class JournalAudit {
         /// Their verdicts are the same but for what tables forgot when they were full.
         public var otherKeyEpochs: Int64 = 0
         public var otherKey: String?
+        /// Of the missing and the different verdicts, those of such epochs.
+        public var otherKeyDifferences: Int64 = 0
         /// Partitions of the verdict topic whose beginning is gone, with the first offset there.
         public var shortened: [SourcePosition] = []
 
         /// Whether log and replay agree in everything.
         public var isClean: Bool { missing == 0 && repeated == 0 && different == 0 }
+        /// Whether all that differs may do so for the hash key alone: under the run's own key it would be known.
+        public var mayBeByKey: Bool { !isClean && repeated == 0 && missing + different == otherKeyDifferences }
     }
 
     /// One verdict that is not as it should be.
@@ -102,6 +106,7 @@ public final class JournalAudit {
         let counts = comparison.counts
         (result.verdicts, result.revisions) = (counts.verdicts, counts.revisions)
         (result.missing, result.repeated, result.different) = (counts.missing, counts.repeated, counts.different)
+        result.otherKeyDifferences = counts.doubted
         result.findings = comparison.findings
         return result
     }
@@ -162,6 +167,7 @@ public final class JournalAudit {
             if let key = record.keyFingerprint, key != deployment.keyFingerprint {
                 result.otherKeyEpochs += 1
                 result.otherKey = key
+                comparison.doubt(epoch: record.epoch)
             }
             result.inputs += processor.counts.records
             try expect(processor.engine, epoch: record.epoch)

@@ -3,9 +3,9 @@ import Detection
 /// The verdicts that a replay gives beside those that a log holds, epoch by epoch.
 ///
 /// A verdict is known by its epoch and its id: the same id in a later epoch is a revision, and only twice in one epoch is it
-/// repeated. First come all calls of ``expect(epoch:key:value:headers:)``, then all of ``compare(key:value:headers:at:epochs:)``,
-/// then ``finish()``. Of each expected verdict 40 bytes are kept, so memory grows with the number of verdicts and not with their
-/// size.
+/// repeated. First come all calls of ``doubt(epoch:)`` and ``expect(epoch:key:value:headers:)``, then all of
+/// ``compare(key:value:headers:at:epochs:)``, then ``finish()``. Of each expected verdict 40 bytes are kept, so memory grows with
+/// the number of verdicts and not with their size.
 struct VerdictComparison {
     /// A verdict's id.
     private struct Identifier: Hashable, Comparable {
@@ -31,6 +31,9 @@ struct VerdictComparison {
     private var first: [Identifier: Expected] = [:]
     private var later: [Revision: Expected] = [:]
 
+    /// Epochs that were judged under another hash key than the replay's, in their order.
+    private var doubted: [ClosedRange<Int64>] = []
+
     private(set) var counts = Counts()
     private(set) var findings: [JournalAudit.Finding] = []
 
@@ -42,11 +45,25 @@ struct VerdictComparison {
         var missing: Int64 = 0
         var repeated: Int64 = 0
         var different: Int64 = 0
+        /// Of those missing or different, the ones in epochs that were judged under another hash key.
+        var doubted: Int64 = 0
     }
 
     init(findingsMax: Int) { self.findingsMax = findingsMax }
 
     // MARK: What there should be
+
+    /// Says that an epoch was judged under another hash key, so that what differs in it may do so for that alone; epochs must come
+    /// in their order.
+    mutating func doubt(epoch: Int64) {
+        if let last = doubted.last, last.upperBound == epoch - 1 {
+            doubted[doubted.count - 1] = last.lowerBound...epoch
+        } else {
+            doubted.append(epoch...epoch)
+        }
+    }
+
+    private func isDoubted(_ epoch: Int64) -> Bool { doubted.contains { $0.contains(epoch) } }
 
     /// Takes in a verdict that the replay gives; epochs must come in their order.
     ///
@@ -108,6 +125,8 @@ struct VerdictComparison {
                 "different: the log holds it at \(place) under epoch \(epoch), the replay "
                     + (known.map { "gives it in epoch \($0.epoch)" } ?? "does not give it")
             )
+            // The journal says in which epoch an event is judged, whatever the key.
+            if known == nil, isDoubted(epoch) { counts.doubted += 1 }
             return
         }
         if verdict.isSeen {
@@ -130,6 +149,7 @@ struct VerdictComparison {
         let (high, low) = digest.finish()
         if (high, low) != (verdict.high, verdict.low) {
             report(name, "different: key, value or headers at \(place) are not those of the replay")
+            if isDoubted(epoch) { counts.doubted += 1 }
         }
     }
 
@@ -140,6 +160,7 @@ struct VerdictComparison {
             (first.lazy.filter { !$0.value.isSeen }.map { ($0.key, $0.value.epoch) }
             + later.lazy.filter { !$0.value.isSeen }.map { ($0.key.id, $0.key.epoch) }).sorted { $0 < $1 }
         counts.missing += Int64(missing.count)
+        counts.doubted += Int64(missing.count { isDoubted($0.1) })
         for (id, epoch) in missing.prefix(findingsMax - findings.count) {
             add(
                 VerdictComparison.text(of: id),

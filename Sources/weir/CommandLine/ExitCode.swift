@@ -19,7 +19,8 @@ enum ExitCode: Int32, Sendable, CaseIterable {
     case notAuthorised = 6
     /// Stored state, journal or verdicts contradict each other.
     case stateCorrupt = 7
-    /// A library, broker or file has a version we do not work with.
+    /// A library, broker or file has a version we do not work with, or what judged the journal (topology, release, hash key) is not
+    /// at hand.
     case incompatible = 8
     /// Stopped by SIGINT after a clean drain: 128 + 2, as shells count.
     case interrupted = 130
@@ -49,7 +50,7 @@ enum ExitCode: Int32, Sendable, CaseIterable {
         case .unreachable: "Kafka or the log file cannot be reached, or the file is locked"
         case .notAuthorised: "not authorised"
         case .stateCorrupt: "state, journal and verdicts contradict each other"
-        case .incompatible: "incompatible version of a library, broker or file"
+        case .incompatible: "incompatible version of a library, broker or file, or not what judged the journal"
         case .interrupted: "stopped by SIGINT (Ctrl-C), cleanly"
         case .terminated: "stopped by SIGTERM, cleanly"
         }

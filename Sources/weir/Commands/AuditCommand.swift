@@ -48,6 +48,14 @@ enum AuditCommand {
             terminal.note("  … and \(ProgressReport.grouped(Int(all) - result.findings.count)) more")
         }
         if result.isClean { return .ok }
+        if result.mayBeByKey {
+            terminal.fail(
+                "every verdict that differs is of an epoch that was judged under another hash key",
+                hint: "audit again with the run's key file (--hash-key-file FILE or --state DIR): "
+                    + "only then can be said whether they are as computed"
+            )
+            return .incompatible
+        }
         terminal.fail(
             "the verdicts in the log are not those of the replay",
             hint:
@@ -58,7 +66,8 @@ enum AuditCommand {
 
     private static func json(_ result: JournalAudit.Result) -> String {
         "{\"epochs\":\(result.epochs),\"inputs\":\(result.inputs),\"verdicts\":\(result.verdicts),"
-            + "\"revisions\":\(result.revisions),\"missing\":\(result.missing),\"repeated\":\(result.repeated),\"different\":\(result.different)}"
+            + "\"revisions\":\(result.revisions),\"missing\":\(result.missing),\"repeated\":\(result.repeated),\"different\":\(result.different),"
+            + "\"other_key_epochs\":\(result.otherKeyEpochs),\"other_key_differences\":\(result.otherKeyDifferences)}"
     }
 
     private static func table(_ result: JournalAudit.Result) -> String {
@@ -82,14 +91,18 @@ extension AuditCommand: Command {
             discussion: """
                 Reads only committed records and writes nothing; it may run beside weir run. Every byte of every verdict is
                 compared, except the recorded time. With --json it prints one object with the keys epochs, inputs, verdicts,
-                revisions (the same verdict given anew by a later epoch), missing, repeated (twice in one epoch) and different.
+                revisions (the same verdict given anew by a later epoch, as the replay does; nothing is judged again yet, so 0),
+                missing, repeated (twice in one epoch), different, other_key_epochs (judged under another hash key than the
+                audit's) and other_key_differences (of the missing and the different, those in such epochs).
 
                 Each epoch is judged by the release that the journal names: the folder's, or one of those given with --release.
                 If one is not among them, the audit ends with exit 8 and says which epochs want which. Folders whose windows or
                 models differ each take the memory of a state of their own, up to their last epoch.
 
                 Identifiers are hashed under the key of weir run, found as there. Without it, or under another than the journal
-                names, the audit says so: what a full table forgets follows from the key, and nothing else does.
+                names, the audit says so: what a full table forgets follows from the key, and nothing else does. Where all that
+                differs lies in epochs of another key it ends with exit 8, as nobody can say whether they are as computed: audit
+                again under the run's. A difference in any other epoch is exit 7.
                 """,
             flags: [.topology, .former] + FlagDefinition.logs + [.state, .hashKeyFile, .json("the result as JSON")],
             alternatives: [.log(required: true, "which log to audit")],
