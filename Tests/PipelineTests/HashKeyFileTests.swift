@@ -112,14 +112,20 @@ import Testing
         #expect(Self.error { () throws(HashKeyError) in _ = try below.readOrMake() }?.kind == .failed)
     }
 
-    @Test func `many that start together get one key`() {
+    /// By hard links, and where the file system has none.
+    @Test(arguments: [0, EPERM, EOPNOTSUPP])
+    func `many that start together get one key`(refusal: Int32) {
         let folder = TemporaryFolder()
         let file = HashKeyFile(path: folder.file("state/hash-key"))
         let keys = Mutex<[HashKey?]>([])
         let makers = Mutex(0)
         let team = ThreadTeam(lanes: 8)
         team.run(lanes: 8) { _ in
-            let made = try? file.readOrMake()
+            let made = try? file.readOrMake { old, new in
+                if refusal == 0 { return link(old, new) }
+                errno = refusal
+                return -1
+            }
             keys.withLock { $0.append(made?.key) }
             if made?.isNew == true { makers.withLock { $0 += 1 } }
         }

@@ -1,9 +1,11 @@
 #define _GNU_SOURCE
 #include "CPlatform.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdio.h>
 
 // The CPU_SET family are macros, which Swift does not import.
 int weir_pin_current_thread(int core) {
@@ -14,6 +16,10 @@ int weir_pin_current_thread(int core) {
 }
 
 void weir_name_current_thread(const char *name) { pthread_setname_np(pthread_self(), name); }
+
+int weir_rename_to_new(const char *from, const char *to) {
+    return renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0 ? 0 : errno;
+}
 
 int weir_core_count(void) {
     cpu_set_t set;

@@ -1,3 +1,4 @@
+import CPlatform
 import Glibc
 public import RuleLanguage
 
@@ -89,17 +90,27 @@ public struct HashKeyFile: Sendable, Equatable {
     /// The key; made from the system's random source, with its folder, where there is none.
     ///
     /// Of two that start together both get the key of the one that was first.
-    public func readOrMake() throws(HashKeyError) -> (key: HashKey, isNew: Bool) {
+    public func readOrMake() throws(HashKeyError) -> (key: HashKey, isNew: Bool) { try readOrMake { link($0, $1) } }
+
+    /// - Parameter naming: gives a file its second name, as `link` does; a test's own may refuse.
+    func readOrMake(
+        naming: (_ file: String, _ name: String) -> Int32
+    ) throws(HashKeyError) -> (key: HashKey, isNew: Bool) {
         do throws(HashKeyError) { return (try read(), false) } catch { if error.kind != .absent { throw error } }
         var random = SystemRandomNumberGenerator()
         let key = HashKey(random.next(), random.next())
-        return try write(key, name: random.next()) ? (key, true) : (try read(), false)
+        return try write(key, name: random.next(), naming) ? (key, true) : (try read(), false)
     }
 
     /// Writes the file whole or not at all; returns false when there is one by now.
     ///
-    /// A hard link gives the finished file its name, as a rename would, but replaces nothing.
-    private func write(_ key: HashKey, name: UInt64) throws(HashKeyError) -> Bool {
+    /// A hard link gives the finished file its name, as a rename would, but replaces nothing. Where the file system has none it is
+    /// a rename that replaces nothing; where it has neither, no key is kept.
+    private func write(
+        _ key: HashKey,
+        name: UInt64,
+        _ naming: (_ file: String, _ name: String) -> Int32
+    ) throws(HashKeyError) -> Bool {
         let folder = HashKeyFile.folder(of: path)
         try HashKeyFile.make(folder)
         let temporary = "\(path).\(String(name, radix: 16)).new"
@@ -112,13 +123,10 @@ public struct HashKeyFile: Sendable, Equatable {
         let reason = written >= 0 && written < text.count ? ENOSPC : errno
         close(descriptor)
         guard isKept else { throw HashKeyFile.failure("the hash key cannot be kept", path, reason) }
-        if link(temporary, path) != 0 {
-            if errno == EEXIST { return false }
-            // File systems without hard links.
-            guard [EPERM, EOPNOTSUPP, ENOSYS, EMLINK].contains(errno), rename(temporary, path) == 0 else {
-                throw HashKeyFile.failure("the hash key cannot be kept", path, errno)
-            }
-        }
+        var refusal = naming(temporary, path) == 0 ? 0 : errno
+        if [EPERM, EOPNOTSUPP, ENOSYS, EMLINK].contains(refusal) { refusal = weir_rename_to_new(temporary, path) }
+        if refusal == EEXIST { return false }
+        guard refusal == 0 else { throw HashKeyFile.failure("the hash key cannot be kept", path, refusal) }
         let opened = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         if opened >= 0 {
             fsync(opened)
