@@ -116,9 +116,9 @@ import Waiting
             log: SimulatedLog(world.store),
             threads: 1,
             options: world.options(),
+            metrics: metrics,
             clock: world.clock
         )
-        worker.metrics = metrics
         let keys = registry.gauge("weir_window_keys", help: "Keys held in windows.")
         let bytes = registry.gauge("weir_state_bytes", help: "Memory of keys, windows, rings and models.")
         let isSeen = Atomic<Bool>(false)

@@ -88,8 +88,7 @@ private final class MeteredShop {
         var options = WorkerOptions()
         options.epochRecords = epochRecords
         let metrics = WorkerMetrics(registry, deployment)
-        let worker = Worker(deployment, log: log, threads: 2, options: options)
-        worker.metrics = metrics
+        let worker = Worker(deployment, log: log, threads: 2, options: options, metrics: metrics)
         var asked = 0
         // Stops when all is read, and is asked again until then.
         try worker.run {

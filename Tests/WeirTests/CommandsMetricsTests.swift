@@ -47,8 +47,7 @@ private final class LogLines: Sendable {
         for line in samples.split(separator: "\n") {
             try Commands.append(log, "orders", key: nil, value: Array(line.utf8))
         }
-        let worker = Worker(deployment, log: log, threads: 1)
-        worker.metrics = metrics
+        let worker = Worker(deployment, log: log, threads: 1, metrics: metrics)
         try worker.run { worker.isReady }
         return worker.counts
     }

@@ -37,13 +37,11 @@ public final class Worker {
     /// Where recovery may begin, and what a clean stop leaves.
     var snapshots: any SnapshotStore = NoSnapshots()
     /// Where recovery looks for the releases that judged what the journal holds.
-    public var releases: any ReleaseSource
+    private let releases: any ReleaseSource
     /// Where other threads ask about the state.
     let mailbox = Mailbox()
-    /// Called after each commit with the verdicts' JSON of its epochs, one a line; for `weir demo`.
-    public var committed: ((UnsafeRawBufferPointer) -> Void)?
-    /// Hears of every epoch and transaction, when there is one.
-    public var metrics: WorkerMetrics?
+    private let metrics: WorkerMetrics?
+    private let committed: ((UnsafeRawBufferPointer) -> Void)?
     /// Has the log's writer; nil before the log is owned.
     private var committer: Committer?
     private var follower: Follower?
@@ -64,21 +62,30 @@ public final class Worker {
     /// With the state of the deployment's release.
     private var engine: Engine { follower?.engine ?? processor.engine }
 
-    /// - Parameter clock: paces the worker; a test's own makes hours of it in a moment.
+    /// - Parameters:
+    ///   - releases: where those are that judged what the journal holds; nil: the deployment has the only one.
+    ///   - metrics: hears of every epoch and transaction.
+    ///   - clock: paces the worker; a test's own makes hours of it in a moment.
+    ///   - committed: called after each commit with the verdicts' JSON of its epochs, one a line; for `weir demo`.
     public init(
         _ deployment: Deployment,
         log: any EventLog,
         threads: Int,
         options: WorkerOptions = WorkerOptions(),
+        releases: (any ReleaseSource)? = nil,
+        metrics: WorkerMetrics? = nil,
         telemetry: Log = .silent,
-        clock: any WorkerClock = SystemClock()
+        clock: any WorkerClock = SystemClock(),
+        committed: ((UnsafeRawBufferPointer) -> Void)? = nil
     ) {
         self.deployment = deployment
         self.log = log
         self.options = options
         self.telemetry = telemetry
         self.clock = clock
-        releases = FolderReleases(deployment)
+        self.releases = releases ?? FolderReleases(deployment)
+        self.metrics = metrics
+        self.committed = committed
         team = ThreadTeam(lanes: threads)
         processor = EpochProcessor(deployment, team: team)
     }

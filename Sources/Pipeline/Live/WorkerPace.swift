@@ -14,6 +14,7 @@
 ///                 polled, silence:         endTick, the phase stays: what it gave is committed next
 ///                 polled, held up:         commit, the phase stays · pause ─► resting
 ///                 polled, more may come:   awaitCommit or wait ─► resting, or at once the next round
+///                 decided, much judged:    awaitCommit, the phase stays: what was judged has no room to grow
 ///                 decided, all held back:  commit, the phase stays · pause ─► resting
 /// ```
 struct WorkerPace {

@@ -15,7 +15,7 @@ public struct Deployment: Sendable {
     public let keyFingerprint: String
     private let pseudonymKey: HMACSHA256?
 
-    /// The release that verdicts name.
+    /// The version of this build, by semantic versioning, as verdicts name it; `CHANGELOG.md` says what it holds.
     public static let engineVersion = "0.1.0"
 
     /// Reads, checks and compiles a topology folder; throws every mistake found.

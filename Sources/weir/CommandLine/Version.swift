@@ -1,2 +1,4 @@
-/// The version of this build, by semantic versioning; `CHANGELOG.md` says what it holds.
-let weirVersion = "0.1.0"
+import Pipeline
+
+/// The version of this build, the one that verdicts name.
+let weirVersion = Deployment.engineVersion

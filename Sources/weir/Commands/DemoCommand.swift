@@ -33,9 +33,8 @@ enum DemoCommand {
         defer { producer.stop() }
 
         var decisions: [String: Decision] = [:]
-        let worker = Worker(deployment, log: log, threads: min(2, Cores.available))
         var printed = 0
-        worker.committed = { lines in
+        let worker = Worker(deployment, log: log, threads: min(2, Cores.available)) { lines in
             for line in lines.split(separator: UInt8(ascii: "\n")) {
                 guard let verdict = VerdictView(json: UnsafeRawBufferPointer(rebasing: line)) else { continue }
                 if let decision = Decision(name: verdict.decision) { decisions[verdict.eventID] = decision }

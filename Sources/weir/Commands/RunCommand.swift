@@ -35,9 +35,14 @@ enum RunCommand {
         try InputTopics.prepare(deployment, log, telemetry)
         deployment = try deployment.keyed(by: hashKey(arguments, deployment.description.name, telemetry))
         let releases = try FolderReleases(deployment, former: arguments.strings("release"))
-        let worker = Worker(deployment, log: log, threads: arguments.threads, telemetry: telemetry)
-        worker.metrics = metrics
-        worker.releases = releases
+        let worker = Worker(
+            deployment,
+            log: log,
+            threads: arguments.threads,
+            releases: releases,
+            metrics: metrics,
+            telemetry: telemetry
+        )
         let reporter = MetricsReporter(
             registry,
             metrics,

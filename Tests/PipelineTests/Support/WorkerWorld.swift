@@ -241,10 +241,10 @@ final class WorkerWorld {
             log: wrap(log),
             threads: threads,
             options: given ?? options(),
+            releases: FolderReleases(deployment, former: former),
             clock: clock
         )
         worker.snapshots = snapshots
-        worker.releases = FolderReleases(deployment, former: former)
         var steps = 0
         var waitsBefore = 0
         var thrown: (any Error)?
