@@ -1,6 +1,8 @@
 import Glibc
 
 /// The steady clock of timeouts; nothing that reaches a record reads it.
+///
+/// No `WorkerClock`: brokers and librdkafka's own threads go by the machine's time, whatever the pipeline's clock says.
 enum Clock {
     static func milliseconds() -> Double {
         var time = timespec()

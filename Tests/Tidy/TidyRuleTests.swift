@@ -100,7 +100,7 @@ import Testing
     ])
     func `time, chance and locks are found in the data plane`(text: String) {
         #expect(messages(text, at: "Sources/Detection/A.swift").count == 1)
-        #expect(messages(text, at: "Sources/Pipeline/A.swift") == [])
+        #expect(messages(text, at: "Sources/weir/A.swift") == [])
     }
 
     @Test(arguments: [
@@ -162,6 +162,18 @@ import Testing
         #expect(messages(python, at: "Tests/EndToEnd/a.py").map { $0.contains("wait_for") } == [true])
         #expect(messages(python, at: "Tests/EndToEnd/waiting.py") == [])
         #expect(messages("overtime.sleep(1)", at: "Tests/EndToEnd/a.py") == [])
+    }
+
+    @Test(arguments: ["usleep(10)", "let a = ContinuousClock.now", "clock_gettime(CLOCK_MONOTONIC, &a)"])
+    func `a clock of the machine in the pipeline is found, one that is handed in is not`(text: String) {
+        #expect(messages(text, at: "Sources/Pipeline/A.swift").filter { $0.contains("WorkerClock") }.count == 1)
+        #expect(messages("clock.pause(for: .seconds(1))", at: "Sources/Pipeline/A.swift") == [])
+        #expect(messages(text, at: "Sources/weir/A.swift") == [])
+        // What is allowed is so as often as it is there, no more and no less.
+        let place = "Sources/Pipeline/Threads/Monitor.swift"
+        #expect(messages(text, at: place) == [])
+        #expect(messages("\(text)\n\(text)", at: place).count == 2)
+        #expect(messages("", at: place).contains { $0.contains("lower it") })
     }
 
     @Test func `links are resolved from the folder of their file`() {

@@ -23,6 +23,7 @@ enum TidyRules {
         found += SizeRules.functionFindings(path, source) + WordingRules.findings(path, source)
         if path.hasPrefix("Tests/") { found += sleeps(path, source) }
         if path.hasPrefix("Sources/") {
+            found += ClockRules.findings(path, source)
             found += bannedInSources(path, source) + forceUnwraps(path, source) + impureInDataPlane(path, source)
             found +=
                 undocumented(path, source, requirements) + unexplained(path, source)

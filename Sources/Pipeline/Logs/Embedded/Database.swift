@@ -6,6 +6,7 @@ final class Database {
     private var handle: OpaquePointer?
     private let path: String
     private let patience: Int
+    private let clock: any WorkerClock
     private var statements: [String: Statement] = [:]
     /// The last failure was that another process holds the file: it may work later.
     private(set) var isBusy = false
@@ -34,9 +35,12 @@ final class Database {
 
     let access: Access
 
-    init(path: String, patience: Int, access: Access) throws(LogError) {
+    /// - Parameter clock: paces what waits for others; but for SQLite's own waiting, which calls a C function that can be given no
+    ///   more than a number.
+    init(path: String, patience: Int, access: Access, clock: any WorkerClock) throws(LogError) {
         self.path = path
         self.patience = patience
+        self.clock = clock
         self.access = access
         walPages.initialize(to: 0)
         // One thread at a time uses a log, so SQLite's own locks would be paid for nothing.
@@ -146,7 +150,7 @@ final class Database {
             } catch {
                 guard isBusy, tries < patience / 10 else { throw error }
                 tries += 1
-                usleep(10_000)
+                clock.pause(for: .milliseconds(10))
             }
         }
     }
@@ -176,7 +180,7 @@ final class Database {
     private func beginInTurn() throws(LogError) {
         var tries = 0
         while turnstile >= 0, tries < patience, flock(turnstile, LOCK_EX | LOCK_NB) != 0 {
-            usleep(tries < 10 ? 100 : 1000)
+            clock.pause(for: .microseconds(tries < 10 ? 100 : 1000))
             tries += 1
         }
         defer { if turnstile >= 0 { flock(turnstile, LOCK_UN) } }

@@ -1,6 +1,5 @@
 import CSQLite
 import Glibc
-import Telemetry
 
 // The file: an SQLite database in WAL mode, application_id "Weir", user_version 1. Open it with `sqlite3` to look; every time is in
 // milliseconds since 1970.
@@ -24,6 +23,7 @@ import Telemetry
 final class EmbeddedFile {
     let path: String
     private let patience: Int
+    private let clock: any WorkerClock
     private var database: Database?
     /// Topics never change once made, so a hit in memory needs no look at the file.
     private var topics: [String: [EmbeddedPartition]] = [:]
@@ -39,10 +39,11 @@ final class EmbeddedFile {
     /// How often a reader without the right to write looks for the files of one who does, 20 ms apart.
     private static let readerTries = 25
 
-    /// As ``EmbeddedLog/init(path:application:opening:patience:)`` says.
-    init(path: String, opening: EmbeddedLog.Opening, patience: Int) throws(LogError) {
+    /// As ``EmbeddedLog/init(path:application:opening:patience:clock:)`` says.
+    init(path: String, opening: EmbeddedLog.Opening, patience: Int, clock: any WorkerClock) throws(LogError) {
         self.path = path
         self.patience = patience
+        self.clock = clock
         if opening == .reading, access(path, F_OK) != 0 {
             throw LogError(
                 errno == EACCES ? .notAuthorised : .unreachable,
@@ -53,7 +54,7 @@ final class EmbeddedFile {
             if opening == .reading {
                 try openToRead()
             } else {
-                let database = try Database(path: path, patience: patience, access: .full)
+                let database = try Database(path: path, patience: patience, access: .full, clock: clock)
                 self.database = database
                 try prepareFile(database)
             }
@@ -104,7 +105,7 @@ extension EmbeddedFile {
                 // A process that just opens or closes the log makes or removes one file after the other.
                 guard error.kind == .notAuthorised, tries < EmbeddedFile.readerTries else { throw error }
                 tries += 1
-                usleep(20_000)
+                clock.pause(for: .milliseconds(20))
             }
         }
     }
@@ -112,7 +113,7 @@ extension EmbeddedFile {
     private func openToRead(_ mode: Database.Access) throws(LogError) {
         database?.close()
         stillState = mode == .still ? FileState(path) : nil
-        let database = try Database(path: path, patience: patience, access: mode)
+        let database = try Database(path: path, patience: patience, access: mode, clock: clock)
         self.database = database
         try checkOwner(database)
         try checkLayout(database)
@@ -209,7 +210,7 @@ extension EmbeddedFile {
 
     func begin() throws(LogError) {
         precondition(!isInTransaction, "transactions do not nest")
-        let now = Log.wallClockMilliseconds()
+        let now = clock.wallMilliseconds
         try open().begin()
         isInTransaction = true
         transactionTime = now

@@ -44,7 +44,7 @@ public final class EmbeddedLog: EventLog {
     ///   - application: the name that owns commits and positions.
     ///   - patience: how long one call waits for another process's transaction, in milliseconds, before it fails as `unreachable`,
     ///     or a commit as `transient`: who commits tries again.
-    ///   - clock: paces ``wait(milliseconds:)``.
+    ///   - clock: paces what waits: ``wait(milliseconds:)``, and who waits for another process's transaction.
     public init(
         path: String,
         application: String = "weir",
@@ -57,7 +57,7 @@ public final class EmbeddedLog: EventLog {
         self.opening = opening
         self.patience = patience
         self.clock = clock
-        file = try EmbeddedFile(path: path, opening: opening, patience: patience)
+        file = try EmbeddedFile(path: path, opening: opening, patience: patience, clock: clock)
     }
 
     /// Raises the application's generation in the file; the writer has a connection of its own.
@@ -65,7 +65,7 @@ public final class EmbeddedLog: EventLog {
         guard opening != .reading else {
             throw LogError(.notAuthorised, "\(path) was opened to be read: nobody commits through it.")
         }
-        let made = try EmbeddedWriter(path: path, application: application, patience: patience)
+        let made = try EmbeddedWriter(path: path, application: application, patience: patience, clock: clock)
         writer = made
         return made
     }

@@ -6,8 +6,8 @@ final class EmbeddedWriter: LogWriter {
     let generation: Int64
 
     /// Takes ownership.
-    init(path: String, application: String, patience: Int) throws(LogError) {
-        let file = try EmbeddedFile(path: path, opening: .createIfMissing, patience: patience)
+    init(path: String, application: String, patience: Int, clock: any WorkerClock) throws(LogError) {
+        let file = try EmbeddedFile(path: path, opening: .createIfMissing, patience: patience, clock: clock)
         self.file = file
         self.application = application
         generation = try file.transaction { () throws(LogError) -> Int64 in
