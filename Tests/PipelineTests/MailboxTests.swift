@@ -136,7 +136,7 @@ import Waiting
         var rounds = 0
         try worker.run {
             rounds += 1
-            if rounds % 100 == 0 { Waiting.fault(seconds: 0.001) }
+            if rounds % 100 == 0 { Waiting.yield() }
             return isSeen.load(ordering: .acquiring)
         }
         reporter.join()

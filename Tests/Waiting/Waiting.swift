@@ -42,6 +42,9 @@ public enum Waiting {
     /// Lets a fault last: a broker that is away, a commit that is under way.
     public static func fault(seconds: Double) { pause(seconds) }
 
+    /// Lets other threads go on for a moment; nothing may rest on how far they come, only how often it is asked for.
+    public static func yield() { pause(0.0002) }
+
     private static func pause(_ seconds: Double) {
         let wanted = timespec(tv_sec: Int(seconds), tv_nsec: Int(seconds.truncatingRemainder(dividingBy: 1) * 1e9))
         withUnsafeTemporaryAllocation(of: timespec.self, capacity: 1) { rest in

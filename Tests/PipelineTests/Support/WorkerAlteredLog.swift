@@ -54,8 +54,8 @@ final class AsideLog: EventLog, LogWriter, @unchecked Sendable {
         _ body: (LogRecord, [(String, UnsafeRawBufferPointer)]) -> Bool
     ) throws(LogError) { try locked { () throws(LogError) in try log.read(source, from: from, to: to, body) } }
     func commit(_ outputs: borrowing OutputBatch, positions: [SourcePosition]) throws(LogError) {
-        // Time for the worker to go on.
-        Waiting.fault(seconds: 0.0002)
+        // The worker may go on.
+        Waiting.yield()
         mutex._unsafeLock()
         defer { mutex._unsafeUnlock() }
         try log.commit(outputs, positions: positions)
