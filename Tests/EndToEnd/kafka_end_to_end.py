@@ -162,7 +162,8 @@ def poisoned(t, broker):
         if not whole:
             t.check(False, f"bytes of {kind}", shown(str(letter), 300))
     t.ok("each with its code, key and bytes; tombstones with null")
-    check_bodies(t, broker)
+    # Of quickstart, which has no detector.
+    check_bodies(t, broker, rings=False)
     # The good ones are judged as a replay of the good ones alone judges them, but for where they lie.
     check_audit(t, broker, topology)
 

@@ -580,8 +580,8 @@ def validator_of(name):
     return jsonschema.Draft202012Validator(schema)
 
 
-def check_bodies(t, log):
-    """Rings, dead letters and epochs fit their schemas; late events are the input's records."""
+def check_bodies(t, log, rings=True):
+    """Rings, dead letters and epochs fit their schemas; late events are the input's records. Without `rings` there must be none."""
     for name, topic in (("ring", "weir.rings"), ("dead-letter", "weir.dead-letters"), ("epoch", "weir.journal")):
         validator = validator_of(name)
         records = log.read(topic)
@@ -597,6 +597,8 @@ def check_bodies(t, log):
                       f"{body['topic']}/{body['partition']}/{body['offset']}")
             if record.key.decode() != wanted:
                 fail(f"{topic}/{record.offset} has the key {record.key} instead of {wanted}")
+        if name == "ring":
+            t.check(bool(records) == rings, f"{topic} holds {'some rings' if rings else 'no ring, as nothing looks for one'}", len(records))
         t.ok(f"{len(records)} records of {topic} fit their schema and have their key")
     late = log.read("weir.late")
     inputs = {}
