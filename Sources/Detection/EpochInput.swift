@@ -6,6 +6,9 @@ public enum Trigger: Sendable, Equatable {
 }
 
 /// All that one epoch adds to the state: a value, so that whoever replays an epoch needs nothing else.
+///
+/// Feedback will enter here too, as one more field: labels and list entries of their topics, in the order of the events, to be seen
+/// when the tick ends that holds them. There is none yet, as no topic of them is read.
 public struct EpochInput {
     /// What was decided before the events, in the order of the decisions.
     public var triggers: [Trigger]

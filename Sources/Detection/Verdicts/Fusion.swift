@@ -20,7 +20,7 @@ struct Judgement: Equatable {
     var decider = Decider.nobody
     /// The highest severity among the rules that spoke, live or in shadow; nil when none did.
     var severity: RuleSeverity?
-    /// Which judgement of the event it is, where it was judged before; 0 for the first.
+    /// Which judgement of the event it is, where it was judged before: 0 for the first, as all are so far.
     var revision = 0
 }
 
