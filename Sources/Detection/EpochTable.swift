@@ -1,3 +1,4 @@
+import Models
 import RuleLanguage
 
 /// An epoch on its way through the stages: its events in order, and beside each its feature row and its signal row.
@@ -53,8 +54,8 @@ struct EpochRows: ~Copyable {
     /// Slots of a feature row; another one with another release.
     var featureWidth: Int { didSet { capacity = 0 } }
     private let signalWidth: Int
-    private var features: UnsafeMutablePointer<Slot>
-    private var signals: UnsafeMutablePointer<Slot>
+    private var features = OwnedBuffer<Slot>(undefined: 0)
+    private var signals = OwnedBuffer<Slot>(undefined: 0)
     private var capacity = 0
 
     /// - Parameters:
@@ -63,30 +64,21 @@ struct EpochRows: ~Copyable {
     init(featureWidth: Int, signalWidth: Int) {
         self.featureWidth = featureWidth
         self.signalWidth = signalWidth
-        features = .allocate(capacity: featureWidth)
-        signals = .allocate(capacity: signalWidth)
-    }
-
-    deinit {
-        features.deallocate()
-        signals.deallocate()
     }
 
     /// Lays the epoch out; what stands in the rows is the stages' to write.
     mutating func lay(_ events: UnsafeBufferPointer<Event>, watermark: Int64, lanes: Int) -> EpochTable {
         if events.count > capacity {
             capacity = max(4096, events.count)
-            features.deallocate()
-            signals.deallocate()
-            features = .allocate(capacity: capacity * featureWidth)
-            signals = .allocate(capacity: capacity * signalWidth)
+            features = OwnedBuffer(undefined: capacity * featureWidth)
+            signals = OwnedBuffer(undefined: capacity * signalWidth)
         }
         return EpochTable(
             events: events,
             watermark: watermark,
             lanes: lanes,
-            featureRows: features,
-            signalRows: signals,
+            featureRows: features.base,
+            signalRows: signals.base,
             featureWidth: featureWidth,
             signalWidth: signalWidth
         )

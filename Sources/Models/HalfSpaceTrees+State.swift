@@ -7,7 +7,7 @@ extension HalfSpaceTrees {
         sink.put(cutsFold)
         sink.put(filled)
         sink.put(isWarm ? 1 : 0)
-        sink.put(UnsafePointer(latest), count: trees * leaves)
+        sink.put(UnsafePointer(latest.base), count: trees * leaves)
         for tree in 0..<trees { sink.put(UnsafePointer(reference(tree)), count: leaves) }
     }
 
@@ -19,7 +19,7 @@ extension HalfSpaceTrees {
         )
         filled = try source.takeCount("points of the running window", in: 0...window - 1, bytesEach: 0)
         isWarm = try source.takeCount("references", in: 0...1, bytesEach: 0) == 1
-        try source.take(into: latest, count: trees * leaves)
+        try source.take(into: latest.base, count: trees * leaves)
         for tree in 0..<trees { try source.take(into: reference(tree), count: leaves) }
         try checkInvariants()
         for tree in 0..<trees { sumMasses(tree) }
@@ -48,15 +48,15 @@ extension HalfSpaceTrees {
     public func digest(into digest: inout UInt64) {
         digest = SplitMix64.mix(digest ^ cutsFold)
         SplitMix64.fold(
-            UnsafeRawBufferPointer(UnsafeBufferPointer(start: heavier, count: trees * leaves)),
+            UnsafeRawBufferPointer(UnsafeBufferPointer(start: heavier.base, count: trees * leaves)),
             into: &digest
         )
         SplitMix64.fold(
-            UnsafeRawBufferPointer(UnsafeBufferPointer(start: latest, count: trees * leaves)),
+            UnsafeRawBufferPointer(UnsafeBufferPointer(start: latest.base, count: trees * leaves)),
             into: &digest
         )
         SplitMix64.fold(
-            UnsafeRawBufferPointer(UnsafeBufferPointer(start: pathMass, count: trees * leaves)),
+            UnsafeRawBufferPointer(UnsafeBufferPointer(start: pathMass.base, count: trees * leaves)),
             into: &digest
         )
         digest = SplitMix64.mix(digest ^ UInt64(filled) << 1 ^ (isWarm ? 1 : 0))
@@ -64,10 +64,13 @@ extension HalfSpaceTrees {
 
     private var cutsFold: UInt64 {
         var fold: UInt64 = 0
-        SplitMix64.fold(UnsafeRawBufferPointer(UnsafeBufferPointer(start: cuts, count: trees * leaves)), into: &fold)
+        SplitMix64.fold(
+            UnsafeRawBufferPointer(UnsafeBufferPointer(start: cuts.base, count: trees * leaves)),
+            into: &fold
+        )
         return fold
     }
 
     /// The leaves' masses of the last full window.
-    private func reference(_ tree: Int) -> UnsafeMutablePointer<UInt32> { masses + (2 * tree + 1) * leaves }
+    private func reference(_ tree: Int) -> UnsafeMutablePointer<UInt32> { masses.base + (2 * tree + 1) * leaves }
 }

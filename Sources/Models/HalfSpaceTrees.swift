@@ -25,21 +25,21 @@ public struct HalfSpaceTrees: ~Copyable {
     /// 2^depth leaves, and as many places for inner nodes (place 0 unused: children of i are 2i and 2i + 1).
     @usableFromInline let leaves: Int
     /// `trees × leaves` inner nodes.
-    @usableFromInline let cuts: UnsafeMutablePointer<Cut>
+    @usableFromInline let cuts: OwnedBuffer<Cut>
     /// Per inner node the way of a missing value: 0 left, 1 right.
-    @usableFromInline let heavier: UnsafeMutablePointer<UInt8>
+    @usableFromInline let heavier: OwnedBuffer<UInt8>
     /// Per leaf: points of the running window, and the finished sum of the reference masses on its path.
-    @usableFromInline let latest: UnsafeMutablePointer<UInt32>
-    @usableFromInline let pathMass: UnsafeMutablePointer<UInt64>
+    @usableFromInline let latest: OwnedBuffer<UInt32>
+    @usableFromInline let pathMass: OwnedBuffer<UInt64>
     /// Node masses of the last full window: 2^(depth+1) places per tree, so that trees can turn on different threads.
-    let masses: UnsafeMutablePointer<UInt32>
+    let masses: OwnedBuffer<UInt32>
     /// Points learnt in the running window.
     // Only the trees' own files write these.
     var filled = 0
     /// False in the first window: there is no reference, and every score is 0.
     public internal(set) var isWarm = false
 
-    @usableFromInline struct Cut {
+    @usableFromInline struct Cut: BitwiseCopyable {
         @usableFromInline var threshold: Float
         @usableFromInline var feature: UInt32
     }
@@ -64,30 +64,17 @@ public struct HalfSpaceTrees: ~Copyable {
         self.window = window
         leaves = 1 << depth
         largestMass = Double(trees) * Double(window) * Double((2 << depth) - 1)
-        cuts = .allocate(capacity: trees * leaves)
-        cuts.initialize(repeating: Cut(threshold: 0, feature: 0), count: trees * leaves)
-        heavier = .allocate(capacity: trees * leaves)
-        heavier.initialize(repeating: 0, count: trees * leaves)
-        latest = .allocate(capacity: trees * leaves)
-        latest.initialize(repeating: 0, count: trees * leaves)
-        pathMass = .allocate(capacity: trees * leaves)
-        pathMass.initialize(repeating: 0, count: trees * leaves)
-        masses = .allocate(capacity: trees * 2 * leaves)
-        masses.initialize(repeating: 0, count: trees * 2 * leaves)
+        cuts = OwnedBuffer(repeating: Cut(threshold: 0, feature: 0), count: trees * leaves)
+        heavier = OwnedBuffer(repeating: 0, count: trees * leaves)
+        latest = OwnedBuffer(repeating: 0, count: trees * leaves)
+        pathMass = OwnedBuffer(repeating: 0, count: trees * leaves)
+        masses = OwnedBuffer(repeating: 0, count: trees * 2 * leaves)
         for tree in 0..<trees {
             var random = SplitMix64(seed: SplitMix64.mix(seed &+ UInt64(tree) &* 0x9E37_79B9_7F4A_7C15))
             var low = [Double](repeating: 0, count: featureCount)
             var high = [Double](repeating: 1, count: featureCount)
             grow(tree, node: 1, &low, &high, &random)
         }
-    }
-
-    deinit {
-        cuts.deallocate()
-        heavier.deallocate()
-        latest.deallocate()
-        pathMass.deallocate()
-        masses.deallocate()
     }
 
     private func grow(
@@ -128,6 +115,7 @@ public struct HalfSpaceTrees: ~Copyable {
     /// - Parameter x: ``featureCount`` values; NaN is missing.
     @inlinable public func score(_ x: UnsafePointer<Float>) -> Double {
         var sum: UInt64 = 0
+        let pathMass = pathMass.base
         forEachLeaf(x) { _, place in sum &+= pathMass[place] }
         return isWarm ? 1 - Double(sum) / largestMass : 0
     }
@@ -137,6 +125,7 @@ public struct HalfSpaceTrees: ~Copyable {
     /// - Parameter places: room for ``trees`` leaf numbers.
     @inlinable public func score(_ x: UnsafePointer<Float>, places: UnsafeMutablePointer<UInt16>) -> Double {
         var sum: UInt64 = 0
+        let pathMass = pathMass.base
         forEachLeaf(x) { tree, place in
             sum &+= pathMass[place]
             places[tree] = UInt16(truncatingIfNeeded: place - tree * leaves)
@@ -146,13 +135,14 @@ public struct HalfSpaceTrees: ~Copyable {
 
     /// Counts a point into the running window; the ``window``th turns it into the reference.
     public mutating func learn(_ x: UnsafePointer<Float>) {
-        let latest = latest
+        let latest = latest.base
         forEachLeaf(x) { _, place in latest[place] += 1 }
         turnIfFull()
     }
 
     /// Counts a point by its leaves, as ``score(_:places:)`` gave them.
     public mutating func learn(places: UnsafePointer<UInt16>) {
+        let latest = latest.base
         for tree in 0..<trees { latest[tree * leaves + Int(places[tree])] += 1 }
         turnIfFull()
     }
@@ -167,6 +157,7 @@ public struct HalfSpaceTrees: ~Copyable {
     ///   - range: trees in `0..<trees`.
     public func learn(places: UnsafePointer<UInt16>, rows: UnsafeBufferPointer<Int32>, trees range: Range<Int>) {
         var filled = filled
+        let latest = latest.base
         for row in rows {
             let places = places + Int(row) &* trees
             for tree in range { latest[tree &* leaves &+ Int(places[tree])] &+= 1 }
@@ -189,6 +180,7 @@ public struct HalfSpaceTrees: ~Copyable {
         var missing = false
         for f in 0..<featureCount where x[f].isNaN { missing = true }
         if missing {
+            let (cuts, heavier) = (cuts.base, heavier.base)
             for tree in 0..<trees {
                 let base = tree * leaves
                 var node = 1
@@ -202,6 +194,7 @@ public struct HalfSpaceTrees: ~Copyable {
             }
             return
         }
+        let cuts = cuts.base
         // A walk waits for memory and compare at every step; four walks side by side fill the wait.
         var tree = 0
         while tree + 4 <= trees {
@@ -243,7 +236,7 @@ public struct HalfSpaceTrees: ~Copyable {
     /// Makes the running window the reference of one tree: masses bottom up, then the path sums top down.
     private func turn(_ tree: Int) {
         let base = tree * leaves
-        let masses = masses + tree * 2 * leaves
+        let masses = masses.base + tree * 2 * leaves
         for leaf in 0..<leaves {
             masses[leaves + leaf] = latest[base + leaf]
             latest[base + leaf] = 0
@@ -254,7 +247,7 @@ public struct HalfSpaceTrees: ~Copyable {
     /// Makes the masses of inner nodes and the paths' sums of those of the leaves.
     func sumMasses(_ tree: Int) {
         let base = tree * leaves
-        let masses = masses + tree * 2 * leaves
+        let masses = masses.base + tree * 2 * leaves
         var node = leaves - 1
         while node >= 1 {
             masses[node] = masses[2 * node] + masses[2 * node + 1]

@@ -122,7 +122,7 @@ import Testing
                 try lookBack.checkInvariants()
                 for (key, acts) in naive.entities { #expect(Self.kept(lookBack, of: key) == acts.map(\.told)) }
                 #expect(lookBack.count == naive.entities.reduce(0) { $0 + $1.acts.count })
-                #expect(lookBack.capacity <= max(limit, 2 * perEntity))
+                #expect(lookBack.entries.count <= max(limit, 2 * perEntity))
             }
         }
         #expect(naive.hasForgotten || limit == 5000)
@@ -149,7 +149,7 @@ import Testing
     @Test func `where nothing is to be kept nothing is`() {
         var lookBack = LookBack(perEntity: 0, limit: 100)
         lookBack.append(Act(entity: 1, offset: 1, id: .none).reference, of: 1)
-        #expect(Self.kept(lookBack, of: 1).isEmpty && lookBack.capacity == 0)
+        #expect(Self.kept(lookBack, of: 1).isEmpty && lookBack.entries.count == 0)
     }
 
     @Test func `the digest is that of the events in their order, whatever places they lie in`() {

@@ -10,7 +10,7 @@ enum SizeRules {
 
     /// Files that are longer still, and how long at most.
     static let longFiles: [String: Int] = [
-        "Sources/Detection/Events/DecodePlan.swift": 523,
+        "Sources/Detection/Events/DecodePlan.swift": 504,
         "Sources/KafkaClient/Consumer.swift": 544,
         "Sources/KafkaClient/TransactionalProducer.swift": 522,
         "Sources/Pipeline/Topology/TopologyReader+Events.swift": 561,
@@ -28,7 +28,7 @@ enum SizeRules {
         // The layout of a stream, drawn field by field.
         "Sources/Detection/Windows/WindowPlan.swift: layOut": 152,
         // The tables of a plan, each filled once.
-        "Sources/Detection/Windows/WindowProgram.swift: init": 115,
+        "Sources/Detection/Windows/WindowProgram.swift: init": 114,
         // The list of all metrics, an entry each.
         "Sources/Pipeline/Live/WorkerMetrics.swift: init": 104,
         // One switch over the rare instructions.

@@ -21,6 +21,7 @@ enum TidyRules {
         guard path.hasSuffix(".swift") else { return found }
         let source = SwiftText(text)
         found += SizeRules.functionFindings(path, source) + WordingRules.findings(path, source)
+        found += AllocationRules.findings(path, source)
         if path.hasPrefix("Tests/") { found += sleeps(path, source) }
         if path.hasPrefix("Sources/") {
             found += ClockRules.findings(path, source)

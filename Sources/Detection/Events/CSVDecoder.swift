@@ -1,3 +1,4 @@
+import Models
 import RuleLanguage
 
 /// Why a CSV file's header does not fit its event type.
@@ -17,19 +18,20 @@ public struct CSVHeaderError: Error, Sendable, Equatable, CustomStringConvertibl
 /// `@unchecked Sendable`: the working memory has one owner, and a noncopyable value is in one place at a time.
 public struct CSVDecoder: ~Copyable, @unchecked Sendable {
     /// A column's bytes in the batch's text.
-    private struct Column {
+    struct Column {
         var start: UnsafePointer<UInt8>
         var count: Int
     }
 
     /// What it decodes.
     public let plan: DecodePlan
+    private let memory: DecodeMemory
     private let work: DecodeWork
-    private let columns: UnsafeMutablePointer<Column>
+    private let columns: OwnedBuffer<Column>
     private let columnCount: Int
     private let types: [Int]
     /// Column of every field of every type, -1 where there is none; types follow each other as their fields do in the plan.
-    private let columnOfField: UnsafeMutablePointer<Int32>
+    private let columnOfField: OwnedBuffer<Int32>
     private let discriminatorColumns: [Int]
 
     /// Reads the header line of a file whose lines are events of the given types.
@@ -39,7 +41,11 @@ public struct CSVDecoder: ~Copyable, @unchecked Sendable {
     ///   - types: indices of the event types in the plan, one, or several that a discriminator column tells apart.
     /// - Throws: ``CSVHeaderError`` when a required field's column is missing, a column stands twice or the header is not valid.
     public init(header: UnsafeRawBufferPointer, types: [Int], plan: DecodePlan) throws(CSVHeaderError) {
-        let names = try CSVDecoder.columnNames(header)
+        try self.init(columns: try CSVDecoder.columnNames(header), types: types, plan: plan)
+    }
+
+    /// The same for a header whose columns are known, ``columnNames(_:)``.
+    init(columns names: [String], types: [Int], plan: DecodePlan) throws(CSVHeaderError) {
         let fieldCount = types.map { Int(plan.typePlans[$0].firstField + plan.typePlans[$0].fieldCount) }.max() ?? 0
         var mapping = [Int32](repeating: -1, count: max(fieldCount, 1))
         var discriminators: [Int] = []
@@ -70,16 +76,10 @@ public struct CSVDecoder: ~Copyable, @unchecked Sendable {
         self.types = types
         discriminatorColumns = discriminators
         columnCount = names.count
-        work = DecodeWork(plan)
-        columns = .allocate(capacity: max(names.count, 1))
-        columnOfField = .allocate(capacity: mapping.count)
-        columnOfField.initialize(from: mapping, count: mapping.count)
-    }
-
-    deinit {
-        work.deallocate()
-        columns.deallocate()
-        columnOfField.deallocate()
+        memory = DecodeMemory(plan)
+        work = DecodeWork(plan, memory)
+        columns = OwnedBuffer(undefined: names.count)
+        columnOfField = OwnedBuffer(mapping)
     }
 
     /// The columns that a header names; a byte order mark is passed over.
@@ -166,7 +166,7 @@ public struct CSVDecoder: ~Copyable, @unchecked Sendable {
                 listElements: min(count + 1, 96 * work.limits.listElements)
             )
         else { return (nil, batch.isEmpty ? .rejected(DeadLetter(.recordTooLarge)) : .full) }
-        let record = batch.text + batch.textCount
+        let record = batch.text.base + batch.textCount
         let isASCII =
             value.baseAddress.map { copyNotingASCII($0, to: UnsafeMutableRawPointer(record), count: count) } ?? true
         UnsafeMutableRawPointer(record + count).storeBytes(of: SIMD2<UInt64>(), as: SIMD2<UInt64>.self)
@@ -176,11 +176,11 @@ public struct CSVDecoder: ~Copyable, @unchecked Sendable {
         let start = UnsafePointer(record)
         return (
             RecordSink(
-                text: batch.text,
+                text: batch.text.base,
                 tail: record + count + padding,
-                lists: batch.lists,
+                lists: batch.lists.base,
                 listsCount: batch.listsCount,
-                row: batch.rows + batch.rowsCount,
+                row: batch.rows.base + batch.rowsCount,
                 end: start + count,
                 faultAt: start
             ), nil

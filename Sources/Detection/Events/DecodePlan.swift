@@ -1,3 +1,4 @@
+import Models
 public import RuleLanguage
 
 /// The bounds a record must keep; beyond each, the record is a dead letter.
@@ -145,30 +146,18 @@ public final class DecodePlan: @unchecked Sendable {
     let paths: [Path]
     let groups: [Group]
     let mergedGroup: Group
-    let typePlans: UnsafeMutablePointer<TypePlan>
-    let nodes: UnsafeMutablePointer<Node>
-    let keys: UnsafeMutablePointer<Key>
-    let keyCount: Int
-    let nodeCount: Int
-    let keyBytes: UnsafeMutablePointer<UInt8>
-    let keyTable: UnsafeMutablePointer<Int16>
-    let fields: UnsafeMutablePointer<Field>
-    let allowed: UnsafeMutablePointer<UInt64>
+    let typePlans: OwnedBuffer<TypePlan>
+    let nodes: OwnedBuffer<Node>
+    let keys: OwnedBuffer<Key>
+    let keyBytes: OwnedBuffer<UInt8>
+    let keyTable: OwnedBuffer<Int16>
+    let fields: OwnedBuffer<Field>
+    let allowed: OwnedBuffer<UInt64>
     let seenWords: Int
     let selectorWidth: Int
     /// Most fields that share one path: how often a text may be unescaped.
     let sharing: Int
     let pseudonymBytes: Int
-
-    deinit {
-        typePlans.deallocate()
-        nodes.deallocate()
-        keys.deallocate()
-        keyBytes.deallocate()
-        keyTable.deallocate()
-        fields.deallocate()
-        allowed.deallocate()
-    }
 
     /// Compiles schemas; every schema's topic must be among `topics`, which are sorted by name and give the events' topic indices.
     ///
@@ -226,15 +215,13 @@ public final class DecodePlan: @unchecked Sendable {
             limits.depth <= 64 && limits.depth >= 1 && limits.recordBytes <= 64 << 20 && limits.textBytes <= 65_536
         )
         paths = builder.paths
-        typePlans = DecodePlan.copy(builder.types)
-        nodes = DecodePlan.copy(builder.nodes)
-        nodeCount = builder.nodes.count
-        keys = DecodePlan.copy(builder.keys)
-        keyCount = builder.keys.count
-        keyBytes = DecodePlan.copy(builder.keyBytes)
-        keyTable = DecodePlan.copy(builder.keyTable)
-        fields = DecodePlan.copy(builder.fields)
-        allowed = DecodePlan.copy(builder.allowed)
+        typePlans = OwnedBuffer(builder.types)
+        nodes = OwnedBuffer(builder.nodes)
+        keys = OwnedBuffer(builder.keys)
+        keyBytes = OwnedBuffer(builder.keyBytes)
+        keyTable = OwnedBuffer(builder.keyTable)
+        fields = OwnedBuffer(builder.fields)
+        allowed = OwnedBuffer(builder.allowed)
         seenWords = builder.types.map { Int($0.seenWords) }.max() ?? 1
         selectorWidth = max(1, groups.map { $0.selectorSlots.count }.max() ?? 1, mergedGroup.selectorSlots.count)
         sharing = builder.sharing
@@ -244,12 +231,6 @@ public final class DecodePlan: @unchecked Sendable {
             }
         }
         pseudonymBytes = 64 * (pseudonyms.max() ?? 0)
-    }
-
-    private static func copy<Element>(_ elements: [Element]) -> UnsafeMutablePointer<Element> {
-        let buffer = UnsafeMutablePointer<Element>.allocate(capacity: max(elements.count, 1))
-        buffer.initialize(from: elements, count: elements.count)
-        return buffer
     }
 
     /// The event type a record of these discriminators has, or nil; `row` is the selector's.

@@ -1,3 +1,5 @@
+import Models
+
 /// How the records of one source become events.
 public struct SourceDecoding: Sendable {
     /// Index of the topic; nil for a file that holds several topics' records.
@@ -57,8 +59,7 @@ public struct RejectedRecord: Sendable {
 /// Cost: that of ``EventDecoder``, and about 60 bytes moved per event.
 public struct DecodeStage: ~Copyable {
     private let sources: [SourceDecoding]
-    private let lanes: UnsafeMutablePointer<DecodeLane>
-    private var laneCount = 0
+    private let lanes: OwnedBuffer<DecodeLane>
 
     // Lent from `begin` to `end`.
     private var records = UnsafeBufferPointer<StagedRecord>(start: nil, count: 0)
@@ -67,7 +68,7 @@ public struct DecodeStage: ~Copyable {
 
     /// What was decoded; the owner may put the events into another order.
     public private(set) var events = UnsafeMutableBufferPointer<Event>(start: nil, count: 0)
-    private var eventCapacity = 0
+    private var eventMemory = OwnedBuffer<Event>(undefined: 0)
     /// Per event, in the order of decoding, the source it came from.
     public private(set) var eventSources: [Int32] = []
     /// What could not be decoded, in the order of the records.
@@ -79,18 +80,7 @@ public struct DecodeStage: ~Copyable {
     /// - Throws: ``CSVHeaderError`` when a file's header does not fit its event types.
     public init(plan: DecodePlan, sources: [SourceDecoding], lanes count: Int) throws(CSVHeaderError) {
         self.sources = sources
-        lanes = .allocate(capacity: max(1, count))
-        // Everything is initialised from here on, so a throw runs `deinit`, which knows how many lanes there are.
-        for _ in 0..<max(1, count) {
-            (lanes + laneCount).initialize(to: try DecodeLane(plan, sources))
-            laneCount += 1
-        }
-    }
-
-    deinit {
-        lanes.deinitialize(count: laneCount)
-        lanes.deallocate()
-        events.baseAddress?.deallocate()
+        lanes = try OwnedBuffer(count: max(1, count)) { _ throws(CSVHeaderError) in try DecodeLane(plan, sources) }
     }
 
     /// Takes up the records of a batch.
@@ -100,7 +90,7 @@ public struct DecodeStage: ~Copyable {
     ///   - bytes: where ``StagedRecord/start`` counts from; lent as long.
     ///   - lanes: parts the work is split into, each to be run once.
     public mutating func begin(_ records: UnsafeBufferPointer<StagedRecord>, bytes: UnsafeRawPointer, lanes: Int) {
-        precondition(lanes >= 1 && lanes <= laneCount, "a stage has as many lanes as it was made with")
+        precondition(lanes >= 1 && lanes <= self.lanes.count, "a stage has as many lanes as it was made with")
         removeAll()
         self.records = records
         self.bytes = bytes
@@ -121,12 +111,8 @@ public struct DecodeStage: ~Copyable {
         bytes = nil
         var total = 0
         for l in 0..<used { total += lanes[l].batch.count }
-        if total > eventCapacity {
-            events.baseAddress?.deallocate()
-            eventCapacity = max(4096, total)
-            events = UnsafeMutableBufferPointer(start: .allocate(capacity: eventCapacity), count: 0)
-        }
-        events = UnsafeMutableBufferPointer(start: events.baseAddress, count: total)
+        if total > eventMemory.count { eventMemory = OwnedBuffer(undefined: max(4096, total)) }
+        events = UnsafeMutableBufferPointer(start: eventMemory.base, count: total)
         var at = 0
         for l in 0..<used {
             for i in 0..<lanes[l].batch.count {
@@ -158,25 +144,24 @@ public struct DecodeStage: ~Copyable {
             eventSources[kept] = eventSources[i]
             kept += 1
         }
-        events = UnsafeMutableBufferPointer(start: events.baseAddress, count: kept)
+        events = UnsafeMutableBufferPointer(start: eventMemory.base, count: kept)
         eventSources.removeLast(eventSources.count - kept)
         rejected.removeAll { isMeant(Int($0.record.source), $0.record.offset) }
     }
 
     /// Forgets the result; keeps the memory.
     public mutating func removeAll() {
-        events = UnsafeMutableBufferPointer(start: events.baseAddress, count: 0)
+        events = UnsafeMutableBufferPointer(start: eventMemory.base, count: 0)
         eventSources.removeAll(keepingCapacity: true)
         rejected.removeAll(keepingCapacity: true)
-        for l in 0..<laneCount { lanes[l].removeAll() }
+        for l in lanes.indices { lanes[l].removeAll() }
     }
 }
 
 /// One lane's decoders and what they have given.
-private struct DecodeLane: ~Copyable {
+struct DecodeLane: ~Copyable {
     private var decoder: EventDecoder
-    private let csv: UnsafeMutablePointer<CSVDecoder>
-    private var csvCount = 0
+    private let csv: OwnedBuffer<CSVDecoder>
     /// Per source, the index of its CSV decoder, or -1.
     private let csvOf: [Int]
     private let recordLimit: Int
@@ -194,22 +179,13 @@ private struct DecodeLane: ~Copyable {
             files += 1
             return files - 1
         }
-        csv = .allocate(capacity: max(1, files))
-        // Everything is initialised from here on, so a throw runs `deinit`, which knows how many decoders there are.
-        for case let file? in sources.map(\.csv) {
-            let place = csv + csvCount
-            try file.header.withUnsafeBufferPointer { (bytes) throws(CSVHeaderError) in
-                place.initialize(
-                    to: try CSVDecoder(header: UnsafeRawBufferPointer(bytes), types: file.types, plan: plan)
-                )
+        let headers = sources.compactMap(\.csv)
+        csv = try OwnedBuffer(count: headers.count) { index throws(CSVHeaderError) in
+            let names = try headers[index].header.withUnsafeBufferPointer { bytes throws(CSVHeaderError) in
+                try CSVDecoder.columnNames(UnsafeRawBufferPointer(bytes))
             }
-            csvCount += 1
+            return try CSVDecoder(columns: names, types: headers[index].types, plan: plan)
         }
-    }
-
-    deinit {
-        csv.deinitialize(count: csvCount)
-        csv.deallocate()
     }
 
     mutating func decode(
@@ -226,7 +202,7 @@ private struct DecodeLane: ~Copyable {
                 // Only its beginning is here: a flood of such records must not fill the memory.
                 result = .rejected(.tooLarge(limit: recordLimit))
             } else if csvOf[source] >= 0 {
-                result = csv[csvOf[source]].decode(
+                result = csv.base[csvOf[source]].decode(
                     partition: decodings[source].partition,
                     offset: record.offset,
                     value: value,

@@ -1,4 +1,29 @@
+import Models
 import RuleLanguage
+
+/// The memory of one decoder: what ``DecodeWork`` points into.
+struct DecodeMemory: ~Copyable {
+    let guesses: OwnedBuffer<Int32>
+    let onlyTypes: OwnedBuffer<Int32>
+    let predictions: OwnedBuffer<Int32>
+    let remembered: OwnedBuffer<RememberedText>
+    let rememberedBytes: OwnedBuffer<UInt8>
+    let seen: OwnedBuffer<UInt64>
+    let levels = OwnedBuffer(repeating: DecodeWork.Level(node: 0, last: 0, count: 0), count: 64)
+    let counts = OwnedBuffer<UInt32>(repeating: 0, count: 64)
+    let selectorRow: OwnedBuffer<Slot>
+
+    init(_ plan: DecodePlan) {
+        let groups = plan.groups + [plan.mergedGroup]
+        guesses = OwnedBuffer(groups.map { $0.isGuessable ? Int32($0.types[0]) : -1 })
+        onlyTypes = OwnedBuffer(groups.map { $0.selector < 0 ? Int32($0.types[0]) : -1 })
+        predictions = OwnedBuffer(repeating: -1, count: plan.nodes.count + plan.keys.count)
+        remembered = OwnedBuffer(repeating: RememberedText(), count: plan.keys.count)
+        rememberedBytes = OwnedBuffer(repeating: 0, count: plan.keys.count * RememberedText.bytesMax)
+        seen = OwnedBuffer(repeating: 0, count: max(plan.seenWords, 1))
+        selectorRow = OwnedBuffer(repeating: .missing, count: plan.selectorWidth)
+    }
+}
 
 /// The tables of a plan and the memory of one decoder, as plain pointers: copied freely, no reference counts on the way.
 struct DecodeWork {
@@ -40,54 +65,32 @@ struct DecodeWork {
         var count: Int32
     }
 
-    init(_ plan: DecodePlan) {
-        // The decoder that makes this owns the plan and outlives its work.
+    /// Valid as long as the decoder that makes it, which owns the plan and the memory.
+    init(_ plan: DecodePlan, _ memory: borrowing DecodeMemory) {
+        // The decoder outlives its work.
         self.plan = .passUnretained(plan)
-        types = plan.typePlans
-        nodes = plan.nodes
-        keys = plan.keys
-        keyBytes = plan.keyBytes
-        keyTable = plan.keyTable
-        fields = plan.fields
-        allowed = plan.allowed
+        types = plan.typePlans.base
+        nodes = plan.nodes.base
+        keys = plan.keys.base
+        keyBytes = plan.keyBytes.base
+        keyTable = plan.keyTable.base
+        fields = plan.fields.base
+        allowed = plan.allowed.base
         hash = plan.hash
         limits = plan.limits
-        groupCount = plan.groups.count + 1
-        guesses = .allocate(capacity: groupCount)
-        onlyTypes = .allocate(capacity: groupCount)
-        for (index, group) in (plan.groups + [plan.mergedGroup]).enumerated() {
-            guesses[index] = group.isGuessable ? Int32(group.types[0]) : -1
-            onlyTypes[index] = group.selector < 0 ? Int32(group.types[0]) : -1
-        }
-        predictions = .allocate(capacity: plan.nodeCount + plan.keyCount)
-        predictions.initialize(repeating: -1, count: plan.nodeCount + plan.keyCount)
-        remembered = .allocate(capacity: plan.keyCount)
-        remembered.initialize(repeating: RememberedText(), count: plan.keyCount)
-        rememberedBytes = .allocate(capacity: plan.keyCount * RememberedText.bytesMax)
-        rememberedBytes.initialize(repeating: 0, count: plan.keyCount * RememberedText.bytesMax)
-        seen = .allocate(capacity: max(plan.seenWords, 1))
-        levels = .allocate(capacity: 64)
-        counts = .allocate(capacity: 64)
-        selectorRow = .allocate(capacity: plan.selectorWidth)
-        nodeCount = Int32(truncatingIfNeeded: plan.nodeCount)
+        guesses = memory.guesses.base
+        onlyTypes = memory.onlyTypes.base
+        groupCount = memory.guesses.count
+        predictions = memory.predictions.base
+        remembered = memory.remembered.base
+        rememberedBytes = memory.rememberedBytes.base
+        seen = memory.seen.base
+        levels = memory.levels.base
+        counts = memory.counts.base
+        selectorRow = memory.selectorRow.base
+        nodeCount = Int32(truncatingIfNeeded: plan.nodes.count)
         sharing = plan.sharing
         pseudonymBytes = plan.pseudonymBytes
-        levels.initialize(repeating: Level(node: 0, last: 0, count: 0), count: 64)
-        counts.initialize(repeating: 0, count: 64)
-        selectorRow.initialize(repeating: .missing, count: plan.selectorWidth)
-        seen.initialize(repeating: 0, count: max(plan.seenWords, 1))
-    }
-
-    func deallocate() {
-        guesses.deallocate()
-        onlyTypes.deallocate()
-        predictions.deallocate()
-        remembered.deallocate()
-        rememberedBytes.deallocate()
-        seen.deallocate()
-        levels.deallocate()
-        counts.deallocate()
-        selectorRow.deallocate()
     }
 }
 

@@ -1,3 +1,4 @@
+public import Models
 public import RuleLanguage
 
 /// The decoded events of one epoch: rows of slots, the texts they point at, and the original records, in buffers that are used
@@ -22,7 +23,7 @@ public struct EventBatch: ~Copyable, @unchecked Sendable {
     public static let maximumTextBytes = 0xFFFF_FFFF
 
     /// One event's place in the buffers.
-    @usableFromInline struct Entry {
+    @usableFromInline struct Entry: BitwiseCopyable {
         @usableFromInline var row: Int
         @usableFromInline var time: Int64
         @usableFromInline var offset: Int64
@@ -33,17 +34,13 @@ public struct EventBatch: ~Copyable, @unchecked Sendable {
         @usableFromInline var recordLength: UInt32
     }
 
-    @usableFromInline var text: UnsafeMutablePointer<UInt8>
+    @usableFromInline var text = OwnedBuffer<UInt8>(undefined: 1 << 16)
     var textCount = 0
-    var textCapacity: Int
-    @usableFromInline var rows: UnsafeMutablePointer<Slot>
+    @usableFromInline var rows = OwnedBuffer<Slot>(undefined: 1 << 10)
     var rowsCount = 0
-    var rowsCapacity: Int
-    @usableFromInline var lists: UnsafeMutablePointer<Slot>
+    @usableFromInline var lists = OwnedBuffer<Slot>(undefined: 1 << 6)
     var listsCount = 0
-    var listsCapacity: Int
-    @usableFromInline var entries: UnsafeMutablePointer<Entry>
-    var entriesCapacity: Int
+    @usableFromInline var entries = OwnedBuffer<Entry>(undefined: 1 << 7)
     /// Text above this makes ``EventDecoder/decode(topic:partition:offset:value:appendTime:into:)`` answer ``DecodeResult/full``.
     public let textLimit: Int
     /// Events in the batch.
@@ -55,21 +52,6 @@ public struct EventBatch: ~Copyable, @unchecked Sendable {
     public init(textLimit: Int = EventBatch.maximumTextBytes) {
         precondition(textLimit <= EventBatch.maximumTextBytes, "text offsets are 32 bits wide")
         self.textLimit = textLimit
-        textCapacity = 1 << 16
-        text = .allocate(capacity: textCapacity)
-        rowsCapacity = 1 << 10
-        rows = .allocate(capacity: rowsCapacity)
-        listsCapacity = 1 << 6
-        lists = .allocate(capacity: listsCapacity)
-        entriesCapacity = 1 << 7
-        entries = .allocate(capacity: entriesCapacity)
-    }
-
-    deinit {
-        text.deallocate()
-        rows.deallocate()
-        lists.deallocate()
-        entries.deallocate()
     }
 
     /// Whether there are no events.
@@ -78,8 +60,8 @@ public struct EventBatch: ~Copyable, @unchecked Sendable {
     public var textBytes: Int { textCount }
     /// Bytes of all buffers, used or not.
     public var memoryBytes: Int {
-        textCapacity + (rowsCapacity + listsCapacity) * MemoryLayout<Slot>.stride + entriesCapacity
-            * MemoryLayout<Entry>.stride
+        text.count + (rows.count + lists.count) * MemoryLayout<Slot>.stride
+            + entries.count * MemoryLayout<Entry>.stride
     }
 
     /// The event at an index, in the order of decoding; see the type's description for how long it is valid.
@@ -87,9 +69,9 @@ public struct EventBatch: ~Copyable, @unchecked Sendable {
         precondition(index >= 0 && index < count, "no such event in the batch")
         let entry = entries[index]
         return Event(
-            fields: UnsafePointer(rows + entry.row),
-            text: UnsafePointer(text),
-            lists: UnsafePointer(lists),
+            fields: UnsafePointer(rows.base + entry.row),
+            text: UnsafePointer(text.base),
+            lists: UnsafePointer(lists.base),
             time: entry.time,
             offset: entry.offset,
             partition: entry.partition,
@@ -112,9 +94,9 @@ public struct EventBatch: ~Copyable, @unchecked Sendable {
     /// Makes room for one more event, so that nothing moves while its record is scanned; false when the text would pass its limit.
     @inline(__always)
     mutating func reserve(text textBytes: Int, fields: Int, listElements: Int) -> Bool {
-        if textBytes > textCapacity - textCount || fields > rowsCapacity - rowsCount
-            || listElements > listsCapacity - listsCount
-            || count == entriesCapacity
+        if textBytes > text.count - textCount || fields > rows.count - rowsCount
+            || listElements > lists.count - listsCount
+            || count == entries.count
         {
             return grow(text: textBytes, fields: fields, listElements: listElements)
         }
@@ -124,27 +106,18 @@ public struct EventBatch: ~Copyable, @unchecked Sendable {
     @inline(never)
     private mutating func grow(text textBytes: Int, fields: Int, listElements: Int) -> Bool {
         guard textBytes <= textLimit - textCount else { return false }
-        EventBatch.grow(&text, &textCapacity, used: textCount, wanted: textCount + textBytes)
-        EventBatch.grow(&rows, &rowsCapacity, used: rowsCount, wanted: rowsCount + fields)
-        EventBatch.grow(&lists, &listsCapacity, used: listsCount, wanted: listsCount + listElements)
-        EventBatch.grow(&entries, &entriesCapacity, used: count, wanted: count + 1)
+        EventBatch.double(&text, to: textCount + textBytes)
+        EventBatch.double(&rows, to: rowsCount + fields)
+        EventBatch.double(&lists, to: listsCount + listElements)
+        EventBatch.double(&entries, to: count + 1)
         return true
     }
 
     /// Doubles, so that n bytes cost at most 2n bytes of copying.
-    private static func grow<Element>(
-        _ buffer: inout UnsafeMutablePointer<Element>,
-        _ capacity: inout Int,
-        used: Int,
-        wanted: Int
-    ) {
-        guard wanted > capacity else { return }
-        var larger = capacity * 2
+    private static func double<Element: BitwiseCopyable>(_ buffer: inout OwnedBuffer<Element>, to wanted: Int) {
+        guard wanted > buffer.count else { return }
+        var larger = buffer.count * 2
         while larger < wanted { larger *= 2 }
-        let copy = UnsafeMutablePointer<Element>.allocate(capacity: larger)
-        copy.moveInitialize(from: buffer, count: used)
-        buffer.deallocate()
-        buffer = copy
-        capacity = larger
+        buffer.resize(to: larger)
     }
 }

@@ -1,3 +1,4 @@
+import Models
 import RuleLanguage
 
 /// Turns records into events: one per thread, with the working memory of the scan.
@@ -14,14 +15,14 @@ import RuleLanguage
 public struct EventDecoder: ~Copyable, @unchecked Sendable {
     /// What it decodes.
     public let plan: DecodePlan
+    private let memory: DecodeMemory
     let work: DecodeWork
 
     public init(plan: DecodePlan) {
         self.plan = plan
-        work = DecodeWork(plan)
+        memory = DecodeMemory(plan)
+        work = DecodeWork(plan, memory)
     }
-
-    deinit { work.deallocate() }
 
     /// Decodes one record and appends its event to the batch.
     ///
@@ -81,7 +82,7 @@ private func decodeRecord(
         return batch.isEmpty ? .rejected(DeadLetter(.recordTooLarge)) : .full
     }
     let recordStart = batch.textCount
-    let record = batch.text + recordStart
+    let record = batch.text.base + recordStart
     let isASCII = copyNotingASCII(source, to: UnsafeMutableRawPointer(record), count: count)
     UnsafeMutableRawPointer(record + count).storeBytes(of: SIMD2<UInt64>(), as: SIMD2<UInt64>.self)
     if !isASCII, let fault = firstInvalidUTF8(record, count: count) {
@@ -91,9 +92,9 @@ private func decodeRecord(
     let start = UnsafePointer(record)
     func sink(row: UnsafeMutablePointer<Slot>) -> RecordSink {
         RecordSink(
-            text: batch.text,
+            text: batch.text.base,
             tail: record + count + padding,
-            lists: batch.lists,
+            lists: batch.lists.base,
             listsCount: batch.listsCount,
             row: row,
             end: start + count,
@@ -103,7 +104,7 @@ private func decodeRecord(
     func letter(_ code: DeadLetterCode, _ sink: RecordSink) -> DeadLetter {
         DeadLetter(code, path: sink.faultPath, byteOffset: sink.faultAt - start)
     }
-    var out = sink(row: batch.rows + batch.rowsCount)
+    var out = sink(row: batch.rows.base + batch.rowsCount)
     var type = Int(work.onlyTypes[group])
     if type < 0 {
         // Guess the type and let the scan confirm it; a wrong guess costs the keys before the discriminator.
@@ -114,7 +115,7 @@ private func decodeRecord(
             if case .otherType = outcome {
                 type = typeNamed(out.discriminator, in: group, work)
                 if type >= 0 {
-                    out = sink(row: batch.rows + batch.rowsCount)
+                    out = sink(row: batch.rows.base + batch.rowsCount)
                     outcome = scanRecord(work, type: type, start, &out, confirmed: false)
                 }
             }
@@ -140,7 +141,7 @@ private func decodeRecord(
         case .rejected(let code): return .rejected(letter(code, selection))
         case .type(let selected): type = selected
         }
-        out = sink(row: batch.rows + batch.rowsCount)
+        out = sink(row: batch.rows.base + batch.rowsCount)
     }
     if case .fault(let code) = scanRecord(work, type: type, start, &out, confirmed: true) {
         return .rejected(letter(code, out))
@@ -228,7 +229,7 @@ func finish(
     )
     batch.count += 1
     batch.rowsCount += Int(plan.pointee.fieldCount)
-    batch.textCount = sink.tail - batch.text
+    batch.textCount = sink.tail - batch.text.base
     batch.listsCount = sink.listsCount
     return .event
 }

@@ -1,3 +1,4 @@
+import Models
 import func Glibc.strtod
 
 /// A decimal number as written: `mantissa × 10^exponent`.
@@ -219,25 +220,13 @@ extension DecimalNumber {
 /// The powers 10^0 to 10^19.
 ///
 /// Written once, never freed, only read afterwards.
-nonisolated(unsafe) private let integerPowersOfTen: UnsafePointer<UInt64> = {
-    let table = UnsafeMutablePointer<UInt64>.allocate(capacity: 20)
-    var power: UInt64 = 1
-    for i in 0..<20 {
-        table[i] = power
-        power = power &* 10
-    }
-    return UnsafePointer(table)
-}()
+nonisolated(unsafe) private let integerPowersOfTen = OwnedBuffer<UInt64>(count: 20) {
+    (0..<$0).reduce(1) { power, _ in power &* 10 }
+}
 
 /// The powers 10^0 to 10^22, all exact.
 ///
 /// Written once, never freed, only read afterwards.
-nonisolated(unsafe) private let doublePowersOfTen: UnsafePointer<Double> = {
-    let table = UnsafeMutablePointer<Double>.allocate(capacity: 23)
-    var power = 1.0
-    for i in 0..<23 {
-        table[i] = power
-        power *= 10
-    }
-    return UnsafePointer(table)
-}()
+nonisolated(unsafe) private let doublePowersOfTen = OwnedBuffer<Double>(count: 23) {
+    (0..<$0).reduce(1) { power, _ in power * 10 }
+}

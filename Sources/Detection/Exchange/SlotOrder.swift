@@ -1,3 +1,5 @@
+import Models
+
 /// Items filed by slot in the order in which they came: the counting sort of every exchange.
 ///
 /// Count all of them, lay out, then ask for the place of each in the same order:

@@ -104,7 +104,7 @@ public enum Lockstep {
 /// One act of an actor on a target: what the lockstep detector reads of an event.
 ///
 /// The texts must stay readable until the stages have run.
-public struct LockstepRecord {
+public struct LockstepRecord: BitwiseCopyable {
     /// Keyed hashes of the two texts (``TextHash``), not 0.
     public var actor: UInt64
     public var target: UInt64

@@ -32,9 +32,9 @@ public struct LockstepDetector: ~Copyable {
 
     public let configuration: LockstepConfiguration
     // Only the detector's own files touch these.
-    let tokens: UnsafeMutablePointer<LockstepTokenSlot>
-    let actors: UnsafeMutablePointer<LockstepActorSlot>
-    let pairs: UnsafeMutablePointer<LockstepPairSlot>
+    let tokens: OwnedBuffer<LockstepTokenSlot>
+    let actors: OwnedBuffer<LockstepActorSlot>
+    let pairs: OwnedBuffer<LockstepPairSlot>
     var rings: LockstepRings
     var population: LockstepPopulation
     // A stage's run over some slots writes into the outbox numbered as the first of them; no two runs of a stage share a slot.
@@ -76,21 +76,10 @@ public struct LockstepDetector: ~Copyable {
         population = LockstepPopulation(configuration)
         sweepStep = max(1, configuration.memory / 65_536)
         self.hash = hash
-        tokens = .allocate(capacity: Slots.count)
-        actors = .allocate(capacity: Slots.count)
-        pairs = .allocate(capacity: Slots.count)
-        for slot in 0..<Slots.count {
-            (tokens + slot).initialize(to: LockstepTokenSlot(configuration, hash))
-            (actors + slot).initialize(to: LockstepActorSlot(configuration, hash))
-            (pairs + slot).initialize(to: LockstepPairSlot(configuration))
-        }
+        tokens = OwnedBuffer(count: Slots.count) { _ in LockstepTokenSlot(configuration, hash) }
+        actors = OwnedBuffer(count: Slots.count) { _ in LockstepActorSlot(configuration, hash) }
+        pairs = OwnedBuffer(count: Slots.count) { _ in LockstepPairSlot(configuration) }
         rings = LockstepRings(configuration, hash)
-    }
-
-    deinit {
-        tokens.deinitialize(count: Slots.count).deallocate()
-        actors.deinitialize(count: Slots.count).deallocate()
-        pairs.deinitialize(count: Slots.count).deallocate()
     }
 
     /// The versions of rings made in the ticks that have ended since ``removeChanges()``, in the order of their making.

@@ -20,10 +20,10 @@ final class LockstepWork: RingDetector {
     private var detector: LockstepDetector
     private let columns: SignalLayout.Ring
     private let hash: TextHash
-    private let fields: UnsafeMutablePointer<Fields>
+    private let fields: OwnedBuffer<Fields>
     private let references: EventReferences
     /// The acts of the part that is being learnt; grow to the largest part and stay.
-    private var records = UnsafeMutableBufferPointer<LockstepRecord>(start: nil, count: 0)
+    private var records = OwnedBuffer<LockstepRecord>(undefined: 0)
 
     private static let stages: [LockstepDetector.Stage] = [.tokens, .actors, .pairs]
     var rounds: Int { LockstepWork.stages.count }
@@ -33,19 +33,13 @@ final class LockstepWork: RingDetector {
         self.columns = columns
         self.hash = hash
         references = configuration.references
-        fields = .allocate(capacity: max(1, configuration.actorFields.count))
-        for (type, actor) in configuration.actorFields.enumerated() {
-            (fields + type).initialize(to: Fields(actor: actor, target: configuration.targetFields[type]))
-        }
-    }
-
-    deinit {
-        fields.deallocate()
-        records.deallocate()
+        fields = OwnedBuffer(
+            zip(configuration.actorFields, configuration.targetFields).map { Fields(actor: $0, target: $1) }
+        )
     }
 
     func read(_ epoch: EpochTable, _ events: Range<Int>) {
-        let (fields, columns, hash) = (fields, columns, hash)
+        let (fields, columns, hash) = (fields.base, columns, hash)
         for i in events {
             let field = fields[Int(epoch.events[i].type)].actor
             if field < 0 { continue }
@@ -62,16 +56,14 @@ final class LockstepWork: RingDetector {
 
     /// The acts among some events, which come to be learnt once.
     private func gather(_ epoch: EpochTable, _ events: Range<Int>) -> UnsafeBufferPointer<LockstepRecord> {
-        if records.count < events.count {
-            records.deallocate()
-            records = .allocate(capacity: max(4096, events.count))
-        }
-        guard let base = records.baseAddress else { return UnsafeBufferPointer(start: nil, count: 0) }
+        if records.count < events.count { records = OwnedBuffer(undefined: max(4096, events.count)) }
+        let base = records.base
+        let typeFields = fields.base
         var acts = 0
         let remembers = detector.configuration.lookBack > 0
         for i in events {
             let event = epoch.events[i]
-            let fields = fields[Int(event.type)]
+            let fields = typeFields[Int(event.type)]
             guard fields.target >= 0 else { continue }
             let actor = event.fields[fields.actor]
             let target = event.fields[fields.target]

@@ -10,8 +10,7 @@ struct RelateStage: ~Copyable {
     private let detectors: [any RingDetector]
     private let rounds: Int
     /// The signal row of an event of which nobody has anything to say.
-    private let emptyRow: UnsafeMutablePointer<Slot>
-    private let width: Int
+    private let emptyRow: OwnedBuffer<Slot>
     private var records: RingRecords
     /// Per detector, how many of its changes are among the records.
     private var taken: [Int]
@@ -29,12 +28,8 @@ struct RelateStage: ~Copyable {
         )
         taken = [Int](repeating: 0, count: detectors.count)
         rounds = detectors.map(\.rounds).max() ?? 0
-        width = layout.width
-        emptyRow = .allocate(capacity: width)
-        emptyRow.initialize(from: layout.emptyRow(configuration.hash), count: width)
+        emptyRow = OwnedBuffer(layout.emptyRow(configuration.hash))
     }
-
-    deinit { emptyRow.deallocate() }
 
     /// Starts an epoch: forgets the changes of the one before.
     mutating func begin() {
@@ -46,7 +41,8 @@ struct RelateStage: ~Copyable {
 
     /// Empties the signal rows of a lane's events: of them nobody has said anything yet.
     func clear(_ epoch: EpochTable, lane: Int) {
-        for event in epoch.range(lane) { epoch.signals(event).update(from: emptyRow, count: width) }
+        let (row, width) = (emptyRow.base, emptyRow.count)
+        for event in epoch.range(lane) { epoch.signals(event).update(from: row, count: width) }
     }
 
     /// Runs one detector over small parts of ticks, on one thread; distinct detectors may run at the same time.

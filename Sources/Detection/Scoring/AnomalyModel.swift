@@ -21,8 +21,8 @@ final class AnomalyModel: ScoreModel {
     private var configuration: AnomalyConfiguration
     private var partStart = 0
     /// Per event type, where its inputs begin among ``inputs``; -1 where the type is not scored.
-    private let starts: UnsafeMutablePointer<Int>
-    private let inputs: UnsafeMutablePointer<Input>
+    private let starts: OwnedBuffer<Int>
+    private let inputs: OwnedBuffer<Input>
     private let inputCount: Int
 
     init(_ configuration: AnomalyConfiguration, column: Int, types: Int) {
@@ -30,9 +30,8 @@ final class AnomalyModel: ScoreModel {
         self.column = column
         self.configuration = configuration
         inputCount = configuration.features.count
-        starts = .allocate(capacity: max(1, types))
-        starts.initialize(repeating: -1, count: types)
-        inputs = .allocate(capacity: max(1, configuration.events.count * inputCount))
+        starts = OwnedBuffer(repeating: -1, count: types)
+        inputs = OwnedBuffer(undefined: configuration.events.count * inputCount)
         locateInputs()
     }
 
@@ -52,7 +51,7 @@ final class AnomalyModel: ScoreModel {
                     input = Input(isFeature: false, isDouble: type == .double, slot: index)
                 }
                 precondition(isNumber, "a model reads numbers")
-                (inputs + position * inputCount + f).initialize(to: input)
+                inputs[position * inputCount + f] = input
             }
         }
     }
@@ -71,25 +70,20 @@ final class AnomalyModel: ScoreModel {
         return true
     }
 
-    deinit {
-        starts.deallocate()
-        inputs.deallocate()
-    }
-
     func begin(_ part: Range<Int>) {
         scorer.begin(rows: part.count)
         partStart = part.lowerBound
     }
 
     func score(_ epoch: EpochTable, _ events: Range<Int>) {
-        let (starts, column, inputCount, partStart) = (starts, column, inputCount, partStart)
+        let (starts, column, inputCount, partStart) = (starts.base, column, inputCount, partStart)
         for i in events {
             let start = starts[Int(epoch.events[i].type)]
             if start < 0 {
                 epoch.signals(i)[column] = Slot(0.0)
                 continue
             }
-            let inputs = inputs + start
+            let inputs = inputs.base + start
             let (fields, features) = (epoch.events[i].fields, epoch.features(i))
             let score = scorer.score(row: i - partStart) { into in
                 for f in 0..<inputCount {

@@ -11,8 +11,8 @@ extension AnomalyScorer {
         var count = 0
         forEachScored { _ in count += 1 }
         sink.put(count)
-        forEachScored { sink.put(UnsafePointer(values + $0 * featureCount), count: featureCount) }
-        if knowsRanges { forEachScored { sink.put(UnsafePointer(places + $0 * treeCount), count: treeCount) } }
+        forEachScored { sink.put(UnsafePointer(values.base + $0 * featureCount), count: featureCount) }
+        if knowsRanges { forEachScored { sink.put(UnsafePointer(places.base + $0 * treeCount), count: treeCount) } }
     }
 
     /// Takes the place of what is here, which must have the same settings.
@@ -27,9 +27,9 @@ extension AnomalyScorer {
             bytesEach: MemoryLayout<Double>.size * featureCount
         )
         begin(rows: count)
-        used.update(repeating: 1, count: count)
-        try source.take(into: values, count: count * featureCount)
-        if knowsRanges { try source.take(into: places, count: count * treeCount) }
+        used.base.update(repeating: 1, count: count)
+        try source.take(into: values.base, count: count * featureCount)
+        if knowsRanges { try source.take(into: places.base, count: count * treeCount) }
         try checkInvariants()
     }
 

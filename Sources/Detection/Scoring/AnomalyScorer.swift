@@ -21,12 +21,11 @@ public struct AnomalyScorer: ~Copyable {
     // The open tick's rows: those of parts before the running one, and all.
     var earlier = 0
     var rows = 0
-    private var capacity = 0
-    var used: UnsafeMutablePointer<UInt8>
-    var places: UnsafeMutablePointer<UInt16>
-    var values: UnsafeMutablePointer<Double>
+    var used = OwnedBuffer<UInt8>(undefined: 0)
+    var places = OwnedBuffer<UInt16>(undefined: 0)
+    var values = OwnedBuffer<Double>(undefined: 0)
     /// Work area of the tick's end: the rows that were scored, in order.
-    private var scored: UnsafeMutablePointer<Int32>
+    private var scored = OwnedBuffer<Int32>(undefined: 0)
 
     public init(_ configuration: AnomalyConfiguration) {
         window = Int64(configuration.window)
@@ -40,17 +39,6 @@ public struct AnomalyScorer: ~Copyable {
             seed: configuration.seed
         )
         scaler = RangeScaler(shapes: configuration.features.map(\.shape))
-        used = .allocate(capacity: 1)
-        places = .allocate(capacity: 1)
-        values = .allocate(capacity: 1)
-        scored = .allocate(capacity: 1)
-    }
-
-    deinit {
-        used.deallocate()
-        places.deallocate()
-        values.deallocate()
-        scored.deallocate()
     }
 
     /// Takes in the next part of the open tick, of so many events; their rows are counted from 0 again.
@@ -58,23 +46,16 @@ public struct AnomalyScorer: ~Copyable {
     public mutating func begin(rows count: Int) {
         earlier = rows
         rows += count
-        if rows > capacity { grow() }
-        (used + earlier).update(repeating: 0, count: count)
+        if rows > used.count { grow() }
+        (used.base + earlier).update(repeating: 0, count: count)
     }
 
     private mutating func grow() {
-        func moved<Element>(_ old: UnsafeMutablePointer<Element>, _ width: Int) -> UnsafeMutablePointer<Element> {
-            let new = UnsafeMutablePointer<Element>.allocate(capacity: capacity * width)
-            new.update(from: old, count: earlier * width)
-            old.deallocate()
-            return new
-        }
-        capacity = max(rows, min(2 * capacity, TickClock.eventsMax))
-        used = moved(used, 1)
-        places = moved(places, treeCount)
-        values = moved(values, featureCount)
-        scored.deallocate()
-        scored = .allocate(capacity: capacity)
+        let capacity = max(rows, min(2 * used.count, TickClock.eventsMax))
+        used.resize(to: capacity)
+        places.resize(to: capacity * treeCount)
+        values.resize(to: capacity * featureCount)
+        scored = OwnedBuffer(undefined: capacity)
     }
 
     /// True once scores are more than 0: a range and a reference window are known.
@@ -88,7 +69,7 @@ public struct AnomalyScorer: ~Copyable {
     func score(row: Int, fill: (UnsafeMutablePointer<Double>) -> Void) -> Double {
         let row = earlier + row
         precondition(row >= earlier && row < rows, "the row is outside the part")
-        let raw = values + row * featureCount
+        let raw = values.base + row * featureCount
         used[row] = 1
         fill(raw)
         // Before the ranges are known, a place in them means nothing.
@@ -96,7 +77,7 @@ public struct AnomalyScorer: ~Copyable {
         return withUnsafeTemporaryAllocation(of: Float.self, capacity: featureCount) { scaled in
             guard let x = scaled.baseAddress else { return 0 }
             for f in 0..<featureCount { x[f] = scaler.scale(raw[f], feature: f) }
-            let score = trees.score(x, places: places + row * treeCount)
+            let score = trees.score(x, places: places.base + row * treeCount)
             return (score * 1e6).rounded(.toNearestOrEven) / 1e6
         }
     }
@@ -129,10 +110,10 @@ public struct AnomalyScorer: ~Copyable {
         }
         let lanes = max(1, min(lanes, treeCount))
         let share = (treeCount + lanes - 1) / lanes
-        let order = UnsafeBufferPointer(start: scored, count: count)
+        let order = UnsafeBufferPointer(start: scored.base, count: count)
         fork(lanes) { lane in
             let range = min(lane * share, treeCount)..<min((lane + 1) * share, treeCount)
-            trees.learn(places: places, rows: order, trees: range)
+            trees.learn(places: places.base, rows: order, trees: range)
         }
         trees.advance(by: count)
         if knewRanges {
@@ -143,7 +124,7 @@ public struct AnomalyScorer: ~Copyable {
 
     private mutating func learnRanges(_ count: Int) {
         for i in 0..<count {
-            let raw = values + Int(scored[i]) * featureCount
+            let raw = values.base + Int(scored[i]) * featureCount
             for f in 0..<featureCount { scaler.learn(raw[f], feature: f) }
         }
     }
@@ -155,7 +136,7 @@ public struct AnomalyScorer: ~Copyable {
             for i in range {
                 let row = Int(scored[i])
                 for f in 0..<featureCount { x[f] = scaler.scale(values[row * featureCount + f], feature: f) }
-                _ = trees.score(x, places: places + row * treeCount)
+                _ = trees.score(x, places: places.base + row * treeCount)
             }
         }
     }

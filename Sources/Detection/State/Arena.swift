@@ -1,5 +1,4 @@
-import func Glibc.free
-import func Glibc.realloc
+import Models
 
 /// A slot's memory: one growing block addressed by offsets, so that a copy of the bytes is a snapshot.
 ///
@@ -14,24 +13,24 @@ struct Arena: ~Copyable {
     /// Most units of an arena, nearly 64 GiB, whether it grew or was read.
     static let unitsMax = Int(UInt32.max) - 1
 
-    private(set) var base: UnsafeMutableRawPointer
+    private var memory: OwnedBuffer<UInt8>
     /// Units in use or free-listed, from the start; the rest of the capacity was never handed out.
     private(set) var usedUnits: UInt32 = 1
-    private var capacityUnits: UInt32
+    private var capacityUnits: UInt32 = 64
     /// First free block per class: exact classes, then one per power of two.
     let freeHeads = OwnedBuffer<UInt32>(repeating: 0, count: Arena.classes)
 
     init() {
-        capacityUnits = 64
-        guard let memory = realloc(nil, Int(capacityUnits) * 16) else { preconditionFailure("out of memory") }
-        base = memory
+        memory = OwnedBuffer(undefined: Int(capacityUnits) * Arena.unitBytes)
         base.initializeMemory(as: UInt8.self, repeating: 0, count: 16)
     }
 
-    deinit { free(base) }
+    /// The first unit.
+    @inline(__always)
+    var base: UnsafeMutableRawPointer { UnsafeMutableRawPointer(memory.base) }
 
     /// Bytes the slot holds from the system.
-    var reservedBytes: Int { Int(capacityUnits) * 16 }
+    var reservedBytes: Int { memory.count }
 
     @inline(__always)
     func pointer(_ ref: UInt32) -> UnsafeMutableRawPointer { base + Int(ref) &* 16 }
@@ -83,8 +82,7 @@ struct Arena: ~Copyable {
 
     /// Holds exactly so many units, of undefined content, and no more room.
     mutating func hold(units: UInt32) {
-        guard let memory = realloc(base, Int(units) * Arena.unitBytes) else { preconditionFailure("out of memory") }
-        base = memory
+        memory.resize(to: Int(units) * Arena.unitBytes)
         (usedUnits, capacityUnits) = (units, units)
     }
 
@@ -93,8 +91,7 @@ struct Arena: ~Copyable {
         let growth = reservedBytes < 1 << 20 ? capacityUnits : capacityUnits / 2
         let wanted = UInt64(capacityUnits) + UInt64(max(units, growth))
         precondition(wanted <= UInt64(Arena.unitsMax), "a slot's state has reached 64 GiB")
-        guard let moved = realloc(base, Int(wanted) * 16) else { preconditionFailure("out of memory") }
-        base = moved
+        memory.resize(to: Int(wanted) * Arena.unitBytes)
         capacityUnits = UInt32(wanted)
     }
 }

@@ -1,5 +1,4 @@
 import Models
-import func Glibc.free
 
 // A table has no digest of its own: where its keys lie is not folded, and what they lead to only its owner knows.
 extension KeyTable {
@@ -8,7 +7,7 @@ extension KeyTable {
     /// Their order is state: sweeps and evictions go by it.
     func write(to sink: inout some StateSink) {
         sink.put(mask + 1)
-        sink.put(UnsafePointer(buckets), count: mask + 1)
+        sink.put(UnsafePointer(buckets.base), count: mask + 1)
     }
 
     /// Takes the place of what is here; the blocks are the owner's to check.
@@ -19,11 +18,10 @@ extension KeyTable {
             bytesEach: MemoryLayout<Bucket>.stride
         )
         try StateError.require(capacity & (capacity - 1) == 0, "a table has \(capacity) buckets, no power of two")
-        free(buckets)
-        buckets = KeyTable.make(capacity)
+        buckets = OwnedBuffer(zeroed: capacity)
         mask = capacity - 1
         count = 0
-        try source.take(into: buckets, count: capacity)
+        try source.take(into: buckets.base, count: capacity)
         for at in 0..<capacity where buckets[at].key != 0 { count += 1 }
         try checkInvariants()
     }

@@ -1,5 +1,4 @@
-import func Glibc.calloc
-import func Glibc.free
+import Models
 
 /// Key hash → block in the slot's arena: open addressing, linear probing, deletion by shifting back.
 ///
@@ -12,23 +11,12 @@ struct KeyTable: ~Copyable {
         var unused: UInt32
     }
 
-    var buckets: UnsafeMutablePointer<Bucket>
-    var mask: Int
+    /// Zeroed: of a table that has just doubled only the pages are there that have keys.
+    var buckets = OwnedBuffer<Bucket>(zeroed: 16)
+    var mask = 15
     var count = 0
 
-    init() {
-        mask = 15
-        buckets = KeyTable.make(16)
-    }
-
-    deinit { free(buckets) }
-
     var bytes: Int { (mask + 1) * MemoryLayout<Bucket>.stride }
-
-    static func make(_ capacity: Int) -> UnsafeMutablePointer<Bucket> {
-        guard let memory = calloc(capacity, MemoryLayout<Bucket>.stride) else { preconditionFailure("out of memory") }
-        return memory.bindMemory(to: Bucket.self, capacity: capacity)
-    }
 
     /// By bits that did not choose the slot (``Slots``).
     @inline(__always)
@@ -72,15 +60,14 @@ struct KeyTable: ~Copyable {
     }
 
     private mutating func grow() {
-        let old = buckets
-        let oldCapacity = mask &+ 1
-        buckets = KeyTable.make(oldCapacity * 2)
-        mask = oldCapacity * 2 - 1
-        for i in 0..<oldCapacity where old[i].key != 0 {
-            var at = home(old[i].key)
-            while buckets[at].key != 0 { at = (at &+ 1) & mask }
-            buckets[at] = old[i]
+        let larger = OwnedBuffer<Bucket>(zeroed: buckets.count * 2)
+        mask = larger.count - 1
+        let places = larger.base
+        for i in buckets.indices where buckets[i].key != 0 {
+            var at = home(buckets[i].key)
+            while places[at].key != 0 { at = (at &+ 1) & mask }
+            places[at] = buckets[i]
         }
-        free(old)
+        buckets = larger
     }
 }

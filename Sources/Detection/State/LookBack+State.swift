@@ -8,7 +8,7 @@ extension LookBack {
         sink.put(free)
         sink.put(UInt32(0))
         entities.write(to: &sink)
-        sink.put(UnsafePointer(entries), count: used)
+        sink.put(UnsafePointer(entries.base), count: used)
     }
 
     /// Takes the place of what is here.
@@ -22,10 +22,9 @@ extension LookBack {
         free = try source.take()
         try StateError.require(try source.take(UInt32.self) == 0, "a look-back has a number more")
         try entities.read(from: &source)
-        self.used = 0
-        hold(used)
+        entries.grow(to: used)
         (self.count, self.used) = (count, used)
-        try source.take(into: entries, count: used)
+        try source.take(into: entries.base, count: used)
         try checkInvariants()
     }
 

@@ -28,8 +28,7 @@ struct LookBack: ~Copyable {
     let limit: Int
     // Only the look-back's own files write these.
     var entities: OldestFirstTable<Entity>
-    var entries: UnsafeMutablePointer<Entry>
-    var capacity: Int
+    var entries: OwnedBuffer<Entry>
     /// Places ever used; beyond them and the free ones lies untouched memory.
     var used = 0
     /// Head of the list of free places, linked by `newer`.
@@ -40,14 +39,11 @@ struct LookBack: ~Copyable {
     init(perEntity: Int, limit: Int) {
         self.perEntity = perEntity
         self.limit = max(2 * perEntity, limit)
-        capacity = perEntity == 0 ? 0 : min(64, self.limit)
         entities = OldestFirstTable(limit: self.limit)
-        entries = .allocate(capacity: capacity)
+        entries = OwnedBuffer(undefined: perEntity == 0 ? 0 : min(64, self.limit))
     }
 
-    deinit { entries.deallocate() }
-
-    var bytes: Int { entities.bytes + capacity * MemoryLayout<Entry>.stride }
+    var bytes: Int { entities.bytes + entries.count * MemoryLayout<Entry>.stride }
 
     /// Keeps an event of an entity, as its newest.
     ///
@@ -62,7 +58,7 @@ struct LookBack: ~Copyable {
                 let place = entities[row].pointee.oldest
                 entities[row].pointee.oldest = perEntity == 1 ? place : entries[Int(place)].newer
                 if perEntity > 1 { link(place, to: row) }
-                (entries + Int(place)).initialize(to: Entry(event: event, newer: .max))
+                entries[Int(place)] = Entry(event: event, newer: .max)
                 return 0
             }
         }
@@ -76,7 +72,7 @@ struct LookBack: ~Copyable {
         }
         entities[row].pointee.count += 1
         count += 1
-        (entries + Int(place)).initialize(to: Entry(event: event, newer: .max))
+        entries[Int(place)] = Entry(event: event, newer: .max)
         return forgotten
     }
 
@@ -107,7 +103,7 @@ struct LookBack: ~Copyable {
             defer { free = entries[Int(free)].newer }
             return free
         }
-        if used == capacity { hold(min(2 * capacity, limit)) }
+        if used == entries.count { entries.grow(to: min(2 * entries.count, limit)) }
         used += 1
         return UInt32(used - 1)
     }
@@ -118,14 +114,5 @@ struct LookBack: ~Copyable {
         free = gone.oldest
         count -= Int(gone.count)
         return Int(gone.count)
-    }
-
-    /// Makes room for so many events, and keeps those in use.
-    mutating func hold(_ wanted: Int) {
-        if wanted <= capacity { return }
-        let moved = UnsafeMutablePointer<Entry>.allocate(capacity: wanted)
-        moved.initialize(from: entries, count: used)
-        entries.deallocate()
-        (entries, capacity) = (moved, wanted)
     }
 }

@@ -13,9 +13,9 @@ extension MemberBlocks {
     mutating func read(from source: inout some StateSource) throws(StateError) {
         let top = try source.takeCount("words of members", in: 0...limit, bytesEach: 8)
         free = (try source.take(), try source.take(), try source.take(), try source.take())
+        var capacity = memory.count
         while capacity < top { capacity = min(2 * capacity, limit) }
-        words.deallocate()
-        words = .allocate(capacity: capacity)
+        memory = OwnedBuffer(undefined: capacity)
         self.top = top
         try source.take(into: words, count: top)
     }

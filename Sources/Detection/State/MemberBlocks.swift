@@ -1,3 +1,5 @@
+import Models
+
 /// An arena of word blocks in four sizes, for sets of members that mostly stay small: 4, 16, 64 or 128 members.
 ///
 /// Offsets, not pointers. Freed blocks are used again by their size; the arena doubles until its limit, then
@@ -8,21 +10,21 @@ struct MemberBlocks: ~Copyable {
     let wordsPerMember: Int
     let limit: Int
     // Only the arena's own files write these.
-    var capacity: Int
     var top = 0
-    var words: UnsafeMutablePointer<UInt64>
+    var memory: OwnedBuffer<UInt64>
     var free: (UInt32, UInt32, UInt32, UInt32) = (.max, .max, .max, .max)
 
     init(wordsPerMember: Int, limitWords: Int) {
         self.wordsPerMember = wordsPerMember
         limit = max(limitWords, 128 * wordsPerMember)
-        capacity = min(1024, limit)
-        words = .allocate(capacity: capacity)
+        memory = OwnedBuffer(undefined: min(1024, limit))
     }
 
-    deinit { words.deallocate() }
+    /// The first word; good until the next ``allocate(sizeClass:)``.
+    @inline(__always)
+    var words: UnsafeMutablePointer<UInt64> { memory.base }
 
-    var bytes: Int { capacity * 8 }
+    var bytes: Int { memory.count * 8 }
 
     /// Members a block of the class holds.
     @inline(__always) static func size(_ sizeClass: Int) -> Int {
@@ -42,16 +44,12 @@ struct MemberBlocks: ~Copyable {
             return head
         }
         let length = MemberBlocks.size(sizeClass) * wordsPerMember
-        if top + length > capacity {
-            var larger = capacity
+        if top + length > memory.count {
+            var larger = memory.count
             while larger < top + length { larger *= 2 }
             larger = min(larger, limit)
             guard top + length <= larger else { return nil }
-            let new = UnsafeMutablePointer<UInt64>.allocate(capacity: larger)
-            new.initialize(from: words, count: top)
-            words.deallocate()
-            words = new
-            capacity = larger
+            memory.resize(to: larger)
         }
         let offset = UInt32(top)
         // What is written of the state is what was done here, not what the process had there before.

@@ -1,3 +1,5 @@
+import Models
+
 /// Natural merge sort (Knuth, The Art of Computer Programming, volume 3, 5.2.4) in memory that is kept.
 ///
 /// What an epoch sorts are a few ascending runs laid end to end: one per sender of an exchange, one per partition. The standard
@@ -7,14 +9,9 @@ struct NaturalMergeSort<Element: BitwiseCopyable>: ~Copyable {
     /// Shorter runs are lengthened to this by insertion, which beats merging.
     private static var shortestRun: Int { 12 }
 
-    private var spare: UnsafeMutablePointer<Element>
-    private var capacity = 0
+    private var spare = OwnedBuffer<Element>(undefined: 0)
     /// Where each run ends.
     private var ends: [Int] = []
-
-    init() { spare = .allocate(capacity: 1) }
-
-    deinit { spare.deallocate() }
 
     /// Sorts in place.
     @inline(__always)
@@ -25,12 +22,10 @@ struct NaturalMergeSort<Element: BitwiseCopyable>: ~Copyable {
         guard elements.count > 1, let base = elements.baseAddress else { return }
         findRuns(base, elements.count, precedes)
         guard ends.count > 1 else { return }
-        if elements.count > capacity {
-            spare.deallocate()
-            capacity = max(elements.count, 2 * capacity)
-            spare = .allocate(capacity: capacity)
+        if elements.count > spare.count {
+            spare = OwnedBuffer(undefined: max(elements.count, 2 * spare.count))
         }
-        var (from, into) = (base, spare)
+        var (from, into) = (base, spare.base)
         while ends.count > 1 {
             mergePairs(from, into, precedes)
             swap(&from, &into)

@@ -38,12 +38,11 @@ extension OldestFirstTable {
 
     /// Makes room for so many rows, of undefined content, and empties the cells.
     private mutating func hold(_ wanted: Int) {
+        var capacity = capacity
         while capacity < wanted { capacity = min(2 * capacity, limit) }
         var cellCount = 4
         while cellCount < 2 * capacity { cellCount *= 2 }
-        mask = cellCount - 1
-        UnsafeMutableRawPointer(rows).deallocate()
-        (rows, keys, links, cells) = OldestFirstTable.makeColumns(rows: capacity, cells: cellCount)
+        lay(rows: capacity, cells: cellCount, keeping: 0)
     }
 
     /// Folds keys and rows, oldest first.

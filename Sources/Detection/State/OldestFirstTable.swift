@@ -25,12 +25,14 @@ struct OldestFirstTable<Row: BitwiseCopyable>: ~Copyable {
     var used = 0
     /// Head of the list of free rows, linked by `newer`.
     var free: UInt32 = .max
-    var keys: UnsafeMutablePointer<UInt64>
-    var links: UnsafeMutablePointer<Link>
-    var cells: UnsafeMutablePointer<UInt64>
+    /// The four columns in one block, so that a table that grows asks the heap once; see ``lay(rows:cells:)``.
+    private var memory: OwnedBuffer<UInt8>
+    private(set) var keys: UnsafeMutablePointer<UInt64>
+    private(set) var links: UnsafeMutablePointer<Link>
+    private(set) var cells: UnsafeMutablePointer<UInt64>
     var mask: Int
     /// The rows; the pointer changes when the table grows, which only ``insert(_:_:)`` does.
-    var rows: UnsafeMutablePointer<Row>
+    private(set) var rows: UnsafeMutablePointer<Row>
 
     init(limit: Int, capacity: Int = 16) {
         self.limit = max(1, limit)
@@ -38,28 +40,44 @@ struct OldestFirstTable<Row: BitwiseCopyable>: ~Copyable {
         var cellCount = 4
         while cellCount < 2 * self.capacity { cellCount *= 2 }
         mask = cellCount - 1
-        (rows, keys, links, cells) = OldestFirstTable.makeColumns(rows: self.capacity, cells: cellCount)
+        memory = OwnedBuffer(undefined: Self.columnBytes(rows: self.capacity, cells: cellCount))
+        (rows, keys, links, cells) = Self.columns(of: memory, rows: self.capacity, cells: cellCount)
     }
 
-    deinit { UnsafeMutableRawPointer(rows).deallocate() }
+    private static func columnBytes(rows: Int, cells: Int) -> Int { rowBytes(rows) + 16 * rows + 8 * cells }
 
-    // One block for the four columns, which begins with the rows: a table that grows asks the heap once. All cells are empty.
-    static func makeColumns(
+    private static func rowBytes(_ rows: Int) -> Int { (rows * MemoryLayout<Row>.stride + 7) & ~7 }
+
+    /// Where the columns begin: rows, keys, links, cells, all of which are empty.
+    private static func columns(
+        of memory: borrowing OwnedBuffer<UInt8>,
         rows: Int,
         cells: Int
     ) -> (
         UnsafeMutablePointer<Row>, UnsafeMutablePointer<UInt64>, UnsafeMutablePointer<Link>,
         UnsafeMutablePointer<UInt64>
     ) {
-        let rowBytes = (rows * MemoryLayout<Row>.stride + 7) & ~7
-        let block = UnsafeMutableRawPointer.allocate(byteCount: rowBytes + 16 * rows + 8 * cells, alignment: 16)
-        let keys = block + rowBytes
+        let block = UnsafeMutableRawPointer(memory.base)
+        let keys = block + rowBytes(rows)
         let links = keys + 8 * rows
         return (
             block.bindMemory(to: Row.self, capacity: rows), keys.bindMemory(to: UInt64.self, capacity: rows),
             links.bindMemory(to: Link.self, capacity: rows),
             (links + 8 * rows).initializeMemory(as: UInt64.self, repeating: 0, count: cells)
         )
+    }
+
+    /// Gives the table columns of other sizes: empty cells, and of the others those rows that it is to keep.
+    mutating func lay(rows capacity: Int, cells cellCount: Int, keeping used: Int) {
+        let larger = OwnedBuffer<UInt8>(undefined: Self.columnBytes(rows: capacity, cells: cellCount))
+        let columns = Self.columns(of: larger, rows: capacity, cells: cellCount)
+        columns.0.initialize(from: rows, count: used)
+        columns.1.initialize(from: keys, count: used)
+        columns.2.initialize(from: links, count: used)
+        (rows, keys, links, cells) = columns
+        memory = larger
+        self.capacity = capacity
+        mask = cellCount - 1
     }
 
     var isFull: Bool { count >= limit }
@@ -160,16 +178,10 @@ struct OldestFirstTable<Row: BitwiseCopyable>: ~Copyable {
     }
 
     private mutating func grow() {
-        capacity = min(2 * capacity, limit)
+        let larger = min(2 * capacity, limit)
         var cellCount = mask + 1
-        while cellCount < 2 * capacity { cellCount *= 2 }
-        mask = cellCount - 1
-        let old = (rows: rows, keys: keys, links: links)
-        (rows, keys, links, cells) = OldestFirstTable.makeColumns(rows: capacity, cells: cellCount)
-        rows.initialize(from: old.rows, count: used)
-        keys.initialize(from: old.keys, count: used)
-        links.initialize(from: old.links, count: used)
-        UnsafeMutableRawPointer(old.rows).deallocate()
+        while cellCount < 2 * larger { cellCount *= 2 }
+        lay(rows: larger, cells: cellCount, keeping: used)
         // Only called with no free row: all used rows are live.
         for row in 0..<used { place(UInt32(row)) }
     }

@@ -9,7 +9,7 @@ struct TextLog: ~Copyable {
     /// Longest text kept, in bytes; longer ones are cut at a character's border.
     static let longest = 64
 
-    let bytes: UnsafeMutablePointer<UInt8>
+    private let memory: OwnedBuffer<UInt8>
     let capacity: Int
     /// Bytes ever written; a position modulo `capacity` is a place.
     var end: UInt64 = 0
@@ -18,11 +18,11 @@ struct TextLog: ~Copyable {
     init(capacity: Int) {
         precondition(capacity >= 1024 && capacity & (capacity - 1) == 0, "the capacity is a power of two from 1024")
         self.capacity = capacity
-        bytes = .allocate(capacity: capacity)
-        bytes.initialize(repeating: 0, count: capacity)
+        memory = OwnedBuffer(repeating: 0, count: capacity)
     }
 
-    deinit { bytes.deallocate() }
+    @inline(__always)
+    var bytes: UnsafeMutablePointer<UInt8> { memory.base }
 
     /// Writes a text and gives its position.
     mutating func append(_ text: UnsafePointer<UInt8>, count: Int) -> UInt64 {

@@ -1,18 +1,14 @@
+import Models
 import RuleLanguage
 
 /// A growing run of bytes that outputs are written into; keeps its memory between epochs.
 public struct ByteBuffer: ~Copyable {
-    public private(set) var base: UnsafeMutablePointer<UInt8>
+    private var memory: OwnedBuffer<UInt8>
     public private(set) var count = 0
-    private var capacity: Int
 
-    public init(capacity: Int = 1 << 16) {
-        self.capacity = max(64, capacity)
-        base = .allocate(capacity: self.capacity)
-    }
+    public init(capacity: Int = 1 << 16) { memory = OwnedBuffer(undefined: max(64, capacity)) }
 
-    deinit { base.deallocate() }
-
+    public var base: UnsafeMutablePointer<UInt8> { memory.base }
     public var bytes: UnsafeBufferPointer<UInt8> { UnsafeBufferPointer(start: base, count: count) }
 
     /// Forgets the content and keeps the memory.
@@ -29,7 +25,7 @@ public struct ByteBuffer: ~Copyable {
     /// Raise ``count`` with ``advance(_:)``.
     @inline(__always)
     mutating func room(_ more: Int) -> UnsafeMutablePointer<UInt8> {
-        if capacity &- count < more { grow(more) }
+        if memory.count &- count < more { grow(more) }
         return base + count
     }
 
@@ -37,11 +33,7 @@ public struct ByteBuffer: ~Copyable {
     mutating func advance(_ written: Int) { count &+= written }
 
     private mutating func grow(_ more: Int) {
-        capacity = max(capacity * 2, count + more)
-        let larger = UnsafeMutablePointer<UInt8>.allocate(capacity: capacity)
-        larger.update(from: base, count: count)
-        base.deallocate()
-        base = larger
+        memory.resize(to: max(memory.count * 2, count + more))
     }
 
     /// Appends one byte.

@@ -1,32 +1,28 @@
+import Models
 import RuleLanguage
 
 /// DECIDE: rules judge each event, and what is due about its subject is written.
 ///
 /// Reads the event's fields, features and signals and nothing else, so it takes the whole epoch at once, lane by lane.
 struct DecideStage: ~Copyable {
-    private let lanes: UnsafeMutablePointer<DecideLane>
-    private let count: Int
+    private let lanes: OwnedBuffer<DecideLane>
 
     init(_ configuration: EngineConfiguration, lanes count: Int) {
-        self.count = count
-        lanes = .allocate(capacity: count)
-        for l in 0..<count { (lanes + l).initialize(to: DecideLane(configuration)) }
+        lanes = OwnedBuffer(count: count) { _ in DecideLane(configuration) }
     }
 
-    deinit { lanes.deinitialize(count: count).deallocate() }
-
     /// Starts an epoch: forgets the outputs of the one before, of lanes that have no part in this one too.
-    func begin() { for l in 0..<count { lanes[l].output.removeAll() } }
+    func begin() { for l in lanes.indices { lanes[l].output.removeAll() } }
 
     /// Judges a lane's events.
     func run(_ epoch: EpochTable, lane: Int) { for event in epoch.range(lane) { lanes[lane].decide(epoch, event) } }
 
     /// What the lanes have written, in the epoch's order.
-    func forEachOutput(_ body: (borrowing EpochOutput) -> Void) { for l in 0..<count { body(lanes[l].output) } }
+    func forEachOutput(_ body: (borrowing EpochOutput) -> Void) { for l in lanes.indices { body(lanes[l].output) } }
 }
 
 /// What a lane of DECIDE owns: the rules' evaluator, the writers, and what they write.
-private struct DecideLane: ~Copyable {
+struct DecideLane: ~Copyable {
     private var evaluator: Evaluator
     private let fusion: Fusion
     private var verdicts: VerdictWriter

@@ -1,3 +1,4 @@
+import Models
 import RuleLanguage
 
 /// Writes an event's declared features as one flat JSON object: its `id`, then every declared feature by name in the order of
@@ -5,7 +6,7 @@ import RuleLanguage
 ///
 /// Features that cannot be read in the event's type, and those without a value, are `null`. The names are rendered once.
 struct FeatureRowWriter: ~Copyable {
-    private struct Cell {
+    struct Cell {
         /// In ``names``.
         var nameStart: Int
         var nameLength: Int
@@ -13,12 +14,11 @@ struct FeatureRowWriter: ~Copyable {
         var type: ValueType
         var isInteger: Bool
     }
-    private let cells: UnsafeMutablePointer<Cell>
-    private let cellCount: Int
+    private let cells: OwnedBuffer<Cell>
     /// Bytes of a row whose values are all integers, at most.
     private let rowBytes: Int
     /// The names as they are written, each followed by bytes that may be read: they are copied sixteen bytes at a time.
-    private let names: UnsafeMutablePointer<UInt8>
+    private let names: OwnedBuffer<UInt8>
 
     init(features: [Feature]) {
         var cells: [Cell] = []
@@ -38,18 +38,10 @@ struct FeatureRowWriter: ~Copyable {
             names += name
         }
         names += [UInt8](repeating: 0, count: 16)
-        cellCount = cells.count
         // An integer takes 20 bytes at most, and the last name's copy reaches 15 bytes further.
         rowBytes = names.count + cells.count * 20 + 16
-        self.cells = .allocate(capacity: max(1, cells.count))
-        self.cells.initialize(from: cells, count: cells.count)
-        self.names = .allocate(capacity: names.count)
-        self.names.initialize(from: names, count: names.count)
-    }
-
-    deinit {
-        cells.deallocate()
-        names.deallocate()
+        self.cells = OwnedBuffer(cells)
+        self.names = OwnedBuffer(names)
     }
 
     /// Appends the object and a line feed.
@@ -65,6 +57,7 @@ struct FeatureRowWriter: ~Copyable {
         // One run of room for the whole row; only texts and doubles, which are rare, ask for their own.
         var at = output.room(rowBytes)
         var start = at
+        let (cells, names, cellCount) = (cells.base, names.base, cells.count)
         for c in 0..<cellCount {
             let cell = cells + c
             let name = names + cell.pointee.nameStart

@@ -1,3 +1,4 @@
+import Models
 import RuleLanguage
 
 /// The values of the event that is being added to a stream: work area of a slot, one place per column.

@@ -1,3 +1,4 @@
+import Models
 import RuleLanguage
 
 /// A lane's sender of the exchange into AGGREGATE: works out the keys that events go to and sorts the accesses by slot.

@@ -1,3 +1,4 @@
+import Models
 import RuleLanguage
 
 /// Features whose windows were opened together: one plan, 64 slots, and what each lane needs to fill them.

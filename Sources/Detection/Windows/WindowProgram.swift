@@ -1,3 +1,4 @@
+import Models
 import RuleLanguage
 
 /// A window plan as the hot loop wants it: plain memory without reference counts, built once and then only read.
@@ -85,7 +86,8 @@ final class WindowProgram: @unchecked Sendable {
     let filters: [Program]
     let arguments: [Program]
     let keyPrograms: [Program]
-    private let owned: [UnsafeMutableRawPointer]
+    /// What the pointers point into.
+    private let pieces: [AnyObject]
 
     init(_ plan: WindowPlan) {
         self.plan = plan
@@ -93,17 +95,16 @@ final class WindowProgram: @unchecked Sendable {
         var arguments: [Program] = []
         var keyPrograms: [Program] = []
         var owners: [UInt64] = []
-        var owned: [UnsafeMutableRawPointer] = []
+        var pieces: [AnyObject] = []
         func owner(of program: Program) -> Int {
             if let known = owners.firstIndex(of: program.stamp) { return known }
             owners.append(program.stamp)
             return owners.count - 1
         }
-        func keep<T>(_ items: [T]) -> UnsafePointer<T> {
-            let memory = UnsafeMutablePointer<T>.allocate(capacity: max(1, items.count))
-            memory.initialize(from: items, count: items.count)
-            owned.append(UnsafeMutableRawPointer(memory))
-            return UnsafePointer(memory)
+        func keep<Item>(_ items: [Item]) -> UnsafePointer<Item> {
+            let piece = ProgramPiece(items)
+            pieces.append(piece)
+            return UnsafePointer(piece.items.base)
         }
         let streams = plan.streams.map { stream in
             var filter = -1
@@ -200,8 +201,13 @@ final class WindowProgram: @unchecked Sendable {
         self.filters = filters
         self.arguments = arguments
         self.keyPrograms = keyPrograms
-        self.owned = owned
+        self.pieces = pieces
     }
+}
 
-    deinit { for memory in owned { memory.deallocate() } }
+/// One of a program's tables.
+private final class ProgramPiece<Item> {
+    let items: OwnedBuffer<Item>
+
+    init(_ items: [Item]) { self.items = OwnedBuffer(items) }
 }

@@ -1,3 +1,5 @@
+import Models
+
 /// Expiry and limits: keys that no window can see any more, and keys that give way to new ones.
 extension WindowSlot {
     /// Looks at as many buckets as the epoch had accesses, and drops keys that no window can see any more.

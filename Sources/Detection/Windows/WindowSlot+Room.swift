@@ -1,3 +1,5 @@
+import Models
+
 /// Room for what comes and what goes: the only places where a slot's arena may move.
 extension WindowSlot {
     /// Makes all the room that one more entry of a stream can need, so that nothing moves while it is added: a larger ring unless

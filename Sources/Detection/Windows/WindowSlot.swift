@@ -1,3 +1,4 @@
+import Models
 import RuleLanguage
 
 /// One event at one key, on its way to the key's slot: an exchange record, 16 bytes.
