@@ -38,13 +38,16 @@ public struct ProgramHandle: Sendable, BitwiseCopyable {
 }
 
 /// The banks a program reads; all pointers are lent for the call.
+///
+/// In another order than the machine's banks: two that follow each other in both would be copied as one 16-byte word, which waits
+/// until the two 8-byte writes just before it, and all work before them, are through.
 public struct EvaluationInput {
     /// The event's row: one slot per declared field.
     public var fields: UnsafePointer<Slot>
-    /// The event's feature row; see ``Feature/column``.
-    public var features: UnsafePointer<Slot>
     /// The event's signal row; see ``RuleEnvironment/Signal``.
     public var signals: UnsafePointer<Slot>
+    /// The event's feature row; see ``Feature/column``.
+    public var features: UnsafePointer<Slot>
     /// Start of the batch's text, for string slots of the fields.
     public var text: UnsafePointer<UInt8>
     /// Start of the batch's list table, for list slots of the fields.

@@ -9,7 +9,8 @@ import Testing
     func see(_ actors: Range<Int>) {
         for i in actors {
             withUnsafeBytes(of: i) {
-                population.see($0.assumingMemoryBound(to: UInt8.self).baseAddress.unsafelyUnwrapped, count: 8)
+                let actor = $0.assumingMemoryBound(to: UInt8.self).baseAddress.unsafelyUnwrapped
+                population.see(population.place(of: actor, count: 8))
             }
         }
     }

@@ -184,7 +184,17 @@ private final class CrowdDetector: RingDetector {
         }
     }
 
-    func learn(_ epoch: EpochTable, _ events: Range<Int>) {
+    func take(_ epoch: EpochTable, _ parts: ArraySlice<TickPart>) {
+        for part in parts {
+            read(epoch, part.events)
+            begin(epoch, part.events)
+            if let watermark = part.end { endTick(watermark: watermark) }
+        }
+    }
+
+    var rounds: Int { 0 }
+
+    func begin(_ epoch: EpochTable, _ events: Range<Int>) {
         for i in events {
             let event = epoch.events[i]
             guard let place = configuration.places[Int(event.type)] else { continue }
@@ -194,8 +204,6 @@ private final class CrowdDetector: RingDetector {
         }
     }
 
-    var rounds: Int { 0 }
-    func begin(_ epoch: EpochTable, _ events: Range<Int>) { learn(epoch, events) }
     func run(round: Int, lane: Int, of lanes: Int) {}
     func exchange(after round: Int) {}
 

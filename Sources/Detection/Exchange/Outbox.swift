@@ -47,7 +47,7 @@ struct Outbox<Record: ExchangeRecord> {
     }
 
     mutating func clear() {
-        records.removeAll(keepingCapacity: true)
-        texts.removeAll(keepingCapacity: true)
+        if !records.isEmpty { records.removeAll(keepingCapacity: true) }
+        if !texts.isEmpty { texts.removeAll(keepingCapacity: true) }
     }
 }

@@ -35,6 +35,17 @@ struct LockstepActorSlot: ~Copyable {
         self.hash = hash
     }
 
+    /// Reads the cell where an actor's row is told, and nothing else.
+    @inline(__always)
+    func lookAhead(cell actor: UInt64) -> UInt64 { actors.home(actor) }
+
+    /// Reads what ``take(_:name:forgotten:_:)`` will read first of an actor's row; its cell is near by now.
+    @inline(__always)
+    func lookAhead(row actor: UInt64) -> UInt64 {
+        let row = actors.find(actor)
+        return row == .max ? 0 : UInt64(actors[row].pointee.block)
+    }
+
     /// - Parameters:
     ///   - name: the actor's text, empty when it is not known.
     ///   - forgotten: what was last acted on before this time counts as new.

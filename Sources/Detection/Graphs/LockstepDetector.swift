@@ -60,6 +60,17 @@ public struct LockstepDetector: ~Copyable {
     // The running run.
     private var records = UnsafeBufferPointer<LockstepRecord>(start: nil, count: 0)
     private var keys: [UInt64] = []
+    /// Of each record looked ahead at.
+    struct Ahead: BitwiseCopyable {
+        var key: UInt64
+        /// Of its actor's mark.
+        var place: UInt32
+        /// Of its target while looking.
+        var row: UInt32
+    }
+    private var ahead = OwnedBuffer<Ahead>(undefined: 128)
+    /// Keeps the early loads of ``lookAhead(_:)`` from being optimised away.
+    private var warmth: UInt64 = 0
     /// Record numbers by the slot of their target, ascending in each.
     private var numbers: [UInt32] = []
     private let slots = SlotOrder()
@@ -112,10 +123,66 @@ public struct LockstepDetector: ~Copyable {
     ///
     /// The same as a run of this one record, without its exchanges.
     public mutating func take(_ record: LockstepRecord) {
-        population.see(record.actorText, count: Int(record.actorLength))
-        let key = hash.combine(record.target, UInt64(record.relation) &+ 1)
+        take(record, key: key(of: record), place: place(of: record))
+    }
+
+    /// Makes ready for ``take(ahead:)`` of each of some records, of this tick and later ones: loads what that will read, and
+    /// changes nothing.
+    ///
+    /// Which target comes next is chance, and its memory far; the loads of several records do not depend on each other, so that
+    /// they are waited for together: first texts, then cells, rows, and members.
+    ///
+    /// - Parameter records: in their order; they and their texts must stay readable until the last of them is taken.
+    mutating func lookAhead(_ records: UnsafeBufferPointer<LockstepRecord>) {
+        self.records = records
+        if ahead.count < records.count { ahead = OwnedBuffer(undefined: records.count) }
+        let ahead = UnsafeMutableBufferPointer(start: self.ahead.base, count: records.count)
+        var warm: UInt64 = 0
+        for i in records.indices { warm ^= UInt64(records[i].actorText.pointee) }
+        for i in records.indices {
+            ahead[i] = Ahead(key: key(of: records[i]), place: place(of: records[i]), row: .max)
+        }
+        for i in ahead.indices {
+            warm ^= tokens[Slots.of(ahead[i].key)].lookAhead(cell: ahead[i].key) ^ population.word(of: ahead[i].place)
+        }
+        for i in ahead.indices {
+            let (row, read) = tokens[Slots.of(ahead[i].key)].lookAhead(row: ahead[i].key)
+            ahead[i].row = row
+            warm ^= read
+        }
+        // Of the acts in what is hot by now, the actors too; a row is no longer needed, and says which they are.
+        for i in ahead.indices where ahead[i].row != .max {
+            let (isHot, read) = tokens[Slots.of(ahead[i].key)].lookAhead(members: ahead[i].row)
+            warm ^= read
+            if !isHot { ahead[i].row = .max }
+        }
+        for i in ahead.indices where ahead[i].row != .max {
+            warm ^= actors[Slots.of(records[i].actor)].lookAhead(cell: records[i].actor)
+        }
+        for i in ahead.indices where ahead[i].row != .max {
+            warm ^= actors[Slots.of(records[i].actor)].lookAhead(row: records[i].actor)
+        }
+        warmth = warm
+    }
+
+    /// Takes one of the records looked ahead at, as ``take(_:)`` does; in their order.
+    mutating func take(ahead number: Int) {
+        take(records[number], key: ahead[number].key, place: ahead[number].place)
+    }
+
+    @inline(__always)
+    private mutating func take(_ record: LockstepRecord, key: UInt64, place: UInt32) {
+        population.see(place)
         tokens[Slots.of(key)].take(record, key: key, ordinal: 0, forgotten: forgotten, &tokenOutboxes[0])
         if !tokenOutboxes[0].next.records.isEmpty { passOn() }
+    }
+
+    @inline(__always)
+    private func key(of record: LockstepRecord) -> UInt64 { hash.combine(record.target, UInt64(record.relation) &+ 1) }
+
+    @inline(__always)
+    private func place(of record: LockstepRecord) -> UInt32 {
+        population.place(of: record.actorText, count: Int(record.actorLength))
     }
 
     /// Takes what the token stage says of one record through the later stages.
@@ -123,23 +190,24 @@ public struct LockstepDetector: ~Copyable {
     /// Depth first: each stage sees the order of the exchanges, and none looks at another's state.
     private mutating func passOn() {
         let population = population.estimate()
-        tokenOutboxes[0].names.forEach { rings.learnName($0.key, $1) }
-        tokenOutboxes[0].next.forEach { hot, name in
-            actors[Slots.of(hot.actor)].take(hot, name: name, forgotten: forgotten, &actorOutboxes[0])
-            actorOutboxes[0].names.forEach { rings.learnName($0.key, $1) }
-            for pair in actorOutboxes[0].next.records {
-                pairs[Slots.of(pair.pair)].take(
-                    pair,
-                    population: population,
-                    forgotten: forgotten,
-                    &pairOutboxes[0]
-                )
-                for flag in pairOutboxes[0].records { rings.take(flag) }
-                pairOutboxes[0].clear()
+        let hot = tokenOutboxes.base
+        let paired = actorOutboxes.base
+        let flagged = pairOutboxes.base
+        hot.pointee.names.forEach { rings.learnName($0.key, $1) }
+        hot.pointee.next.forEach { record, name in
+            actors[Slots.of(record.actor)].take(record, name: name, forgotten: forgotten, &paired.pointee)
+            if paired.pointee.next.records.isEmpty { return }
+            paired.pointee.names.forEach { rings.learnName($0.key, $1) }
+            for i in paired.pointee.next.records.indices {
+                let pair = paired.pointee.next.records[i]
+                pairs[Slots.of(pair.pair)].take(pair, population: population, forgotten: forgotten, &flagged.pointee)
+                if flagged.pointee.records.isEmpty { continue }
+                for j in flagged.pointee.records.indices { rings.take(flagged.pointee.records[j]) }
+                flagged.pointee.clear()
             }
-            actorOutboxes[0].clear()
+            paired.pointee.clear()
         }
-        tokenOutboxes[0].clear()
+        hot.pointee.clear()
     }
 
     // MARK: Slots over threads
@@ -153,8 +221,8 @@ public struct LockstepDetector: ~Copyable {
         numbers.removeAll(keepingCapacity: true)
         slots.clear()
         for record in records {
-            population.see(record.actorText, count: Int(record.actorLength))
-            let key = hash.combine(record.target, UInt64(record.relation) &+ 1)
+            population.see(place(of: record))
+            let key = key(of: record)
             keys.append(key)
             numbers.append(0)
             slots.count(Slots.of(key))

@@ -44,11 +44,20 @@ struct LockstepPopulation: ~Copyable {
         previous.deallocate()
     }
 
-    /// Notes an actor of the open tick.
+    /// Where an actor's mark stands.
     @inline(__always)
-    mutating func see(_ actor: UnsafePointer<UInt8>, count: Int) {
-        let place = Int(truncatingIfNeeded: hash(actor, count: count)) & (64 * LockstepPopulation.words - 1)
-        if current[place >> 6] & 1 << UInt64(place & 63) == 0 { news.append(UInt32(place)) }
+    func place(of actor: UnsafePointer<UInt8>, count: Int) -> UInt32 {
+        UInt32(truncatingIfNeeded: hash(actor, count: count)) & (64 * UInt32(LockstepPopulation.words) - 1)
+    }
+
+    /// The word of a mark, for a look ahead.
+    @inline(__always)
+    func word(of place: UInt32) -> UInt64 { current[Int(place >> 6)] }
+
+    /// Notes an actor of the open tick, by its place.
+    @inline(__always)
+    mutating func see(_ place: UInt32) {
+        if word(of: place) & 1 &<< UInt64(place & 63) == 0 { news.append(place) }
     }
 
     /// About how many actors there were when the open tick began, `smallest` at least.

@@ -262,11 +262,12 @@ struct LockstepRings: ~Copyable {
         finish(watermark: watermark)
         while changeTicks.count < changes.count { changeTicks.append(ticks) }
         ticks += 1
-        publish()
+        // Most ticks teach nothing.
+        if !released.isEmpty || !republished.isEmpty { publish() }
     }
 
     private mutating func finish(watermark: Int64) {
-        takeClosed()
+        if !closed.isEmpty { takeClosed() }
         for key in dirty {
             let row = rings.find(key)
             guard row != .max else { continue }
@@ -282,11 +283,11 @@ struct LockstepRings: ~Copyable {
             if ring.pointee.version == 1 { counters.ringsOpened += 1 }
             changes.append(change(key, ring.pointee.version == 1 ? .opened : .updated))
         }
-        dirty.removeAll(keepingCapacity: true)
+        if !dirty.isEmpty { dirty.removeAll(keepingCapacity: true) }
         while rings.oldest != .max, rings[rings.oldest].pointee.lastTime < watermark - configuration.memory {
             closeOldestRing()
         }
-        takeClosed()
+        if !closed.isEmpty { takeClosed() }
     }
 
     /// Appends the closed rings to the changes.

@@ -39,6 +39,13 @@ struct LockstepTokenSlot: ~Copyable {
         var even = Token()
         var odd = Token()
 
+        /// The token of a window, in place: a copy of it would wait for all that is written.
+        static func token(of bucket: Int64, in target: UnsafeMutablePointer<Target>) -> UnsafeMutablePointer<Token> {
+            assert(MemoryLayout<Target>.offset(of: \.even) == tokens, "the tokens lie where they are looked for")
+            return (UnsafeMutableRawPointer(target) + tokens).assumingMemoryBound(to: Token.self) + Int(bucket & 1)
+        }
+        private static var tokens: Int { 48 }
+
         func release(to blocks: inout MemberBlocks) {
             even.release(to: &blocks)
             odd.release(to: &blocks)
@@ -70,6 +77,29 @@ struct LockstepTokenSlot: ~Copyable {
         decay = Elementary.exp(-Double(configuration.window) / Double(configuration.baselineLife))
         self.hash = hash
         resultHash = configuration.resultHash
+    }
+
+    /// Reads the cell where a target's row is told, and nothing else.
+    @inline(__always)
+    func lookAhead(cell key: UInt64) -> UInt64 { targets.home(key) }
+
+    /// Reads what ``take(_:key:ordinal:forgotten:_:)`` will read of a target's row; its cell is near by now.
+    @inline(__always)
+    func lookAhead(row key: UInt64) -> (row: UInt32, read: UInt64) {
+        let row = targets.find(key)
+        if row == .max { return (row, 0) }
+        let target = targets[row]
+        return (row, UInt64(target.pointee.even.block) ^ UInt64(target.pointee.odd.sizeClass))
+    }
+
+    /// Reads the newest window's members, which begin with those that came first, and says whether it is hot; its row is near by
+    /// now.
+    @inline(__always)
+    func lookAhead(members row: UInt32) -> (isHot: Bool, read: UInt64) {
+        let token = Target.token(of: targets[row].pointee.newest, in: targets[row])
+        if token.pointee.stored == 0 { return (false, 0) }
+        let last = Int(token.pointee.block) + Int(token.pointee.stored) - 1
+        return (token.pointee.isHot != 0, blocks.words[last])
     }
 
     /// Takes one record of a target in this slot; `ordinal` is its number in the run.
@@ -105,29 +135,27 @@ struct LockstepTokenSlot: ~Copyable {
             return
         }
         if record.time > target.pointee.lastTime { target.pointee.lastTime = record.time }
-        let isEven = bucket & 1 == 0
-        var token = isEven ? target.pointee.even : target.pointee.odd
-        if token.bucket != bucket {
-            token.release(to: &blocks)
-            token = Token(bucket: bucket)
+        // `add` may forget old targets, never this one. Rows do not move without an insert.
+        let token = Target.token(of: bucket, in: target)
+        if token.pointee.bucket != bucket {
+            token.pointee.release(to: &blocks)
+            token.pointee = Token(bucket: bucket)
         }
-        let isNew = add(record, to: &token, row: row)
-        if isNew, Int(token.count) >= minimumActors {
-            if token.hotAt == 0 { token.hotAt = threshold(target.pointee, bucket: bucket) }
-            let windowStart = bucket * window - shift
-            if token.isHot != 0 {
-                emit(token, member: Int(token.stored) - 1, key, record, windowStart, ordinal, 0, &outbox)
-            } else if token.count >= token.hotAt {
-                token.isHot = 1
-                counters.hotTokens += 1
-                announce(record, ordinal, &outbox)
-                for member in 0..<Int(token.stored) {
-                    emit(token, member: member, key, record, windowStart, ordinal, member, &outbox)
-                }
+        let isNew = add(record, to: &token.pointee, row: row)
+        guard isNew, Int(token.pointee.count) >= minimumActors else { return }
+        if token.pointee.hotAt == 0 { token.pointee.hotAt = threshold(target.pointee, bucket: bucket) }
+        let windowStart = bucket * window - shift
+        if token.pointee.isHot != 0 {
+            let member = Int(token.pointee.stored) - 1
+            emit(token.pointee, member: member, key, record, windowStart, ordinal, 0, &outbox)
+        } else if token.pointee.count >= token.pointee.hotAt {
+            token.pointee.isHot = 1
+            counters.hotTokens += 1
+            announce(record, ordinal, &outbox)
+            for member in 0..<Int(token.pointee.stored) {
+                emit(token.pointee, member: member, key, record, windowStart, ordinal, member, &outbox)
             }
         }
-        // `add` may have forgotten old targets, never this one. Rows do not move without an insert.
-        if isEven { targets[row].pointee.even = token } else { targets[row].pointee.odd = token }
     }
 
     /// Each target has a window grid of its own, shifted by the topology's seed.

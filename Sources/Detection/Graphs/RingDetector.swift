@@ -34,15 +34,15 @@ public struct DetectorCounters: Sendable, Equatable {
 ///
 /// Inside a tick it only reads what earlier ticks taught: ``read(_:_:)`` on any events, by any lanes at the same time. What it
 /// learns of the tick's events becomes visible with ``endTick(watermark:)``. A tick's events may come in several parts. A small
-/// part is learnt at once by one thread, ``learn(_:_:)``; a large one in rounds: ``begin(_:_:)``, then for each round
+/// part is learnt at once by one thread, ``take(_:_:)``; a large one in rounds: ``begin(_:_:)``, then for each round
 /// ``run(round:lane:of:)`` on all lanes and ``exchange(after:)`` on one thread. Either way, and however cut, a tick teaches the
 /// same.
 public protocol RingDetector: AnyObject {
     /// Writes the signals of events whose actor is in a ring; those of the others are not touched.
     func read(_ epoch: EpochTable, _ events: Range<Int>)
 
-    /// Learns a part of the open tick.
-    func learn(_ epoch: EpochTable, _ events: Range<Int>)
+    /// Reads and learns small parts of ticks, one after the other, on one thread; behind a part's events its tick's end.
+    func take(_ epoch: EpochTable, _ parts: ArraySlice<TickPart>)
 
     /// How often the lanes run over a part, each time with an exchange behind.
     var rounds: Int { get }
@@ -73,17 +73,4 @@ public protocol RingDetector: AnyObject {
     func checkInvariants() throws(StateError)
     /// Folds all that decides later rings, of the open tick too.
     func digest(into digest: inout UInt64)
-}
-
-extension RingDetector {
-    /// Reads and learns small parts of ticks on one thread.
-    func take(_ epoch: EpochTable, _ parts: ArraySlice<TickPart>) {
-        for part in parts {
-            if !part.events.isEmpty {
-                read(epoch, part.events)
-                learn(epoch, part.events)
-            }
-            if let watermark = part.end { endTick(watermark: watermark) }
-        }
-    }
 }

@@ -87,6 +87,10 @@ struct OldestFirstTable<Row: BitwiseCopyable>: ~Copyable {
     @inline(__always) func newer(_ row: UInt32) -> UInt32 { links[Int(row)].newer }
     @inline(__always) subscript(_ row: UInt32) -> UnsafeMutablePointer<Row> { rows + Int(row) }
 
+    /// The cell at which a search for a key begins, for a look ahead.
+    @inline(__always)
+    func home(_ key: UInt64) -> UInt64 { cells[Int(truncatingIfNeeded: key) & mask] }
+
     /// The row of a key, or ``none``.
     @inline(__always)
     func find(_ key: UInt64) -> UInt32 {

@@ -90,11 +90,11 @@ public struct TickClock: Sendable, Equatable {
 }
 
 /// Those of an epoch's events that lie in one tick; there may be none where a tick ends.
-struct TickPart: Equatable {
+public struct TickPart: Sendable, Equatable {
     /// By their place in the epoch.
-    var events: Range<Int>
+    public var events: Range<Int>
     /// The watermark of the tick's end, which comes behind the events; nil: it stays open, only the epoch ends.
-    var end: Int64?
+    public var end: Int64?
 }
 
 extension TickClock {

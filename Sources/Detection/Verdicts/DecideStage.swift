@@ -25,6 +25,8 @@ struct DecideStage: ~Copyable {
 struct DecideLane: ~Copyable {
     private var evaluator: Evaluator
     private let fusion: Fusion
+    /// Where no rule has anything to say: most events.
+    private let quiet: Judgement
     private var verdicts: VerdictWriter
     private let features: FeatureRowWriter
     private let writesFeatures: Bool
@@ -35,6 +37,7 @@ struct DecideLane: ~Copyable {
     init(_ configuration: EngineConfiguration) {
         evaluator = Evaluator(configuration.release.rules)
         fusion = Fusion(rules: configuration.release.rules.rules, policy: configuration.release.rules.policy)
+        quiet = fusion.judge(UnsafeBufferPointer(start: nil, count: 0))
         verdicts = VerdictWriter(configuration)
         features = FeatureRowWriter(features: configuration.release.rules.features)
         writesFeatures = configuration.writesFeatures
@@ -47,8 +50,11 @@ struct DecideLane: ~Copyable {
         let event = epoch.events[index]
         let input = epoch.input(index)
         let outcomes = evaluator.judge(event: Int(event.type), input)
-        output.count(outcomes)
-        let judgement = fusion.judge(outcomes)
+        var judgement = quiet
+        if outcomes.contains(where: { $0.kind != .quiet }) {
+            output.count(outcomes)
+            judgement = fusion.judge(outcomes)
+        }
         if judgement.severity != nil || judgement.decision > .allow || emitsAll[Int(event.type)] {
             verdicts.write(event, judgement, outcomes: outcomes, input: input, evaluator: &evaluator, to: &output)
         } else {

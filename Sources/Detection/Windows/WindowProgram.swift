@@ -83,17 +83,18 @@ final class WindowProgram: @unchecked Sendable {
     ///
     /// There must be an evaluator of each.
     let owners: [UInt64]
-    let filters: [Program]
-    let arguments: [Program]
-    let keyPrograms: [Program]
+    // The programs' code lives as long as the plan, which holds them.
+    let filters: UnsafePointer<ProgramHandle>
+    let arguments: UnsafePointer<ProgramHandle>
+    let keyPrograms: UnsafePointer<ProgramHandle>
     /// What the pointers point into.
     private let pieces: [AnyObject]
 
     init(_ plan: WindowPlan) {
         self.plan = plan
-        var filters: [Program] = []
-        var arguments: [Program] = []
-        var keyPrograms: [Program] = []
+        var filters: [ProgramHandle] = []
+        var arguments: [ProgramHandle] = []
+        var keyPrograms: [ProgramHandle] = []
         var owners: [UInt64] = []
         var pieces: [AnyObject] = []
         func owner(of program: Program) -> Int {
@@ -112,7 +113,7 @@ final class WindowProgram: @unchecked Sendable {
             if let program = stream.filter {
                 filter = filters.count
                 filterOwner = owner(of: program)
-                filters.append(program)
+                filters.append(program.handle)
             }
             let columns = stream.columns.indices.map { c -> Column in
                 let column = stream.columns[c]
@@ -130,7 +131,7 @@ final class WindowProgram: @unchecked Sendable {
                 case .program(let program):
                     made.program = arguments.count
                     made.owner = owner(of: program)
-                    arguments.append(program)
+                    arguments.append(program.handle)
                 }
                 return made
             }
@@ -167,7 +168,7 @@ final class WindowProgram: @unchecked Sendable {
                     case .program(let program):
                         made.program = keyPrograms.count
                         made.owner = owner(of: program)
-                        keyPrograms.append(program)
+                        keyPrograms.append(program.handle)
                     }
                     return made
                 }
@@ -198,9 +199,9 @@ final class WindowProgram: @unchecked Sendable {
         self.accesses = keep(all)
         accessRanges = ranges
         self.owners = owners
-        self.filters = filters
-        self.arguments = arguments
-        self.keyPrograms = keyPrograms
+        self.filters = keep(filters)
+        self.arguments = keep(arguments)
+        self.keyPrograms = keep(keyPrograms)
         self.pieces = pieces
     }
 }
