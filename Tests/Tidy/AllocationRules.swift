@@ -4,8 +4,6 @@
 enum AllocationRules {
     /// Files with memory of their own making, and how many places in them ask for some or give it back.
     static let byHand: [String: Int] = [
-        // Two sets of marks.
-        "Sources/Detection/Graphs/LockstepPopulation.swift": 4,
         // The owned buffer itself: `malloc`, `calloc`, `realloc`, `free`.
         "Sources/Models/OwnedBuffer.swift": 4,
         // RuleLanguage imports nothing of the house, and so does not see the owned buffer.

@@ -18,8 +18,8 @@ struct LockstepPopulation: ~Copyable {
     private let smallest: Double
     private let memory: Int64
     private let hash: TextHash
-    private let current: UnsafeMutablePointer<UInt64>
-    private let previous: UnsafeMutablePointer<UInt64>
+    private let current = OwnedBuffer<UInt64>(repeating: 0, count: LockstepPopulation.words)
+    private let previous = OwnedBuffer<UInt64>(repeating: 0, count: LockstepPopulation.words)
     /// Marks in either, and in `current`.
     private var marked = 0
     private var markedNow = 0
@@ -33,15 +33,6 @@ struct LockstepPopulation: ~Copyable {
         smallest = configuration.smallestPopulation
         memory = configuration.memory
         hash = configuration.resultHash
-        current = .allocate(capacity: LockstepPopulation.words)
-        previous = .allocate(capacity: LockstepPopulation.words)
-        current.initialize(repeating: 0, count: LockstepPopulation.words)
-        previous.initialize(repeating: 0, count: LockstepPopulation.words)
-    }
-
-    deinit {
-        current.deallocate()
-        previous.deallocate()
     }
 
     /// Where an actor's mark stands.
@@ -83,8 +74,8 @@ struct LockstepPopulation: ~Copyable {
         guard watermark >= periodEnd, watermark > .min / 4 else { return }
         let now = watermark >= 0 ? watermark / memory : -1
         if now > period, period != .min {
-            previous.update(from: current, count: LockstepPopulation.words)
-            current.update(repeating: 0, count: LockstepPopulation.words)
+            previous.base.update(from: current.base, count: LockstepPopulation.words)
+            current.base.update(repeating: 0, count: LockstepPopulation.words)
             marked = markedNow
             markedNow = 0
         }
@@ -102,16 +93,16 @@ struct LockstepPopulation: ~Copyable {
     /// Writes the marks of this period and of the one before, 2^20 bits each, i64 number of the period, u64 news of the open tick,
     /// and u32 the place of each.
     func write(to sink: inout some StateSink) {
-        sink.put(UnsafePointer(current), count: LockstepPopulation.words)
-        sink.put(UnsafePointer(previous), count: LockstepPopulation.words)
+        sink.put(UnsafePointer(current.base), count: LockstepPopulation.words)
+        sink.put(UnsafePointer(previous.base), count: LockstepPopulation.words)
         sink.put(period)
         sink.put(counted: news)
     }
 
     /// Takes the place of what is here.
     mutating func read(from source: inout some StateSource) throws(StateError) {
-        try source.take(into: current, count: LockstepPopulation.words)
-        try source.take(into: previous, count: LockstepPopulation.words)
+        try source.take(into: current.base, count: LockstepPopulation.words)
+        try source.take(into: previous.base, count: LockstepPopulation.words)
         (marked, markedNow) = (0, 0)
         for at in 0..<LockstepPopulation.words {
             marked += (current[at] | previous[at]).nonzeroBitCount
@@ -127,7 +118,7 @@ struct LockstepPopulation: ~Copyable {
     /// Folds all that decides later estimates, the open tick's news too.
     func digest(into digest: inout UInt64) {
         // Most words hold nothing, and a digest is asked for often.
-        for words in [current, previous] {
+        for words in [current.base, previous.base] {
             for at in 0..<LockstepPopulation.words where words[at] != 0 {
                 digest = SplitMix64.mix(digest ^ words[at]) &+ UInt64(at)
             }
