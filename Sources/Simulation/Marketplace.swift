@@ -75,7 +75,7 @@ struct Marketplace: Sendable {
     static let countryNames: [StaticString] = [
         "DE", "AT", "CH", "FR", "NL", "PL", "IT", "ES", "SE", "DK", "VN", "BR", "NG", "RO",
     ]
-    /// Those from ``foreignCountries`` on are no home of an honest customer.
+    /// Those from here on are no home of an honest customer.
     static let homeCountries = 10
 
     func homeCountry(of account: UInt32) -> UInt8 {

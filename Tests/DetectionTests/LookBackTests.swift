@@ -17,7 +17,7 @@ import Testing
         var offset: Int64
         var id: Identifier
 
-        /// As ``LookBackTests/kept(_:of:)`` tells it.
+        /// As ``LookBackTests/kept(_:of:most:)`` tells it.
         var told: String {
             switch id {
             case .none: "\(offset) -"

@@ -203,4 +203,40 @@ import Testing
         let bad = ["Package.resolved", "notes.txt", "docs/a.md", "demo.db", "Tests/ATests/Support.swift"]
         #expect(Repository.misplaced(bad) { _ in true }.map(\.path) == bad)
     }
+
+    @Test func `a reference that leads nowhere is found`() {
+        let code = """
+            protocol A { func shared() }
+            struct B: A {
+                case one(left: Int, Int), two
+                let value = f { $0 > 1 }
+                init?<T>(from text: T, _ next: (Int, Int) -> Int) {}
+                struct C { static func `a name`() {} }
+                func g(a b: [Int: Int] = [:], _ c: D<E, F>) -> Int { value.h(x: 1) }
+            }
+            extension B.C { subscript(at: Int) -> Int { 1 } }
+            let c = Set<Int>()
+            """
+        func found(_ comment: String) -> Int {
+            let files = [("Sources/A/B.swift", SwiftText("\(code)\n/// \(comment)\n"))]
+            return StaleReferences.findings(files, paths: ["Sources/A/B.swift", "Tests/A/Support/b.py"]).count
+        }
+        for right in [
+            "B", "B/value", "B/shared()", "B/init(from:_:)", "B(from:_:)", "B/g(a:_:)", "g(a:_:)", "g", "B/C",
+            "B/C/subscript(at:)", "c",
+            "B/one(left:_:)", "B/two", "Set", "Set/insert(_:)", "B/g(a:_:)-(D,_)",
+        ] {
+            #expect(found("See ``\(right)``.") == 0, "\(right)")
+        }
+        for wrong in [
+            "H", "B/h", "B/g(a:)", "g(x:)", "B/init(from:)", "B/subscript(at:)", "A/value", "H/value", "insert", "h",
+            "B/one(_:_:)",
+            "B/C/name",
+        ] {
+            #expect(found("See ``\(wrong)``, ``B``.") == 1, "\(wrong)")
+        }
+        #expect(found("As `B.swift`, `A/B.swift`, `Sources/A/B.swift`, `Support/b.py` and `*.swift` say.") == 0)
+        #expect(found("As `C.swift` and `a.py` say.") == 2)
+        #expect(found("``B") == 0)
+    }
 }

@@ -36,6 +36,14 @@ import Testing
         report(UnreadMembers.findings(try paths.map { ($0, SwiftText(try repository.text($0) ?? "")) }))
     }
 
+    @Test func `what comments refer to is there`() throws {
+        let repository = try Repository()
+        let paths = try repository.files()
+        let files = try paths.filter { $0.hasSuffix(".swift") && $0 != "Package.swift" }
+            .map { ($0, SwiftText(try repository.text($0) ?? "")) }
+        report(StaleReferences.findings(files, paths: paths))
+    }
+
     @Test func `no list of exceptions names a file that is gone`() throws {
         let files = Set(try Repository().files())
         let named =
@@ -50,6 +58,21 @@ import Testing
         for map in ["Sources/Detection/README.md", "Sources/Pipeline/README.md"] {
             report(Repository.missing(map, try #require(try repository.text(map)), files: files))
         }
+    }
+
+    @Test(arguments: ["Events/Decode", "Windows/Aggregate", "Graphs/Relate", "Scoring/Score", "Verdicts/Decide"])
+    func `a stage is the way into its folder`(stage: String) throws {
+        let repository = try Repository()
+        let map = try #require(try repository.text("Sources/Detection/README.md"))
+        let (folder, file) = (stage.prefix { $0 != "/" }, "\(stage)Stage.swift")
+        let text = try #require(try repository.text("Sources/Detection/\(file)"))
+        #expect(text.contains("struct \(file.dropFirst(folder.count + 1).dropLast(6))"))
+        // Of all files of the folder the map names it first.
+        let first = try #require(map.firstRange(of: "`\(folder)/"))
+        #expect(
+            map[first.lowerBound...].hasPrefix("`\(file)`"),
+            "before \(file) the map names another file of \(folder)/"
+        )
     }
 
     @Test func `every link in the documents leads somewhere`() throws {

@@ -25,7 +25,7 @@ struct OldestFirstTable<Row: BitwiseCopyable>: ~Copyable {
     var used = 0
     /// Head of the list of free rows, linked by `newer`.
     var free: UInt32 = .max
-    /// The four columns in one block, so that a table that grows asks the heap once; see ``lay(rows:cells:)``.
+    /// The four columns in one block, so that a table that grows asks the heap once; see ``lay(rows:cells:keeping:)``.
     private var memory: OwnedBuffer<UInt8>
     private(set) var keys: UnsafeMutablePointer<UInt64>
     private(set) var links: UnsafeMutablePointer<Link>

@@ -3,7 +3,7 @@ import RuleLanguage
 /// Distinct values: each entry links back to the previous one with its value, and long streams find that by a map.
 ///
 /// A stream of few entries is scanned; from ``scanLimit`` on a column keeps a ``DistinctMap``. The per-event calls stay in this
-/// module, where they are inlined into ``WindowSlot/apply(_:events:rows:rowWidth:signals:watermark:evaluator:)``.
+/// module, where they are inlined into ``WindowSlot/apply(_:events:rows:rowWidth:signals:watermark:evaluators:)``.
 extension WindowStream {
     @inline(__always)
     func hasMap(_ column: WindowPlan.DistinctColumn) -> Bool { map(column).pointee.cells != 0 }

@@ -123,7 +123,7 @@ public struct OutputBatch: ~Copyable {
         }
     }
 
-    /// Headers in the form ``append(topic:key:value:constantHeaders:constantCount:_:)`` takes them.
+    /// Headers in the form ``append(topic:partition:key:value:constantHeaders:constantCount:_:)`` takes them.
     public static func encodedHeaders(_ headers: [(String, String)]) -> [UInt8] {
         var bytes: [UInt8] = []
         for (name, value) in headers {

@@ -121,7 +121,7 @@ public struct Deployment: Sendable {
 extension Deployment {
     /// The models with their inputs' names resolved: the scored event's own field, else the declared feature.
     ///
-    /// ``init(folder:)`` has checked that every name means a number in every event.
+    /// ``init(folder:hashKey:)`` has checked that every name means a number in every event.
     private func models(_ release: Release) -> [any ModelConfiguration] {
         zip(description.models, release.modelInputs).map { model, inputs in
             model.configuration(
