@@ -76,6 +76,12 @@ import Testing
             "struct A {\n    public private(set) var used = 1\n    var unused = used\n    static func idle() {}\n}"
         #expect(found(text).map { $0.prefix(20) } == ["nothing reads unused", "nothing reads idle: "])
         #expect(found(text, ["unused": "tests", "idle": "tests"]) == [])
+        #expect(found(text, ["unused": "tests: x", "idle": "tests: x"]) == [])
+        let open = text.replacing("    var unused", with: "    public var unused")
+        #expect(found(open, ["unused": "tests and others", "idle": "tests"]) == [])
+        #expect(
+            found(open, ["unused": "tests: x", "idle": "tests"]).map { $0.prefix(22) } == ["only tests read unused"]
+        )
         #expect(
             found("let a = 1\nlet b = \"\\(a)\"\nlet c = \"b\"").map {
                 $0.contains("reads b") || $0.contains("reads c")

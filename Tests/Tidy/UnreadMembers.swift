@@ -1,7 +1,8 @@
 /// Stored properties and functions of the sources that nothing in the sources reads.
 ///
 /// By their text: a member counts as read when its name occurs anywhere but where it is declared. So a name that two types share
-/// hides an unread one, and nothing is reported that is read. Who else reads one stands in ``readElsewhere``.
+/// hides an unread one, and nothing is reported that is read. Who else reads one stands in ``readElsewhere``; what only tests read
+/// is internal, which they see.
 enum UnreadMembers {
     /// Names whose reader the sources do not show, and who it is.
     static let readElsewhere: [String: String] = [
@@ -29,6 +30,7 @@ enum UnreadMembers {
         var name: String
         var path: String
         var line: Int
+        var isPublic: Bool
     }
 
     /// Findings over the files of Swift in Sources, by path.
@@ -42,12 +44,16 @@ enum UnreadMembers {
             for (index, code) in source.code.enumerated() {
                 for word in words(code) { counts[word, default: 0] += 1 }
                 guard let name = declared(code) else { continue }
-                members.append(Member(name: name, path: path, line: index + 1))
+                members.append(Member(name: name, path: path, line: index + 1, isPublic: code.hasWord("public")))
             }
         }
         var declarations: [String: Int] = [:]
         for member in members { declarations[member.name, default: 0] += 1 }
         return members.compactMap { member in
+            if member.isPublic, readElsewhere[member.name]?.hasPrefix("tests:") == true {
+                let message = "only tests read \(member.name), and they see what is internal: take its public away"
+                return Finding(path: member.path, line: member.line, message: message)
+            }
             guard counts[member.name, default: 0] <= declarations[member.name, default: 0],
                 readElsewhere[member.name] == nil, !conventional.contains(member.name)
             else { return nil }

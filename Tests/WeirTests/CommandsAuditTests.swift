@@ -1,6 +1,7 @@
 import Foundation
-import Pipeline
 import Testing
+
+@testable import Pipeline
 
 @Suite(.enabled(if: WeirProgram.path != nil, Commands.absence))
 struct CommandsAuditTests {

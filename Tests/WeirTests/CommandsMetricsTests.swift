@@ -1,10 +1,11 @@
 import ExpositionFormat
 import Foundation
-import Pipeline
+
 import Synchronization
 import Telemetry
 import Testing
 
+@testable import Pipeline
 @testable import weir
 
 /// Lines of a log in memory.

@@ -59,7 +59,7 @@ public struct EventBatch: ~Copyable, @unchecked Sendable {
     /// Bytes of text in use.
     public var textBytes: Int { textCount }
     /// Bytes of all buffers, used or not.
-    public var memoryBytes: Int {
+    var memoryBytes: Int {
         text.count + (rows.count + lists.count) * MemoryLayout<Slot>.stride
             + entries.count * MemoryLayout<Entry>.stride
     }

@@ -40,7 +40,7 @@ public final class RecordFile {
     /// Records handed out so far.
     public private(set) var recordCount: Int64 = 0
     /// Records' bytes handed out or skipped so far, after decompression.
-    public var bytesRead: Int64 { windowOffset + Int64(start) }
+    var bytesRead: Int64 { windowOffset + Int64(start) }
 
     private let source: ByteSource
     private let isMapped: Bool

@@ -48,7 +48,7 @@ public final class Worker {
     private var leader: Leader?
 
     /// Recovered from the journal and judging what arrives.
-    public var isReady: Bool { leader != nil }
+    var isReady: Bool { leader != nil }
     /// Of what was judged since the start, without what was judged again to recover.
     public var counts: EpochCounts { leader?.counts ?? EpochCounts() }
     /// Commits that succeeded.
