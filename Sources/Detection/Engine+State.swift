@@ -1,5 +1,5 @@
-public import Models
-public import RuleLanguage
+import Models
+import RuleLanguage
 
 extension Engine {
     private static let layout = "engine 1: slots u64, fingerprint of the hash u64, what it is of: bytes u64, text"
@@ -8,7 +8,7 @@ extension Engine {
     ///
     /// Whoever keeps it keeps beside it what decides the next watermarks and which inputs are in it. The last epoch's outputs are
     /// not in it. Cost: one copy of ``stateBytes``.
-    public func write(to writer: inout StateWriter) {
+    func write(to writer: inout StateWriter) {
         let subject = subject
         writer.section(StateSection(.engine), layout: Engine.layout) {
             $0.put(Slots.count)
@@ -25,10 +25,12 @@ extension Engine {
     ///
     /// Topology, settings and hash key must be those of the state; else the error says what is not. The release may be another one:
     /// windows are found by their features' canonical texts, and what it asks for beyond them begins empty, as with
-    /// ``adopt(_:beside:)``.
+    /// ``adopt(_:)``.
     ///
-    /// - Parameter beside: rule sets of features that the state goes on counting and this release does not ask for.
-    public convenience init(
+    /// - Parameter beside: rule sets of features that the state has and this release does not ask for. A state that an earlier
+    ///   release wrote can be read by a later one that has a rule less: the windows of that rule lie among those that stay, and are
+    ///   counted on.
+    convenience init(
         _ configuration: EngineConfiguration,
         lanes: Int,
         from reader: StateReader,
@@ -82,7 +84,7 @@ extension Engine {
     ///
     /// The same whatever the number of lanes, and where keys and blocks lie in memory. It does depend on the hash key, as keys and
     /// texts are only kept as their hashes, and on which features were opened together. Cost: one pass over the state.
-    public var digest: UInt64 {
+    var digest: UInt64 {
         var digest: UInt64 = 0
         clock.digest(into: &digest)
         aggregate.digest(into: &digest)

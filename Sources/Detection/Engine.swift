@@ -1,4 +1,4 @@
-public import RuleLanguage
+import RuleLanguage
 
 /// Runs `body` once for each lane in `0..<lanes`, possibly in parallel, and returns when all have returned; where there are more
 /// lanes than threads, each thread takes the next lane when it has done one.
@@ -57,16 +57,14 @@ public final class Engine {
     /// New windows begin empty. A model that reads other numbers begins anew; see ``ScoreModel/rebind(to:)``. The outputs of the
     /// last epoch are gone. Cost: some milliseconds, whatever the state.
     ///
-    /// - Parameters:
-    ///   - release: compiled for this engine's topology.
-    ///   - beside: rule sets that are in force earlier or later: their windows are opened or kept too, and counted.
-    public func adopt(_ release: EngineRelease, beside: [RuleSet] = []) {
+    /// - Parameter release: compiled for this engine's topology.
+    public func adopt(_ release: EngineRelease) {
         precondition(
             release.models.map(\.name) == configuration.release.models.map(\.name),
             "models are the topology's"
         )
         configuration.release = release
-        aggregate.adopt(release.rules, beside: beside)
+        aggregate.adopt(release.rules)
         rows.featureWidth = aggregate.featureWidth
         score.adopt(configuration)
         decide = DecideStage(configuration, lanes: laneCount)

@@ -2,7 +2,7 @@ public import RuleLanguage
 
 /// What is in force: rules, what models read, and what verdicts say of both.
 ///
-/// An engine adopts another one between two epochs; see ``Engine/adopt(_:beside:)``.
+/// An engine adopts another one between two epochs; see ``Engine/adopt(_:)``.
 public struct EngineRelease: Sendable {
     public var rules: RuleSet
     /// The topology's models, in its order, each with what it reads by this release.
@@ -34,7 +34,7 @@ public struct EngineConfiguration: Sendable {
     /// Most keys of one kind, over all slots; see ``Engine/keysKept(limit:)``.
     public var keysPerTable: Int
     public var detectors: [any RingDetectorConfiguration]
-    /// In force at the start; see ``Engine/adopt(_:beside:)``.
+    /// In force at the start; see ``Engine/adopt(_:)``.
     public internal(set) var release: EngineRelease
     /// Writes the 36 characters of a verdict's id; the name it is made of is `topic/partition/offset/topology`.
     public var verdictIdentifier:

@@ -34,12 +34,6 @@ import Testing
         }
     }
 
-    private static func bytes(_ engine: Engine) -> [UInt8] {
-        var writer = StateWriter()
-        engine.write(to: &writer)
-        return writer.finish()
-    }
-
     private static func read(_ bytes: [UInt8], like engine: Engine) throws -> Engine {
         try bytes.withUnsafeBytes { try Engine(engine.configuration, lanes: 1, from: StateReader($0)) }
     }
@@ -83,7 +77,7 @@ import Testing
         _ = bench.judge(Self.orders(count))
         let engine = bench.engine
         let digest = engine.digest
-        #expect(try Self.read(Self.bytes(engine), like: engine).digest == digest)
+        #expect(try Self.read(bench.state(), like: engine).digest == digest)
         var refused = 0
         Self.forEachColumn(engine) { stream, column, map in
             #expect((map != nil) == (count > Int(WindowStream.scanLimit)))
@@ -100,7 +94,7 @@ import Testing
                     }
                     link.pointee = wrong
                     #expect(throws: StateError.self, "entry \(position): \(right) became \(wrong)") {
-                        try Self.read(Self.bytes(engine), like: engine)
+                        try Self.read(bench.state(), like: engine)
                     }
                     refused += 1
                 }
@@ -108,7 +102,7 @@ import Testing
             }
         }
         #expect(refused > 8 * count, "\(refused) wrong links")
-        #expect(try Self.read(Self.bytes(engine), like: engine).digest == digest)
+        #expect(try Self.read(bench.state(), like: engine).digest == digest)
     }
 
     @Test func `an entry that calls itself repeated, whose value is nowhere else, is refused`() throws {
@@ -124,7 +118,7 @@ import Testing
         #expect(columns == 2)
         // Read without a word, it would end the process with the first event that comes in before it.
         #expect(throws: StateError.self) {
-            let next = try Self.read(Self.bytes(bench.engine), like: bench.engine)
+            let next = try Self.read(bench.state(), like: bench.engine)
             let late = EngineBench(next)
             _ = late.judge([EngineBench.Order(time: Self.start + 38 * 60_000 + 1, account: "a", country: "late")])
         }
@@ -140,7 +134,7 @@ import Testing
         }
         #expect(columns == 2)
         let error = #expect(throws: StateError.self) {
-            try Self.read(Self.bytes(bench.engine), like: bench.engine)
+            try Self.read(bench.state(), like: bench.engine)
         }
         #expect("\(error.map { "\($0)" } ?? "")".contains("too many to be scanned"))
     }

@@ -1,6 +1,5 @@
 import ExpositionFormat
 import Foundation
-
 import Synchronization
 import Telemetry
 import Testing

@@ -77,7 +77,7 @@ extension DecodePlan {
     }
 
     /// One sentence for people: what is wrong and what was expected.
-    public func explanation(of letter: DeadLetter) -> String {
+    func explanation(of letter: DeadLetter) -> String {
         let place = letter.path >= 0 && Int(letter.path) < paths.count ? paths[Int(letter.path)] : nil
         let name = place.map { "`\($0.text)`" } ?? "the record"
         let field = place?.field.map { schemas[$0.type].fields[$0.index] }

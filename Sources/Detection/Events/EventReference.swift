@@ -4,19 +4,19 @@ import RuleLanguage
 ///
 /// A value of 104 bytes without a pointer. Topic, partition and offset name the event; its own id is for people, and cut at 64
 /// bytes.
-public struct EventReference: BitwiseCopyable, Sendable {
+struct EventReference: BitwiseCopyable, Sendable {
     /// Longest id kept, in bytes; longer ones are cut at a character's border.
-    public static let idBytesMax = TextLog.longest
+    static let idBytesMax = TextLog.longest
 
-    public var offset: Int64
+    var offset: Int64
     /// Event time in milliseconds since 1970.
-    public var time: Int64
+    var time: Int64
     /// The id where it is a number.
     private var number: Int64
-    public var partition: Int32
+    var partition: Int32
     /// Indices of the source topic and of the event type in the topology.
-    public var topic: UInt16
-    public var type: UInt16
+    var topic: UInt16
+    var type: UInt16
     /// Bytes of the id's text, or one of the two below.
     private var length: UInt64
     private var text = InlineArray<64, UInt8>(repeating: 0)
@@ -67,7 +67,7 @@ public struct EventReference: BitwiseCopyable, Sendable {
 }
 
 extension EventReference: Equatable {
-    public static func == (a: EventReference, b: EventReference) -> Bool {
+    static func == (a: EventReference, b: EventReference) -> Bool {
         withUnsafeBytes(of: a) { a in withUnsafeBytes(of: b) { a.elementsEqual($0) } }
     }
 }

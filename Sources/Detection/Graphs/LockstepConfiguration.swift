@@ -82,42 +82,42 @@ public struct LockstepConfiguration: Sendable, Equatable {
 }
 
 /// Fixed shapes of the lockstep detector.
-public enum Lockstep {
+enum Lockstep {
     /// Distinct actors a token remembers; more are only counted.
-    public static let actorsPerToken = 128
+    static let actorsPerToken = 128
     /// Hot tokens an actor remembers.
-    public static let tokensPerActor = 16
+    static let tokensPerActor = 16
     /// Distinct actors a pair remembers.
-    public static let actorsPerPair = 64
+    static let actorsPerPair = 64
     /// Targets and windows a ring lists.
-    public static let targetsPerRing = 64
-    public static let windowsPerRing = 16
+    static let targetsPerRing = 64
+    static let windowsPerRing = 16
     /// Members and targets a ring record names.
-    public static let namesPerRecord = 200
-    public static let targetNamesPerRecord = 50
+    static let namesPerRecord = 200
+    static let targetNamesPerRecord = 50
     /// Acts that a ring record names; of many members fewer each.
-    public static let actsPerRecord = 256
+    static let actsPerRecord = 256
     /// The most of them of one member.
-    public static let lookBackMax = 8
+    static let lookBackMax = 8
 }
 
 /// One act of an actor on a target: what the lockstep detector reads of an event.
 ///
 /// The texts must stay readable until the stages have run.
-public struct LockstepRecord: BitwiseCopyable {
+struct LockstepRecord: BitwiseCopyable {
     /// Keyed hashes of the two texts (``TextHash``), not 0.
-    public var actor: UInt64
-    public var target: UInt64
+    var actor: UInt64
+    var target: UInt64
     /// Event time, ms since 1970.
-    public var time: Int64
-    public var actorText: UnsafePointer<UInt8>
-    public var targetText: UnsafePointer<UInt8>
-    public var actorLength: UInt32
-    public var targetLength: UInt32
+    var time: Int64
+    var actorText: UnsafePointer<UInt8>
+    var targetText: UnsafePointer<UInt8>
+    var actorLength: UInt32
+    var targetLength: UInt32
     /// What was done: acts of different relations on one target are different tokens.
-    public var relation: UInt32
+    var relation: UInt32
 
-    public init(
+    init(
         relation: Int,
         actor: UInt64,
         target: UInt64,
@@ -139,27 +139,27 @@ public struct LockstepRecord: BitwiseCopyable {
 }
 
 /// What the detector has dropped or forgotten, and how far its stages have come.
-public struct LockstepCounters: Sendable, Equatable, BitwiseCopyable {
-    public var records: Int64 = 0
+struct LockstepCounters: Sendable, Equatable, BitwiseCopyable {
+    var records: Int64 = 0
     /// Records more than one window behind their target's newest.
-    public var late: Int64 = 0
-    public var hotTokens: Int64 = 0
-    public var tokenEmissions: Int64 = 0
-    public var pairEmissions: Int64 = 0
-    public var acceptedPairs: Int64 = 0
-    public var ringsOpened: Int64 = 0
-    public var ringsClosed: Int64 = 0
+    var late: Int64 = 0
+    var hotTokens: Int64 = 0
+    var tokenEmissions: Int64 = 0
+    var pairEmissions: Int64 = 0
+    var acceptedPairs: Int64 = 0
+    var ringsOpened: Int64 = 0
+    var ringsClosed: Int64 = 0
     /// Forgotten because a table was full.
-    public var evictedTargets: Int64 = 0
-    public var evictedActors: Int64 = 0
-    public var evictedPairs: Int64 = 0
-    public var evictedRings: Int64 = 0
+    var evictedTargets: Int64 = 0
+    var evictedActors: Int64 = 0
+    var evictedPairs: Int64 = 0
+    var evictedRings: Int64 = 0
     /// Acts that no ring's record can name any more.
-    public var forgottenActs: Int64 = 0
+    var forgottenActs: Int64 = 0
     /// Members not kept because a list was full.
-    public var droppedMembers: Int64 = 0
+    var droppedMembers: Int64 = 0
 
-    public init() {}
+    init() {}
 
     static func + (a: LockstepCounters, b: LockstepCounters) -> LockstepCounters {
         var sum = a

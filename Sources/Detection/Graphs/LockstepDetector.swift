@@ -1,5 +1,5 @@
 import Models
-public import RuleLanguage
+import RuleLanguage
 
 /// Finds small groups of actors that act on the same few targets inside the same windows: CopyCatch (Beutel et al., WWW 2013) and
 /// SynchroTrap (Cao et al., CCS 2014) made incremental.
@@ -24,13 +24,13 @@ public import RuleLanguage
 /// the same. Cost: 370–500 ns an event on a million acts of 200,000 actors on 50,000 targets (57 MB of state); no allocation once
 /// warm. A ring on one target only is invisible here, and an honest crowd that buys the same *new* bundle inside one window looks
 /// like a ring: name such sales in a rule's `unless`.
-public struct LockstepDetector: ~Copyable {
+struct LockstepDetector: ~Copyable {
     /// The stages of a run in their order; inside one, slots are independent.
-    public enum Stage: Sendable {
+    enum Stage: Sendable {
         case tokens, actors, pairs
     }
 
-    public let configuration: LockstepConfiguration
+    let configuration: LockstepConfiguration
     // Only the detector's own files touch these.
     let tokens: OwnedBuffer<LockstepTokenSlot>
     let actors: OwnedBuffer<LockstepActorSlot>
@@ -77,7 +77,7 @@ public struct LockstepDetector: ~Copyable {
     private var runPopulation = 0.0
 
     /// - Parameter hash: by which actors and targets were hashed; decides no result.
-    public init(_ configuration: LockstepConfiguration, hash: TextHash) {
+    init(_ configuration: LockstepConfiguration, hash: TextHash) {
         precondition(
             configuration.window > 0 && configuration.memory >= configuration.window,
             "window > 0, memory >= window"
@@ -94,18 +94,18 @@ public struct LockstepDetector: ~Copyable {
     }
 
     /// The versions of rings made in the ticks that have ended since ``removeChanges()``, in the order of their making.
-    public var changes: [RingChange] { rings.changes }
+    var changes: [RingChange] { rings.changes }
 
     /// Of each of ``changes``, how many ticks had ended since ``removeChanges()`` before the one that made it.
-    public var changeTicks: [Int] { rings.changeTicks }
+    var changeTicks: [Int] { rings.changeTicks }
 
     /// Forgets ``changes``, keeping their memory.
-    public mutating func removeChanges() { rings.removeChanges() }
+    mutating func removeChanges() { rings.removeChanges() }
 
     /// The ring an actor belonged to when the last tick ended.
     ///
     /// Read-only; any thread.
-    public func membership(ofActor actor: UInt64) -> (ring: UInt64, score: Double, size: Int)? {
+    func membership(ofActor actor: UInt64) -> (ring: UInt64, score: Double, size: Int)? {
         rings.membership(ofActor: actor)
     }
 
@@ -122,7 +122,7 @@ public struct LockstepDetector: ~Copyable {
     /// Takes the next record of the open tick through all stages, which most of them leave after the first.
     ///
     /// The same as a run of this one record, without its exchanges.
-    public mutating func take(_ record: LockstepRecord) {
+    mutating func take(_ record: LockstepRecord) {
         take(record, key: key(of: record), place: place(of: record))
     }
 
@@ -215,7 +215,7 @@ public struct LockstepDetector: ~Copyable {
     /// Starts a run of some of the open tick's records: files them by the slot of their target.
     ///
     /// - Parameter records: in the tick's order; they and their texts must stay readable until the last exchange.
-    public mutating func begin(_ records: UnsafeBufferPointer<LockstepRecord>) {
+    mutating func begin(_ records: UnsafeBufferPointer<LockstepRecord>) {
         self.records = records
         keys.removeAll(keepingCapacity: true)
         numbers.removeAll(keepingCapacity: true)
@@ -234,7 +234,7 @@ public struct LockstepDetector: ~Copyable {
     /// Runs one stage on some slots.
     ///
     /// Distinct slots may run on distinct threads at the same time.
-    public func run(_ stage: Stage, slots: Range<Int>) {
+    func run(_ stage: Stage, slots: Range<Int>) {
         precondition(slots.lowerBound >= 0 && slots.upperBound <= Slots.count, "slots that there are")
         for slot in slots {
             switch stage {
@@ -271,7 +271,7 @@ public struct LockstepDetector: ~Copyable {
     /// Carries a stage's records to the next one; sequential.
     ///
     /// After `.pairs` it also runs the ring stage.
-    public mutating func exchange(after stage: Stage) {
+    mutating func exchange(after stage: Stage) {
         switch stage {
         case .tokens:
             for number in tokenOutboxes.indices { hot.gather(tokenOutboxes[number].next) }
@@ -315,7 +315,7 @@ public struct LockstepDetector: ~Copyable {
     /// A few comparisons where nothing suspicious happened.
     ///
     /// - Parameter watermark: the tick's, ms; it never falls.
-    public mutating func endTick(watermark: Int64) {
+    mutating func endTick(watermark: Int64) {
         // Far from the ends of the type, so that subtracting the memory cannot overflow.
         let watermark = min(max(watermark, .min / 4), .max / 4)
         rings.endTick(watermark: watermark)
@@ -337,7 +337,7 @@ public struct LockstepDetector: ~Copyable {
     }
 
     /// Sums over all slots and stages since the start.
-    public var counters: LockstepCounters {
+    var counters: LockstepCounters {
         var sum = rings.counters
         for slot in 0..<Slots.count {
             sum = sum + tokens[slot].counters + actors[slot].counters + pairs[slot].counters
@@ -353,7 +353,7 @@ public struct LockstepDetector: ~Copyable {
     }
 
     /// Bytes held, all slots and stages.
-    public var stateBytes: Int {
+    var stateBytes: Int {
         var sum = rings.bytes + population.bytes + Slots.count * configuration.limits.nameBytes
         for slot in 0..<Slots.count { sum += tokens[slot].bytes + actors[slot].bytes + pairs[slot].bytes }
         return sum

@@ -4,12 +4,12 @@ public enum RingStatus: String, Sendable, Equatable {
 }
 
 /// A member or target of a ring.
-public struct RingName: Sendable, Equatable {
-    public var hash: UInt64
+struct RingName: Sendable, Equatable {
+    var hash: UInt64
     private var name: LockstepRings.Name
 
     /// - Parameter text: as in the events; its first 64 bytes are kept.
-    public init(hash: UInt64, text: [UInt8]) {
+    init(hash: UInt64, text: [UInt8]) {
         self.init(hash: hash, name: text.withUnsafeBufferPointer { LockstepRings.Name($0) })
     }
 
@@ -19,7 +19,7 @@ public struct RingName: Sendable, Equatable {
     }
 
     /// As in the events, at most 64 bytes; empty when it is no longer known.
-    public var text: [UInt8] { withText { Array($0) } }
+    var text: [UInt8] { withText { Array($0) } }
 
     /// The same without a copy.
     func withText<Result>(_ body: (UnsafeBufferPointer<UInt8>) -> Result) -> Result {
@@ -30,16 +30,16 @@ public struct RingName: Sendable, Equatable {
         }
     }
 
-    public static func == (a: RingName, b: RingName) -> Bool {
+    static func == (a: RingName, b: RingName) -> Bool {
         a.hash == b.hash && a.withText { text in b.withText { text.elementsEqual($0) } }
     }
 }
 
 /// An act of a ring's member.
-public struct RingEvent: Sendable, Equatable {
+struct RingEvent: Sendable, Equatable {
     /// Its place among ``RingChange/members``.
-    public var member: Int
-    public var event: EventReference
+    var member: Int
+    var event: EventReference
 }
 
 /// One new version of a ring: everything its record on the topic of rings says.
@@ -56,13 +56,13 @@ public struct RingChange: Sendable, Equatable {
     public var strength: Double
     /// Number of members; the list holds at most ``Lockstep/namesPerRecord`` of them, in the order they joined.
     public var size: Int
-    public var members: [RingName]
+    var members: [RingName]
     /// The newest acts of the members, each member's oldest first, at most ``Lockstep/actsPerRecord``; none of a ring that has
     /// closed.
-    public var events: [RingEvent] = []
+    var events: [RingEvent] = []
     /// Number of targets and the first of them.
     public var targetCount: Int
-    public var targets: [RingName]
+    var targets: [RingName]
     /// Starts of the windows in which the members met, ms since 1970, ascending, at most ``Lockstep/windowsPerRing``.
     public var windowStarts: [Int64]
     public var windowLength: Int64

@@ -39,25 +39,21 @@ struct AggregateStage: ~Copyable {
     ///
     /// A window that nobody asks for any more is counted on as long as others were opened with it, and given back when none of them
     /// is asked for, so that a rule that comes back finds its windows warm. Cost: some milliseconds, whatever the state.
-    ///
-    /// - Parameter beside: rule sets whose windows are opened or kept as well, and counted.
-    mutating func adopt(_ rules: RuleSet, beside: [RuleSet]) {
-        let asked = Set((beside + [rules]).flatMap { $0.features.map(\.canonical) })
+    mutating func adopt(_ rules: RuleSet) {
+        let asked = Set(rules.features.map(\.canonical))
         groups.removeAll { group in !group.features.contains { asked.contains($0.canonical) } }
         var new = rules.features
         var width = max(1, rules.featureRowWidth)
-        func retired(_ feature: Feature) -> Feature { AggregateStage.retired(feature, &width) }
         let bound = groups.map { group in
             group.features.map { old in
-                new.firstIndex { $0.canonical == old.canonical }.map { new.remove(at: $0) } ?? retired(old)
+                new.firstIndex { $0.canonical == old.canonical }.map { new.remove(at: $0) }
+                    ?? AggregateStage.retired(old, &width)
             }
         }
-        var known = Set(bound.joined().map(\.canonical)).union(new.map(\.canonical))
-        let others = beside.map { set in set.features.filter { known.insert($0.canonical).inserted }.map(retired) }
         featureWidth = width
         for (group, features) in zip(groups, bound) { group.bind(features, of: rules, rowWidth: width) }
-        for (features, set) in zip([new] + others, [rules] + beside) where !features.isEmpty {
-            groups.append(WindowGroup(features, of: [set], rowWidth: width, configuration, lanes: lanes))
+        if !new.isEmpty {
+            groups.append(WindowGroup(new, of: [rules], rowWidth: width, configuration, lanes: lanes))
         }
     }
 

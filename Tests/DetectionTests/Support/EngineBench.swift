@@ -46,33 +46,49 @@ struct EngineBench {
     }
 
     /// Puts other rules in force.
-    func adopt(_ rules: String, beside: [String] = []) throws {
-        engine.adopt(
-            try EngineBench.release(rules, hash),
-            beside: try beside.map { try EngineBench.release($0, hash).rules }
-        )
-    }
+    func adopt(_ rules: String) throws { engine.adopt(try EngineBench.release(rules, hash)) }
 
     /// A bench of an engine that is there already.
     init(_ engine: Engine) { self.engine = engine }
 
     init(_ rules: String, keys: Int = 1 << 20, lanes: Int = 1) throws {
-        engine = Engine(
-            EngineConfiguration(
-                topology: "test",
-                events: [EngineBench.schema],
-                topics: ["orders"],
-                hash: hash,
-                ticks: TickClock(tick: 1000, lateness: 0),
-                entriesPerKey: 1 << 20,
-                keysPerTable: keys,
-                detectors: [],
-                release: try EngineBench.release(rules, hash),
-                verdictIdentifier: { _, text in text.update(repeating: UInt8(ascii: "0"), count: 36) },
-                writesFeatures: true
-            ),
-            lanes: lanes
+        engine = Engine(try EngineBench.configuration(rules, hash, keys: keys), lanes: lanes)
+    }
+
+    /// Goes on from a state; `beside` are rules that it was written under.
+    init(_ rules: String, from state: [UInt8], beside: [String] = []) throws {
+        let hash = hash
+        let configuration = try EngineBench.configuration(rules, hash)
+        let known = try beside.map { try EngineBench.release($0, hash).rules }
+        engine = try state.withUnsafeBytes {
+            try Engine(configuration, lanes: 1, from: StateReader($0), beside: known)
+        }
+    }
+
+    private static func configuration(
+        _ rules: String,
+        _ hash: TextHash,
+        keys: Int = 1 << 20
+    ) throws -> EngineConfiguration {
+        EngineConfiguration(
+            topology: "test",
+            events: [EngineBench.schema],
+            topics: ["orders"],
+            hash: hash,
+            ticks: TickClock(tick: 1000, lateness: 0),
+            entriesPerKey: 1 << 20,
+            keysPerTable: keys,
+            detectors: [],
+            release: try EngineBench.release(rules, hash),
+            verdictIdentifier: { _, text in text.update(repeating: UInt8(ascii: "0"), count: 36) },
+            writesFeatures: true
         )
+    }
+
+    func state() -> [UInt8] {
+        var writer = StateWriter()
+        engine.write(to: &writer)
+        return writer.finish()
     }
 
     /// Judges one epoch; the lanes run one after the other, the last first, so that whoever depends on their order shows.

@@ -1,8 +1,8 @@
-import Detection
 import Models
 import Simulation
 import Testing
 
+@testable import Detection
 @testable import Pipeline
 
 /// Traffic for engines whose state is written and read: records by topic, in the order of their times.
