@@ -86,7 +86,7 @@ public enum Emission: String, Sendable, Equatable {
 /// The notation of a topic's values.
 public enum InputFormat: String, Sendable, Equatable {
     case json
-    /// RFC 4180 with a header line; from files only.
+    /// Rows of columns as ``EventSchema/csv`` says; from files only.
     case csv
 }
 
@@ -97,6 +97,8 @@ public struct EventSchema: Sendable, Equatable {
     public var name: String
     public var topic: String
     public var format: InputFormat
+    /// How its CSV is written.
+    public var csv: CSVDialect
     /// Where a topic carries several types: the JSON path and the value by which a record is known to be of this type.
     public var discriminator: (path: [String], value: String)?
     public var fields: [FieldSchema]
@@ -114,6 +116,7 @@ public struct EventSchema: Sendable, Equatable {
         name: String,
         topic: String,
         format: InputFormat = .json,
+        csv: CSVDialect = .standard,
         discriminator: (path: [String], value: String)? = nil,
         fields: [FieldSchema],
         timeField: Int,
@@ -125,6 +128,7 @@ public struct EventSchema: Sendable, Equatable {
         self.name = name
         self.topic = topic
         self.format = format
+        self.csv = csv
         self.discriminator = discriminator
         self.fields = fields
         self.timeField = timeField
@@ -135,7 +139,8 @@ public struct EventSchema: Sendable, Equatable {
     }
 
     public static func == (a: EventSchema, b: EventSchema) -> Bool {
-        a.name == b.name && a.topic == b.topic && a.format == b.format && a.discriminator?.path == b.discriminator?.path
+        a.name == b.name && a.topic == b.topic && a.format == b.format && a.csv == b.csv
+            && a.discriminator?.path == b.discriminator?.path
             && a.discriminator?.value == b.discriminator?.value && a.fields == b.fields && a.timeField == b.timeField
             && a.idField == b.idField && a.subjectField == b.subjectField && a.emission == b.emission
             && a.contextFields == b.contextFields

@@ -1,4 +1,5 @@
 import Glibc
+import RuleLanguage
 import Testing
 
 @testable import Pipeline
@@ -71,7 +72,7 @@ import Testing
     ])
     func `JSON that is not one object a line is refused`(_ content: String, _ says: String) {
         #expect(refusal(bytes(content))?.contains(says) == true)
-        #expect(refusal(bytes(content), .csv) == nil, "the header's reader says more of it")
+        #expect(refusal(bytes(content), .standardCSV) == nil, "the header's reader says more of it")
     }
 
     /// Poison at the start of a file must not cost the good records behind it.
@@ -87,6 +88,60 @@ import Testing
     }
 }
 
+@Suite struct HeaderLookTests {
+    @Test(
+        arguments: [
+            ("id;ts;amount", "one column with ';' in its name: csv: { delimiter: \";\" }"),
+            ("id\tts\tamount", "one column with tabs in its name: csv: { delimiter: tab }"),
+            ("id|ts", "csv: { delimiter: \"|\" }"),
+            ("id ts amount", "one column with blanks in its name: csv: { delimiter: blanks }"),
+            ("id,ts,amount", nil), ("id", nil), ("id, ts, amount", "csv: { trim: true }"),
+            ("6,2,4,1289241911.72836", "no header: csv: { header: [NAME, …] } with 4 names"),
+            ("6;2;4", "csv: { delimiter: \";\" }"),
+            ("% user, art, rate", "looks like a comment: csv: { comment: \"%\" }"),
+            ("#id,ts", "csv: { comment: \"#\" }"),
+            ("{\"id\":1}", "looks like JSON, one record a line: format: json"),
+        ] as [(String, String?)]
+    )
+    func `a row that is no header is told with what to write`(_ row: String, _ says: String?) {
+        let hint = HeaderLook.hint(bytes(row), .standard)
+        if let says { #expect(hint?.hasSuffix(says) == true, "\(hint ?? "none")") } else { #expect(hint == nil) }
+    }
+
+    @Test func `a row in another encoding is told with the one that it may be in`() {
+        #expect(
+            HeaderLook.hint(bytes("id,Stra") + [0xdf] + bytes("e"), .standard)?.hasSuffix("encoding: iso-8859-1 }")
+                == true
+        )
+        #expect(HeaderLook.hint(bytes("id,") + [0x80], .standard)?.hasSuffix("encoding: windows-1252 }") == true)
+        var latin = CSVDialect.standard
+        latin.encoding = .latin1
+        #expect(HeaderLook.hint(bytes("id,Stra") + [0xdf] + bytes("e"), latin) == nil)
+    }
+
+    /// A row that is read in its dialect gives no hint to use the one it is read in.
+    @Test func `the hint is followed to the end`() throws {
+        var dialect = CSVDialect.standard
+        dialect.delimiter = .byte(UInt8(ascii: ";"))
+        #expect(HeaderLook.hint(bytes("id; ts"), dialect)?.hasSuffix("csv: { trim: true }") == true)
+        dialect.trims = true
+        #expect(HeaderLook.hint(bytes("id; ts"), dialect) == nil)
+    }
+
+    @Test(
+        arguments: [
+            ("id,ts,amount\n1,2,3\n1,2", "none of its first 2 lines begins with '{': it looks like CSV with 3 columns"),
+            ("1;2\n", "its first line does not begin with '{': it looks like CSV with 2 columns"),
+            ("some words\n", "does not begin with '{', as"),
+            ("some,words\n {}\n", nil), ("{\"a\":1}", nil), ("", nil),
+        ] as [(String, String?)]
+    )
+    func `a file that looks like CSV and is to be JSON is remarked on`(_ content: String, _ says: String?) {
+        let remark = bytes(content).withUnsafeBytes { FileLook($0).remarkOnLines }
+        if let says { #expect(remark?.contains(says) == true, "\(remark ?? "none")") } else { #expect(remark == nil) }
+    }
+}
+
 extension RecordSplitter {
-    fileprivate static let all: [RecordSplitter] = [.lines, .csv]
+    fileprivate static let all: [RecordSplitter] = [.lines, .standardCSV]
 }

@@ -49,13 +49,13 @@ import Testing
     @Test(arguments: ["", "\n", "\n\r\n\n", "\u{feff}", "\u{feff}\n"])
     func `a file without records has none`(content: String) throws {
         #expect(try everyWay(content).rows == [])
-        let csv = try everyWay(content, .csv)
+        let csv = try everyWay(content, .standardCSV)
         #expect(csv.rows == [] && csv.header == nil)
     }
 
     @Test func `a byte order mark is not part of the first record`() throws {
         #expect(try everyWay("\u{feff}{}\n").rows == [Row(text: "{}", index: 0, line: 1)])
-        #expect(try everyWay("\u{feff}a,b\n1,2\n", .csv).header == "a,b")
+        #expect(try everyWay("\u{feff}a,b\n1,2\n", .standardCSV).header == "a,b")
     }
 
     @Test func `a file that fills its last page can still be read 16 bytes further`() throws {
@@ -66,7 +66,7 @@ import Testing
     @Test func `quoted CSV fields keep commas, quotes and line ends; the header comes separately`() throws {
         let read = try everyWay(
             "id,note\r\n1,\"two\nlines, \"\"quoted\"\"\"\r\n\r\n2,5\" disk\n3,\"\"\n4,\"a\"\"\n\"\"b\"\n5,end",
-            .csv
+            .standardCSV
         )
         #expect(read.header == "id,note")
         #expect(
@@ -80,11 +80,11 @@ import Testing
     }
 
     @Test func `a quote that is never closed spoils one line, not the rest of the file`() throws {
-        let read = try everyWay("h\n1,\"open\n2,b\n3,c\n", .csv)
+        let read = try everyWay("h\n1,\"open\n2,b\n3,c\n", .standardCSV)
         #expect(read.rows.map(\.text) == ["1,\"open", "2,b", "3,c"])
         #expect(read.rows.map(\.line) == [2, 3, 4])
         // The same when the limit ends the search long before the file does.
-        let long = try everyWay("h\n1,\"open\n" + (2..<40).map { "\($0),b\n" }.joined(), .csv, limit: 32)
+        let long = try everyWay("h\n1,\"open\n" + (2..<40).map { "\($0),b\n" }.joined(), .standardCSV, limit: 32)
         #expect(long.rows.count == 39)
         #expect(long.rows.allSatisfy { !$0.isOversize })
     }
@@ -99,7 +99,7 @@ import Testing
         save(try gzip(bytes(content), folder), compressed)
         for path in [plain, compressed] {
             for limit in [1 << 20, 5_002] {
-                let file = try RecordFile(path: path, splitter: .csv, recordLimit: limit)
+                let file = try RecordFile(path: path, splitter: .standardCSV, recordLimit: limit)
                 var count = 0
                 while true {
                     let got = try file.nextBatch(maxRecords: 4096) { $0.length == 6 }
@@ -117,7 +117,7 @@ import Testing
         var records: [[UInt8]] = []
         var start = 0
         while start < content.count {
-            var scanner = RecordScanner(.csv)
+            var scanner = RecordScanner(.standardCSV)
             let reach = min(content.count, start + limit + 2)
             let found = content.withUnsafeBytes { bytes in
                 bytes.baseAddress.flatMap { scanner.end(in: $0, from: start, to: reach) }
@@ -143,7 +143,7 @@ import Testing
         for round in 0..<150 {
             let content = (0..<300).map { _ in pieces[random.below(pieces.count)] }.joined()
             let limit = [8, 64, 1 << 20][round % 3]
-            let read = try everyWay("h\n" + content, .csv, limit: limit)
+            let read = try everyWay("h\n" + content, .standardCSV, limit: limit)
             #expect(read.rows.map { bytes($0.text) } == searchedAnew(bytes(content), limit: limit))
         }
     }
@@ -158,7 +158,7 @@ import Testing
     func `a CSV record has eight bytes to close its quotes and to end in`(_ content: String, _ expected: [String])
         throws
     {
-        let read = try everyWay("h\n" + content, .csv, limit: 8)
+        let read = try everyWay("h\n" + content, .standardCSV, limit: 8)
         #expect(read.rows.map { $0.text + ($0.isOversize ? "…" : "") } == expected)
     }
 
@@ -277,7 +277,7 @@ import Testing
                 written.append("\(row)," + fields.joined(separator: ","))
             }
             let end = random(2) == 0 ? "\n" : "\r\n"
-            let read = try everyWay("n,rest" + end + written.joined(separator: end), .csv)
+            let read = try everyWay("n,rest" + end + written.joined(separator: end), .standardCSV)
             #expect(read.header == "n,rest")
             #expect(read.rows.map(\.text) == written)
         }
@@ -289,7 +289,7 @@ import Testing
     ])
     func `the real files give as many rows as their publishers say`(name: String, header: String, count: Int) throws {
         guard let path = sharedData("data/ecommerce/" + name) else { return }
-        let file = try RecordFile(path: path, splitter: .csv)
+        let file = try RecordFile(path: path, splitter: .standardCSV)
         #expect(file.header.map { String(decoding: $0, as: UTF8.self).hasPrefix(header) } == true)
         var rows = 0
         var fields = 0
@@ -318,7 +318,7 @@ import Testing
         let pieces = ["a", ",", "\"", "\"\"", "\n", "\r\n", "bc", String(repeating: "d", count: 40)]
         for _ in 0..<40 {
             let content = "h\n" + (0..<400).map { _ in pieces[random(pieces.count)] }.joined()
-            for splitter in [RecordSplitter.lines, .csv] { _ = try everyWay(content, splitter, limit: 64) }
+            for splitter in [RecordSplitter.lines, .standardCSV] { _ = try everyWay(content, splitter, limit: 64) }
         }
     }
 }

@@ -13,7 +13,6 @@ enum SizeRules {
         "Sources/Detection/Events/DecodePlan.swift": 504,
         "Sources/KafkaClient/Consumer.swift": 544,
         "Sources/KafkaClient/TransactionalProducer.swift": 522,
-        "Sources/Pipeline/Topology/TopologyReader+Events.swift": 561,
         "Tests/DetectionTests/LockstepTests.swift": 603,
     ]
 

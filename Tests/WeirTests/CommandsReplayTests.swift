@@ -119,6 +119,37 @@ struct CommandsReplayTests {
         }
     }
 
+    @Test(arguments: [
+        (
+            "InvoiceNo;StockCode;Quantity\n1;2;3\n",
+            ["odd.csv:1: the header has no column", "csv: { delimiter: \";\" }"]
+        ),
+        ("\n1,2,3,2010-12-01T08:26:00Z,2.55\n", ["odd.csv:2: the header has no column", "csv: { header: [NAME, …] }"]),
+        ("{\"InvoiceNo\":\"1\"}\n", ["odd.csv:1: the header has no column", "format: json"]),
+        ("PK\u{3}\u{4}xl/workbook.xml", ["odd.csv: the file is an Excel workbook"]),
+    ])
+    func `a file that is no such CSV is refused with what it looks like`(_ text: String, _ says: [String]) throws {
+        let path = try folder.write("odd.csv", text)
+        let result = try Commands.weir("replay", "--topology", Commands.topology("online-retail"), "--input", path)
+        #expect(result.code == 3, "\(result)")
+        for part in says { #expect(result.errors.contains(part), "\(result)") }
+    }
+
+    @Test func `a column that a field names and the file lacks is told, and CSV for a topology of JSON`() throws {
+        let text = "InvoiceNo,StockCode,Quantity,InvoiceDate,UnitPrice\n1,2,3,2010-12-01T08:26:00Z,2.55\n"
+        let path = try folder.write("short.csv", text)
+        let result = try Commands.weir("replay", "--topology", Commands.topology("online-retail"), "--input", path)
+        #expect(result.code == 0, "\(result)")
+        for field in ["Description", "CustomerID", "Country"] {
+            #expect(result.errors.contains("the header has no column `\(field)`, which is field"), "\(result)")
+        }
+        let other = try replay(["--input", path])
+        #expect(
+            other.errors.contains("it looks like CSV with 5 columns; an event reads it with 'format: csv'"),
+            "\(other)"
+        )
+    }
+
     @Test
     func `a CSV row with more columns than the header is a dead letter, and a header without the id is told once`()
         throws

@@ -1,19 +1,13 @@
 import Models
 import RuleLanguage
 
-/// Why a CSV file's header does not fit its event type.
-public struct CSVHeaderError: Error, Sendable, Equatable, CustomStringConvertible {
-    /// One sentence for people, with the columns there are.
-    public var description: String
-}
-
-/// Turns the lines of one CSV file (RFC 4180, UTF-8) into the same events as ``EventDecoder``.
+/// Turns the rows of one CSV file, written as its event types' ``CSVDialect`` says, into the same events as ``EventDecoder``.
 ///
-/// The header maps columns to fields by the first part of their path; columns that no field names are ignored. An empty column is
-/// missing, and so is one that a short row lacks; a row with more columns than the header is rejected, as a separator that nobody
-/// quoted has shifted them. Quoted columns may hold separators, line ends and doubled quotes. A `list<string>` is written with `;`
-/// between its elements, a bool as `true`, `false`, `1` or `0`, numbers as in JSON but with leading zeros allowed. One per thread
-/// and file; allocates nothing once warm.
+/// The columns' names map them to fields by the first part of their path; columns that no field names are ignored. An empty column
+/// is missing, and so is one that a short row lacks; a row with more columns than there are names is rejected, as a separator that
+/// nobody quoted has shifted them. Quoted columns may hold separators, line ends and doubled quotes. A `list<string>` is written
+/// with `;` between its elements, a bool as `true`, `false`, `1` or `0`, numbers as in JSON but with leading zeros allowed. One per
+/// thread and file; allocates nothing once warm.
 ///
 /// `@unchecked Sendable`: the working memory has one owner, and a noncopyable value is in one place at a time.
 public struct CSVDecoder: ~Copyable, @unchecked Sendable {
@@ -33,19 +27,29 @@ public struct CSVDecoder: ~Copyable, @unchecked Sendable {
     /// Column of every field of every type, -1 where there is none; types follow each other as their fields do in the plan.
     private let columnOfField: OwnedBuffer<Int32>
     private let discriminatorColumns: [Int]
+    // The dialect, as scalars: a look at it costs nothing.
+    /// Of ``CSVDialect/Delimiter/byte(_:)``.
+    private let delimiter: UInt8
+    private let partsAtBlanks: Bool
+    private let quote: UInt8
+    private let hasQuotes: Bool
+    private let trims: Bool
+    private let hasOtherNumbers: Bool
+    private let decimal: UInt8
+    private let thousands: UInt8?
+    private let characters: EncodingTable
+    /// Bytes that one byte of a file may become.
+    private let expansion: Int
 
-    /// Reads the header line of a file whose lines are events of the given types.
+    /// A decoder of rows that are events of the given types.
     ///
     /// - Parameters:
-    ///   - header: the first record of the file; a byte order mark is passed over.
-    ///   - types: indices of the event types in the plan, one, or several that a discriminator column tells apart.
-    /// - Throws: ``CSVHeaderError`` when a required field's column is missing, a column stands twice or the header is not valid.
-    public init(header: UnsafeRawBufferPointer, types: [Int], plan: DecodePlan) throws(CSVHeaderError) {
-        try self.init(columns: try CSVDecoder.columnNames(header), types: types, plan: plan)
-    }
-
-    /// The same for a header whose columns are known, ``columnNames(_:)``.
-    init(columns names: [String], types: [Int], plan: DecodePlan) throws(CSVHeaderError) {
+    ///   - names: the columns' names, in their order.
+    ///   - types: indices of the event types in the plan, one, or several of one dialect that a discriminator column tells apart.
+    /// - Throws: ``CSVHeaderError`` when a required field's column is missing.
+    public init(columns names: [String], types: [Int], plan: DecodePlan) throws(CSVHeaderError) {
+        let dialect = types.first.map { plan.schemas[$0].csv } ?? .standard
+        precondition(types.allSatisfy { plan.schemas[$0].csv == dialect }, "a file is written in one dialect")
         let fieldCount = types.map { Int(plan.typePlans[$0].firstField + plan.typePlans[$0].fieldCount) }.max() ?? 0
         var mapping = [Int32](repeating: -1, count: max(fieldCount, 1))
         var discriminators: [Int] = []
@@ -74,46 +78,22 @@ public struct CSVDecoder: ~Copyable, @unchecked Sendable {
         }
         self.plan = plan
         self.types = types
+        quote = dialect.quote ?? 0
+        hasQuotes = dialect.quote != nil
+        trims = dialect.trims
+        hasOtherNumbers = dialect.hasOtherNumbers
+        decimal = dialect.decimal
+        thousands = dialect.thousands
+        if case .byte(let byte) = dialect.delimiter { delimiter = byte } else { delimiter = 0x20 }
+        partsAtBlanks = dialect.delimiter == .blanks
+        characters = EncodingTable(dialect.encoding)
+        expansion = dialect.encoding.expansion
         discriminatorColumns = discriminators
         columnCount = names.count
         memory = DecodeMemory(plan)
         work = DecodeWork(plan, memory)
         columns = OwnedBuffer(undefined: names.count)
         columnOfField = OwnedBuffer(mapping)
-    }
-
-    /// The columns that a header names; a byte order mark is passed over.
-    public static func columnNames(_ header: UnsafeRawBufferPointer) throws(CSVHeaderError) -> [String] {
-        var bytes = [UInt8](header)
-        if bytes.starts(with: [0xEF, 0xBB, 0xBF]) { bytes.removeFirst(3) }
-        while bytes.last == 0x0A || bytes.last == 0x0D { bytes.removeLast() }
-        var names: [String] = []
-        var name: [UInt8] = []
-        var isQuoted = false
-        var at = 0
-        while at <= bytes.count {
-            if at == bytes.count || (bytes[at] == UInt8(ascii: ",") && !isQuoted) {
-                guard !isQuoted, let text = String(validating: name, as: UTF8.self) else {
-                    throw CSVHeaderError(description: "the header line is not valid CSV in UTF-8")
-                }
-                if names.contains(text) {
-                    throw CSVHeaderError(description: "the header names the column `\(text)` twice")
-                }
-                names.append(text)
-                name.removeAll()
-            } else if bytes[at] == UInt8(ascii: "\"") {
-                if isQuoted, at + 1 < bytes.count, bytes[at + 1] == UInt8(ascii: "\"") {
-                    name.append(bytes[at])
-                    at += 1
-                } else {
-                    isQuoted.toggle()
-                }
-            } else {
-                name.append(bytes[at])
-            }
-            at += 1
-        }
-        return names
     }
 
     /// Decodes one record without its line end and appends its event to the batch; as ``EventDecoder`` does, else.
@@ -128,15 +108,14 @@ public struct CSVDecoder: ~Copyable, @unchecked Sendable {
         let (sink, fault) = open(value, &batch)
         guard var sink else { return fault ?? .full }
         let record = UnsafePointer(sink.text + batch.textCount)
-        if let code = splitColumns(record, &sink) {
-            return .rejected(DeadLetter(code, byteOffset: sink.faultAt - record))
+        if let code = partsAtBlanks ? splitAtBlanks(record, &sink) : splitColumns(record, &sink) {
+            return .rejected(DeadLetter(code, byteOffset: place(of: sink.faultAt, in: record)))
         }
         guard let index = selectType() else { return .rejected(DeadLetter(.unknownEventType)) }
         let type = types[index]
         if let code = convert(type, record: record, &sink) {
-            return .rejected(
-                DeadLetter(code, path: sink.faultPath, byteOffset: max(0, min(sink.faultAt, sink.end) - record))
-            )
+            let fault = max(record, min(sink.faultAt, sink.end))
+            return .rejected(DeadLetter(code, path: sink.faultPath, byteOffset: place(of: fault, in: record)))
         }
         return finish(
             work,
@@ -145,11 +124,20 @@ public struct CSVDecoder: ~Copyable, @unchecked Sendable {
             partition: partition,
             offset: offset,
             batch.textCount,
-            value.count,
+            sink.end - record,
             appendTime,
             sink,
             &batch
         )
+    }
+
+    /// The offset in the record as it came, each of whose bytes is one character unless it is UTF-8.
+    private func place(of fault: UnsafePointer<UInt8>, in record: UnsafePointer<UInt8>) -> Int {
+        let offset = fault - record
+        if expansion == 1 { return offset }
+        var inside = 0
+        for at in 0..<offset where record[at] & 0xC0 == 0x80 { inside += 1 }
+        return offset - inside
     }
 
     /// Copies the record into the batch.
@@ -159,29 +147,38 @@ public struct CSVDecoder: ~Copyable, @unchecked Sendable {
             return (nil, .rejected(DeadLetter(.recordTooLarge, byteOffset: work.limits.recordBytes)))
         }
         let padding = EventBatch.readablePadding
+        let room = count * expansion
         guard
             batch.reserve(
-                text: count + padding + count * work.sharing + work.pseudonymBytes + padding,
+                // Numbers that are written anew are no longer than they were.
+                text: room + padding + room * work.sharing + (hasOtherNumbers ? room : 0)
+                    + work.pseudonymBytes + padding,
                 fields: 96,
-                listElements: min(count + 1, 96 * work.limits.listElements)
+                listElements: min(room + 1, 96 * work.limits.listElements)
             )
         else { return (nil, batch.isEmpty ? .rejected(DeadLetter(.recordTooLarge)) : .full) }
         let record = batch.text.base + batch.textCount
-        let isASCII =
-            value.baseAddress.map { copyNotingASCII($0, to: UnsafeMutableRawPointer(record), count: count) } ?? true
-        UnsafeMutableRawPointer(record + count).storeBytes(of: SIMD2<UInt64>(), as: SIMD2<UInt64>.self)
-        if !isASCII, let fault = firstInvalidUTF8(record, count: count) {
-            return (nil, .rejected(DeadLetter(.invalidUTF8, byteOffset: fault)))
+        let length: Int
+        if expansion > 1 {
+            length = characters.convert(value, to: record)
+        } else {
+            length = count
+            let isASCII =
+                value.baseAddress.map { copyNotingASCII($0, to: UnsafeMutableRawPointer(record), count: count) } ?? true
+            if !isASCII, let fault = firstInvalidUTF8(record, count: count) {
+                return (nil, .rejected(DeadLetter(.invalidUTF8, byteOffset: fault)))
+            }
         }
+        UnsafeMutableRawPointer(record + length).storeBytes(of: SIMD2<UInt64>(), as: SIMD2<UInt64>.self)
         let start = UnsafePointer(record)
         return (
             RecordSink(
                 text: batch.text.base,
-                tail: record + count + padding,
+                tail: record + length + padding,
                 lists: batch.lists.base,
                 listsCount: batch.listsCount,
                 row: batch.rows.base + batch.rowsCount,
-                end: start + count,
+                end: start + length,
                 faultAt: start
             ), nil
         )
@@ -192,48 +189,27 @@ public struct CSVDecoder: ~Copyable, @unchecked Sendable {
         var at = record
         var index = 0
         let end = sink.end
-        func note(_ start: UnsafePointer<UInt8>, _ count: Int) {
-            if index < columnCount { columns[index] = Column(start: start, count: count) }
+        let delimiter = delimiter
+        let quote = quote
+        let (hasQuotes, trims) = (hasQuotes, trims)
+        func note(_ column: Column) {
+            if index < columnCount { columns[index] = column }
             index += 1
         }
         while true {
-            if at < end, at.pointee == UInt8(ascii: "\"") {
-                let start = at + 1
-                var hasDoubled = false
-                at = start
-                while true {
-                    while at < end, at.pointee != UInt8(ascii: "\""), at.pointee != 0 { at += 1 }
-                    if at >= end || at.pointee == 0 {
-                        sink.faultAt = at >= end ? start - 1 : at
-                        return at >= end ? .invalidCSV : .controlCharacter
-                    }
-                    guard at[1] == UInt8(ascii: "\"") else { break }
-                    hasDoubled = true
-                    at += 2
-                }
-                if hasDoubled {
-                    let text = sink.tail
-                    var from = start
-                    while from < at {
-                        sink.tail.pointee = from.pointee
-                        sink.tail += 1
-                        from += from.pointee == UInt8(ascii: "\"") ? 2 : 1
-                    }
-                    note(UnsafePointer(text), sink.tail - text)
-                    // A byte that no number holds ends it; texts behind it start later.
-                    sink.tail.pointee = 0
-                    sink.tail += 1
-                } else {
-                    note(start, at - start)
-                }
-                at += 1
-                if at < end, at.pointee != UInt8(ascii: ",") {
+            if trims { at = skipBlanks(at, to: end, but: delimiter) }
+            if hasQuotes, at < end, at.pointee == quote {
+                var column = Column(start: at, count: 0)
+                if let code = takeQuoted(&at, &column, quote, &sink) { return code }
+                note(column)
+                if trims { at = skipBlanks(at, to: end, but: delimiter) }
+                if at < end, at.pointee != delimiter {
                     sink.faultAt = at
                     return .invalidCSV
                 }
             } else {
                 let start = at
-                while at < end, at.pointee != UInt8(ascii: ",") {
+                while at < end, at.pointee != delimiter {
                     // Tabs are text; a NUL, a line end or another control character has no place outside quotes.
                     if at.pointee < 0x20, at.pointee != 0x09 {
                         sink.faultAt = at
@@ -241,7 +217,9 @@ public struct CSVDecoder: ~Copyable, @unchecked Sendable {
                     }
                     at += 1
                 }
-                note(start, at - start)
+                var stop = at
+                while trims, stop > start, isBlank(stop[-1]) { stop -= 1 }
+                note(Column(start: start, count: stop - start))
             }
             if at >= end { break }
             if index == columnCount {
@@ -250,8 +228,94 @@ public struct CSVDecoder: ~Copyable, @unchecked Sendable {
             }
             at += 1
         }
-        // Short lines end in empty columns.
-        while index < columnCount { note(end, 0) }
+        // Short rows end in empty columns.
+        while index < columnCount { note(Column(start: end, count: 0)) }
+        return nil
+    }
+
+    /// The same for columns that are apart by any number of blanks and tabs.
+    private func splitAtBlanks(_ record: UnsafePointer<UInt8>, _ sink: inout RecordSink) -> DeadLetterCode? {
+        var at = record
+        var index = 0
+        let end = sink.end
+        while true {
+            at = skipBlanks(at, to: end, but: nil)
+            if at >= end { break }
+            if index == columnCount {
+                sink.faultAt = at
+                return .invalidCSV
+            }
+            var column = Column(start: at, count: 0)
+            if hasQuotes, at.pointee == quote {
+                if let code = takeQuoted(&at, &column, quote, &sink) { return code }
+                if at < end, !isBlank(at.pointee) {
+                    sink.faultAt = at
+                    return .invalidCSV
+                }
+            } else {
+                while at < end, !isBlank(at.pointee) {
+                    if at.pointee < 0x20 {
+                        sink.faultAt = at
+                        return .controlCharacter
+                    }
+                    at += 1
+                }
+                column.count = at - column.start
+            }
+            columns[index] = column
+            index += 1
+        }
+        for empty in index..<max(index, columnCount) { columns[empty] = Column(start: end, count: 0) }
+        return nil
+    }
+
+    private func skipBlanks(_ start: UnsafePointer<UInt8>, to end: UnsafePointer<UInt8>, but delimiter: UInt8?)
+        -> UnsafePointer<UInt8>
+    {
+        var at = start
+        while at < end, isBlank(at.pointee), at.pointee != delimiter { at += 1 }
+        return at
+    }
+
+    /// Takes a quoted column from its opening quote to behind its closing one; with doubled quotes it is rewritten behind the
+    /// record.
+    @inline(__always)
+    private func takeQuoted(
+        _ at: inout UnsafePointer<UInt8>,
+        _ column: inout Column,
+        _ quote: UInt8,
+        _ sink: inout RecordSink
+    ) -> DeadLetterCode? {
+        let end = sink.end
+        let start = at + 1
+        var hasDoubled = false
+        at = start
+        while true {
+            while at < end, at.pointee != quote, at.pointee != 0 { at += 1 }
+            if at >= end || at.pointee == 0 {
+                sink.faultAt = at >= end ? start - 1 : at
+                return at >= end ? .invalidCSV : .controlCharacter
+            }
+            guard at[1] == quote else { break }
+            hasDoubled = true
+            at += 2
+        }
+        if hasDoubled {
+            let text = sink.tail
+            var from = start
+            while from < at {
+                sink.tail.pointee = from.pointee
+                sink.tail += 1
+                from += from.pointee == quote ? 2 : 1
+            }
+            column = Column(start: UnsafePointer(text), count: sink.tail - text)
+            // A byte that no number holds ends it; texts behind it start later.
+            sink.tail.pointee = 0
+            sink.tail += 1
+        } else {
+            column = Column(start: start, count: at - start)
+        }
+        at += 1
         return nil
     }
 
@@ -300,7 +364,11 @@ public struct CSVDecoder: ~Copyable, @unchecked Sendable {
         switch field.pointee.kind {
         case .string: return storeText(column.start, count: column.count, field, work, &sink)
         case .int, .double, .money, .instant:
-            return convertNumber(column.start, count: column.count, digits: work.limits.numberDigits, field, &sink)
+            var number = column
+            if hasOtherNumbers, !writePlainly(&number, &sink) {
+                return field.pointee.kind == .instant ? .invalidTimestamp : .wrongType
+            }
+            return convertNumber(number.start, count: number.count, digits: work.limits.numberDigits, field, &sink)
         case .textTime:
             guard let time = milliseconds(rfc3339: column.start, count: column.count) else { return .invalidTimestamp }
             return storeTime(time, field, &sink)
@@ -322,6 +390,63 @@ public struct CSVDecoder: ~Copyable, @unchecked Sendable {
         case .list: return convertList(column, field, &sink)
         case .discriminator: return nil
         }
+    }
+
+    /// Writes a number behind the record, with a point before its fraction and nothing between its digits; the space is not kept.
+    ///
+    /// False when the thousands are not three digits each, or a point stands where the dialect has none.
+    private func writePlainly(_ column: inout Column, _ sink: inout RecordSink) -> Bool {
+        var from = column.start
+        let end = from + column.count
+        var to = sink.tail
+        func copy(_ byte: UInt8) {
+            to.pointee = byte
+            to += 1
+        }
+        if from < end, from.pointee == UInt8(ascii: "-") {
+            copy(from.pointee)
+            from += 1
+        }
+        var digits = 0
+        var isGrouped = false
+        while from < end {
+            if from.pointee &- UInt8(ascii: "0") <= 9 {
+                copy(from.pointee)
+                digits += 1
+                from += 1
+                continue
+            }
+            let width = separatorWidth(from, end - from)
+            if width == 0 { break }
+            if isGrouped ? digits != 3 : digits == 0 || digits > 3 { return false }
+            isGrouped = true
+            digits = 0
+            from += width
+        }
+        if isGrouped, digits != 3 { return false }
+        if from < end, from.pointee == decimal {
+            copy(UInt8(ascii: "."))
+            from += 1
+        }
+        while from < end {
+            if from.pointee == UInt8(ascii: ".") { return false }
+            copy(from.pointee)
+            from += 1
+        }
+        // Whoever scans it needs an end to run into.
+        UnsafeMutableRawPointer(to).storeBytes(of: SIMD2<UInt64>(), as: SIMD2<UInt64>.self)
+        column = Column(start: UnsafePointer(sink.tail), count: to - sink.tail)
+        return true
+    }
+
+    /// Bytes of the separator of thousands that stands here, 0 for none.
+    private func separatorWidth(_ at: UnsafePointer<UInt8>, _ left: Int) -> Int {
+        guard let thousands else { return 0 }
+        if at.pointee == thousands { return 1 }
+        if thousands != 0x20 { return 0 }
+        // U+00A0 and U+202F, which stand where lines must not break.
+        if left >= 2, at[0] == 0xC2, at[1] == 0xA0 { return 2 }
+        return left >= 3 && at[0] == 0xE2 && at[1] == 0x80 && at[2] == 0xAF ? 3 : 0
     }
 
     private func convertList(

@@ -5,10 +5,10 @@ public struct SourceDecoding: Sendable {
     /// Index of the topic; nil for a file that holds several topics' records.
     public var topic: Int?
     public var partition: Int32
-    /// The header and the event types of a CSV file; nil for JSON.
-    public var csv: (header: [UInt8], types: [Int])?
+    /// The columns' names and the event types of a CSV file; nil for JSON.
+    public var csv: (columns: [String], types: [Int])?
 
-    public init(topic: Int?, partition: Int32, csv: (header: [UInt8], types: [Int])? = nil) {
+    public init(topic: Int?, partition: Int32, csv: (columns: [String], types: [Int])? = nil) {
         self.topic = topic
         self.partition = partition
         self.csv = csv
@@ -179,12 +179,9 @@ struct DecodeLane: ~Copyable {
             files += 1
             return files - 1
         }
-        let headers = sources.compactMap(\.csv)
-        csv = try OwnedBuffer(count: headers.count) { index throws(CSVHeaderError) in
-            let names = try headers[index].header.withUnsafeBufferPointer { bytes throws(CSVHeaderError) in
-                try CSVDecoder.columnNames(UnsafeRawBufferPointer(bytes))
-            }
-            return try CSVDecoder(columns: names, types: headers[index].types, plan: plan)
+        let tables = sources.compactMap(\.csv)
+        csv = try OwnedBuffer(count: tables.count) { index throws(CSVHeaderError) in
+            try CSVDecoder(columns: tables[index].columns, types: tables[index].types, plan: plan)
         }
     }
 

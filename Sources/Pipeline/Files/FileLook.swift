@@ -15,8 +15,8 @@ struct FileLook {
 
     /// What the file is and what to do with it, as a clause behind its name; nil when it may hold records.
     ///
-    /// - Parameter isLines: whether they would be lines of JSON.
-    func objection(isLines: Bool) -> String? {
+    /// - Parameter isJSON: whether they would be JSON, one a line.
+    func objection(isJSON: Bool) -> String? {
         if let known = FileLook.marks.first(where: { head.starts(with: $0.bytes) }) { return known.objection }
         if head.starts(with: [0x50, 0x4b, 0x03, 0x04]) { return objectionToZip }
         if head.starts(with: bytes(of: "BZh")), head.dropFirst(4).starts(with: [0x31, 0x41, 0x59, 0x26, 0x53, 0x59]) {
@@ -33,7 +33,7 @@ struct FileLook {
             return "the file is an HTML page, perhaps the error of a download"
         }
         if start.hasPrefix("<?xml") { return "the file is XML, which is not read" }
-        return isLines ? objectionToLines : nil
+        return isJSON ? objectionToLines : nil
     }
 
     /// Forms that a few bytes at the start tell.
@@ -111,6 +111,24 @@ struct FileLook {
             return "the JSON objects go over several lines; write each on one: jq -c ."
         }
         return nil
+    }
+
+    /// What seems odd of a file whose records should be lines of JSON, as a clause behind its name; nil when nothing does.
+    ///
+    /// It may be read all the same: odd records are dead letters.
+    var remarkOnLines: String? {
+        var lines = head.split(separator: 0x0a, omittingEmptySubsequences: true).map { trimmed($0) }.filter {
+            !$0.isEmpty
+        }
+        // The last one may be cut.
+        if lines.count > 1, head.last != 0x0a { lines.removeLast() }
+        guard let first = lines.first, !lines.contains(where: { $0.first == UInt8(ascii: "{") }) else { return nil }
+        let found = lines.count == 1 ? "its first line does not begin" : "none of its first \(lines.count) lines begins"
+        guard let delimiter = HeaderLook.delimiter(of: first), delimiter != 0x20 else {
+            return "\(found) with '{', as a record of JSON does"
+        }
+        let columns = first.count { $0 == delimiter } + 1
+        return "\(found) with '{': it looks like CSV with \(columns) columns; an event reads it with 'format: csv'"
     }
 
     private func trimmed(_ line: ArraySlice<UInt8>) -> ArraySlice<UInt8> {

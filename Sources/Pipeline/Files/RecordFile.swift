@@ -1,4 +1,5 @@
 import Glibc
+import RuleLanguage
 
 /// One record of an input file, lent for one call.
 public struct FileRecord {
@@ -35,16 +36,25 @@ public final class RecordFile {
     public let path: String
     /// Longest record handed out whole, in bytes.
     public let recordLimit: Int
-    /// The first record of a CSV file, without its line end; nil for lines and for an empty file.
+    /// The first record of a CSV file, without its line end; nil for an empty file, and where none is a header.
     public private(set) var header: [UInt8]?
+    /// Line of the file where the header starts, from 1.
+    public private(set) var headerLine: Int64 = 1
     /// Records handed out so far.
     public private(set) var recordCount: Int64 = 0
     /// Records' bytes handed out or skipped so far, after decompression.
     var bytesRead: Int64 { windowOffset + Int64(start) }
 
+    /// What the file begins with.
+    private(set) var look = FileLook(UnsafeRawBufferPointer(start: nil, count: 0))
     private let source: ByteSource
     private let isMapped: Bool
+    /// Every line is a record.
     private let isLines: Bool
+    /// Lines that begin so are no records.
+    private let comment: UInt8?
+    /// Lines of blanks and tabs are as empty as others without a byte.
+    private let skipsBlankLines: Bool
     private var scanner: RecordScanner
     private var line: Int64 = 1
     /// The mapped file, or the buffer of a stream.
@@ -80,7 +90,11 @@ public final class RecordFile {
         self.path = path
         self.recordLimit = recordLimit
         scanner = RecordScanner(splitter)
-        isLines = splitter == .lines
+        isLines = scanner.partsAtLines
+        var dialect: CSVDialect?
+        if case .csv(let given) = splitter { dialect = given }
+        comment = dialect?.comment
+        skipsBlankLines = dialect?.delimiter == .blanks
         source = try ByteSource(path: path, shouldStop: shouldStop)
         switch source.shape {
         case .mapped(let bytes):
@@ -107,13 +121,14 @@ public final class RecordFile {
             start += 3
             scanned = start
         }
-        let look = FileLook(UnsafeRawBufferPointer(rebasing: window[start..<end]))
-        if let objection = look.objection(isLines: isLines) { throw LogError(.refused, "\(path): \(objection).") }
-        if splitter == .csv {
+        look = FileLook(UnsafeRawBufferPointer(rebasing: window[start..<end]))
+        if let objection = look.objection(isJSON: dialect == nil) { throw LogError(.refused, "\(path): \(objection).") }
+        if dialect?.header == .present {
             var first: [UInt8]?
             var isWhole = true
             _ = try nextBatch(maxRecords: 1) { record in
                 first = [UInt8](record.bytes)
+                headerLine = record.line
                 isWhole = !record.isOversize
                 return true
             }
@@ -185,7 +200,10 @@ public final class RecordFile {
                 continue
             }
             scanned = max(scanned, reach)
-            if reach - start > recordLimit + 1 { return try handOutOversize(body) }
+            if reach - start > recordLimit + 1 {
+                if try handOutOversize(body) { return true }
+                continue
+            }
             if !isComplete {
                 try refill()
                 continue
@@ -235,11 +253,11 @@ public final class RecordFile {
         let bytes = UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(window)[start..<stop])
         let firstLine = line
         line += 1
-        if scanner.splitter == .csv { line += lineEnds(in: bytes) }
+        if !isLines { line += lineEnds(in: bytes) }
         start = next
         scanned = next
         if !isLines { scanner.restart() }
-        if bytes.isEmpty { return false }
+        if bytes.isEmpty || isNoRecord(bytes) { return false }
         // One byte over the limit was let in for a possible CR.
         let lent = UnsafeRawBufferPointer(rebasing: bytes.prefix(recordLimit))
         body(FileRecord(bytes: lent, index: recordCount, line: firstLine, length: bytes.count))
@@ -247,15 +265,23 @@ public final class RecordFile {
         return true
     }
 
-    /// Hands out the head of a record over the limit and skips the rest, which is never held.
+    /// A comment, or a row of blanks where those stand between columns.
+    @inline(__always)
+    private func isNoRecord(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        if let comment, bytes.first == comment { return true }
+        return skipsBlankLines && bytes.allSatisfy { $0 == 0x20 || $0 == 0x09 }
+    }
+
+    /// Hands out the head of a record over the limit and skips the rest, which is never held; false where it was none.
     private func handOutOversize(_ body: (FileRecord) -> Void) throws(LogError) -> Bool {
         if scanner.isInQuotes, let lineEnd = firstLineEnd() {
             openUntil = scanned
-            return handOut(to: lineEnd, next: lineEnd + 1, body) ? true : try handOutNext(body)
+            return handOut(to: lineEnd, next: lineEnd + 1, body)
         }
         let firstLine = line
+        let isComment = comment != nil && comment == window[start]
         var lines =
-            scanner.splitter == .csv
+            !isLines
             ? lineEnds(in: UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(window)[start..<scanned])) : 0
         // Without a line end in its head, a quoted field goes on for the limit at least: from here on a line end is a record's end.
         if scanner.isInQuotes { scanner.restart() }
@@ -308,6 +334,7 @@ public final class RecordFile {
         start = next
         scanned = next
         scanner.restart()
+        if isComment { return false }
         func lend(_ bytes: UnsafeRawBufferPointer) {
             body(FileRecord(bytes: bytes, index: recordCount, line: firstLine, length: length))
         }

@@ -1,38 +1,56 @@
 import Glibc
+public import RuleLanguage
 
 /// How a file's bytes part into records.
 public enum RecordSplitter: Sendable, Equatable {
     /// One record per line (JSON Lines): ends at LF or CR LF; the last line may lack its end.
     case lines
-    /// Comma-separated values by RFC 4180: a quoted field may hold line ends. The first record is the header.
-    case csv
+    /// Rows of columns: a quoted column may hold line ends. The first row is the header unless the dialect names the columns.
+    case csv(CSVDialect)
 }
 
 /// Finds the ends of records in a stretch of bytes, resumable at any byte.
 struct RecordScanner {
     private enum State {
-        case fieldStart, plain, quoted, quoteInQuoted
+        case recordStart, fieldStart, plain, quoted, quoteInQuoted, comment
     }
 
-    let splitter: RecordSplitter
-    private var state = State.fieldStart
+    /// True where every line is a record: none of them holds a line end.
+    let partsAtLines: Bool
+    private let delimiter: UInt8
+    private let quote: UInt8
+    /// A blank and a tab stand between columns.
+    private let partsAtBlanks: Bool
+    /// A quote behind blanks opens a column too.
+    private let trims: Bool
+    private let comment: UInt8?
+    private var state = State.recordStart
 
-    init(_ splitter: RecordSplitter) { self.splitter = splitter }
+    init(_ splitter: RecordSplitter) {
+        var dialect = CSVDialect.standard
+        if case .csv(let given) = splitter { dialect = given }
+        partsAtLines = splitter == .lines || dialect.quote == nil
+        partsAtBlanks = dialect.delimiter == .blanks
+        if case .byte(let byte) = dialect.delimiter { delimiter = byte } else { delimiter = 0x20 }
+        quote = dialect.quote ?? 0
+        trims = dialect.trims || partsAtBlanks
+        comment = dialect.comment
+    }
 
     /// True while the record seen so far hangs in a quoted field.
     var isInQuotes: Bool { state == .quoted }
 
     /// Forgets the record in hand.
-    mutating func restart() { state = .fieldStart }
+    mutating func restart() { state = .recordStart }
 
     /// Index of the LF that ends the record, searched from `from`; nil when it lies behind `to`.
     mutating func end(in bytes: UnsafeRawPointer, from: Int, to: Int) -> Int? {
         guard from < to else { return nil }
         let line = memchr(bytes + from, 0x0a, to - from).map { UnsafeRawPointer($0) - bytes }
-        if splitter == .lines { return line }
+        if partsAtLines { return line }
         // Most rows of most files hold no quote at all: two searches by the C library instead of a walk.
-        if state == .fieldStart || state == .plain, let line, memchr(bytes + from, 0x22, line - from) == nil {
-            state = .fieldStart
+        if state != .quoted, state != .quoteInQuoted, let line, memchr(bytes + from, Int32(quote), line - from) == nil {
+            state = .recordStart
             return line
         }
         var state = state
@@ -40,27 +58,34 @@ struct RecordScanner {
         for i in from..<to {
             let byte = bytes.load(fromByteOffset: i, as: UInt8.self)
             switch state {
-            case .fieldStart:
-                if byte == 0x0a { return i }
-                state = byte == 0x22 ? .quoted : byte == 0x2c ? .fieldStart : .plain
-            case .plain:
-                if byte == 0x2c {
-                    state = .fieldStart
-                } else if byte == 0x0a {
-                    state = .fieldStart
-                    return i
-                }
-            case .quoted:
-                if byte == 0x22 { state = .quoteInQuoted }
+            case .recordStart:
+                // What quotes a comment holds, nobody closes.
+                if byte == comment { state = .comment } else { state = behindDelimiter(byte) }
+            case .fieldStart: state = behindDelimiter(byte)
+            case .plain: if endsColumn(byte) { state = .fieldStart }
+            case .quoted: if byte == quote { state = .quoteInQuoted }
             case .quoteInQuoted:
-                // A doubled quote stays inside; anything but a comma or a line end is no CSV, and the field's reader will say so.
-                if byte == 0x0a {
-                    state = .fieldStart
-                    return i
-                }
-                state = byte == 0x22 ? .quoted : byte == 0x2c ? .fieldStart : .plain
+                // A doubled quote stays inside; anything but a delimiter or a line end is no CSV, and the field's reader will
+                // say so.
+                state = byte == quote ? .quoted : endsColumn(byte) ? .fieldStart : .plain
+            case .comment: break
+            }
+            if byte == 0x0a, state != .quoted {
+                state = .recordStart
+                return i
             }
         }
         return nil
+    }
+
+    @inline(__always)
+    private func endsColumn(_ byte: UInt8) -> Bool { byte == delimiter || partsAtBlanks && byte == 0x09 }
+
+    /// The state behind a byte that follows a delimiter.
+    @inline(__always)
+    private func behindDelimiter(_ byte: UInt8) -> State {
+        if byte == quote { return .quoted }
+        if endsColumn(byte) || trims && (byte == 0x20 || byte == 0x09) { return .fieldStart }
+        return .plain
     }
 }

@@ -31,6 +31,7 @@ extension TopologyDescription {
             line("event", event.name)
             line(" topic", event.topic)
             line(" format", event.format.rawValue)
+            if event.csv != .standard { line(" csv", event.csv.canonical) }
             if let when = event.discriminator { line(" when", "\(path(when.path)) = \(quoted(when.value))") }
             line(" time", event.timeField)
             line(" id", event.idField.map(String.init) ?? "-")

@@ -9,7 +9,8 @@ enum TopologyKeys {
     static let replay = ["sort"]
     static let limits = ["keys", "entries_per_key", "text_bytes", "record_bytes", "window"]
     static let identifiers = ["key_file"]
-    static let event = ["topic", "format", "when", "time", "id", "subject", "emit", "context", "fields"]
+    static let event = ["topic", "format", "csv", "when", "time", "id", "subject", "emit", "context", "fields"]
+    static let csv = ["delimiter", "header", "quote", "comment", "encoding", "trim", "decimal", "thousands"]
     static let field = [
         "type", "path", "entity", "required", "personal", "pseudonymise", "enum", "min", "max", "max_length", "format",
         "scale",
@@ -19,7 +20,8 @@ enum TopologyKeys {
     /// The sections that have a table of their own in the reference.
     static let sections: [(name: String, keys: [String])] =
         [
-            ("topology", topology), ("event", event), ("field", field), ("identifiers", identifiers), ("time", time),
+            ("topology", topology), ("event", event), ("csv", csv), ("field", field), ("identifiers", identifiers),
+            ("time", time),
             ("replay", replay), ("limits", limits), ("verdicts", verdicts),
         ] + SignalKinds.standard.detectors.map { ($0.kind, $0.keys) }
         + SignalKinds.standard.models.map { ($0.kind, $0.keys) }

@@ -9,15 +9,6 @@ extension TopologyReader {
     ]
 }
 
-/// Other systems' names of the types, each with ours.
-private let foreignTypes: [String: String] = [
-    "integer": "int", "long": "int", "int32": "int", "int64": "int", "number": "double", "float": "double",
-    "decimal": "money",
-    "currency": "money", "price": "money", "str": "string", "text": "string", "varchar": "string", "boolean": "bool",
-    "datetime": "timestamp", "date": "timestamp", "time": "timestamp", "list": "list<string>", "array": "list<string>",
-    "list<str>": "list<string>", "[string]": "list<string>", "string[]": "list<string>",
-]
-
 extension TopologyReader {
     /// Fields of one event type: an event row has one slot for each.
     static let maximumFields = 96
@@ -62,8 +53,8 @@ extension TopologyReader {
         missing("fields", "add 'fields:' with one 'name: type' per line", &self)
 
         let topic = keys["topic"].flatMap { readTopic($0) } ?? ""
-        let format = keys["format"].flatMap { word($0, "format", among: ["json", "csv"]) } ?? "json"
-        let input: InputFormat = format == "csv" ? .csv : .json
+        let format = keys["format"].flatMap { word($0, "format", among: ["json", "csv"]) }
+        let input: InputFormat = format == "csv" || format == nil && keys["csv"] != nil ? .csv : .json
         let emit = keys["emit"].flatMap { word($0, "emit", among: ["flagged", "all"]) } ?? "flagged"
         let discriminator = keys["when"].flatMap { readDiscriminator($0, what: what, format: input) }
         let declared =
@@ -80,6 +71,8 @@ extension TopologyReader {
                 )
             }
         }
+        let csv = readCSV(keys["csv"], what: what, format: input)
+        checkColumns(keys["csv"], csv, declared, keys["when"], discriminator?.path)
         guard keys["topic"] != nil, !declared.isEmpty, let timeNode = keys["time"], let subjectNode = keys["subject"]
         else {
             return nil
@@ -89,6 +82,7 @@ extension TopologyReader {
             name: entry.key,
             topic: topic,
             format: input,
+            csv: csv,
             discriminator: discriminator,
             fields: declared.map(\.schema),
             timeField: 0,
@@ -255,6 +249,12 @@ extension TopologyReader {
                         + "event '\(first.schema.name)' as \(first.schema.format)",
                     "a topic has one format"
                 )
+            } else if first.schema.csv != event.schema.csv {
+                note(
+                    event.mark,
+                    "events '\(first.schema.name)' and '\(event.schema.name)' share topic '\(topic)', but not how its CSV is written",
+                    "give both the same 'csv:'"
+                )
             }
             guard let mine = event.schema.discriminator else {
                 note(
@@ -286,276 +286,6 @@ extension TopologyReader {
                     "give each its own value"
                 )
             }
-        }
-    }
-}
-
-// MARK: - Fields
-
-extension TopologyReader {
-    private typealias Declared = (schema: FieldSchema, mark: SourceMark, isOptional: Bool)
-
-    private mutating func readFields(
-        _ node: YAMLNode,
-        event: String,
-        format: InputFormat,
-        limits: LimitSettings,
-        hasKeyFile: Bool
-    ) -> [Declared] {
-        let what = "event '\(event)'"
-        unreadableFields = []
-        guard let entries = mapping(node, "'fields'") else { return [] }
-        if entries.isEmpty { note(node.mark, "\(what) has no fields", "add one 'name: type' per line") }
-        if entries.count > Self.maximumFields {
-            note(
-                node.mark,
-                "\(what) has \(entries.count) fields, more than \(Self.maximumFields)",
-                "declare only the fields that rules, windows and models read; others are ignored"
-            )
-            return []
-        }
-        var fields: [Declared] = []
-        for entry in entries {
-            guard let field = readField(entry, what: what, format: format, limits: limits, hasKeyFile: hasKeyFile)
-            else {
-                unreadableFields.insert(entry.key)
-                continue
-            }
-            for other in fields.map(\.schema) where overlap(other.path, field.schema.path) {
-                let names = "fields '\(other.name)' and '\(field.schema.name)' of \(what)"
-                let place = (other.path.count < field.schema.path.count ? other : field.schema).path.joined(
-                    separator: "."
-                )
-                if other.path != field.schema.path {
-                    note(
-                        entry.mark,
-                        "\(names) need '\(place)' to be a value and an object at once",
-                        "remove one, or give it another 'path'"
-                    )
-                } else if other.type == field.schema.type, other.entity == field.schema.entity {
-                    // One value may be read twice on purpose, as another type or as another entity; the same twice is a slip.
-                    note(entry.mark, "\(names) are the same value, '\(place)'", "remove one, or give it another 'path'")
-                }
-            }
-            fieldMarks["\(event) \(field.schema.name)"] = entry.mark
-            fields.append(field)
-        }
-        return fields
-    }
-
-    /// One path that is the start of the other: the value there would have to be a scalar and an object at once.
-    func overlap(_ a: [String], _ b: [String]) -> Bool {
-        a.count <= b.count ? b.starts(with: a) : a.starts(with: b)
-    }
-
-    private mutating func readField(
-        _ entry: YAMLEntry,
-        what: String,
-        format: InputFormat,
-        limits: LimitSettings,
-        hasKeyFile: Bool
-    ) -> Declared? {
-        let name = entry.key
-        let parts = name.split(separator: ".", omittingEmptySubsequences: false).map(String.init)
-        if !parts.allSatisfy(isIdentifier) || name.utf8.count > 128 {
-            note(
-                entry.mark,
-                "'\(name)' is no name for a field",
-                "use letters, digits and '_', parts joined by dots; 'path' says where it stands in the input"
-            )
-        } else if let word = parts.first(where: { Self.reservedWords.contains($0) }) {
-            note(
-                entry.mark,
-                "a field cannot be called '\(word)', a word of the expression language",
-                "choose another name and add 'path: \(name)'"
-            )
-        }
-        let owner = "field '\(name)'"
-        let types = FieldType.allCases.map(\.rawValue).joined(separator: ", ")
-        if entry.value.isEmpty {
-            note(entry.mark, "\(owner) has no type", "write one of \(types) behind the colon")
-            return nil
-        }
-        var typeNode = entry.value
-        var keys: [String: YAMLNode] = [:]
-        if case .mapping = entry.value.content {
-            keys = object(entry.value, of: owner, keys: TopologyKeys.field)
-            guard let node = keys["type"] else {
-                if !misspelt.contains("type") {
-                    note(entry.mark, "\(owner) has no type", "add 'type: TYPE', one of \(types)")
-                }
-                return nil
-            }
-            typeNode = node
-        }
-        guard let type = readType(typeNode, owner) else { return nil }
-        var field = FieldSchema(name: name, path: format == .csv ? [name] : parts, type: type)
-        if let node = keys["path"], let path = readPath(node, format: format) { field.path = path }
-        if let node = keys["entity"], let entity = text(node, "entity") {
-            if !isIdentifier(entity) {
-                note(
-                    node.mark,
-                    "'\(entity)' is no name for an entity",
-                    "use letters, digits and '_', such as 'account'"
-                )
-            }
-            if ![.string, .int].contains(type) {
-                note(node.mark, "\(owner) is \(article(type)); only a string or int can name an entity")
-            }
-            field.entity = entity
-        }
-        field.isRequired = keys["required"].flatMap { boolean($0, "required") } ?? false
-        field.isPersonal = keys["personal"].flatMap { boolean($0, "personal") } ?? false
-        field.isPseudonymised = keys["pseudonymise"].flatMap { boolean($0, "pseudonymise") } ?? false
-        if field.isPseudonymised, let node = keys["pseudonymise"] {
-            if type != .string && type != .stringList {
-                note(node.mark, "\(owner) is \(article(type)); only text can be pseudonymised")
-            } else if !hasKeyFile {
-                note(
-                    node.mark,
-                    "\(owner) is pseudonymised, but the topology names no key file",
-                    "add 'identifiers: { key_file: PATH }' at the top level"
-                )
-            }
-        }
-        readEnum(keys["enum"], owner, type, &field)
-        readBounds(keys, owner, type, &field)
-        field.maximumLength = min(field.maximumLength, limits.textBytes)
-        if let node = keys["max_length"] {
-            if type != .string && type != .stringList {
-                note(node.mark, "'max_length' of \(owner) is for strings, but it is \(article(type))")
-            } else if let length = integer(node, "max_length", 1...Int64(limits.textBytes)) {
-                field.maximumLength = Int(length)
-            }
-        }
-        if let node = keys["format"] {
-            if type != .timestamp {
-                note(node.mark, "'format' of \(owner) is for timestamps, but it is \(article(type))")
-            } else if let word = word(node, "timestamp format", among: TimeFormat.allCases.map(\.rawValue)),
-                let format = TimeFormat(rawValue: word)
-            {
-                field.timeFormat = format
-            }
-        }
-        let isOptional = keys["required"] != nil && !field.isRequired
-        return (field, entry.mark, isOptional)
-    }
-
-    private mutating func readType(_ node: YAMLNode, _ owner: String) -> FieldType? {
-        guard let word = text(node, "type") else { return nil }
-        if let type = FieldType(rawValue: word) { return type }
-        let known = FieldType.allCases.map(\.rawValue)
-        let suggestion =
-            foreignTypes[word.lowercased()].map { "did you mean '\($0)'?" } ?? meant(word, among: known, "types")
-        note(node.mark, "unknown type '\(word)' of \(owner)", suggestion)
-        return nil
-    }
-
-    private mutating func readPath(_ node: YAMLNode, format: InputFormat) -> [String]? {
-        if case .sequence(let items) = node.content {
-            let path = items.compactMap { text($0, "path") }
-            if path.isEmpty || path.count > 16 || format == .csv && path.count != 1 {
-                note(node.mark, format == .csv ? "'path' of a CSV field is one column" : "'path' has from 1 to 16 keys")
-                return nil
-            }
-            return path
-        }
-        guard let written = text(node, "path") else { return nil }
-        guard let path = split(written, format: format) else {
-            note(
-                node.mark,
-                "'\(written)' is no path",
-                "keys from the outside inwards, joined by dots; a key that holds a dot needs a list: [a, b.c]"
-            )
-            return nil
-        }
-        return path
-    }
-
-    private mutating func readEnum(_ node: YAMLNode?, _ owner: String, _ type: FieldType, _ field: inout FieldSchema) {
-        guard let node else { return }
-        guard type == .string else {
-            note(
-                node.mark,
-                "'enum' of \(owner) is for strings, but it is \(article(type))",
-                "use 'min' and 'max' for numbers"
-            )
-            return
-        }
-        for item in list(node, "enum", example: "enum: [web, app]") {
-            guard let value = text(item, "enum") else { continue }
-            if field.allowedValues.contains(value) {
-                note(item.mark, "'\(value)' stands twice in 'enum' of \(owner)", "remove one")
-            }
-            field.allowedValues.append(value)
-        }
-    }
-
-    /// `scale`, `min` and `max`.
-    ///
-    /// Bounds of money are written as the input writes money, in major units, and kept in minor units.
-    private mutating func readBounds(
-        _ keys: [String: YAMLNode],
-        _ owner: String,
-        _ type: FieldType,
-        _ field: inout FieldSchema
-    ) {
-        if let node = keys["scale"] {
-            if type != .money {
-                note(node.mark, "'scale' of \(owner) is for money, but it is \(article(type))")
-            } else if let scale = integer(node, "scale", 0...8) {
-                field.moneyScale = Int(scale)
-            }
-        }
-        var unit = 1.0
-        if type == .money { for _ in 0..<field.moneyScale { unit *= 10 } }
-        for key in ["min", "max"] {
-            guard let node = keys[key] else { continue }
-            guard [.int, .double, .money].contains(type) else {
-                note(
-                    node.mark,
-                    "'\(key)' of \(owner) is for numbers, but it is \(article(type))",
-                    type == .string && key == "max" ? "use 'max_length' to bound its bytes" : nil
-                )
-                continue
-            }
-            guard let value = number(node, key) else { continue }
-            if key == "min" { field.minimum = value * unit } else { field.maximum = value * unit }
-        }
-        if let low = field.minimum, let high = field.maximum, low > high, let node = keys["max"] {
-            note(node.mark, "'max' of \(owner) is below its 'min'")
-        }
-    }
-
-    /// The JSON keys of a dotted path, or the one column of a CSV path; nil when a part is empty.
-    private func split(_ path: String, format: InputFormat) -> [String]? {
-        if format == .csv { return [path] }
-        let parts = path.split(separator: ".", omittingEmptySubsequences: false).map(String.init)
-        return parts.contains("") || parts.count > 16 ? nil : parts
-    }
-
-    func article(_ type: FieldType) -> String {
-        switch type {
-        case .int: "an int"
-        case .money: "money"
-        case .stringList: "a list"
-        default: "a \(type.rawValue)"
-        }
-    }
-
-    func isIdentifier(_ text: String) -> Bool {
-        guard let first = text.utf8.first, text.utf8.count <= 64 else { return false }
-        return (isLetterOrDigit(first) || first == UInt8(ascii: "_"))
-            && !(UInt8(ascii: "0")...UInt8(ascii: "9")).contains(first)
-            && text.utf8.allSatisfy { isLetterOrDigit($0) || $0 == UInt8(ascii: "_") }
-    }
-
-    private func isLetterOrDigit(_ byte: UInt8) -> Bool {
-        switch byte {
-        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-            UInt8(ascii: "0")...UInt8(ascii: "9"):
-            true
-        default: false
         }
     }
 }

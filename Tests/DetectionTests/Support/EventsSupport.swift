@@ -89,10 +89,9 @@ struct Bench: ~Copyable {
 }
 
 func csvDecoder(_ header: String, types: [Int], _ plan: DecodePlan) throws -> CSVDecoder {
-    let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: header.utf8.count, alignment: 1)
-    defer { bytes.deallocate() }
-    bytes.copyBytes(from: header.utf8)
-    return try CSVDecoder(header: UnsafeRawBufferPointer(bytes), types: types, plan: plan)
+    let dialect = plan.schemas[types[0]].csv
+    let columns = try Array(header.utf8).withUnsafeBytes { try CSVDecoder.columnNames($0, dialect) }
+    return try CSVDecoder(columns: columns, types: types, plan: plan)
 }
 
 func text(_ slot: Slot, _ event: Event) -> String {

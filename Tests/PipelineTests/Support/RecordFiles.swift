@@ -1,5 +1,6 @@
 import CZstd
 import Glibc
+import RuleLanguage
 import Testing
 
 @testable import Pipeline
@@ -105,4 +106,9 @@ func sharedData(_ name: String) -> String? {
     if let found = roots.map({ $0 + "/" + name }).first(where: { access($0, R_OK) == 0 }) { return found }
     print("skipped: \(name) is not in \(roots.joined(separator: " or ")); set WEIR_SHARED")
     return nil
+}
+
+extension RecordSplitter {
+    /// RFC 4180 with a header.
+    static let standardCSV = RecordSplitter.csv(.standard)
 }
