@@ -3,6 +3,8 @@
 when keys are forgotten for lack of room."""
 import gzip
 import json
+import shutil
+import subprocess
 
 from support import TOPOLOGIES, digest, lines, main
 from traffic import orders
@@ -57,14 +59,19 @@ def every_way_in(t, topology, source, label):
     compressed = t.folder / f"{source.name}.gz"
     compressed.write_bytes(gzip.compress(source.read_bytes(), 1, mtime=0))
     found = {}
-    for way, words, pipe in (("plain", [source], None), (".gz", [compressed], None), ("stdin", ["-"], source.read_bytes())):
+    ways = [("plain", [source], None), (".gz", [compressed], None), ("stdin", ["-"], source.read_bytes())]
+    if shutil.which("zstd"):
+        ways.append((".zst", [source.with_name(source.name + ".zst")], None))
+        subprocess.run(["zstd", "-q", "-f", source, "-o", ways[-1][1][0]], check=True)
+        ways.append((".zst through stdin", ["-"], ways[-1][1][0].read_bytes()))
+    for way, words, pipe in ways:
         outputs = [t.folder / f"{label}.{kind}" for kind in ("verdicts", "features")]
         done = t.run("replay", "--topology", topology, "--input", *words, "--output", outputs[0], "--features", outputs[1], "--json",
                      input=pipe)
         summary = json.loads(done.out)
         found[way] = (summary["epochs"], summary["verdicts"], [digest(p) for p in outputs])
     t.check(found["plain"][0] > 2 and found["plain"][1] > 0, f"{label}: {found['plain'][0]} epochs of long records, {found['plain'][1]} verdicts", found)
-    for way in (".gz", "stdin"):
+    for way in [w for w, _, _ in ways if w != "plain"]:
         t.equal(found[way], found["plain"], f"{label}: {way} gives the epochs, verdicts and features of the plain file")
 
 
