@@ -49,37 +49,59 @@ struct RecordScanner {
         let line = memchr(bytes + from, 0x0a, to - from).map { UnsafeRawPointer($0) - bytes }
         if partsAtLines { return line }
         // Most rows of most files hold no quote at all: two searches by the C library instead of a walk.
-        if state != .quoted, state != .quoteInQuoted, let line, memchr(bytes + from, Int32(quote), line - from) == nil {
+        if state != .quoted, state != .quoteInQuoted, let line,
+            memchr(bytes + from, Int32(quote), line - from) == nil
+        {
             state = .recordStart
             return line
         }
+        return walk(bytes, from: from, to: to)
+    }
+
+    /// The same byte by byte; runs of bytes that change nothing are loops of their own.
+    private mutating func walk(_ bytes: UnsafeRawPointer, from: Int, to: Int) -> Int? {
+        let (delimiter, quote) = (delimiter, quote)
+        let otherDelimiter = partsAtBlanks ? 0x09 : delimiter
         var state = state
         defer { self.state = state }
-        for i in from..<to {
-            let byte = bytes.load(fromByteOffset: i, as: UInt8.self)
+        var i = from
+        func byte() -> UInt8 { bytes.load(fromByteOffset: i, as: UInt8.self) }
+        while i < to {
             switch state {
-            case .recordStart:
+            case .quoted:
+                while i < to, byte() != quote { i += 1 }
+                if i == to { return nil }
+                state = .quoteInQuoted
+            case .plain:
+                while i < to, byte() != delimiter, byte() != otherDelimiter, byte() != 0x0a { i += 1 }
+                if i == to { return nil }
+                if byte() != 0x0a { state = .fieldStart }
+            case .comment:
+                while i < to, byte() != 0x0a { i += 1 }
+                if i == to { return nil }
+            case .recordStart where byte() == comment:
                 // What quotes a comment holds, nobody closes.
-                if byte == comment { state = .comment } else { state = behindDelimiter(byte) }
-            case .fieldStart: state = behindDelimiter(byte)
-            case .plain: if endsColumn(byte) { state = .fieldStart }
-            case .quoted: if byte == quote { state = .quoteInQuoted }
+                state = .comment
+            case .recordStart, .fieldStart:
+                state = behindDelimiter(byte())
             case .quoteInQuoted:
                 // A doubled quote stays inside; anything but a delimiter or a line end is no CSV, and the field's reader will
                 // say so.
-                state = byte == quote ? .quoted : endsColumn(byte) ? .fieldStart : .plain
-            case .comment: break
+                state = byte() == quote ? .quoted : endsColumn(byte()) ? .fieldStart : .plain
             }
-            if byte == 0x0a, state != .quoted {
+            if state != .quoted, byte() == 0x0a {
                 state = .recordStart
                 return i
             }
+            i += 1
         }
         return nil
     }
 
     @inline(__always)
-    private func endsColumn(_ byte: UInt8) -> Bool { byte == delimiter || partsAtBlanks && byte == 0x09 }
+    private func endsColumn(_ byte: UInt8) -> Bool {
+        byte == delimiter || partsAtBlanks && byte == 0x09
+    }
 
     /// The state behind a byte that follows a delimiter.
     @inline(__always)
