@@ -60,11 +60,11 @@ public struct Evaluator: ~Copyable {
     private mutating func run(_ program: ProgramHandle, _ input: EvaluationInput) -> Slot {
         precondition(program.stamp == stamp, "a program of the evaluator's own rule set")
         let header = unit.header
-        machine.aim(input, header.pointee)
+        machine.aim(input, header)
         return machine.run(
             header.pointee.instructions + Int(program.start),
             constants: header.pointee.constants + Int(program.constants),
-            header.pointee
+            header
         )
     }
 
@@ -104,7 +104,7 @@ public struct Evaluator: ~Copyable {
     public mutating func judge(event: Int, _ input: EvaluationInput) -> UnsafeBufferPointer<RuleOutcome> {
         precondition(event >= 0 && event < table.eventCount, "an event type of the rule set's topology")
         let header = unit.header
-        machine.aim(input, header.pointee)
+        machine.aim(input, header)
         let start = table.starts[event]
         let count = table.starts[event + 1] - start
         var left = Machine.eventLimit
@@ -115,7 +115,7 @@ public struct Evaluator: ~Copyable {
             let slot = machine.run(
                 header.pointee.instructions + Int(entry.start),
                 constants: header.pointee.constants + Int(entry.constants),
-                header.pointee
+                header
             )
             left -= min(left, machine.steps)
             outcomes[index] = RuleOutcome(

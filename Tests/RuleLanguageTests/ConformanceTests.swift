@@ -99,11 +99,11 @@ struct Conformance {
         let rows = Rows(schema, cells)
         var machine = Machine(registers: header.pointee.registers)
         defer { machine.deallocate() }
-        machine.aim(rows.input, header.pointee)
+        machine.aim(rows.input, header)
         let slot = machine.run(
             header.pointee.instructions + program.start,
             constants: header.pointee.constants + program.constants,
-            header.pointee
+            header
         )
         if want["error"] != nil {
             guard slot.isMissing else { throw Failed(reason: "no error where one is due") }

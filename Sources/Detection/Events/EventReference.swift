@@ -39,7 +39,7 @@ struct EventReference: BitwiseCopyable, Sendable {
         }
         let from = event.text + id.textOffset
         let count = TextLog.cut(from, count: id.textLength)
-        for i in 0..<count { text[i] = from[i] }
+        withUnsafeMutableBytes(of: &text) { $0.copyMemory(from: UnsafeRawBufferPointer(start: from, count: count)) }
         length = UInt64(count)
     }
 

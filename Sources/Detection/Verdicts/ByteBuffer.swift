@@ -188,30 +188,41 @@ public struct ByteBuffer: ~Copyable {
         let day = dayOfYear - (153 * shiftedMonth + 2) / 5 + 1
         let month = shiftedMonth < 10 ? shiftedMonth + 3 : shiftedMonth - 9
         let year = yearOfEra + era * 400 + (month <= 2 ? 1 : 0)
-        appendPadded(year, 4)
-        append(UInt8(ascii: "-"))
-        appendPadded(month, 2)
-        append(UInt8(ascii: "-"))
-        appendPadded(day, 2)
-        append(UInt8(ascii: "T"))
-        appendPadded(inDay / 3_600_000, 2)
-        append(UInt8(ascii: ":"))
-        appendPadded(inDay / 60_000 % 60, 2)
-        append(UInt8(ascii: ":"))
-        appendPadded(inDay / 1000 % 60, 2)
-        if inDay % 1000 != 0 {
-            append(UInt8(ascii: "."))
-            appendPadded(inDay % 1000, 3)
+        let inSecond = UInt32(truncatingIfNeeded: inDay % 1000)
+        let seconds = UInt32(truncatingIfNeeded: inDay / 1000)
+        let at = room(24)
+        ByteBuffer.write(UInt32(truncatingIfNeeded: year), digits: 4, at)
+        at[4] = UInt8(ascii: "-")
+        ByteBuffer.write(UInt32(truncatingIfNeeded: month), digits: 2, at + 5)
+        at[7] = UInt8(ascii: "-")
+        ByteBuffer.write(UInt32(truncatingIfNeeded: day), digits: 2, at + 8)
+        at[10] = UInt8(ascii: "T")
+        ByteBuffer.write(seconds / 3600, digits: 2, at + 11)
+        at[13] = UInt8(ascii: ":")
+        ByteBuffer.write(seconds / 60 % 60, digits: 2, at + 14)
+        at[16] = UInt8(ascii: ":")
+        ByteBuffer.write(seconds % 60, digits: 2, at + 17)
+        if inSecond == 0 {
+            at[19] = UInt8(ascii: "Z")
+            count &+= 20
+        } else {
+            at[19] = UInt8(ascii: ".")
+            ByteBuffer.write(inSecond, digits: 3, at + 20)
+            at[23] = UInt8(ascii: "Z")
+            count &+= 24
         }
-        append(UInt8(ascii: "Z"))
     }
 
-    private mutating func appendPadded(_ value: Int64, _ width: Int) {
-        var divisor: Int64 = 1
-        for _ in 1..<width { divisor *= 10 }
-        while divisor > 0 {
-            append(UInt8(truncatingIfNeeded: value / divisor % 10) &+ 48)
-            divisor /= 10
+    /// Writes the last so many decimal digits of a number.
+    @inline(__always)
+    private static func write(_ value: UInt32, digits: Int, _ at: UnsafeMutablePointer<UInt8>) {
+        // By constants: a division by a variable takes longer than all the rest.
+        var left = value
+        var place = digits
+        while place > 0 {
+            place &-= 1
+            at[place] = UInt8(truncatingIfNeeded: left % 10) &+ 48
+            left /= 10
         }
     }
 }

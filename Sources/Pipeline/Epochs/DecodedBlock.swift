@@ -1,11 +1,13 @@
 import Detection
+import Models
 
 /// Records gathered, then decoded by all lanes at once, then an epoch: staging, the DECODE stage and what is held back, as one
 /// thing.
 ///
 /// Events point into the block until ``removeAll()``.
 final class DecodedBlock {
-    private var staging: RecordStaging
+    /// In memory of its own: copying a record must not ask the runtime whether somebody else holds the property.
+    private let staging: OwnedBuffer<RecordStaging>
     private var decoding: DecodeStage
     private var held: HeldBack
     private let sourceCount: Int
@@ -28,14 +30,14 @@ final class DecodedBlock {
 
     init(plan: DecodePlan, sources: [SourceDecoding], lanes: Int) throws(CSVHeaderError) {
         decoding = try DecodeStage(plan: plan, sources: sources, lanes: lanes)
-        staging = RecordStaging(recordLimit: plan.limits.recordBytes)
+        staging = OwnedBuffer(count: 1) { _ in RecordStaging(recordLimit: plan.limits.recordBytes) }
         held = HeldBack(sources: sources.count)
         sourceCount = sources.count
     }
 
-    var stagedCount: Int { staging.records.count }
+    var stagedCount: Int { staging[0].records.count }
     /// Its memory is used up: it takes no more records.
-    var isFull: Bool { staging.isFull }
+    var isFull: Bool { staging[0].isFull }
     /// What was decoded and not held back; the epoch may put the events into another order.
     var events: UnsafeMutableBufferPointer<Event> { decoding.events }
     /// Per event, in the order of decoding, the source it came from.
@@ -50,21 +52,21 @@ final class DecodedBlock {
     func withStagedBySource(_ body: (UnsafeMutableBufferPointer<Int>) -> Void) {
         withUnsafeTemporaryAllocation(of: Int.self, capacity: sourceCount) { counts in
             counts.initialize(repeating: 0)
-            for record in staging.records { counts[Int(record.source)] += 1 }
+            for record in staging[0].records { counts[Int(record.source)] += 1 }
             body(counts)
         }
     }
 
     /// Copies a record; of one over the limit only as much as a dead letter shows.
     func stage(source: Int, offset: Int64, appendTime: Int64?, value: UnsafeRawBufferPointer?, fullLength: Int? = nil) {
-        staging.append(source: source, offset: offset, appendTime: appendTime, value: value, fullLength: fullLength)
+        staging[0].append(source: source, offset: offset, appendTime: appendTime, value: value, fullLength: fullLength)
     }
 
     /// Decodes all staged records.
     func decode(_ team: ThreadTeam) {
-        let lanes = team.lanes(for: staging.records.count)
-        staging.records.withUnsafeBufferPointer { records in
-            decoding.begin(records, bytes: staging.bytes, lanes: lanes)
+        let lanes = team.lanes(for: staging[0].records.count)
+        staging[0].records.withUnsafeBufferPointer { records in
+            decoding.begin(records, bytes: staging[0].bytes, lanes: lanes)
             team.run(lanes: lanes) { decoding.run($0) }
             decoding.end()
         }
@@ -77,15 +79,15 @@ final class DecodedBlock {
     ///
     /// - Parameter isOutlier: whether an event, by its index, is no reason to set anything aside.
     func hold(after time: Int64, isOutlier: (Int) -> Bool) {
-        held.take(after: time, of: &decoding, &staging, isOutlier: isOutlier)
+        held.take(after: time, of: &decoding, &staging[0], isOutlier: isOutlier)
     }
 
     /// The bytes of a rejected record; nil for a tombstone.
-    func value(of rejected: RejectedRecord) -> UnsafeRawBufferPointer? { rejected.record.value(in: staging.bytes) }
+    func value(of rejected: RejectedRecord) -> UnsafeRawBufferPointer? { rejected.record.value(in: staging[0].bytes) }
 
     /// Forgets records and events but those set aside, which become records to decode again; keeps the memory.
     func removeAll() {
-        held.release(into: &staging)
+        held.release(into: &staging[0])
         decoding.removeAll()
     }
 }

@@ -157,6 +157,13 @@ public final class RecordFile {
         var goesOn = true
         do throws(LogError) {
             while count < maxRecords, goesOn {
+                if isLines {
+                    count += handOutLines(atMost: maxRecords - count) { record in
+                        goesOn = body(record)
+                        return goesOn
+                    }
+                    if count == maxRecords || !goesOn { break }
+                }
                 guard try handOutNext({ goesOn = body($0) }) else { break }
                 count += 1
                 release(before: start)
@@ -187,6 +194,33 @@ public final class RecordFile {
         let upTo = RecordFile.pageStart(offset)
         source.release(max(0, released - RecordFile.folioBytes)..<upTo)
         released = upTo
+    }
+
+    /// Hands out the whole lines that the window holds; returns how many.
+    ///
+    /// It goes as far as nothing is odd: a line over the limit and the end of the window are for ``handOutNext(_:)``. What changes
+    /// with each line is kept aside until the last, so that a line costs its search and its copy.
+    private func handOutLines(atMost count: Int, _ body: (FileRecord) -> Bool) -> Int {
+        guard scanned == start, let base = UnsafeRawPointer(window.baseAddress) else { return 0 }
+        let (end, limit) = (end, recordLimit)
+        var (from, line, handedOut) = (start, line, 0)
+        let first = recordCount
+        var goesOn = true
+        while goesOn, handedOut < count, from < end, let found = memchr(base + from, 0x0a, min(end - from, limit + 1)) {
+            var length = UnsafeRawPointer(found) - base - from
+            let next = from + length + 1
+            if length > 0, base.load(fromByteOffset: from + length - 1, as: UInt8.self) == 0x0d { length -= 1 }
+            let bytes = UnsafeRawBufferPointer(start: base + from, count: length)
+            if length > 0, !isNoRecord(bytes) {
+                goesOn = body(FileRecord(bytes: bytes, index: first + Int64(handedOut), line: line, length: length))
+                handedOut += 1
+            }
+            line += 1
+            from = next
+        }
+        (start, scanned, self.line, recordCount) = (from, from, line, first + Int64(handedOut))
+        release(before: from)
+        return handedOut
     }
 
     /// Hands out one record that is not empty; false at the end.

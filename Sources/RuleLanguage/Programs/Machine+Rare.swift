@@ -4,7 +4,7 @@ import func Glibc.memcmp
 extension Machine {
     /// The operations that do real work; kept out of the loop so that the loop stays in registers.
     @inline(never)
-    mutating func rare(_ i: Instruction, _ x: Slot, _ header: CodeUnit.Header) {
+    mutating func rare(_ i: Instruction, _ x: Slot, _ header: UnsafePointer<CodeUnit.Header>) {
         let result = Int(i.result)
         // Operations that look at failures themselves.
         switch i.opcode {
@@ -74,7 +74,7 @@ extension Machine {
         }
     }
 
-    private mutating func compute(_ i: Instruction, _ x: Slot, _ header: CodeUnit.Header) -> Slot {
+    private mutating func compute(_ i: Instruction, _ x: Slot, _ header: UnsafePointer<CodeUnit.Header>) -> Slot {
         let y = usesSecond(i.opcode) ? load(i.b) : x
         switch i.opcode {
         case .equalIntDouble: return Slot(Machine.order(x.int, y.double) == 0)
@@ -159,7 +159,7 @@ extension Machine {
             let bytes = text(x)
             guard let start = bytes.baseAddress else { return Slot(false) }
             let found = UnsafeRawPointer(start).withMemoryRebound(to: CChar.self, capacity: bytes.count) {
-                weir_re2_matches(header.expressions[Int(i.target)], $0, bytes.count)
+                weir_re2_matches(header.pointee.expressions[Int(i.target)], $0, bytes.count)
             }
             return Slot(found == 1)
         case .textSize:
@@ -256,16 +256,16 @@ extension Machine {
     // MARK: Texts made here
 
     /// The text written from `start` to the end of the scratch space as a value.
-    private func finished(_ start: Int, _ header: CodeUnit.Header) -> Slot {
+    private func finished(_ start: Int, _ header: UnsafePointer<CodeUnit.Header>) -> Slot {
         Slot(
-            hash: header.hash(scratchText + start, count: textUsed - start),
+            hash: header.pointee.hash(scratchText + start, count: textUsed - start),
             offset: start,
             length: textUsed - start,
             bank: .scratch
         )
     }
 
-    private mutating func written(_ opcode: Opcode, _ x: Slot, _ header: CodeUnit.Header) -> Slot {
+    private mutating func written(_ opcode: Opcode, _ x: Slot, _ header: UnsafePointer<CodeUnit.Header>) -> Slot {
         guard textUsed + 64 <= Machine.textCapacity else { return Failure.slot(Failure.limit) }
         let start = textUsed
         var used = textUsed
@@ -298,7 +298,7 @@ extension Machine {
         return finished(start, header)
     }
 
-    private mutating func recased(_ x: Slot, upper: Bool, _ header: CodeUnit.Header) -> Slot {
+    private mutating func recased(_ x: Slot, upper: Bool, _ header: UnsafePointer<CodeUnit.Header>) -> Slot {
         let bytes = text(x)
         guard textUsed + bytes.count <= Machine.textCapacity else { return Failure.slot(Failure.limit) }
         let start = textUsed
@@ -310,7 +310,7 @@ extension Machine {
         return finished(start, header)
     }
 
-    private mutating func joined(_ x: Slot, _ y: Slot, _ header: CodeUnit.Header) -> Slot {
+    private mutating func joined(_ x: Slot, _ y: Slot, _ header: UnsafePointer<CodeUnit.Header>) -> Slot {
         guard textUsed + x.textLength + y.textLength <= Machine.textCapacity else { return Failure.slot(Failure.limit) }
         let start = textUsed
         for part in [text(x), text(y)] {

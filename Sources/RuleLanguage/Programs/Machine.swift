@@ -53,13 +53,13 @@ struct Machine {
 
     /// Points the banks at an event.
     @inline(__always)
-    mutating func aim(_ input: EvaluationInput, _ header: CodeUnit.Header) {
+    mutating func aim(_ input: EvaluationInput, _ header: UnsafePointer<CodeUnit.Header>) {
         banks[0] = input.fields
         banks[1] = input.features
         banks[2] = input.signals
         texts[0] = input.text
         texts[1] = UnsafeRawPointer(input.features).assumingMemoryBound(to: UInt8.self)
-        texts[2] = UnsafePointer(header.text)
+        texts[2] = UnsafePointer(header.pointee.text)
         texts[4] = UnsafeRawPointer(input.signals).assumingMemoryBound(to: UInt8.self)
         lists[0] = input.lists
     }
@@ -106,7 +106,7 @@ struct Machine {
     mutating func run(
         _ code: UnsafePointer<Instruction>,
         constants: UnsafePointer<Slot>,
-        _ header: CodeUnit.Header
+        _ header: UnsafePointer<CodeUnit.Header>
     ) -> Slot {
         banks[3] = constants
         lists[1] = constants
