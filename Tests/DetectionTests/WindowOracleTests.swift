@@ -318,6 +318,23 @@ struct WindowBench: ~Copyable {
         #expect(minimum.map { bench.shown($0) } == "136")
     }
 
+    @Test(arguments: [1, 2, 3, 5, 16, 17, 1000])
+    func `a key keeps exactly as many entries as its limit says`(limit: Int) throws {
+        var bench = try WindowBench(windows: [1_000_000], entriesPerKey: limit)
+        for i in 0..<limit + 5 {
+            bench.feed(.init(time: Int64(1_000 + i), key: 1, n: Int64(i), d: 0, s: i, maybe: nil), watermark: 0)
+            #expect(bench.shown(0) == "\(min(i + 1, limit))")
+        }
+        // The event that comes before all that are kept is the oldest as soon as they are back.
+        bench.feed(.init(time: 1, key: 1, n: 0, d: 0, s: 0, maybe: nil), watermark: 0)
+        #expect(bench.shown(0) == "1")
+        bench.feed(.init(time: 900_000, key: 1, n: 0, d: 0, s: 0, maybe: nil), watermark: 0)
+        #expect(bench.shown(0) == "\(limit)")
+        // Seven too many in each stream, of which two have none of these events: `maybe` and `ratio` are missing.
+        #expect(bench.slot.counters.truncatedEntries == 7 * (bench.program.plan.streams.count - 2))
+        try bench.slot.checkInvariants()
+    }
+
     @Test func `a key at its limit takes huge amounts out of its sums again`() throws {
         var bench = try WindowBench(windows: [1_000_000], entriesPerKey: 4)
         let sum = bench.features.indices.first {

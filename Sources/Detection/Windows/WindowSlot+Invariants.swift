@@ -55,6 +55,7 @@ extension WindowSlot {
             try arena.claim(header.ring, bytes: capacity * program.pointee.entryBytes, in: &census, "a ring")
         }
         try StateError.require(Int(header.tail &- header.base) <= capacity, "a ring has more entries than room")
+        try StateError.require(header.tail &- header.base <= entriesPerKey, "a key has more entries than its limit")
         let stream = WindowStream(program, state, arena)
         try stream.checkOrder()
         try checkTexts(stream, &census)

@@ -313,10 +313,10 @@ struct WindowSlot: ~Copyable {
         stream.enter()
     }
 
-    /// Makes the place at the tail free: where the ring is full the key is at its limit, and the oldest entry goes.
+    /// Makes the place at the tail free: a key at its limit gives up its oldest entry, and below it there is room.
     @inline(__always)
     private mutating func makePlace(_ stream: WindowStream) {
-        if stream.tail &- stream.base < stream.header.pointee.capacity { return }
+        if stream.tail &- stream.base < entriesPerKey { return }
         counters.truncatedEntries += 1
         retireOldest(stream)
     }
