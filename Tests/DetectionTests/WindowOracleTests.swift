@@ -31,6 +31,7 @@ struct WindowBench: ~Copyable {
     var slot: WindowSlot
     let program: WindowProgram
     var evaluator: Evaluator
+    var rewinds = WindowRewinds()
     let text: UnsafeMutablePointer<UInt8>
     let fields: UnsafeMutablePointer<Slot>
     let row: UnsafeMutablePointer<Slot>
@@ -150,10 +151,12 @@ struct WindowBench: ~Copyable {
                     rowWidth: rowWidth,
                     signals: UnsafePointer(fields),
                     watermark: watermark,
-                    evaluators: &evaluator
+                    evaluators: &evaluator,
+                    rewinds: &rewinds
                 )
             }
         }
+        slot.endRewinds(&rewinds)
         slot.sweep(watermark: watermark)
     }
 

@@ -204,7 +204,8 @@ private final class MeteredShop {
         }
         let names = [
             "weir_window_keys", "weir_state_evictions_total", "weir_window_truncations_total",
-            "weir_window_out_of_order_total", "weir_ring_evictions_total{of=\"target\"}",
+            "weir_window_out_of_order_total", "weir_window_moved_entries_total",
+            "weir_ring_evictions_total{of=\"target\"}",
             "weir_ring_evictions_total{of=\"actor\"}", "weir_ring_evictions_total{of=\"pair\"}",
             "weir_ring_evictions_total{of=\"ring\"}", "weir_ring_members_dropped_total",
         ]
@@ -212,12 +213,13 @@ private final class MeteredShop {
         #expect(names.map { samples()[$0] } == names.map { _ in 0 })
         var windows = WindowCounters()
         (windows.keys, windows.evictedKeys, windows.truncatedEntries, windows.outOfOrder) = (9, 1, 2, 3)
+        windows.movedEntries = 10
         var detectors = DetectorCounters()
         detectors.forgotten = ["target": 4, "actor": 5, "pair": 6, "ring": 7]
         detectors.droppedMembers = 8
         // Totals, so saying them twice changes nothing.
         for _ in 0..<2 { metrics.measure(windows, detectors) }
-        #expect(names.map { samples()[$0] } == [9, 1, 2, 3, 4, 5, 6, 7, 8])
+        #expect(names.map { samples()[$0] } == [9, 1, 2, 3, 10, 4, 5, 6, 7, 8])
     }
 
     @Test func `events that come out of order for their key are counted`() throws {

@@ -28,8 +28,6 @@ enum SizeRules {
         "Sources/Detection/Windows/WindowPlan.swift: layOut": 152,
         // The tables of a plan, each filled once.
         "Sources/Detection/Windows/WindowProgram.swift: init": 114,
-        // The list of all metrics, an entry each.
-        "Sources/Pipeline/Live/WorkerMetrics.swift: init": 104,
         // One switch over the rare instructions.
         "Sources/RuleLanguage/Programs/Machine+Rare.swift: compute": 118,
         // One switch over the instructions, whose state lives in registers.

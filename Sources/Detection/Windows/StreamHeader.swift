@@ -10,8 +10,16 @@ struct StreamHeader: BitwiseCopyable {
     var base: UInt32 = 0
     /// Position behind the newest entry.
     var tail: UInt32 = 0
-    /// Event time the heads stand at.
+    /// Event time the heads stand at; inside an epoch perhaps a number later than all times, see ``rewind``.
     var time: Int64
+
+    /// No event has such a time: `latest` of a topology is a date.
+    private static let firstRewind = Int64.max - Int64(UInt32.max)
+
+    /// Number of the stream's rewind in the lane's ``WindowRewinds``, or nil when the heads stand at its present.
+    var rewind: Int? { time < StreamHeader.firstRewind ? nil : Int(time - StreamHeader.firstRewind) }
+
+    static func time(ofRewind number: Int) -> Int64 { firstRewind + Int64(number) }
 }
 
 /// Where a distinct column's map is, in the stream's state.

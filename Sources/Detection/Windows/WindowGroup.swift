@@ -13,6 +13,7 @@ final class WindowGroup {
     private(set) var program: WindowProgram
     let slots: OwnedBuffer<WindowSlot>
     private let routers: OwnedBuffer<KeyRouter>
+    private let rewinds: OwnedBuffer<WindowRewinds>
     private let configuration: EngineConfiguration
 
     /// - Parameter ruleSets: those that the features' programs belong to, among others.
@@ -38,6 +39,7 @@ final class WindowGroup {
             )
         }
         routers = OwnedBuffer(count: lanes) { _ in KeyRouter(program, ruleSets, hash: configuration.hash) }
+        rewinds = OwnedBuffer(count: lanes) { _ in WindowRewinds() }
     }
 
     /// Goes over to another release: same features in the same order, hence the same layout, with other columns, readers and
@@ -73,9 +75,11 @@ final class WindowGroup {
                     rowWidth: epoch.featureWidth,
                     signals: UnsafePointer(epoch.signals(0)),
                     watermark: epoch.watermark,
-                    evaluators: routers[lane].evaluators.base
+                    evaluators: routers[lane].evaluators.base,
+                    rewinds: &rewinds[lane]
                 )
             }
+            slots[slot].endRewinds(&rewinds[lane])
             slots[slot].sweep(watermark: epoch.watermark)
         }
     }

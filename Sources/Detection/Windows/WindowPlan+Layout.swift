@@ -3,7 +3,7 @@ extension WindowPlan {
     ///
     /// Two plans with the same text lay out the same bytes, so a state is read by the text that it was written by.
     var layoutText: String {
-        var text = "windows 1: sweep, counters, arena, tables"
+        var text = "windows 2: sweep, counters, arena, tables"
         for table in tables {
             text += "; key \(table.name)"
             for s in table.streams {

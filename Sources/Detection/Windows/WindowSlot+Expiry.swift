@@ -2,7 +2,7 @@ import Models
 
 /// Expiry and limits: keys that no window can see any more, and keys that give way to new ones.
 extension WindowSlot {
-    /// Looks at as many buckets as the epoch had accesses, and drops keys that no window can see any more.
+    /// Looks at as many buckets as the epoch had accesses, and drops keys that no window can see any more; no stream is rewound.
     mutating func sweep(watermark: Int64) {
         let accesses = unswept
         unswept = 0
@@ -51,7 +51,7 @@ extension WindowSlot {
     /// Makes room for one key: of the next 64 keys of the sweep, the one with the fewest entries, the longest quiet among equals.
     ///
     /// Busy keys are never given up for one-time ones, so a flood of new keys evicts itself.
-    mutating func evict(_ table: Int, watermark: Int64) {
+    mutating func evict(_ table: Int, _ rewinds: inout WindowRewinds) {
         var at = sweepAt[table] & tables[table].mask
         var best: (index: Int, entries: UInt32, newest: Int64)?
         var seen = 0
@@ -59,7 +59,7 @@ extension WindowSlot {
             let bucket = tables[table].buckets[at]
             if bucket.key != 0 {
                 seen += 1
-                let (entries, newest) = activity(table, bucket.ref)
+                let (entries, newest) = activity(table, bucket.ref, rewinds)
                 if best.map({ entries < $0.entries || (entries == $0.entries && newest < $0.newest) }) ?? true {
                     best = (at, entries, newest)
                 }
@@ -69,11 +69,16 @@ extension WindowSlot {
         sweepAt[table] = at
         guard let best else { return }
         counters.evictedKeys += 1
+        endRewinds(of: tables[table].buckets[best.index].ref, program.tables[table], &rewinds)
         _ = expire(table, tables[table].buckets[best.index].ref, watermark: .max / 2)
         tables[table].remove(at: best.index)
     }
 
-    private func activity(_ number: Int, _ record: UInt32) -> (entries: UInt32, newest: Int64) {
+    private func activity(
+        _ number: Int,
+        _ record: UInt32,
+        _ rewinds: borrowing WindowRewinds
+    ) -> (entries: UInt32, newest: Int64) {
         let table = program.tables[number]
         var entries: UInt32 = 0
         var newest = Int64.min
@@ -82,7 +87,12 @@ extension WindowSlot {
             if state == 0 { continue }
             let header: StreamHeader = arena.cells(state).pointee
             entries &+= header.tail &- header.base
-            newest = max(newest, header.time)
+            guard let number = header.rewind else {
+                newest = max(newest, header.time)
+                continue
+            }
+            entries &+= UInt32(rewinds[number].entries)
+            newest = max(newest, rewinds[number].present)
         }
         return (entries, newest)
     }

@@ -56,6 +56,7 @@ extension WindowSlot {
         }
         try StateError.require(Int(header.tail &- header.base) <= capacity, "a ring has more entries than room")
         try StateError.require(header.tail &- header.base <= entriesPerKey, "a key has more entries than its limit")
+        try StateError.require(header.rewind == nil, "a stream is rewound between epochs")
         let stream = WindowStream(program, state, arena)
         try stream.checkOrder()
         try checkTexts(stream, &census)

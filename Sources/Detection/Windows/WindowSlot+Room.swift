@@ -4,22 +4,33 @@ import Models
 extension WindowSlot {
     /// Makes all the room that one more entry of a stream can need, so that nothing moves while it is added: a larger ring unless
     /// the key is at its limit, blocks for its texts, maps that take one more value.
+    ///
+    /// - Parameter keepsTexts: whether the entry's texts have no blocks yet.
     @inline(__always)
-    mutating func reserve(_ program: UnsafePointer<WindowProgram.Stream>, _ state: UInt32) -> WindowStream {
+    mutating func reserve(
+        _ program: UnsafePointer<WindowProgram.Stream>,
+        _ state: UInt32,
+        keepsTexts: Bool = true
+    ) -> WindowStream {
         let stream = WindowStream(program, state, arena)
-        var hasRoom = stream.tail &- stream.base < stream.header.pointee.capacity && !program.pointee.hasTexts
+        let needsTexts = keepsTexts && program.pointee.hasTexts
+        var hasRoom = stream.tail &- stream.base < stream.header.pointee.capacity && !needsTexts
         for d in 0..<program.pointee.distinctCount where hasRoom {
             hasRoom = !needsRoom(stream, program.pointee.distinct[d])
         }
         if hasRoom { return stream }
-        makeRoom(program, state)
+        makeRoom(program, state, keepsTexts: keepsTexts)
         return WindowStream(program, state, arena)
     }
 
-    private mutating func makeRoom(_ program: UnsafePointer<WindowProgram.Stream>, _ state: UInt32) {
+    private mutating func makeRoom(
+        _ program: UnsafePointer<WindowProgram.Stream>,
+        _ state: UInt32,
+        keepsTexts: Bool
+    ) {
         let header = WindowStream(program, state, arena).header.pointee
         if header.tail &- header.base == header.capacity, header.capacity < entriesPerKey { growRing(program, state) }
-        for c in 0..<program.pointee.columnCount where program.pointee.columns[c].text >= 0 {
+        for c in 0..<program.pointee.columnCount where keepsTexts && program.pointee.columns[c].text >= 0 {
             gathered.columns[c].block = arena.allocate(bytes: KeptText.blockBytes)
         }
         for d in 0..<program.pointee.distinctCount {
@@ -93,12 +104,12 @@ extension WindowSlot {
         key: UInt64,
         record: inout UInt32,
         time: Int64,
-        watermark: Int64
+        _ rewinds: inout WindowRewinds
     ) -> UInt32 {
         let number = access.pointee.table
         let table = program.tables[number]
         if record == 0 {
-            if tables[number].count >= keysPerTable { evict(number, watermark: watermark) }
+            if tables[number].count >= keysPerTable { evict(number, &rewinds) }
             if !table.isDirect {
                 record = arena.allocate(UInt32(0), count: table.streamCount)
                 tables[number].insert(key, record)

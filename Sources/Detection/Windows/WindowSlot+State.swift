@@ -7,7 +7,11 @@ extension WindowSlot {
     func write(to sink: inout some StateSink) {
         sink.put(counted: sweepAt)
         sink.put(unswept)
-        for count in [counters.truncatedEntries, counters.evictedKeys, counters.outOfOrder] { sink.put(count) }
+        for count in [
+            counters.truncatedEntries, counters.evictedKeys, counters.outOfOrder, counters.movedEntries,
+        ] {
+            sink.put(count)
+        }
         arena.write(to: &sink)
         for t in tables.indices { tables[t].write(to: &sink) }
     }
@@ -28,6 +32,7 @@ extension WindowSlot {
         counters.truncatedEntries = try count()
         counters.evictedKeys = try count()
         counters.outOfOrder = try count()
+        counters.movedEntries = try count()
         try arena.read(from: &source)
         for t in tables.indices { try tables[t].read(from: &source) }
         try checkStructure()

@@ -21,6 +21,8 @@ public struct WindowCounters: Sendable, Equatable {
     public var evictedKeys = 0
     /// Events counted in a key whose time had already moved on.
     public var outOfOrder = 0
+    /// Entries taken out for such events and put back; once per key and epoch those newer than its earliest one.
+    public var movedEntries = 0
 
     public init() {}
 
@@ -29,6 +31,7 @@ public struct WindowCounters: Sendable, Equatable {
         a.truncatedEntries += b.truncatedEntries
         a.evictedKeys += b.evictedKeys
         a.outOfOrder += b.outOfOrder
+        a.movedEntries += b.movedEntries
     }
 }
 
@@ -49,10 +52,8 @@ struct WindowSlot: ~Copyable {
     var unswept = 0
     var counters = WindowCounters()
     let hash: TextHash
-    // Work areas; not state.
+    /// Work area; not state.
     let gathered = GatheredEntry()
-    /// Entries taken out while an event is slipped in before them.
-    private var undone = OwnedBuffer<UInt8>(undefined: 4096)
 
     init(_ program: WindowProgram, entriesPerKey: Int, keysPerTable: Int) {
         self.program = program
@@ -87,10 +88,13 @@ struct WindowSlot: ~Copyable {
 
     /// Serves accesses in order: adds the events, writes the features read into their rows.
     ///
+    /// ``endRewinds(_:)`` follows the epoch's last call.
+    ///
     /// - Parameters:
     ///   - watermark: entries that no window of an event at or after it can see are given back.
     ///   - rows: the epoch's feature rows, `rowWidth` slots an event.
     ///   - evaluators: one of each of the program's ``WindowProgram/owners``.
+    ///   - rewinds: of this slot, from one call of an epoch to the next.
     mutating func apply(
         _ routed: UnsafeBufferPointer<RoutedAccess>,
         events: UnsafePointer<Event>,
@@ -98,7 +102,8 @@ struct WindowSlot: ~Copyable {
         rowWidth: Int,
         signals: UnsafePointer<Slot>,
         watermark: Int64,
-        evaluators: UnsafeMutablePointer<Evaluator>
+        evaluators: UnsafeMutablePointer<Evaluator>,
+        rewinds: inout WindowRewinds
     ) {
         var start = 0
         let accesses = program.accesses
@@ -125,7 +130,8 @@ struct WindowSlot: ~Copyable {
                         row: rows + event &* rowWidth,
                         signals: signals,
                         watermark: watermark,
-                        evaluators: evaluators
+                        evaluators: evaluators,
+                        rewinds: &rewinds
                     )
                 }
                 start += block.count
@@ -174,7 +180,8 @@ struct WindowSlot: ~Copyable {
         row: UnsafeMutablePointer<Slot>,
         signals: UnsafePointer<Slot>,
         watermark: Int64,
-        evaluators: UnsafeMutablePointer<Evaluator>
+        evaluators: UnsafeMutablePointer<Evaluator>,
+        rewinds: inout WindowRewinds
     ) {
         let table = program.tables[access.pointee.table]
         var record = found
@@ -189,12 +196,15 @@ struct WindowSlot: ~Copyable {
                     WindowSlot.readNothing(use.pointee.including, use.pointee.includingCount, row)
                     continue
                 }
-                state = makeState(access, use, key: key, record: &record, time: event.time, watermark: watermark)
+                state = makeState(access, use, key: key, record: &record, time: event.time, &rewinds)
             }
-            let stream = WindowStream(program, state, arena)
+            var stream = WindowStream(program, state, arena)
             if event.time < stream.header.pointee.time {
-                slipIn(program, state, use, adds: adds, event: event, row: row)
-                continue
+                if isLate(program, state, event.time, &rewinds) {
+                    serveLate(program, state, use, adds: adds, event: event, row: row, &rewinds)
+                    continue
+                }
+                stream = WindowStream(program, state, arena)
             }
             stream.advance(to: event.time)
             retire(stream, before: watermark == .min ? .min : watermark &- program.pointee.longest)
@@ -275,7 +285,7 @@ struct WindowSlot: ~Copyable {
 
     /// Adds the gathered values as the newest entry; room is reserved.
     @inline(__always)
-    private mutating func push(_ stream: WindowStream, time: Int64, text: UnsafePointer<UInt8>) {
+    mutating func push(_ stream: WindowStream, time: Int64, text: UnsafePointer<UInt8>) {
         makePlace(stream)
         let program = stream.program
         let entry = stream.entry(stream.tail)
@@ -305,7 +315,7 @@ struct WindowSlot: ~Copyable {
 
     /// Links and counts the entry whose time and values stand at the tail.
     @inline(__always)
-    private func finishPush(_ stream: WindowStream) {
+    func finishPush(_ stream: WindowStream) {
         for d in 0..<stream.program.pointee.distinctCount {
             stream.link(stream.program.pointee.distinct[d], arena, hash)
         }
@@ -317,46 +327,12 @@ struct WindowSlot: ~Copyable {
     @inline(__always)
     private mutating func makePlace(_ stream: WindowStream) {
         if stream.tail &- stream.base < entriesPerKey { return }
-        counters.truncatedEntries += 1
-        retireOldest(stream)
+        truncate(stream)
     }
 
-    /// Slips an event in before entries that are newer than it, and reads its windows as of its own time.
-    ///
-    /// The newer entries are undone, the heads move back, the event is added and read, and the newer entries are added again: the
-    /// same moves as in order, so the result is exact. Cost: the entries between.
-    private mutating func slipIn(
-        _ program: UnsafePointer<WindowProgram.Stream>,
-        _ state: UInt32,
-        _ use: UnsafePointer<WindowProgram.StreamAccess>,
-        adds: Bool,
-        event: Event,
-        row: UnsafeMutablePointer<Slot>
-    ) {
-        counters.outOfOrder += 1
-        let stream = adds ? reserve(program, state) : WindowStream(program, state, arena)
-        let bytes = program.pointee.entryBytes
-        var count = 0
-        while stream.tail != stream.base, stream.timeOf(stream.tail &- 1) > event.time {
-            if (count + 1) * bytes > undone.count { undone.grow(to: undone.count * 2) }
-            UnsafeMutableRawPointer(undone.base + count * bytes).copyMemory(
-                from: stream.entry(stream.tail &- 1),
-                byteCount: bytes
-            )
-            stream.unlinkNewest(arena, hash)
-            stream.undoNewest()
-            count += 1
-        }
-        stream.retreat(to: event.time)
-        stream.read(use.pointee.excluding, use.pointee.excludingCount, row, arena: arena)
-        if adds { push(stream, time: event.time, text: event.text) }
-        stream.read(use.pointee.including, use.pointee.includingCount, row, arena: arena)
-        while count > 0 {
-            count -= 1
-            makePlace(stream)
-            stream.entry(stream.tail).copyMemory(from: undone.base + count * bytes, byteCount: bytes)
-            finishPush(stream)
-        }
-        stream.advance(to: stream.header.pointee.time)
+    /// Drops the oldest entry of a key at its limit.
+    mutating func truncate(_ stream: WindowStream) {
+        counters.truncatedEntries += 1
+        retireOldest(stream)
     }
 }

@@ -3,7 +3,7 @@ import RuleLanguage
 /// Distinct values: each entry links back to the previous one with its value, and long streams find that by a map.
 ///
 /// A stream of few entries is scanned; from ``scanLimit`` on a column keeps a ``DistinctMap``. The per-event calls stay in this
-/// module, where they are inlined into ``WindowSlot/apply(_:events:rows:rowWidth:signals:watermark:evaluators:)``.
+/// module, where they are inlined into ``WindowSlot/apply(_:events:rows:rowWidth:signals:watermark:evaluators:rewinds:)``.
 extension WindowStream {
     @inline(__always)
     func hasMap(_ column: WindowPlan.DistinctColumn) -> Bool { map(column).pointee.cells != 0 }
@@ -31,23 +31,6 @@ extension WindowStream {
         }
         WindowStream.link(column, entry).pointee = distance
         if distance != 0 { WindowStream.link(column, self.entry(tail &- distance)).pointee |= WindowStream.repeated }
-    }
-
-    /// Before the newest entry is undone: its value's newest position becomes the previous one.
-    func unlinkNewest(_ arena: borrowing Arena, _ hash: TextHash) {
-        for d in 0..<program.pointee.distinctCount {
-            let column = program.pointee.distinct[d]
-            guard hasMap(column) else { continue }
-            let map = DistinctMap(map(column), arena, hash, isHashed: column.isHashed)
-            let newest = tail &- 1
-            let value = WindowStream.value(column, entry(newest))
-            let distance = WindowStream.link(column, entry(newest)).pointee
-            if distance != 0, distance <= newest &- base {
-                _ = map.exchange(value, newest &- distance)
-            } else {
-                map.erase(value)
-            }
-        }
     }
 
     /// Takes the values that only the oldest entry has out of the maps.

@@ -34,10 +34,7 @@ public final class WorkerMetrics: Sendable {
     private let recreations: Counter
     private let lastProcessed: Gauge
     private let stateBytes: Gauge
-    private let windowKeys: Gauge
-    private let evictions: Counter
-    private let truncations: Counter
-    private let outOfOrder: Counter
+    private let windows: WindowMetrics
     /// Targets, actors, pairs and rings forgotten, by ``forgotten``.
     private let ringEvictions: [(of: String, counter: Counter)]
     private let ringMembersDropped: Counter
@@ -110,19 +107,7 @@ public final class WorkerMetrics: Sendable {
             help: "When records were last committed; 0 before that."
         )
         stateBytes = registry.gauge("weir_state_bytes", help: "Memory of keys, windows, rings and models.")
-        windowKeys = registry.gauge("weir_window_keys", help: "Keys held in windows.")
-        evictions = registry.counter(
-            "weir_state_evictions_total",
-            help: "Keys given up inside their window because of limits.keys."
-        )
-        truncations = registry.counter(
-            "weir_window_truncations_total",
-            help: "Entries given up inside their window because of limits.entries_per_key."
-        )
-        outOfOrder = registry.counter(
-            "weir_window_out_of_order_total",
-            help: "Events slipped into a window before newer ones of their key, which costs more."
-        )
+        windows = WindowMetrics(registry)
         // All are there from the start, so that an alert on their growth sees the first one.
         ringEvictions = deployment.description.kinds.forgotten.map {
             let counter = registry.counter(
@@ -233,10 +218,7 @@ public final class WorkerMetrics: Sendable {
 
     /// Takes the totals of what the engine holds and has given up.
     func measure(_ windows: WindowCounters, _ detectors: DetectorCounters) {
-        windowKeys.set(windows.keys)
-        evictions.raise(to: windows.evictedKeys)
-        truncations.raise(to: windows.truncatedEntries)
-        outOfOrder.raise(to: windows.outOfOrder)
+        self.windows.measure(windows)
         for (of, counter) in ringEvictions { counter.raise(to: Int(detectors.forgotten[of, default: 0])) }
         ringMembersDropped.raise(to: Int(detectors.droppedMembers))
     }
@@ -298,5 +280,42 @@ extension Counter {
     /// Follows a total that somebody else keeps; one thread.
     fileprivate func raise(to total: Int) {
         if total > value { add(total - value) }
+    }
+}
+
+/// What the windows hold and have given up.
+private struct WindowMetrics: Sendable {
+    private let keys: Gauge
+    private let evictions: Counter
+    private let truncations: Counter
+    private let outOfOrder: Counter
+    private let movedEntries: Counter
+
+    init(_ registry: MetricsRegistry) {
+        keys = registry.gauge("weir_window_keys", help: "Keys held in windows.")
+        evictions = registry.counter(
+            "weir_state_evictions_total",
+            help: "Keys given up inside their window because of limits.keys."
+        )
+        truncations = registry.counter(
+            "weir_window_truncations_total",
+            help: "Entries given up inside their window because of limits.entries_per_key."
+        )
+        outOfOrder = registry.counter(
+            "weir_window_out_of_order_total",
+            help: "Events slipped into a window before newer ones of their key, which costs more."
+        )
+        movedEntries = registry.counter(
+            "weir_window_moved_entries_total",
+            help: "Entries taken out of a window and put back for such events: a key's newer ones once per epoch."
+        )
+    }
+
+    func measure(_ windows: WindowCounters) {
+        keys.set(windows.keys)
+        evictions.raise(to: windows.evictedKeys)
+        truncations.raise(to: windows.truncatedEntries)
+        outOfOrder.raise(to: windows.outOfOrder)
+        movedEntries.raise(to: windows.movedEntries)
     }
 }

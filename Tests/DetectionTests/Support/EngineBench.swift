@@ -51,8 +51,8 @@ struct EngineBench {
     /// A bench of an engine that is there already.
     init(_ engine: Engine) { self.engine = engine }
 
-    init(_ rules: String, keys: Int = 1 << 20, lanes: Int = 1) throws {
-        engine = Engine(try EngineBench.configuration(rules, hash, keys: keys), lanes: lanes)
+    init(_ rules: String, entries: Int = 1 << 20, keys: Int = 1 << 20, lanes: Int = 1) throws {
+        engine = Engine(try EngineBench.configuration(rules, hash, entries: entries, keys: keys), lanes: lanes)
     }
 
     /// Goes on from a state; `beside` are rules that it was written under.
@@ -68,6 +68,7 @@ struct EngineBench {
     private static func configuration(
         _ rules: String,
         _ hash: TextHash,
+        entries: Int = 1 << 20,
         keys: Int = 1 << 20
     ) throws -> EngineConfiguration {
         EngineConfiguration(
@@ -76,7 +77,7 @@ struct EngineBench {
             topics: ["orders"],
             hash: hash,
             ticks: TickClock(tick: 1000, lateness: 0),
-            entriesPerKey: 1 << 20,
+            entriesPerKey: entries,
             keysPerTable: keys,
             detectors: [],
             release: try EngineBench.release(rules, hash),
