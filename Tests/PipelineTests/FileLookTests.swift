@@ -131,7 +131,12 @@ import Testing
     @Test(
         arguments: [
             ("id,ts,amount\n1,2,3\n1,2", "none of its first 2 lines begins with '{': it looks like CSV with 3 columns"),
-            ("1;2\n", "its first line does not begin with '{': it looks like CSV with 2 columns"),
+            (
+                "1;2\n",
+                "its first line does not begin with '{': it looks like CSV with 2 columns; an event reads it with 'csv: { delimiter: \";\" }'"
+            ),
+            ("1\t2\n", "it looks like CSV with 2 columns; an event reads it with 'csv: { delimiter: tab }'"),
+            ("\u{01}\u{02},;\u{7f}\n", "its first line does not begin with '{', as a record of JSON does"),
             ("some words\n", "does not begin with '{', as"),
             ("some,words\n {}\n", nil), ("{\"a\":1}", nil), ("", nil),
         ] as [(String, String?)]

@@ -124,11 +124,16 @@ struct FileLook {
         if lines.count > 1, head.last != 0x0a { lines.removeLast() }
         guard let first = lines.first, !lines.contains(where: { $0.first == UInt8(ascii: "{") }) else { return nil }
         let found = lines.count == 1 ? "its first line does not begin" : "none of its first \(lines.count) lines begins"
-        guard let delimiter = HeaderLook.delimiter(of: first), delimiter != 0x20 else {
+        // What holds control characters is no table, whatever else stands between them.
+        let isText = !first.contains { $0 < 0x20 && $0 != 0x09 }
+        guard isText, let delimiter = HeaderLook.delimiter(of: first), delimiter != 0x20 else {
             return "\(found) with '{', as a record of JSON does"
         }
         let columns = first.count { $0 == delimiter } + 1
-        return "\(found) with '{': it looks like CSV with \(columns) columns; an event reads it with 'format: csv'"
+        let key =
+            delimiter == UInt8(ascii: ",")
+            ? "format: csv" : "csv: { delimiter: \(HeaderLook.key(delimiter)) }"
+        return "\(found) with '{': it looks like CSV with \(columns) columns; an event reads it with '\(key)'"
     }
 
     private func trimmed(_ line: ArraySlice<UInt8>) -> ArraySlice<UInt8> {

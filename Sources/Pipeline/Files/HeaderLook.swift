@@ -16,12 +16,9 @@ enum HeaderLook {
         }
         guard let names = row.withUnsafeBytes({ try? CSVDecoder.columnNames($0, dialect) }) else { return nil }
         if names.count == 1, let delimiter = delimiter(of: row[...]) {
-            let (found, key) =
-                delimiter == 0x09
-                ? ("tabs", "tab")
-                : delimiter == 0x20
-                    ? ("blanks", "blanks") : ("'\(Unicode.Scalar(delimiter))'", "\"\(Unicode.Scalar(delimiter))\"")
-            return "It is one column with \(found) in its name: csv: { delimiter: \(key) }"
+            let found =
+                delimiter == 0x09 ? "tabs" : delimiter == 0x20 ? "blanks" : "'\(Unicode.Scalar(delimiter))'"
+            return "It is one column with \(found) in its name: csv: { delimiter: \(key(delimiter)) }"
         }
         if names.contains(where: { $0.first == " " || $0.last == " " || $0.first == "\t" || $0.last == "\t" }) {
             return "Blanks stand around its columns: csv: { trim: true }"
@@ -31,6 +28,15 @@ enum HeaderLook {
                 "It holds numbers, so the file may have no header: csv: { header: [NAME, …] } with \(names.count) names"
         }
         return nil
+    }
+
+    /// How a topology names a delimiter.
+    static func key(_ delimiter: UInt8) -> String {
+        switch delimiter {
+        case 0x09: "tab"
+        case 0x20: "blanks"
+        default: "\"\(Unicode.Scalar(delimiter))\""
+        }
     }
 
     /// The byte that most likely separates the columns of a row; nil when there is none.
