@@ -99,9 +99,8 @@ import Testing
         #expect(!same.mayBeByKey && same.otherKeyDifferences == 0)
     }
 
-    @Test func `what differs in an epoch of the audit's own key is not the key's doing`() throws {
-        let (deployment, store) = try makeLog()
-        // An epoch more, under another key.
+    /// An event and an epoch more, under another key.
+    private func judgeOneMore(_ deployment: Deployment, _ store: SimulatedStore) throws -> Worker {
         store.append(
             TopicPartition("orders", 0),
             key: nil,
@@ -109,6 +108,12 @@ import Testing
         )
         let worker = try Worker(deployment.keyed(by: theirs), log: SimulatedLog(store), threads: 1)
         try worker.run { worker.isReady }
+        return worker
+    }
+
+    @Test func `what differs in an epoch of the audit's own key is not the key's doing`() throws {
+        let (deployment, store) = try makeLog()
+        _ = try judgeOneMore(deployment, store)
         func audit(_ key: HashKey) throws -> JournalAudit.Result {
             try JournalAudit(deployment.keyed(by: key), log: SimulatedLog(store), threads: 1).run { _ in true }
         }
@@ -134,13 +139,7 @@ import Testing
         let (deployment, store) = try makeLog()
         let journal = TopicPartition(OutputTopics.journal, 0)
         let before = store.records(of: journal).count
-        store.append(
-            TopicPartition("orders", 0),
-            key: nil,
-            value: Array("{\"ts\":1767600004000,\"account\":\"a1\"}".utf8)
-        )
-        let worker = try Worker(deployment.keyed(by: theirs), log: SimulatedLog(store), threads: 1)
-        try worker.run { worker.isReady }
+        let worker = try judgeOneMore(deployment, store)
         #expect(worker.counts.events == 1 && store.records(of: journal).count == before + 1)
         let last = try #require(store.records(of: journal).last?.value)
         let record = try last.withUnsafeBytes { bytes throws(LogError) in try JournalRecord(parsing: bytes) }
