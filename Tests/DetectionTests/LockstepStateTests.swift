@@ -20,7 +20,7 @@ import Testing
             var at = 0
             while at < records.count {
                 let end = min(records.count, at + 1 + Int(random.next() % 60))
-                for record in records[at..<end] { changing.take(record) }
+                changing.take(records[at..<end])
                 at = end
                 touched += changing.rings.dirty.isEmpty ? 0 : 1
                 closed += changing.rings.closed.isEmpty ? 0 : 1

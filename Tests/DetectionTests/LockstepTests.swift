@@ -18,31 +18,6 @@ private func digest(_ detector: borrowing LockstepDetector) -> UInt64 {
     return digest
 }
 
-extension LockstepDetector {
-    /// Under the key of the feed with the same seed.
-    init(_ configuration: LockstepConfiguration) {
-        self.init(configuration, hash: LockstepFeed.hash(configuration.seed))
-    }
-
-    /// One tick, record by record.
-    mutating func tick(_ records: [LockstepRecord], watermark: Int64? = nil) {
-        removeChanges()
-        for record in records { take(record) }
-        endTick(watermark: watermark ?? records.last?.time ?? 0)
-    }
-
-    /// Some of a tick's records, slots over threads; each part of the slots is one thread's.
-    mutating func run(_ records: ArraySlice<LockstepRecord>, over parts: [Range<Int>]) {
-        records.withUnsafeBufferPointer { records in
-            begin(records)
-            for stage in [LockstepDetector.Stage.tokens, .actors, .pairs] {
-                for part in parts { run(stage, slots: part) }
-                exchange(after: stage)
-            }
-        }
-    }
-}
-
 /// Everybody who was ever named a member, and all changes.
 private func run(_ detector: inout LockstepDetector, _ feed: LockstepFeed, tick: Int) -> (
     members: Set<UInt64>, changes: [RingChange]
@@ -249,7 +224,7 @@ private enum Way: CaseIterable {
 
     func feed(_ records: [LockstepRecord], to detector: inout LockstepDetector, _ random: inout SplitMix64) {
         switch self {
-        case .oneByOne: for record in records { detector.take(record) }
+        case .oneByOne: detector.take(records[...])
         case .oneRun: detector.run(records[...], over: [0..<64])
         case .fourThreads: detector.run(records[...], over: Way.quarters)
         case .slotBySlot: detector.run(records[...], over: Way.slots)
@@ -259,7 +234,7 @@ private enum Way: CaseIterable {
             while at < records.count {
                 let end = min(records.count, at + 1 + Int(random.next() % 60))
                 switch random.next() % 3 {
-                case 0: for record in records[at..<end] { detector.take(record) }
+                case 0: detector.take(records[at..<end])
                 case 1: detector.run(records[at..<end], over: Way.halves)
                 default: detector.run(records[at..<end], over: Way.quarters)
                 }
@@ -481,7 +456,7 @@ func `however a tick's records come, the state and the rings are the same`(seed:
     let records = all.ticks(of: acts.count + 3)[0]
     var detector = LockstepDetector(configuration(seed: 2))
 
-    for record in records[0..<acts.count] { detector.take(record) }
+    detector.take(records[0..<acts.count])
     let early = detector.changes
     let before = detector.membership(ofActor: all.actor(9001))
     #expect(before == nil && early.isEmpty)

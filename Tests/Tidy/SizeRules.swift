@@ -13,7 +13,7 @@ enum SizeRules {
         "Sources/Detection/Events/DecodePlan.swift": 504,
         "Sources/KafkaClient/Consumer.swift": 544,
         "Sources/KafkaClient/TransactionalProducer.swift": 522,
-        "Tests/DetectionTests/LockstepTests.swift": 603,
+        "Tests/DetectionTests/LockstepTests.swift": 578,
     ]
 
     /// Functions that are longer with a reason, as `file: name`, and how long at most; of several with one name the longest counts.

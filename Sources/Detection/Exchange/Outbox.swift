@@ -47,6 +47,7 @@ struct Outbox<Record: ExchangeRecord> {
     }
 
     mutating func clear() {
+        // Emptying an empty array costs a call, and most runs pass nothing on.
         if !records.isEmpty { records.removeAll(keepingCapacity: true) }
         if !texts.isEmpty { texts.removeAll(keepingCapacity: true) }
     }

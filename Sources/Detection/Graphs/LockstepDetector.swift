@@ -12,8 +12,8 @@ import RuleLanguage
 /// C pairs  (pair)     actors common to two tokens; accepted when their number is a surprise
 /// D rings             actors of accepted pairs, joined; versioned rings
 /// ```
-/// What a tick teaches is seen when it ends, by ``membership(ofActor:)`` too. Few records are taken one by one, ``take(_:)``; many
-/// are run over slots by several threads:
+/// What a tick teaches is seen when it ends, by ``membership(ofActor:)`` too. Few records are looked ahead at,
+/// ``lookAhead(_:)``, and then taken one by one, ``take(ahead:)``; many are run over slots by several threads:
 /// ```
 /// begin(records)
 /// run(.tokens, slots: part)   on each thread its part; then exchange(after: .tokens)
@@ -65,7 +65,9 @@ struct LockstepDetector: ~Copyable {
         var key: UInt64
         /// Of its actor's mark.
         var place: UInt32
-        /// Of its target while looking.
+        /// Of its target, or `.max`.
+        ///
+        /// For looking only: by the time the record is taken it may be another's.
         var row: UInt32
     }
     private var ahead = OwnedBuffer<Ahead>(undefined: 128)
@@ -119,13 +121,6 @@ struct LockstepDetector: ~Copyable {
 
     // MARK: One by one
 
-    /// Takes the next record of the open tick through all stages, which most of them leave after the first.
-    ///
-    /// The same as a run of this one record, without its exchanges.
-    mutating func take(_ record: LockstepRecord) {
-        take(record, key: key(of: record), place: place(of: record))
-    }
-
     /// Makes ready for ``take(ahead:)`` of each of some records, of this tick and later ones: loads what that will read, and
     /// changes nothing.
     ///
@@ -165,15 +160,19 @@ struct LockstepDetector: ~Copyable {
         warmth = warm
     }
 
-    /// Takes one of the records looked ahead at, as ``take(_:)`` does; in their order.
+    /// Takes the next of the records looked ahead at through all stages, which most of them leave after the first.
+    ///
+    /// The same as a run of this one record, without its exchanges.
     mutating func take(ahead number: Int) {
-        take(records[number], key: ahead[number].key, place: ahead[number].place)
-    }
-
-    @inline(__always)
-    private mutating func take(_ record: LockstepRecord, key: UInt64, place: UInt32) {
-        population.see(place)
-        tokens[Slots.of(key)].take(record, key: key, ordinal: 0, forgotten: forgotten, &tokenOutboxes[0])
+        let key = ahead[number].key
+        population.see(ahead[number].place)
+        tokens[Slots.of(key)].take(
+            records[number],
+            key: key,
+            ordinal: 0,
+            forgotten: forgotten,
+            &tokenOutboxes[0]
+        )
         if !tokenOutboxes[0].next.records.isEmpty { passOn() }
     }
 

@@ -44,6 +44,7 @@ struct LockstepTokenSlot: ~Copyable {
             assert(MemoryLayout<Target>.offset(of: \.even) == tokens, "the tokens lie where they are looked for")
             return (UnsafeMutableRawPointer(target) + tokens).assumingMemoryBound(to: Token.self) + Int(bucket & 1)
         }
+        /// Bytes before ``even``; a constant, where asking for the offset would be a call for each act.
         private static var tokens: Int { 48 }
 
         func release(to blocks: inout MemberBlocks) {
