@@ -161,15 +161,25 @@ def test(t):
         {"id": "e2", "ts": start, "account": longest, "amount": "12.34"},
         {"amount": 5e0, "note": {"deep": [[[{"x": [None, True, 1e308]}]]]}, "account": "last", "ts": start, "id": "e3"},
     ]
-    fine.write_bytes(b"\r\n".join(json.dumps(r).encode() for r in records))
+    # In places that no field reads, whatever has a frame.
+    depth = 100_000
+    odd = {
+        "o1": '"note":' + "[" * depth + "]" * depth, "o2": '"note":"\\ud800 \\x \x01"', "o3": '"note":NaN,"note":{"note":[-Infinity,]}',
+        "o4": f'"note":{"9" * depth}', "o5": ",".join(f'"k{n}":0' for n in range(depth // 10)),
+    }
+    awkward = [json.dumps(r).encode() for r in records]
+    for name, keys in odd.items():
+        records.append({"id": name, "ts": start, "account": name, "amount": 1})
+        awkward.append(f'{{{keys},{json.dumps(records[-1])[1:]}'.encode())
+    fine.write_bytes(b"\r\n".join(awkward))
     out = t.folder / "fine.verdicts"
     t.run("replay", "--topology", roomy, "--input", fine, "--output", out)
     t.equal([(v["event"]["id"], v["subject"]["id"]) for v in objects(out)], [(r["id"], r["account"]) for r in records],
-            "escapes, a subject of 65,535 bytes, CR LF, a last line without an end and unknown fields are no poison")
+            "escapes, a subject of 65,535 bytes, CR LF, a last line without an end and odd values that nobody reads are no poison")
     # The longest subject also fits key and headers of a log's record.
     log = Embedded(t.folder / "fine.db")
     t.run("simulate", "--scenario", "honest", "--events", 10, *log.kind())
-    log.produce([("orders", 0, None, json.dumps(r).encode(), None) for r in records])
+    log.produce([("orders", 0, None, r, None) for r in awkward])
     worker = t.start("run", "--topology", roomy, *log.kind())
     wait_for("run judges the longest subject", lambda: is_drained(log, ["orders"]), process=worker)
     t.equal(worker.terminate(), 143, "SIGTERM ends run with 143")

@@ -10,7 +10,7 @@ enum SizeRules {
 
     /// Files that are longer still, and how long at most.
     static let longFiles: [String: Int] = [
-        "Sources/Detection/Events/DecodePlan.swift": 504,
+        "Sources/Detection/Events/DecodePlan.swift": 501,
         "Sources/KafkaClient/Consumer.swift": 544,
         "Sources/KafkaClient/TransactionalProducer.swift": 522,
         "Tests/DetectionTests/LockstepTests.swift": 578,
@@ -21,7 +21,7 @@ enum SizeRules {
         // One walk over a record's fields, whose state lives in registers.
         "Sources/Detection/Events/EventDecoder.swift: decodeRecord": 106,
         // One pass over the bytes, whose state lives in registers.
-        "Sources/Detection/Events/RecordScanning.swift: scanRecord": 225,
+        "Sources/Detection/Events/RecordScanning.swift: scanRecord": 200,
         // The plan of all streams, in the order in which each part needs the one before.
         "Sources/Detection/Windows/WindowPlan.swift: init": 101,
         // The layout of a stream, drawn field by field.

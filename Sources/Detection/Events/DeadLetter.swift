@@ -1,12 +1,14 @@
 import RuleLanguage
 
 /// Why a record cannot become an event; the raw values are stable names for programs.
+///
+/// `depthExceeded`, `tooManyKeys` and `tooFewColumns` are no longer given: they keep their names until a major version.
 public enum DeadLetterCode: UInt8, Sendable, CaseIterable {
     case invalidUTF8, truncatedJSON, invalidJSON, controlCharacter, invalidEscape, depthExceeded, recordTooLarge,
         duplicateField
     case numberOutOfRange, wrongType, missingField, valueNotAllowed, valueOutOfRange, tooManyDecimals, textTooLong
     case unknownEventType, invalidTimestamp, timestampOutOfRange, tombstone, tooManyElements, tooManyKeys, invalidCSV,
-        tooFewColumns
+        tooFewColumns, notAnObject
 
     /// The name in dead letters and metrics, snake_case.
     public var name: String {
@@ -34,6 +36,7 @@ public enum DeadLetterCode: UInt8, Sendable, CaseIterable {
         case .tooManyKeys: "too_many_keys"
         case .invalidCSV: "invalid_csv"
         case .tooFewColumns: "too_few_columns"
+        case .notAnObject: "not_an_object"
         }
     }
 }
@@ -87,7 +90,7 @@ extension DecodePlan {
         case .invalidJSON: return "the record is not valid JSON"
         case .controlCharacter: return "a text holds a control character that is not escaped"
         case .invalidEscape: return "a text holds an invalid escape or half of a surrogate pair"
-        case .depthExceeded: return "the JSON is nested deeper than \(limits.depth) levels"
+        case .depthExceeded: return "the JSON is nested too deep"
         case .recordTooLarge: return "the record is longer than \(limits.recordBytes) bytes"
         case .duplicateField: return "\(name) stands in the record twice"
         case .numberOutOfRange:
@@ -113,9 +116,10 @@ extension DecodePlan {
         case .timestampOutOfRange: return "\(name) is outside the accepted time range"
         case .tombstone: return "the record has no value (a tombstone)"
         case .tooManyElements: return "a list has too many elements" + (place.map { " in `\($0.text)`" } ?? "")
-        case .tooManyKeys: return "an object has more than \(limits.keysPerObject) keys"
+        case .tooManyKeys: return "an object has too many keys"
         case .invalidCSV: return "an open quote, text behind a quoted column, or more columns than the header"
         case .tooFewColumns: return "the line has fewer columns than the header needs for \(name)"
+        case .notAnObject: return "the record is JSON, but no object"
         }
     }
 

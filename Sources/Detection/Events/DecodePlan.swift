@@ -7,11 +7,7 @@ public struct DecodeLimits: Sendable, Equatable {
     public var recordBytes = 1 << 20
     /// Bytes of a declared field's text as written.
     public var textBytes = 65_536
-    /// Objects and arrays inside each other; at most 64.
-    public var depth = 64
-    public var keysPerObject = 1_024
-    /// Elements of an array that is skipped, and of a `list<string>`.
-    public var arrayElements = 10_000
+    /// Elements of a `list<string>`.
     public var listElements = 1_024
     /// Digits of a declared field's number.
     public var numberDigits = 64
@@ -158,6 +154,8 @@ public final class DecodePlan: @unchecked Sendable {
     /// Most fields that share one path: how often a text may be unescaped.
     let sharing: Int
     let pseudonymBytes: Int
+    /// Most keys of a path: objects open around a value that is read.
+    static let pathKeysMax = 64
 
     /// Compiles schemas; every schema's topic must be among `topics`, which are sorted by name and give the events' topic indices.
     ///
@@ -189,8 +187,9 @@ public final class DecodePlan: @unchecked Sendable {
             else {
                 throw DecodePlanError(description: "event type \(schema.name) needs a timestamp field as its time")
             }
-            guard schema.fields.allSatisfy({ !$0.path.isEmpty }), schema.discriminator?.path.isEmpty != true else {
-                throw DecodePlanError(description: "event type \(schema.name) has an empty path")
+            let paths = schema.fields.map(\.path) + (schema.discriminator.map { [$0.path] } ?? [])
+            guard paths.allSatisfy({ 1...Self.pathKeysMax ~= $0.count }) else {
+                throw DecodePlanError(description: "event type \(schema.name) has a path of 0 or more than 64 keys")
             }
             guard pseudonymise != nil || !schema.fields.contains(where: \.isPseudonymised) else {
                 throw DecodePlanError(
@@ -211,9 +210,7 @@ public final class DecodePlan: @unchecked Sendable {
         self.limits = limits
         self.hash = hash
         self.pseudonymise = pseudonymise
-        precondition(
-            limits.depth <= 64 && limits.depth >= 1 && limits.recordBytes <= 64 << 20 && limits.textBytes <= 65_536
-        )
+        precondition(limits.recordBytes <= 64 << 20 && limits.textBytes <= 65_536)
         paths = builder.paths
         typePlans = OwnedBuffer(builder.types)
         nodes = OwnedBuffer(builder.nodes)

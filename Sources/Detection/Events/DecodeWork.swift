@@ -9,8 +9,7 @@ struct DecodeMemory: ~Copyable {
     let remembered: OwnedBuffer<RememberedText>
     let rememberedBytes: OwnedBuffer<UInt8>
     let seen: OwnedBuffer<UInt64>
-    let levels = OwnedBuffer(repeating: DecodeWork.Level(node: 0, last: 0, count: 0), count: 64)
-    let counts = OwnedBuffer<UInt32>(repeating: 0, count: 64)
+    let levels = OwnedBuffer(repeating: DecodeWork.Level(node: 0, last: 0), count: DecodePlan.pathKeysMax)
     let selectorRow: OwnedBuffer<Slot>
 
     init(_ plan: DecodePlan) {
@@ -51,9 +50,8 @@ struct DecodeWork {
     let remembered: UnsafeMutablePointer<RememberedText>
     let rememberedBytes: UnsafeMutablePointer<UInt8>
     let seen: UnsafeMutablePointer<UInt64>
-    /// Open objects on a known path: the node, the last key's place in `predictions` and the number of keys.
+    /// Open objects on a known path: the node and the last key's place in `predictions`.
     let levels: UnsafeMutablePointer<Level>
-    let counts: UnsafeMutablePointer<UInt32>
     let selectorRow: UnsafeMutablePointer<Slot>
     let nodeCount: Int32
     let sharing: Int
@@ -62,7 +60,6 @@ struct DecodeWork {
     struct Level {
         var node: Int32
         var last: Int32
-        var count: Int32
     }
 
     /// Valid as long as the decoder that makes it, which owns the plan and the memory.
@@ -86,7 +83,6 @@ struct DecodeWork {
         rememberedBytes = memory.rememberedBytes.base
         seen = memory.seen.base
         levels = memory.levels.base
-        counts = memory.counts.base
         selectorRow = memory.selectorRow.base
         nodeCount = Int32(truncatingIfNeeded: plan.nodes.count)
         sharing = plan.sharing

@@ -6,8 +6,9 @@ import RuleLanguage
 /// Allocates nothing once the batch's buffers have grown.
 ///
 /// The scanner is iterative and walks the record once: keys are matched against the plan's tables, known values are converted
-/// straight into the event's row, unknown ones are passed but fully validated. The whole record must be UTF-8 (RFC 3629) and JSON
-/// (RFC 8259) without a byte order mark. The same record gives the same result whatever was decoded before.
+/// straight into the event's row, unknown ones are passed by their frame alone (``skipLoosely(_:before:)``): whatever stands in a
+/// place that no field reads keeps no event from being judged. The record must be an object in JSON (RFC 8259) without a byte
+/// order mark, in UTF-8 (RFC 3629). The same record gives the same result whatever was decoded before.
 ///
 /// Cost: about 0.5 ns per byte of a flat record. Never throws, never traps on input; reads only the bytes it is given.
 ///

@@ -1,20 +1,16 @@
 import RuleLanguage
 
 /// Converts the JSON value that starts here into a field's slot.
-///
-/// `depth` is the number of levels open around it.
 @inline(__always)
 func scanField(
     _ at: UnsafePointer<UInt8>,
-    depth: Int,
     _ field: UnsafePointer<DecodePlan.Field>,
     _ work: DecodeWork,
-    _ limits: SkipLimits,
     _ sink: inout RecordSink
 ) -> ScanStep {
     switch field.pointee.kind {
     case .string:
-        guard at.pointee == UInt8(ascii: "\"") else { return wrongType(at, depth: depth, limits, scratch: sink.tail) }
+        guard at.pointee == UInt8(ascii: "\"") else { return wrongType(at, &sink) }
         let start = at + 1
         let stop = endOfPlainText(start)
         if stop.pointee == UInt8(ascii: "\"") {
@@ -23,13 +19,13 @@ func scanField(
             }
             return ScanStep(next: stop + 1, fault: nil)
         }
-        return scanEscapedText(start, depth: depth, field, work, limits, &sink)
+        return scanEscapedText(start, field, work, &sink)
     case .int, .double, .money, .instant:
         // A quote is worth a look only where numbers may be written as texts.
         if at.pointee &- UInt8(ascii: "0") > 9, at.pointee != UInt8(ascii: "-") {
-            return scanQuotedNumber(at, depth: depth, field, work, limits, &sink)
+            return scanQuotedNumber(at, field, work, &sink)
         }
-        let step = scanNumber(at, digits: limits.numberDigits, grammar: .json)
+        let step = scanNumber(at, digits: work.limits.numberDigits, grammar: .json)
         if let code = step.fault { return ScanStep(next: step.next, fault: code) }
         if let code = storeNumber(step.number, writtenAt: at, field, &sink) {
             // A number that reaches the record's end was cut, so what is wrong with its value is not the record's fault.
@@ -38,29 +34,24 @@ func scanField(
         }
         return ScanStep(next: step.next, fault: nil)
     default:
-        return scanOtherField(at, depth: depth, field, work, limits, &sink)
+        return scanOtherField(at, field, work, &sink)
     }
 }
 
-/// A value of the wrong type; if it is not even JSON, that is said instead.
+/// A value of the wrong type, or one that ends with the record.
 @inline(never)
-private func wrongType(
-    _ at: UnsafePointer<UInt8>,
-    depth: Int,
-    _ limits: SkipLimits,
-    scratch: UnsafeMutablePointer<UInt8>
-) -> ScanStep {
-    let step = skipValue(at, depth: depth, limits, scratch: scratch)
-    return step.fault == nil ? ScanStep(next: at, fault: .wrongType) : step
+func wrongType(_ at: UnsafePointer<UInt8>, _ sink: inout RecordSink) -> ScanStep {
+    let step = skipLoosely(at, before: sink.end)
+    if step.fault != nil { return step }
+    if step.next >= sink.end { return ScanStep(next: step.next, fault: .truncatedJSON) }
+    return ScanStep(next: at, fault: .wrongType)
 }
 
 @inline(never)
 private func scanOtherField(
     _ at: UnsafePointer<UInt8>,
-    depth: Int,
     _ field: UnsafePointer<DecodePlan.Field>,
     _ work: DecodeWork,
-    _ limits: SkipLimits,
     _ sink: inout RecordSink
 ) -> ScanStep {
     switch field.pointee.kind {
@@ -71,7 +62,7 @@ private func scanOtherField(
     case .textTime where at.pointee == UInt8(ascii: "\""):
         var text = UnsafePointer(sink.tail)
         var count = 0
-        let step = textValue(at + 1, &text, &count, limits, &sink)
+        let step = textValue(at + 1, &text, &count, work, &sink)
         if step.fault != nil { return step }
         guard let time = milliseconds(rfc3339: text, count: count) else {
             return ScanStep(next: at, fault: .invalidTimestamp)
@@ -79,9 +70,9 @@ private func scanOtherField(
         if let code = storeTime(time, field, &sink) { return ScanStep(next: at, fault: code) }
         return step
     case .list where at.pointee == UInt8(ascii: "["):
-        return scanList(at, depth: depth, field, work, limits, &sink)
+        return scanList(at, field, work, &sink)
     default:
-        return wrongType(at, depth: depth, limits, scratch: sink.tail)
+        return wrongType(at, &sink)
     }
 }
 
@@ -90,7 +81,7 @@ private func textValue(
     _ start: UnsafePointer<UInt8>,
     _ text: inout UnsafePointer<UInt8>,
     _ count: inout Int,
-    _ limits: SkipLimits,
+    _ work: DecodeWork,
     _ sink: inout RecordSink
 ) -> ScanStep {
     let stop = endOfPlainText(start)
@@ -104,22 +95,20 @@ private func textValue(
         // Whoever scans it needs an end to run into.
         UnsafeMutableRawPointer(sink.tail + count).storeBytes(of: SIMD2<UInt64>(), as: SIMD2<UInt64>.self)
     }
-    if step.next - start - 1 > limits.textBytes { return ScanStep(next: start, fault: .textTooLong) }
+    if step.next - start - 1 > work.limits.textBytes { return ScanStep(next: start, fault: .textTooLong) }
     return step
 }
 
 @inline(never)
 private func scanEscapedText(
     _ start: UnsafePointer<UInt8>,
-    depth: Int,
     _ field: UnsafePointer<DecodePlan.Field>,
     _ work: DecodeWork,
-    _ limits: SkipLimits,
     _ sink: inout RecordSink
 ) -> ScanStep {
     var text = start
     var count = 0
-    let step = textValue(start, &text, &count, limits, &sink)
+    let step = textValue(start, &text, &count, work, &sink)
     if step.fault != nil { return step }
     sink.tail += count
     if let code = storeText(text, count: count, field, work, &sink) { return ScanStep(next: start - 1, fault: code) }
@@ -130,20 +119,18 @@ private func scanEscapedText(
 @inline(never)
 private func scanQuotedNumber(
     _ at: UnsafePointer<UInt8>,
-    depth: Int,
     _ field: UnsafePointer<DecodePlan.Field>,
     _ work: DecodeWork,
-    _ limits: SkipLimits,
     _ sink: inout RecordSink
 ) -> ScanStep {
     guard at.pointee == UInt8(ascii: "\""), field.pointee.kind == .money || field.pointee.kind == .instant else {
-        return wrongType(at, depth: depth, limits, scratch: sink.tail)
+        return wrongType(at, &sink)
     }
     var text = at
     var count = 0
-    let step = textValue(at + 1, &text, &count, limits, &sink)
+    let step = textValue(at + 1, &text, &count, work, &sink)
     if step.fault != nil { return step }
-    if let code = convertNumber(text, count: count, digits: limits.numberDigits, field, &sink) {
+    if let code = convertNumber(text, count: count, digits: work.limits.numberDigits, field, &sink) {
         return ScanStep(next: at, fault: code)
     }
     return step
@@ -281,13 +268,10 @@ func storeTime(_ time: Int64, _ field: UnsafePointer<DecodePlan.Field>, _ sink: 
 /// An array of strings into the list table; null elements are refused.
 private func scanList(
     _ start: UnsafePointer<UInt8>,
-    depth: Int,
     _ field: UnsafePointer<DecodePlan.Field>,
     _ work: DecodeWork,
-    _ limits: SkipLimits,
     _ sink: inout RecordSink
 ) -> ScanStep {
-    if depth >= limits.depth { return ScanStep(next: start, fault: .depthExceeded) }
     let first = sink.listsCount
     var at = skipBlanks(start + 1)
     if at.pointee == UInt8(ascii: "]") {
@@ -295,14 +279,14 @@ private func scanList(
     } else {
         while true {
             guard at.pointee == UInt8(ascii: "\"") else {
-                return wrongType(at, depth: depth + 1, limits, scratch: sink.tail)
+                return wrongType(at, &sink)
             }
             if sink.listsCount - first >= work.limits.listElements {
                 return ScanStep(next: at, fault: .tooManyElements)
             }
             var text = at
             var count = 0
-            let step = textValue(at + 1, &text, &count, limits, &sink)
+            let step = textValue(at + 1, &text, &count, work, &sink)
             if step.fault != nil { return step }
             if text == UnsafePointer(sink.tail) { sink.tail += count }
             if let code = appendElement(text, count: count, field, work, &sink) {

@@ -36,18 +36,9 @@ func scanRecord(
     var at = start
     var depth = 0
     var node = plan.root
-    var keyCount = 0
     // Place in `predictions` of what came last in this object.
     var last = node
     let end = sink.end
-    let limits = SkipLimits(
-        depth: work.limits.depth,
-        keysPerObject: UInt32(truncatingIfNeeded: work.limits.keysPerObject),
-        arrayElements: UInt32(truncatingIfNeeded: work.limits.arrayElements),
-        textBytes: work.limits.textBytes,
-        numberDigits: work.limits.numberDigits,
-        counts: work.counts
-    )
 
     @inline(__always) func stopScan(_ code: DeadLetterCode, _ place: UnsafePointer<UInt8>, path: Int32 = -1) -> ScanEnd
     {
@@ -57,9 +48,10 @@ func scanRecord(
 
     at = skipBlanks(at)
     guard at.pointee == UInt8(ascii: "{") else {
-        // An array or a lone value is JSON, only not ours; say what is wrong inside first.
-        let step = skipValue(at, depth: 0, limits, scratch: sink.tail)
-        return stopScan(step.fault ?? .wrongType, step.fault == nil ? at : step.next)
+        let step = skipLoosely(at, before: end)
+        if let code = step.fault { return stopScan(code, step.next) }
+        let behind = skipBlanks(step.next)
+        return behind == end ? stopScan(.notAnObject, at) : stopScan(.invalidJSON, behind)
     }
     depth = 1
     at = skipBlanks(at + 1)
@@ -73,13 +65,10 @@ func scanRecord(
             let level = work.levels[depth]
             node = level.node
             last = level.last
-            keyCount = Int(level.count)
         } else {
             // A key, its colon, its value.
             guard at.pointee == UInt8(ascii: "\"") else { return stopScan(.invalidJSON, at) }
             at += 1
-            keyCount += 1
-            if keyCount > work.limits.keysPerObject { return stopScan(.tooManyKeys, at) }
             var key = work.predictions[Int(last)]
             if key >= 0, matches(work.keys + Int(key), at, end: end, work.keyBytes) {
                 at += Int(work.keys[Int(key)].length) + 1
@@ -96,7 +85,7 @@ func scanRecord(
             }
             at = skipBlanks(at + 1)
             if key < 0 {
-                let step = skipValue(at, depth: depth, limits, scratch: sink.tail)
+                let step = skipLoosely(at, before: end)
                 if let code = step.fault { return stopScan(code, step.next) }
                 at = step.next
             } else {
@@ -141,30 +130,17 @@ func scanRecord(
                             continue
                         }
                     } else {
-                        let step = scanField(
-                            at,
-                            depth: depth,
-                            work.fields + Int(entry.pointee.field),
-                            work,
-                            limits,
-                            &sink
-                        )
+                        let step = scanField(at, work.fields + Int(entry.pointee.field), work, &sink)
                         if let code = step.fault {
                             return stopScan(code, step.next, path: code.isSyntax ? -1 : entry.pointee.path)
                         }
                         at = step.next
                     }
                 } else if entry.pointee.child >= 0, first == UInt8(ascii: "{") {
-                    if depth >= work.limits.depth { return stopScan(.depthExceeded, at) }
-                    work.levels[depth] = DecodeWork.Level(
-                        node: node,
-                        last: last,
-                        count: Int32(truncatingIfNeeded: keyCount)
-                    )
+                    work.levels[depth] = DecodeWork.Level(node: node, last: last)
                     depth += 1
                     node = entry.pointee.child
                     last = node
-                    keyCount = 0
                     at = skipBlanks(at + 1)
                     closes = at.pointee == UInt8(ascii: "}")
                     continue
@@ -173,12 +149,11 @@ func scanRecord(
                     if let code = step.fault { return stopScan(code, step.next) }
                     at = step.next
                 } else if entry.pointee.field < 0 {
-                    // An object was expected here; what stands here instead is looked at first.
-                    let step = skipValue(at, depth: depth, limits, scratch: sink.tail)
+                    let step = wrongType(at, &sink)
                     return stopScan(
                         step.fault ?? .wrongType,
-                        step.fault == nil ? at : step.next,
-                        path: step.fault == nil ? entry.pointee.path : -1
+                        step.next,
+                        path: step.fault == .wrongType ? entry.pointee.path : -1
                     )
                 } else {
                     var field = work.fields + Int(entry.pointee.field)
@@ -186,12 +161,12 @@ func scanRecord(
                     while true {
                         let step: ScanStep
                         if field.pointee.kind == .discriminator {
-                            step = scanDiscriminator(valueStart, depth: depth, field, work, limits, &sink)
+                            step = scanDiscriminator(valueStart, field, work, &sink)
                             if !confirmed, step.fault == nil, sink.discriminator != plan.discriminator {
                                 return .otherType
                             }
                         } else {
-                            step = scanField(valueStart, depth: depth, field, work, limits, &sink)
+                            step = scanField(valueStart, field, work, &sink)
                         }
                         if let code = step.fault {
                             let isSyntax = code.isSyntax
@@ -242,8 +217,7 @@ extension DeadLetterCode {
     /// Of the notation, not of a field's value.
     var isSyntax: Bool {
         switch self {
-        case .truncatedJSON, .invalidJSON, .controlCharacter, .invalidEscape, .depthExceeded, .tooManyKeys, .invalidCSV:
-            true
+        case .truncatedJSON, .invalidJSON, .controlCharacter, .invalidEscape, .invalidCSV: true
         default: false
         }
     }
@@ -310,7 +284,11 @@ private func findKey(
     if stop.pointee != UInt8(ascii: "\"") {
         // Escaped keys are rare; unescaped behind the record, where zero bytes follow.
         let step = unescape(first, into: sink.tail, count: &count)
-        if let code = step.fault { return KeyStep(next: step.next, fault: code, key: -1) }
+        if step.fault != nil {
+            // Not a text, so nobody's key.
+            let step = skipTextLoosely(first, before: sink.end)
+            return KeyStep(next: step.next, fault: step.fault, key: -1)
+        }
         start = UnsafePointer(sink.tail)
         UnsafeMutableRawPointer(sink.tail + count).storeBytes(of: 0, as: UInt64.self)
         next = step.next
@@ -338,13 +316,11 @@ private func findKey(
 @inline(never)
 private func scanDiscriminator(
     _ at: UnsafePointer<UInt8>,
-    depth: Int,
     _ field: UnsafePointer<DecodePlan.Field>,
     _ work: DecodeWork,
-    _ limits: SkipLimits,
     _ sink: inout RecordSink
 ) -> ScanStep {
-    let step = skipValue(at, depth: depth, limits, scratch: sink.tail)
+    let step = skipLoosely(at, before: sink.end)
     if step.fault != nil { return step }
     var start = at
     var count = step.next - at
@@ -352,7 +328,8 @@ private func scanDiscriminator(
         start += 1
         count -= 2
         if endOfPlainText(start) < start + count {
-            _ = unescape(start, into: sink.tail, count: &count)
+            let text = unescape(start, into: sink.tail, count: &count)
+            if text.fault != nil { return text }
             start = UnsafePointer(sink.tail)
         }
     } else if at.pointee == UInt8(ascii: "{") || at.pointee == UInt8(ascii: "[") {
