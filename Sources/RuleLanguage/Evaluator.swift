@@ -8,17 +8,23 @@ public struct RuleOutcome: Sendable, Equatable {
         case fired = 1
         /// Its conditions hold and so does an `unless`; ``RuleOutcome/exception`` says which.
         case excepted = 2
-        /// A value it needs is missing or cannot be computed, and the others do not decide; act as ``Rule/missing`` says.
+        /// A value that a `when` needs is missing or cannot be computed, and the others do not decide; act as ``Rule/missing``
+        /// says.
         case undetermined = 3
     }
 
     /// Index in ``RuleSet/rules``.
     public var rule: Int32
     public var kind: Kind
-    /// Index of the `unless` that held, in ``Rule/exceptions``.
+    /// Index in ``Rule/exceptions`` of the `unless` that held; of a rule that fired, of the first that could not be decided.
     public var exception: Int32
-    /// Why it is undetermined; see ``RuleSet/undeterminedField(_:event:)``.
+    /// Why it, or the exception, could not be decided; see ``RuleSet/undeterminedField(_:event:)``.
+    ///
+    /// 0: nothing was undecided.
     public var failure: UInt64
+
+    /// It fired though an exception could not be decided: whether that one holds is not known, so it does not.
+    @inlinable public var isUndecided: Bool { kind == .fired && failure != 0 }
 }
 
 /// Runs the programs of a rule set on events: one per thread, no allocation once made.
@@ -118,11 +124,13 @@ public struct Evaluator: ~Copyable {
                 header
             )
             left -= min(left, machine.steps)
+            let kind = RuleOutcome.Kind(rawValue: UInt8(truncatingIfNeeded: slot.bits)) ?? .quiet
+            let exception = kind == .fired ? slot.aux >> Failure.exceptionShift : kind == .excepted ? slot.aux : 0
             outcomes[index] = RuleOutcome(
                 rule: entry.rule,
-                kind: RuleOutcome.Kind(rawValue: UInt8(truncatingIfNeeded: slot.bits)) ?? .quiet,
-                exception: slot.bits == 2 ? Int32(truncatingIfNeeded: slot.aux) : 0,
-                failure: slot.bits == 3 ? slot.aux : 0
+                kind: kind,
+                exception: Int32(truncatingIfNeeded: exception),
+                failure: kind == .excepted ? 0 : slot.aux & (1 << Failure.exceptionShift - 1)
             )
         }
         machine.allowance = Machine.ruleLimit
@@ -131,7 +139,8 @@ public struct Evaluator: ~Copyable {
 }
 
 extension RuleSet {
-    /// What an undetermined rule lacked: the name of a field, feature or signal, or what went wrong in a word.
+    /// What an undetermined rule or an undecided exception lacked: the name of a field, feature or signal, or what went wrong in a
+    /// word.
     public func undeterminedField(_ outcome: RuleOutcome, event: Int) -> String {
         let operand = UInt16(truncatingIfNeeded: outcome.failure)
         switch outcome.failure >> 32 {

@@ -53,9 +53,9 @@ private let farm = """
     #expect(judge(["channel": .text("web")], [1, 2, 20001], &evaluator).kind == .fired)
     #expect(judge(["channel": .text("web")], [100, 4, 100], &evaluator).kind == .quiet)
     #expect(judge(["channel": .text("pos")], [1, 4, 100], &evaluator).kind == .excepted)
-    let undetermined = judge([:], [1, 4, 100], &evaluator)
-    #expect(undetermined.kind == .undetermined)
-    #expect(set.undeterminedField(undetermined, event: 0) == "channel")
+    let undecided = judge([:], [1, 4, 100], &evaluator)
+    #expect(undecided.isUndecided && undecided.exception == 0)
+    #expect(set.undeterminedField(undecided, event: 0) == "channel")
 
     let rows = Rows(
         Shop.order,

@@ -88,8 +88,21 @@ private func evaluated(_ expression: String, _ rows: Rows) -> String {
     )
     #expect(
         kinds(["express": .bool(true), "channel": .text("web")], &evaluator)
-            == [.undetermined, .fired, .undetermined, .excepted, .undetermined, .quiet, .fired]
+            == [.undetermined, .fired, .undetermined, .excepted, .fired, .quiet, .fired]
     )
+    // What an exception lacks is no way around the rule: it fires and says which one was not decided.
+    let unsure = evaluator.judge(event: 0, Rows(Shop.order, ["express": .bool(true)]).input)[4]
+    #expect(unsure.isUndecided && unsure.exception == 0 && set.undeterminedField(unsure, event: 0) == "weight")
+    let second = evaluator.judge(
+        event: 0,
+        Rows(Shop.order, ["express": .bool(true), "weight": .double(0)]).input
+    )[4]
+    #expect(second.isUndecided && second.exception == 1 && set.undeterminedField(second, event: 0) == "channel")
+    let sure = evaluator.judge(
+        event: 0,
+        Rows(Shop.order, ["express": .bool(true), "weight": .double(0), "channel": .text("web")]).input
+    )[4]
+    #expect(sure.kind == .fired && !sure.isUndecided)
     #expect(
         kinds(["express": .bool(true), "channel": .text("pos")], &evaluator)
             == [.undetermined, .fired, .undetermined, .excepted, .excepted, .quiet, .fired]

@@ -42,7 +42,7 @@ struct DecideLane: ~Copyable {
         features = FeatureRowWriter(features: configuration.release.rules.features)
         writesFeatures = configuration.writesFeatures
         emitsAll = configuration.events.map { $0.emission == .all }
-        output = EpochOutput(rules: configuration.release.rules.rules.count)
+        output = EpochOutput(rules: configuration.release.rules.rules)
     }
 
     /// Judges one event by its type's rules and writes the verdict if one is due.

@@ -52,13 +52,19 @@ public struct EpochOutput: ~Copyable {
     public private(set) var records: [VerdictRecord] = []
     /// Events that left no verdict.
     public internal(set) var silent = 0
-    /// Per rule of the set: how often it fired, was undetermined, in this epoch.
+    /// Per rule of the set, in this epoch: how often it did what it does when fired, if only as `missing fire` says so; could not
+    /// be decided; and fired with an exception that could not be.
     public internal(set) var fired: [Int]
     public internal(set) var undetermined: [Int]
+    public internal(set) var undecided: [Int]
+    /// Per rule, whether it acts as if it had fired where it cannot be decided.
+    private let firesUndetermined: [Bool]
 
-    init(rules: Int) {
-        fired = [Int](repeating: 0, count: rules)
+    init(rules: [Rule]) {
+        fired = [Int](repeating: 0, count: rules.count)
         undetermined = fired
+        undecided = fired
+        firesUndetermined = rules.map { $0.missing == .fire }
         records.reserveCapacity(256)
     }
 
@@ -79,8 +85,16 @@ public struct EpochOutput: ~Copyable {
     /// Counts what the rules said of one event.
     mutating func count(_ outcomes: UnsafeBufferPointer<RuleOutcome>) {
         for outcome in outcomes {
-            if outcome.kind == .fired { fired[Int(outcome.rule)] += 1 }
-            if outcome.kind == .undetermined { undetermined[Int(outcome.rule)] += 1 }
+            let rule = Int(outcome.rule)
+            switch outcome.kind {
+            case .quiet, .excepted: continue
+            case .fired:
+                fired[rule] += 1
+                if outcome.isUndecided { undecided[rule] += 1 }
+            case .undetermined:
+                undetermined[rule] += 1
+                if firesUndetermined[rule] { fired[rule] += 1 }
+            }
         }
     }
 
@@ -93,6 +107,7 @@ public struct EpochOutput: ~Copyable {
         for r in fired.indices {
             fired[r] = 0
             undetermined[r] = 0
+            undecided[r] = 0
         }
     }
 

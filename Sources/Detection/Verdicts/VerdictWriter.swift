@@ -8,12 +8,14 @@ import RuleLanguage
 ///  "reasons":[{"rule":"…","version":"…","title":"…","owner":"…","ticket":"…","mode":"live","decision":"block","weight":60,
 ///              "severity":"high","tags":[…],"text":"…","values":{…},"actions":[…]}],
 ///  "shadow":[…],"excepted":[{"rule":"…","unless":"…"}],"undetermined":[{"rule":"…","field":"…"}],
+///  "undecided":[{"rule":"…","unless":"…","field":"…"}],
 ///  "rings":[{"detector":"…","id":"…","size":17,"score":0.98}],"scores":{"order_anomaly":0.91},
 ///  "truncated":{"shortened":2,"left_out":1},"versions":{…}}
 /// ```
 /// `decided_by` is a rule, the policy's line (`{"policy":"…","at":700}`) or the rule whose `allow` overrules (`{"allow":"…"}`);
-/// absent where nobody asked for anything above `allow`. It, `revision`, `context`, `shadow`, `excepted`, `undetermined`, `rings`
-/// and `scores`, and a reason's `owner`, `ticket`, `decision`, `tags` and `actions`, appear only when there is something to say.
+/// absent where nobody asked for anything above `allow`. It, `revision`, `context`, `shadow`, `excepted`, `undetermined`,
+/// `undecided`, `rings` and `scores`, and a reason's `owner`, `ticket`, `decision`, `tags`, `undetermined` and `actions`, appear
+/// only when there is something to say.
 ///
 /// A verdict is never longer than ``VerdictRecord/bytesMax``. An event's id is cut at 8192 bytes; subjects are kept whole. Fields
 /// of the context with which it would pass ``Bounds/context`` are left out. From the first reason with which the verdict would pass
@@ -49,12 +51,15 @@ struct VerdictWriter: ~Copyable {
     private struct RuleText: BitwiseCopyable {
         var id: Piece
         var isLive: Bool
-        var speaksUndetermined: Bool
+        /// What it does when it cannot be decided.
+        var missing: MissingPolicy
         /// From the brace to the opening quote of `text`; live and in shadow.
         var head: Piece
+        /// The same where it could not be decided and asks for a review only.
+        var reviewHead: Piece
         /// From behind `values` to the closing brace.
         var tail: Piece
-        /// Where the objects of its `unless` clauses begin in ``VerdictWriter/exceptions``.
+        /// Where the objects of its `unless` clauses, without their closing braces, begin in ``VerdictWriter/exceptions``.
         var exceptionStart: Int
     }
     private let text: RenderedText
@@ -114,50 +119,20 @@ struct VerdictWriter: ~Copyable {
         rules = configuration.release.rules.rules.map { rule in
             let start = exceptions.count
             exceptions += rule.exceptions.map {
-                text.add("{\"rule\":\"\(rule.id)\",\"unless\":\"\(VerdictWriter.escaped($0))\"}")
+                text.add("{\"rule\":\"\(rule.id)\",\"unless\":\"\(VerdictWriter.escaped($0))\"")
             }
             return RuleText(
                 id: text.add(rule.id),
                 isLive: rule.mode == .live,
-                speaksUndetermined: rule.missing != .skip,
-                head: text.add(VerdictWriter.head(of: rule)),
+                missing: rule.missing,
+                head: text.add(VerdictWriter.head(of: rule, asksForReview: false)),
+                reviewHead: text.add(VerdictWriter.head(of: rule, asksForReview: true)),
                 tail: text.add(VerdictWriter.tail(of: rule)),
                 exceptionStart: start
             )
         }
         self.exceptions = exceptions
         self.text = text
-    }
-
-    private static func head(of rule: Rule) -> String {
-        var head = "{\"rule\":\"\(rule.id)\",\"version\":\"\(rule.version)\",\"title\":\"\(escaped(rule.title))\""
-        if let owner = rule.owner { head += ",\"owner\":\"\(escaped(owner))\"" }
-        if let ticket = rule.ticket { head += ",\"ticket\":\"\(escaped(ticket))\"" }
-        head += ",\"mode\":\"\(rule.mode.rawValue)\""
-        if let decision = rule.decision { head += ",\"decision\":\"\(decision.name)\"" }
-        head += ",\"weight\":\(rule.scoreWeight),\"severity\":\"\(rule.severity.rawValue)\""
-        if !rule.tags.isEmpty {
-            head += ",\"tags\":[" + rule.tags.map { "\"\(escaped($0))\"" }.joined(separator: ",") + "]"
-        }
-        return head + ",\"text\":\""
-    }
-
-    private static func tail(of rule: Rule) -> String {
-        let actions = rule.actions.compactMap { action -> String? in
-            switch action {
-            case .challenge(let kind): "{\"challenge\":\"\(escaped(kind))\"}"
-            case .tag(let tag): "{\"tag\":\"\(escaped(tag))\"}"
-            case .queue(let queue): "{\"queue\":\"\(escaped(queue))\"}"
-            case .allow, .block, .review, .score: nil
-            }
-        }
-        return actions.isEmpty ? "}" : ",\"actions\":[\(actions.joined(separator: ","))]}"
-    }
-
-    private static func escaped(_ text: String) -> String {
-        var buffer = ByteBuffer(capacity: 64)
-        buffer.appendEscaped(text)
-        return String(decoding: buffer.bytes, as: UTF8.self)
     }
 
     /// Writes one verdict and its key.
@@ -373,13 +348,12 @@ struct VerdictWriter: ~Copyable {
     ) -> Bool {
         var isFirst = true
         for outcome in outcomes where speaks(outcome) && rules[Int(outcome.rule)].isLive == live {
-            let rule = Int(outcome.rule)
             let before = output.verdicts.count
             if !isFirst { output.verdicts.append(",") } else if let opening { output.verdicts.append(opening) }
             let place = output.verdicts.count
             if !isFull {
                 let isCut = writeReason(
-                    rule,
+                    outcome,
                     type,
                     input,
                     Bounds.whole,
@@ -392,7 +366,7 @@ struct VerdictWriter: ~Copyable {
             }
             if isFull {
                 let isCut = writeReason(
-                    rule,
+                    outcome,
                     type,
                     input,
                     Bounds.shortText,
@@ -414,7 +388,7 @@ struct VerdictWriter: ~Copyable {
 
     /// Writes one reason and returns whether its text was cut or a value left out.
     private mutating func writeReason(
-        _ rule: Int,
+        _ outcome: RuleOutcome,
         _ type: UInt16,
         _ input: EvaluationInput,
         _ longestText: Int,
@@ -422,7 +396,10 @@ struct VerdictWriter: ~Copyable {
         _ evaluator: inout Evaluator,
         _ output: inout ByteBuffer
     ) -> Bool {
-        text.append(rules[rule].head, to: &output)
+        let rule = Int(outcome.rule)
+        let isUndetermined = outcome.kind == .undetermined
+        let asksForReview = isUndetermined && rules[rule].missing == .review
+        text.append(asksForReview ? rules[rule].reviewHead : rules[rule].head, to: &output)
         scratch.removeAll(keepingCapacity: true)
         let isTextCut = evaluator.appendReason(rule: rule, event: Int(type), input, longest: longestText, to: &scratch)
         output.append(scratch)
@@ -436,11 +413,17 @@ struct VerdictWriter: ~Copyable {
             to: &scratch
         )
         output.append(scratch)
-        text.append(rules[rule].tail, to: &output)
+        if isUndetermined {
+            output.append(",\"undetermined\":\"")
+            output.appendEscaped(ruleSet.undeterminedField(outcome, event: Int(type)))
+            output.append("\"")
+        }
+        if asksForReview { output.append("}") } else { text.append(rules[rule].tail, to: &output) }
         return isTextCut || isValueLeftOut
     }
 
-    /// Writes which rules would have fired but for an exception, and which could not be decided.
+    /// Writes which rules would have fired but for an exception, which could not be decided, and which fired as an exception could
+    /// not be decided.
     private mutating func writeOthers(
         _ outcomes: UnsafeBufferPointer<RuleOutcome>,
         _ type: UInt16,
@@ -452,6 +435,7 @@ struct VerdictWriter: ~Copyable {
             output.verdicts.append(isFirst ? ",\"excepted\":[" : ",")
             let exception = rules[Int(outcome.rule)].exceptionStart + Int(outcome.exception)
             text.append(exceptions[exception], to: &output.verdicts)
+            output.verdicts.append("}")
             if fits(before, &output.verdicts) { isFirst = false }
         }
         if !isFirst { output.verdicts.append("]") }
@@ -461,6 +445,18 @@ struct VerdictWriter: ~Copyable {
             output.verdicts.append(isFirst ? ",\"undetermined\":[{\"rule\":\"" : ",{\"rule\":\"")
             text.append(rules[Int(outcome.rule)].id, to: &output.verdicts)
             output.verdicts.append("\",\"field\":\"")
+            output.verdicts.appendEscaped(ruleSet.undeterminedField(outcome, event: Int(type)))
+            output.verdicts.append("\"}")
+            if fits(before, &output.verdicts) { isFirst = false }
+        }
+        if !isFirst { output.verdicts.append("]") }
+        isFirst = true
+        for outcome in outcomes where outcome.isUndecided {
+            let before = output.verdicts.count
+            output.verdicts.append(isFirst ? ",\"undecided\":[" : ",")
+            let exception = rules[Int(outcome.rule)].exceptionStart + Int(outcome.exception)
+            text.append(exceptions[exception], to: &output.verdicts)
+            output.verdicts.append(",\"field\":\"")
             output.verdicts.appendEscaped(ruleSet.undeterminedField(outcome, event: Int(type)))
             output.verdicts.append("\"}")
             if fits(before, &output.verdicts) { isFirst = false }
@@ -478,6 +474,6 @@ struct VerdictWriter: ~Copyable {
 
     /// Whether the rule is among the reasons: it fired, or could not be decided and is told to speak then.
     private func speaks(_ outcome: RuleOutcome) -> Bool {
-        outcome.kind == .fired || (outcome.kind == .undetermined && rules[Int(outcome.rule)].speaksUndetermined)
+        outcome.kind == .fired || (outcome.kind == .undetermined && rules[Int(outcome.rule)].missing != .skip)
     }
 }

@@ -25,6 +25,7 @@ public final class WorkerMetrics: Sendable {
     /// Per rule of the set.
     private let fired: [Counter]
     private let undetermined: [Counter]
+    private let undecided: [Counter]
     private let epochs: Counter
     private let committedTransactions: Counter
     private let retriedTransactions: Counter
@@ -82,6 +83,13 @@ public final class WorkerMetrics: Sendable {
             registry.counter(
                 "weir_rule_undetermined_total",
                 help: "How often a rule could not be decided, as a value was missing.",
+                labels: ["rule": $0.id]
+            )
+        }
+        undecided = deployment.release.rules.rules.map {
+            registry.counter(
+                "weir_rule_undecided_total",
+                help: "How often a rule fired though one of its exceptions could not be decided.",
                 labels: ["rule": $0.id]
             )
         }
@@ -169,6 +177,7 @@ public final class WorkerMetrics: Sendable {
             for r in fired.indices {
                 if output.fired[r] > 0 { fired[r].add(output.fired[r]) }
                 if output.undetermined[r] > 0 { undetermined[r].add(output.undetermined[r]) }
+                if output.undecided[r] > 0 { undecided[r].add(output.undecided[r]) }
             }
         }
         silent.add(Int(processor.counts.silent))

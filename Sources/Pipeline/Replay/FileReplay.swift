@@ -19,9 +19,11 @@ public struct ReplaySummary: Sendable {
     public var epochs: Int64 = 0
     public var stateBytes = 0
     public var windows = WindowCounters()
-    /// Per rule of the set, in its order: how often it fired and how often it was undetermined.
+    /// Per rule of the set, in its order: how often it fired, was undetermined, and fired with an exception that could not be
+    /// decided.
     public var fired: [Int] = []
     public var undetermined: [Int] = []
+    public var undecided: [Int] = []
     public var ringsOpened = 0
     /// False when the replay was stopped before its inputs ended.
     public var isComplete = true
@@ -69,6 +71,7 @@ public final class FileReplay {
         processor = EpochProcessor(deployment, team: team, writesFeatures: outputs.features != nil)
         summary.fired = [Int](repeating: 0, count: deployment.release.rules.rules.count)
         summary.undetermined = summary.fired
+        summary.undecided = summary.fired
     }
 
     deinit { team.stop() }
@@ -298,6 +301,7 @@ public final class FileReplay {
             for r in summary.fired.indices {
                 summary.fired[r] += output.fired[r]
                 summary.undetermined[r] += output.undetermined[r]
+                summary.undecided[r] += output.undecided[r]
             }
             do throws(LogError) {
                 try outputs.verdicts?.write(UnsafeRawBufferPointer(output.verdicts.bytes))

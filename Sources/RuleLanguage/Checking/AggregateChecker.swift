@@ -30,8 +30,9 @@ struct AggregateChecker {
         }
         let schema = environment.events[event]
         let scope = Scope(source: source, event: event, schema: schema, table: table, environment: environment)
-        let argument = argument(syntax, scope)
-        let filter = filter(syntax, scope)
+        var counted: Set<Int> = []
+        let argument = argument(syntax, scope, &counted)
+        let filter = filter(syntax, scope, &counted)
         let keys = countedKeys(syntax, schema, source)
         if syntax.windowMilliseconds > environment.maximumWindowMilliseconds {
             sink.error(
@@ -78,6 +79,7 @@ struct AggregateChecker {
             )
             let showsArgument = [.min, .max, .first, .last].contains(syntax.function)
             table.isPersonal.append(showsArgument && argument?.isPersonal == true)
+            table.reads.append((counted.union(keys), Array(repeating: [], count: environment.events.count)))
             table.byCanonical[canonical] = index
             table.width += resultType == .string ? Feature.stringWidth : 1
             if table.width > Bank.capacity {
@@ -91,13 +93,14 @@ struct AggregateChecker {
                 keys,
                 counted: schema,
                 scope: readingScope(reading),
-                isOptional: readingEvents == nil
+                isOptional: readingEvents == nil,
+                &table.reads[index].readers[reading]
             )
         }
         // A declared feature is read wherever its key is found; one whose key is found nowhere is a mistake, told for the counted
         // event.
         if readingEvents == nil, table.features[index].readers.allSatisfy({ $0 == nil }) {
-            _ = readers(syntax, keys, counted: schema, scope: readingScope(event), isOptional: false)
+            _ = readers(syntax, keys, counted: schema, scope: readingScope(event), isOptional: false, &counted)
         }
         guard sink.errorCount == errors else { return nil }
         if readingEvents == nil {
@@ -109,7 +112,8 @@ struct AggregateChecker {
 
     private func argument(
         _ syntax: AggregateSyntax,
-        _ scope: Scope
+        _ scope: Scope,
+        _ fields: inout Set<Int>
     ) -> (source: ValueSource, type: ValueType, isPersonal: Bool)? {
         let name = syntax.function.rawValue
         guard let expression = syntax.argument else {
@@ -136,6 +140,7 @@ struct AggregateChecker {
         var generator = Generator(scope, builder, sink)
         let value = generator.generate(expression)
         guard !value.isFailed else { return nil }
+        fields.formUnion(generator.fieldsRead)
         let allowed: [ValueType]
         switch syntax.function {
         case .count, .sum, .avg: allowed = [.int, .double]
@@ -159,10 +164,11 @@ struct AggregateChecker {
         return (.program(program), type, value.isPersonal)
     }
 
-    private func filter(_ syntax: AggregateSyntax, _ scope: Scope) -> Program? {
+    private func filter(_ syntax: AggregateSyntax, _ scope: Scope, _ fields: inout Set<Int>) -> Program? {
         guard let expression = syntax.filter else { return nil }
         var generator = Generator(scope, builder, sink)
         let value = generator.condition(expression)
+        fields.formUnion(generator.fieldsRead)
         return generator.finish(value, at: expression.span)
     }
 
@@ -203,16 +209,18 @@ struct AggregateChecker {
         return keys
     }
 
-    /// Where the key stands in a reading event; nil where it is not found.
+    /// Where the key stands in a reading event, and the fields it is found by; nil where it is not found.
     private func readers(
         _ syntax: AggregateSyntax,
         _ keys: [Int],
         counted: EventSchema,
         scope: Scope,
-        isOptional: Bool
+        isOptional: Bool,
+        _ fields: inout Set<Int>
     ) -> [ValueSource]? {
         guard let schema = scope.schema else { return nil }
         var sources: [ValueSource] = []
+        var used: Set<Int> = []
         for (key, field) in zip(syntax.keys, keys) {
             let wanted = StaticType(counted.fields[field].type)
             if let expression = key.reading {
@@ -227,6 +235,7 @@ struct AggregateChecker {
                         )
                         return
                     }
+                    used.formUnion(generator.fieldsRead)
                     found = generator.finish(value, at: expression.span)
                 }
                 if isOptional { _ = sink.attempt(read) } else { read() }
@@ -246,7 +255,9 @@ struct AggregateChecker {
                 return nil
             }
             sources.append(.field(reading))
+            used.insert(reading)
         }
+        fields = used
         return sources
     }
 

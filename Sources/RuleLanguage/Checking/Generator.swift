@@ -45,6 +45,11 @@ struct Generator {
     }
     private(set) var usedLets: Set<String> = []
 
+    /// The event's fields among what was read.
+    var fieldsRead: [Int] {
+        reads.compactMap { Bank.bank(of: $0.operand) == Bank.fields ? Bank.index(of: $0.operand) : nil }
+    }
+
     init(_ scope: Scope, _ builder: CodeBuilder, _ sink: DiagnosticSink) {
         self.scope = scope
         self.builder = builder

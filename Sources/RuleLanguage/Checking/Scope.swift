@@ -59,6 +59,8 @@ final class FeatureTable {
     var features: [Feature] = []
     /// Whether a feature's value is a personal field's.
     var isPersonal: [Bool] = []
+    /// Which fields decide about a feature's value.
+    var reads: [(counted: Set<Int>, readers: [Set<Int>])] = []
     /// Names of `feature` blocks.
     var declared: [String: Int] = [:]
     /// Names of `feature` blocks that were wrong and reported.

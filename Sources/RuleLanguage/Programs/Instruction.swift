@@ -60,6 +60,9 @@ enum Opcode: UInt16 {
     case contains, startsWith, endsWith, matches, textSize, listSize, lowerAscii, upperAscii, joinTexts, joinLists
     case inBits, inDouble, inIntDouble, inDoubleInt, inList
     case element, newList, append, loopNext, countTrue, countIsOne
+    // Keeps the first exception that could not be decided; `target` is its index, and an `extra` of 0
+    // says that it is the first one looked at.
+    case noteUndecided
     // Ends of programs.
     case result, quiet, fired, excepted
 
@@ -77,8 +80,12 @@ enum Opcode: UInt16 {
     }
 }
 
-/// Why a value could not be computed, in the `bits` of its slot: kind above, operand below.
+/// Why a value could not be computed, in the `bits` of its slot: the operand in the lowest 16, the kind from bit 32 on.
+///
+/// What a rule's program says of an exception that could not be decided has the exception's index from bit 40 on besides.
 enum Failure {
+    static let exceptionShift: UInt64 = 40
+
     static let missing: UInt64 = 1
     static let overflow: UInt64 = 2
     static let divisionByZero: UInt64 = 3

@@ -88,6 +88,15 @@ struct Machine {
     @inline(never)
     func failure(_ a: UInt16, _ b: UInt16) -> Slot { load(a).isMissing ? failure(a) : failure(b) }
 
+    /// Keeps the failure of an exception, with the exception's index, unless there is one already.
+    @inline(__always)
+    func noteUndecided(_ i: Instruction) {
+        let result = registers + Int(i.result)
+        guard i.extra == 0 || !result.pointee.isMissing else { return }
+        let index = UInt64(truncatingIfNeeded: i.target) << Failure.exceptionShift
+        result.pointee = load(i.a).isMissing ? Slot(bits: failure(i.a).bits | index, aux: .max) : Slot(false)
+    }
+
     @inline(__always)
     func text(_ slot: Slot) -> UnsafeBufferPointer<UInt8> {
         UnsafeBufferPointer(start: texts[Int(slot.textBank)] + slot.textOffset, count: slot.textLength)
@@ -395,11 +404,11 @@ struct Machine {
                 let x = Machine.load(banks, i.a)
                 return x.isMissing ? failure(i.a) : x
             case .quiet: return Slot(bits: 0, aux: 0)
+            case .noteUndecided: noteUndecided(i)
             case .fired:
-                // What is left of the conditions (`a`) and of the exceptions (`b`) is certain or a failure.
+                // What is left of the conditions (`a`) is certain or a failure. An exception (`b`) that is one does not hold.
                 if Machine.load(banks, i.a).isMissing { return Slot(bits: 3, aux: failure(i.a).bits) }
-                if Machine.load(banks, i.b).isMissing { return Slot(bits: 3, aux: failure(i.b).bits) }
-                return Slot(bits: 1, aux: 0)
+                return Slot(bits: 1, aux: Machine.load(banks, i.b).isMissing ? failure(i.b).bits : 0)
             case .excepted: return Slot(bits: 2, aux: UInt64(UInt32(truncatingIfNeeded: i.target)))
 
             default: rare(i, Machine.load(banks, i.a), header)

@@ -42,7 +42,7 @@ public enum RuleSeverity: String, Sendable, CaseIterable, Comparable {
 public enum RuleMode: String, Sendable, CaseIterable { case live, shadow, off }
 
 /// What an undetermined rule does: nothing, what it would do when fired, or ask for a review.
-public enum MissingPolicy: String, Sendable, CaseIterable { case skip, fire, review }
+public enum MissingPolicy: String, Sendable, CaseIterable, BitwiseCopyable { case skip, fire, review }
 
 /// One action of a `then` clause.
 public enum RuleAction: Sendable, Equatable {
@@ -74,6 +74,12 @@ public struct RuleAlert: Sendable, Equatable {
     public var everyMilliseconds: Int64
 }
 
+/// A field of an event type, by their indices.
+public struct RuleRead: Sendable, Hashable {
+    public var event: Int
+    public var field: Int
+}
+
 /// One compiled rule, as the engine and `weir check` see it.
 public struct Rule: Sendable {
     public var id: String
@@ -98,6 +104,14 @@ public struct Rule: Sendable {
     public var exceptions: [String]
     /// Indices of the features it reads.
     public var features: [Int]
+    /// The fields that its conditions depend on: those they read, and those of the windows that they read.
+    public var reads: [RuleRead]
+    /// Indices of the signals that its conditions read.
+    public var signals: [Int]
+    /// What can leave it undetermined, by name: fields that may be missing, and windows that may be empty.
+    public var undeterminedBy: [String]
+    /// The same of its exceptions, which then do not hold.
+    public var undecidedBy: [String]
     /// Its words in a fixed form.
     public var canonicalText: String
 }

@@ -183,6 +183,7 @@ struct RuleCompiler {
         var compiled: [RuleBody] = []
         var used: Set<String> = []
         var features: Set<Int> = []
+        var needs = RuleNeeds()
         for event in events {
             for key in syntax.alert?.keys ?? [] where environment.events[event].field(named: key.text) == nil {
                 let names = environment.events[event].fields.map(\.name)
@@ -193,7 +194,7 @@ struct RuleCompiler {
                     suggestion: Diagnostic.nearest(to: key.text, among: names).map { "did you mean '\($0)'?" }
                 )
             }
-            if let body = body(syntax, event, events, &used, &features) { compiled.append(body) }
+            if let body = body(syntax, event, events, &used, &features, &needs) { compiled.append(body) }
         }
         if !events.isEmpty, sink.errors.isEmpty { warnUnused(syntax, used) }
         let read = features.sorted()
@@ -219,6 +220,10 @@ struct RuleCompiler {
                 },
                 exceptions: syntax.unlesses.map { syntax.source.text($0.span) },
                 features: read,
+                reads: needs.fields.sorted { ($0.event, $0.field) < ($1.event, $1.field) },
+                signals: needs.signals.sorted(),
+                undeterminedBy: needs.undeterminedBy,
+                undecidedBy: needs.undecidedBy,
                 canonicalText: syntax.canonical
             )
         )
@@ -339,7 +344,8 @@ struct RuleCompiler {
         _ event: Int,
         _ events: [Int],
         _ used: inout Set<String>,
-        _ features: inout Set<Int>
+        _ features: inout Set<Int>,
+        _ needs: inout RuleNeeds
     ) -> RuleBody? {
         let lets = lets(rule, event, events, &used)
         let scope = scope(rule.source, event, lets: lets)
@@ -347,6 +353,7 @@ struct RuleCompiler {
         judge(rule, &judging)
         used.formUnion(judging.usedLets)
         var reads = judging.reads
+        needs.add(rule, scope, event, reads)
         var reason: [RuleBody.ReasonPart] = []
         for part in rule.because ?? [] {
             switch part {
@@ -375,7 +382,8 @@ struct RuleCompiler {
         )
     }
 
-    /// The judging program: false `when` → quiet; else a true `unless` → excepted; else a failure → undetermined; else fired.
+    /// The judging program: false `when` → quiet; else a true `unless` → excepted; else a failure of a `when` → undetermined; else
+    /// fired, with the first `unless` that is a failure.
     private func judge(_ rule: RuleSyntax, _ generator: inout Generator) {
         let outcome = generator.allocate()
         var quiet: [Int] = []
@@ -400,11 +408,7 @@ struct RuleCompiler {
             generator.release(mark)
             excepted.append(generator.emit(.jumpIfTrue, value.operand))
             // False or a failure is left; the first failure stays.
-            if index == 0 {
-                generator.emit(.move, result: exception, value.operand)
-            } else {
-                generator.land(generator.emit(.orJump, result: exception, exception, value.operand))
-            }
+            generator.emit(.noteUndecided, result: exception, value.operand, target: index, extra: index == 0 ? 0 : 1)
         }
         generator.emit(.fired, outcome, exception)
         for (index, jump) in excepted.enumerated() {

@@ -46,6 +46,8 @@ private struct CheckSummary {
         var rule: Rule
         var events: [String]
         var windows: [String]
+        /// What its conditions depend on: fields as `EVENT.FIELD`, and signals.
+        var reads: [String]
         /// Fixed bytes per key and bytes per event in the windows, shared ones counted once.
         var bytesPerKey = 0
         var bytesPerEvent = 0
@@ -77,7 +79,10 @@ private struct CheckSummary {
             var line = RuleLine(
                 rule: rule,
                 events: rule.events.map { description.events[$0].name },
-                windows: features.map(\.canonical)
+                windows: features.map(\.canonical),
+                reads: rule.reads.map {
+                    "\(description.events[$0.event].name).\(description.events[$0.event].fields[$0.field].name)"
+                } + rule.signals.map { description.signals.declarations[$0].name }
             )
             (_, line.bytesPerKey, line.bytesPerEvent) = CheckSummary.sum(features, plan)
             rules.append(line)
@@ -105,6 +110,13 @@ private struct CheckSummary {
             text += ": \(counted(line.windows.count, "window"))"
             if line.bytesPerEvent > 0 { text += ", \(line.bytesPerKey) bytes a key and \(line.bytesPerEvent) an event" }
             text += "\n"
+            if !line.rule.undeterminedBy.isEmpty {
+                text += "    can be undetermined by: \(line.rule.undeterminedBy.joined(separator: ", "))\n"
+            }
+            if !line.rule.undecidedBy.isEmpty {
+                text +=
+                    "    fires though an exception is undecided by: \(line.rule.undecidedBy.joined(separator: ", "))\n"
+            }
         }
         if !keyKinds.isEmpty {
             text +=
@@ -123,6 +135,8 @@ private struct CheckSummary {
             "{\"rule\":\(JSONText.quoted(line.rule.id)),\"version\":\(JSONText.quoted(line.rule.version)),"
                 + "\"mode\":\"\(line.rule.mode.rawValue)\",\"severity\":\"\(line.rule.severity.rawValue)\","
                 + "\"events\":\(JSONText.array(line.events)),\"windows\":\(JSONText.array(line.windows)),"
+                + "\"reads\":\(JSONText.array(line.reads)),\"undetermined_by\":\(JSONText.array(line.rule.undeterminedBy)),"
+                + "\"undecided_by\":\(JSONText.array(line.rule.undecidedBy)),"
                 + "\"bytes_per_key\":\(line.bytesPerKey),\"bytes_per_event\":\(line.bytesPerEvent)}"
         }
         return
@@ -142,7 +156,8 @@ extension CheckCommand: Command {
             summary: "check a topology and its rules without running them",
             discussion: """
                 Reads topology.yaml and every rule, resolves names and types, and compiles the programs.
-                Prints every mistake with file, line, caret, reason and suggestion.
+                Prints every mistake with file, line, caret, reason and suggestion; of a topology without mistakes what each rule
+                costs, and what may be missing so that the rule or one of its exceptions cannot be decided.
                 """,
             arguments: [ArgumentDefinition(name: "DIR", value: .directory, help: "the topology's folder")],
             flags: [.json("findings and summary as JSON Lines")],

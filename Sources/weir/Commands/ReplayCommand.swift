@@ -91,8 +91,10 @@ enum ReplayCommand {
             lines.append("rules")
             for (r, rule) in rules.enumerated() {
                 let name = rule.id + String(repeating: " ", count: width - rule.id.count)
-                let undetermined = summary.undetermined[r] > 0 ? ", undetermined \(summary.undetermined[r])" : ""
-                lines.append("  \(name)  \(summary.fired[r])\(rule.mode == .shadow ? " in shadow" : "")\(undetermined)")
+                var line = "  \(name)  \(summary.fired[r])\(rule.mode == .shadow ? " in shadow" : "")"
+                if summary.undetermined[r] > 0 { line += ", undetermined \(summary.undetermined[r])" }
+                if summary.undecided[r] > 0 { line += ", with an undecided exception \(summary.undecided[r])" }
+                lines.append(line)
             }
         }
         return lines.joined(separator: "\n")
