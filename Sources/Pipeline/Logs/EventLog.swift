@@ -19,7 +19,9 @@ public struct LogRecord {
     /// Index into the sources given to ``LogReader/assign(_:)``, or 0 for ``RangeReader/read(_:from:to:_:)``.
     public var source: Int
     public var offset: Int64
-    /// When the log took the record (or its producer made it), milliseconds since 1970; nil when the log does not know.
+    /// When the log took the record or its producer made it, milliseconds since 1970; nil when nobody has said.
+    public var timestamp: Int64?
+    /// When the log took the record; nil where that is not known: a ``timestamp`` may be its producer's.
     public var appendTime: Int64?
     public var key: UnsafeRawBufferPointer?
     /// The payload: nil is a tombstone, a buffer of length 0 an empty value.
@@ -28,12 +30,14 @@ public struct LogRecord {
     public init(
         source: Int,
         offset: Int64,
+        timestamp: Int64?,
         appendTime: Int64?,
         key: UnsafeRawBufferPointer?,
         value: UnsafeRawBufferPointer?
     ) {
         self.source = source
         self.offset = offset
+        self.timestamp = timestamp
         self.appendTime = appendTime
         self.key = key
         self.value = value
@@ -104,7 +108,7 @@ public protocol RangeReader: AnyObject {
 public protocol LogReader: RangeReader {
     /// The offset from which on, within the bounds, records were appended at or after a time; behind the last record when none was.
     ///
-    /// Append times grow with the offsets but for clocks that were set back.
+    /// By the records' timestamps, which grow with the offsets but for clocks that were set back.
     ///
     /// - Parameter milliseconds: since 1970.
     func offset(of source: TopicPartition, appendedSince milliseconds: Int64) throws(LogError) -> Int64
@@ -222,7 +226,7 @@ extension LogReader {
             var found: (offset: Int64, isBefore: Bool)?
             // Offsets may have gaps: the next record there is decides.
             try read(source, from: middle, to: high) { record, _ in
-                found = (record.offset, (record.appendTime ?? .max) < milliseconds)
+                found = (record.offset, (record.timestamp ?? .max) < milliseconds)
                 return false
             }
             if let found, found.isBefore { low = found.offset + 1 } else { high = middle }

@@ -41,7 +41,7 @@ enum TailCommand {
             for index in sources.indices {
                 do throws(LogError) {
                     positions[index].next = try log.poll(source: index, limit: share) { record in
-                        if let value = record.value { got.append((record.appendTime ?? 0, [UInt8](value))) }
+                        if let value = record.value { got.append((record.timestamp ?? 0, [UInt8](value))) }
                         return true
                     }
                 } catch {

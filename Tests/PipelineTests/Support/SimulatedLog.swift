@@ -397,6 +397,7 @@ extension SimulatedLog {
                     LogRecord(
                         source: source,
                         offset: record.offset,
+                        timestamp: record.appendTime,
                         appendTime: record.appendTime,
                         key: key,
                         value: value

@@ -120,6 +120,7 @@ public final class EmbeddedLog: EventLog {
                 LogRecord(
                     source: source,
                     offset: offset,
+                    timestamp: select.int(1),
                     appendTime: select.int(1),
                     key: select.blob(2),
                     value: select.blob(3)
@@ -188,6 +189,7 @@ public final class EmbeddedLog: EventLog {
             let record = LogRecord(
                 source: 0,
                 offset: select.int(0),
+                timestamp: select.int(1),
                 appendTime: select.int(1),
                 key: select.blob(2),
                 value: select.blob(3)

@@ -180,7 +180,8 @@ public final class KafkaLog: EventLog {
                     LogRecord(
                         source: source,
                         offset: record.offset,
-                        appendTime: record.timestamp >= 0 ? record.timestamp : nil,
+                        timestamp: record.timestamp >= 0 ? record.timestamp : nil,
+                        appendTime: record.timestampType == .logAppendTime ? record.timestamp : nil,
                         key: record.key,
                         value: record.value
                     )

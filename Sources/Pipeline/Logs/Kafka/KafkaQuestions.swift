@@ -122,7 +122,8 @@ final class KafkaQuestions: RangeReader {
                         LogRecord(
                             source: 0,
                             offset: record.offset,
-                            appendTime: record.timestamp >= 0 ? record.timestamp : nil,
+                            timestamp: record.timestamp >= 0 ? record.timestamp : nil,
+                            appendTime: record.timestampType == .logAppendTime ? record.timestamp : nil,
                             key: record.key,
                             value: record.value
                         ),
