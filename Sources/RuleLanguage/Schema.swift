@@ -90,6 +90,19 @@ public enum InputFormat: String, Sendable, Equatable {
     case csv
 }
 
+/// Where the times of an event type come from.
+public enum EventTime: Sendable, Equatable {
+    /// A required timestamp, by its index among the fields.
+    case field(Int)
+
+    /// Index of the field that holds the time; nil where none does.
+    public var fieldIndex: Int? {
+        switch self {
+        case .field(let index): index
+        }
+    }
+}
+
 /// One declared event type.
 ///
 /// At most 96 fields.
@@ -102,8 +115,7 @@ public struct EventSchema: Sendable, Equatable {
     /// Where a topic carries several types: the JSON path and the value by which a record is known to be of this type.
     public var discriminator: (path: [String], value: String)?
     public var fields: [FieldSchema]
-    /// Index of the field that holds the event time (a required timestamp).
-    public var timeField: Int
+    public var time: EventTime
     /// Index of the field that holds the event's own id, or nil: then it is `topic/partition/offset`.
     public var idField: Int?
     /// Index of the field whose entity the verdict is about (a required string with an entity).
@@ -119,7 +131,7 @@ public struct EventSchema: Sendable, Equatable {
         csv: CSVDialect = .standard,
         discriminator: (path: [String], value: String)? = nil,
         fields: [FieldSchema],
-        timeField: Int,
+        time: EventTime,
         idField: Int?,
         subjectField: Int,
         emission: Emission = .flagged,
@@ -131,7 +143,7 @@ public struct EventSchema: Sendable, Equatable {
         self.csv = csv
         self.discriminator = discriminator
         self.fields = fields
-        self.timeField = timeField
+        self.time = time
         self.idField = idField
         self.subjectField = subjectField
         self.emission = emission
@@ -141,7 +153,7 @@ public struct EventSchema: Sendable, Equatable {
     public static func == (a: EventSchema, b: EventSchema) -> Bool {
         a.name == b.name && a.topic == b.topic && a.format == b.format && a.csv == b.csv
             && a.discriminator?.path == b.discriminator?.path
-            && a.discriminator?.value == b.discriminator?.value && a.fields == b.fields && a.timeField == b.timeField
+            && a.discriminator?.value == b.discriminator?.value && a.fields == b.fields && a.time == b.time
             && a.idField == b.idField && a.subjectField == b.subjectField && a.emission == b.emission
             && a.contextFields == b.contextFields
     }

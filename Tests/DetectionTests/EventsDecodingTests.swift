@@ -58,8 +58,8 @@ import Testing
     @Test func `an event carries its origin and its original bytes`() throws {
         var bench = Bench(try plan())
         let record = #"{"ts":1760000000000,"buyer":{"id":"a\u0031"}}"#
-        #expect(bench.decode(record) == .event)
-        #expect(bench.decode(record) == .event)
+        #expect(bench.decode(record) == .events(1))
+        #expect(bench.decode(record) == .events(1))
         let event = bench.batch.event(1)
         #expect(
             event.partition == 3 && event.offset == 41 && event.topic == 0 && event.type == 0

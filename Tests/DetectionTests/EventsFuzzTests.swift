@@ -182,7 +182,7 @@ private let plainType = EventSchema(
         FieldSchema(name: "first", path: ["first"], type: .bool),
         FieldSchema(name: "tags", path: ["tags"], type: .stringList, maximumLength: 65_536),
     ],
-    timeField: 0,
+    time: .field(0),
     idField: nil,
     subjectField: 1
 )
@@ -333,7 +333,7 @@ extension ReferenceJSON {
                 let value = UnsafeRawBufferPointer(start: start, count: length)
                 let result = bench.decoder.decode(topic: 0, partition: 0, offset: 0, value: value, into: &bench.batch)
                 if length == bytes.count {
-                    #expect(result == .event)
+                    #expect(result == .events(1))
                 } else if case .rejected(let letter) = result {
                     // A cut inside a character is not UTF-8; every other cut is an early end.
                     let isText = String(validating: bytes[..<length], as: UTF8.self) != nil
@@ -355,7 +355,7 @@ extension ReferenceJSON {
                 FieldSchema(name: "a", path: ["a"], type: .string, entity: "a"),
                 FieldSchema(name: "d", path: ["d"], type: .double),
             ],
-            timeField: 0,
+            time: .field(0),
             idField: nil,
             subjectField: 1
         )
@@ -391,8 +391,8 @@ extension ReferenceJSON {
             let outcome = bench.decode(#"{"ts":1760000000000,"a":"b","d":\#(text)}"#)
             let expected = try #require(Double(text), "\(text)")
             if expected.isInfinite { continue }
-            #expect(outcome == .event, "\(text)")
-            guard outcome == .event else { return }
+            #expect(outcome == .events(1), "\(text)")
+            guard outcome == .events(1) else { return }
             let value = bench.batch.event(bench.batch.count - 1).fields[2].double
             if value.bitPattern != expected.bitPattern {
                 Issue.record("\(text) gave \(value) instead of \(expected)")

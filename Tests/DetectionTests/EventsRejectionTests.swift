@@ -145,10 +145,10 @@ import Testing
     @Test func `an event far ahead of its log's clock is refused`() throws {
         var bench = Bench(try plan())
         let record = "{\(needed)}"
-        #expect(bench.decode(record, appendTime: 1_760_000_000_000 - 3_600_000) == .event)
+        #expect(bench.decode(record, appendTime: 1_760_000_000_000 - 3_600_000) == .events(1))
         #expect(bench.outcome(record, appendTime: 1_760_000_000_000 - 3_600_001) == "timestamp_out_of_range ts @0")
-        #expect(bench.decode(record, appendTime: .min) != .event)
-        #expect(bench.decode(record, appendTime: .max) == .event)
+        #expect(bench.decode(record, appendTime: .min) != .events(1))
+        #expect(bench.decode(record, appendTime: .max) == .events(1))
         #expect(bench.batch.count == 2)
     }
 
@@ -291,14 +291,15 @@ import Testing
         let record = Array("{\(needed)}".utf8)
         var taken = 0
         record.withUnsafeBytes { bytes in
-            while decoder.decode(topic: 0, partition: 0, offset: Int64(taken), value: bytes, into: &batch) == .event {
+            while decoder.decode(topic: 0, partition: 0, offset: Int64(taken), value: bytes, into: &batch) == .events(1)
+            {
                 taken += 1
             }
             #expect(taken > 3)
             #expect(decoder.decode(topic: 0, partition: 0, offset: 9, value: bytes, into: &batch) == .full)
             #expect(batch.count == taken)
             batch.removeAll()
-            #expect(decoder.decode(topic: 0, partition: 0, offset: 9, value: bytes, into: &batch) == .event)
+            #expect(decoder.decode(topic: 0, partition: 0, offset: 9, value: bytes, into: &batch) == .events(1))
         }
         let large = Array("{\(needed),\"x\":\"\(String(repeating: "x", count: 1_000))\"}".utf8)
         batch.removeAll()
@@ -363,7 +364,7 @@ import Testing
         secret.fields[0].isPseudonymised = true
         #expect(throws: DecodePlanError.self) { try plan([secret]) }
         var timeless = order
-        timeless.timeField = 0
+        timeless.time = .field(0)
         #expect(throws: DecodePlanError.self) { try plan([timeless]) }
     }
 }

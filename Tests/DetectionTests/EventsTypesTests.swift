@@ -21,7 +21,7 @@ private func type(
             FieldSchema(name: "ts", path: ["ts"], type: .timestamp, isRequired: true),
             FieldSchema(name: "account", path: ["account"], type: .string, isRequired: true, entity: "account"),
         ] + extra,
-        timeField: 0,
+        time: .field(0),
         idField: nil,
         subjectField: 1
     )
@@ -110,7 +110,7 @@ private func type(
         ])
         var bench = Bench(plan)
         func typeOf(_ keys: String) -> String {
-            bench.decode(#"{"ts":1760000000000,"account":"a",\#(keys)}"#) == .event
+            bench.decode(#"{"ts":1760000000000,"account":"a",\#(keys)}"#) == .events(1)
                 ? plan.schemas[Int(bench.batch.event(bench.batch.count - 1).type)].name : "none"
         }
         #expect(typeOf(#""meta":{"v":2}"#) == "a")
@@ -123,7 +123,7 @@ private func type(
     @Test func `two types that nothing tells apart are not guessed at`() throws {
         var bench = Bench(try plan([type("a", topic: "x", when: nil), type("b", topic: "y", when: nil)]))
         let record = #"{"ts":1760000000000,"account":"a"}"#
-        #expect(bench.decode(record, topic: 1) == .event)
+        #expect(bench.decode(record, topic: 1) == .events(1))
         #expect(bench.outcome(record, topic: nil) == "unknown_event_type - @0")
     }
 
@@ -250,7 +250,7 @@ private func type(
             FieldSchema(name: "gift", path: ["Gift"], type: .bool),
             FieldSchema(name: "tags", path: ["Tags"], type: .stringList),
         ],
-        timeField: 3,
+        time: .field(3),
         idField: nil,
         subjectField: 0
     )
@@ -305,7 +305,7 @@ private func type(
             decoder.decode(partition: 0, offset: 1, value: $0, into: &batch)
         }
         switch result {
-        case .event: #expect(describe(batch.event(0), plan) == expected)
+        case .events: #expect(describe(batch.event(0), plan) == expected)
         case .rejected(let letter):
             #expect("\(letter.code.name) \(plan.path(of: letter) ?? "-") @\(letter.byteOffset)" == expected)
         case .full: Issue.record("full")
@@ -387,7 +387,7 @@ private func type(
                 let result = Array(record.utf8).withUnsafeBytes {
                     decoder.decode(partition: 0, offset: 0, value: $0, into: &batch)
                 }
-                #expect(result == .event)
+                #expect(result == .events(1))
             }
             #expect((0..<batch.count).map { describe(batch.event($0), plan) } == expected)
         }

@@ -16,7 +16,7 @@ private let schemas: [EventSchema] = [
         name: "click",
         topic: "t",
         fields: [FieldSchema(name: "n", path: ["n"], type: .int)],
-        timeField: 0,
+        time: .field(0),
         idField: nil,
         subjectField: 0
     ),
@@ -29,7 +29,7 @@ private let schemas: [EventSchema] = [
             FieldSchema(name: "ratio", path: ["ratio"], type: .double),
             FieldSchema(name: "first", path: ["first"], type: .bool),
         ],
-        timeField: 0,
+        time: .field(0),
         idField: nil,
         subjectField: 0
     ),

@@ -19,7 +19,7 @@ struct WindowBench: ~Copyable {
             FieldSchema(name: "maybe", path: ["maybe"], type: .int),
             FieldSchema(name: "ratio", path: ["ratio"], type: .double),
         ],
-        timeField: 0,
+        time: .field(0),
         idField: nil,
         subjectField: 1
     )

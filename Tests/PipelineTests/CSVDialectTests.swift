@@ -80,7 +80,7 @@ private func topology(csv: String, extra: String = "") throws -> TopologyDescrip
         while true {
             let got = try file.nextBatch(maxRecords: batch) { record in
                 switch decoder.decode(partition: 0, offset: record.index, value: record.bytes, into: &events) {
-                case .event:
+                case .events:
                     let event = events.event(events.count - 1)
                     rows.append(
                         (2..<schema.fields.count).map { field in

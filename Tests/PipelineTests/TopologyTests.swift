@@ -21,7 +21,8 @@ import Testing
         #expect(!topology.events.isEmpty && !topology.topics.isEmpty && !topology.rules.isEmpty)
         #expect(topology.rules.map(\.path) == topology.rules.map(\.path).sorted())
         for event in topology.events {
-            #expect(event.fields[event.timeField].type == .timestamp && event.fields[event.timeField].isRequired)
+            let time = event.fields[try #require(event.time.fieldIndex)]
+            #expect(time.type == .timestamp && time.isRequired)
             #expect(event.fields[event.subjectField].entity != nil && event.fields[event.subjectField].isRequired)
         }
         #expect(FileText.kind(of: "\(folder)/README.md") == .file)
@@ -109,7 +110,7 @@ import Testing
         #expect(topology.events.map(\.name) == ["order", "coupon", "refund"])
         let order = topology.events[0]
         #expect(order.discriminator?.path == ["meta", "type"] && order.discriminator?.value == "order")
-        #expect(order.timeField == 1 && order.idField == 0 && order.subjectField == 2 && order.emission == .all)
+        #expect(order.time == .field(1) && order.idField == 0 && order.subjectField == 2 && order.emission == .all)
         #expect(order.fields[0] == FieldSchema(name: "id", path: ["id"], type: .string, maximumLength: 512))
         #expect(order.fields[1].timeFormat == .microseconds && order.fields[1].isRequired)
         #expect(

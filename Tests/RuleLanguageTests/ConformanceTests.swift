@@ -64,7 +64,7 @@ struct Conformance {
                 cells[name] = cell
             }
         }
-        let schema = EventSchema(name: "", topic: "", fields: fields, timeField: 0, idField: nil, subjectField: 0)
+        let schema = EventSchema(name: "", topic: "", fields: fields, time: .field(0), idField: nil, subjectField: 0)
         let environment = RuleEnvironment(events: [schema], signals: [], maximumWindowMilliseconds: 1, hash: Shop.hash)
         let sink = DiagnosticSink()
         let source = SourceText(path: "", text: expression)

@@ -11,7 +11,7 @@ private func event(_ name: String, _ fields: [(String, FieldType)]) -> EventSche
         name: name,
         topic: name,
         fields: base + fields.map { Shop.field($0.0, $0.1) },
-        timeField: 0,
+        time: .field(0),
         idField: nil,
         subjectField: 1
     )

@@ -63,7 +63,7 @@ public struct CSVDecoder: ~Copyable, @unchecked Sendable {
                 )
             }
             for (index, field) in schema.fields.enumerated() {
-                let isNeeded = field.isRequired || index == schema.timeField || index == schema.subjectField
+                let isNeeded = field.isRequired || index == schema.time.fieldIndex || index == schema.subjectField
                 let found =
                     isNeeded
                     ? try column(field.path[0], of: "the required field `\(field.name)`")

@@ -62,8 +62,8 @@ public struct DeadLetter: Sendable, Equatable {
 
 /// What became of one record.
 public enum DecodeResult: Sendable, Equatable {
-    /// Appended to the batch.
-    case event
+    /// So many events were appended to the batch, one after the other.
+    case events(Int)
     /// Nothing was appended.
     case rejected(DeadLetter)
     /// The batch has no room below its text limit: nothing was appended; close the epoch and decode the record again.

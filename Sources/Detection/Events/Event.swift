@@ -7,8 +7,10 @@ public struct Event: BitwiseCopyable {
     /// Start of its batch's text and list table.
     public var text: UnsafePointer<UInt8>
     public var lists: UnsafePointer<Slot>
-    /// Event time in milliseconds since 1970.
+    /// When it is judged, in milliseconds since 1970: the event time, or where an event had to be moved to.
     public var time: Int64
+    /// The event time as it was written; differs from ``time`` where ``flags`` say why.
+    public var writtenTime: Int64
     public var offset: Int64
     public var partition: Int32
     /// Index of the source topic, which rises with its name, and of the event type in the topology.
@@ -17,6 +19,12 @@ public struct Event: BitwiseCopyable {
     /// The original record's value in `text`.
     public var recordOffset: UInt32
     public var recordLength: UInt32
+    /// What is odd about it: so many marks from this place of `lists` on; see ``EventMark``.
+    public var firstMark: UInt32
+    public var markCount: UInt8
+    public var flags: EventFlags
+    /// Which of its record's events it is; 0 where a record is one event.
+    public var part: UInt16
 
     @inlinable public init(
         fields: UnsafePointer<Slot>,
@@ -28,7 +36,12 @@ public struct Event: BitwiseCopyable {
         topic: UInt16,
         type: UInt16,
         recordOffset: UInt32,
-        recordLength: UInt32
+        recordLength: UInt32,
+        writtenTime: Int64? = nil,
+        firstMark: UInt32 = 0,
+        markCount: UInt8 = 0,
+        flags: EventFlags = [],
+        part: UInt16 = 0
     ) {
         self.fields = fields
         self.text = text
@@ -40,13 +53,37 @@ public struct Event: BitwiseCopyable {
         self.type = type
         self.recordOffset = recordOffset
         self.recordLength = recordLength
+        self.writtenTime = writtenTime ?? time
+        self.firstMark = firstMark
+        self.markCount = markCount
+        self.flags = flags
+        self.part = part
     }
 
-    /// The order of an epoch: event time, topic name, partition, offset; total, because no two records share the last three.
+    /// Calls `body` with each mark, in the order in which they were made.
+    @inlinable public func forEachMark(_ body: (EventMark) -> Void) {
+        for place in 0..<Int(markCount) { body(EventMark(slot: lists[Int(firstMark) + place])) }
+    }
+
+    /// The order of an epoch: time, topic name, partition, offset, part; total, because no two events share the last four.
     @inlinable public static func precedes(_ a: Event, _ b: Event) -> Bool {
         if a.time != b.time { return a.time < b.time }
         if a.topic != b.topic { return a.topic < b.topic }
         if a.partition != b.partition { return a.partition < b.partition }
-        return a.offset < b.offset
+        if a.offset != b.offset { return a.offset < b.offset }
+        return a.part < b.part
     }
+}
+
+/// Why an event is not judged as it came.
+public struct EventFlags: OptionSet, BitwiseCopyable, Sendable {
+    public var rawValue: UInt8
+    @inlinable public init(rawValue: UInt8) { self.rawValue = rawValue }
+
+    /// It came behind the watermark and is judged there.
+    public static let late = EventFlags(rawValue: 1)
+    /// Its time lies too far behind the time at which the log took it, and it is judged then.
+    public static let early = EventFlags(rawValue: 2)
+    /// It came before.
+    public static let duplicate = EventFlags(rawValue: 4)
 }

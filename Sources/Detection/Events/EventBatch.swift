@@ -8,8 +8,8 @@ public import RuleLanguage
 /// - *text*: for every event the bytes of its record, then at least ``readablePadding`` zero bytes, then the texts that had to be
 ///   rewritten (unescaped strings, pseudonyms);
 /// - *rows*: one ``Slot`` per declared field, rows back to back; types have rows of different lengths;
-/// - *lists*: the elements of `list<string>` fields;
-/// - *entries*: where each event's row and record stand, and its time and origin.
+/// - *lists*: the elements of `list<string>` fields, and the events' marks;
+/// - *entries*: where each event's row, record and marks stand, and its times and origin.
 ///
 /// The buffers grow while events are decoded and so may move; take ``event(_:)`` only when the epoch is complete. An ``Event`` is a
 /// set of pointers into the batch and is valid until the next decode or ``removeAll(keepingCapacity:)``. A batch belongs to one
@@ -32,6 +32,11 @@ public struct EventBatch: ~Copyable, @unchecked Sendable {
         @usableFromInline var type: UInt16
         @usableFromInline var recordOffset: UInt32
         @usableFromInline var recordLength: UInt32
+        @usableFromInline var writtenTime: Int64
+        @usableFromInline var firstMark: UInt32 = 0
+        @usableFromInline var markCount: UInt8 = 0
+        @usableFromInline var flags: EventFlags = []
+        @usableFromInline var part: UInt16 = 0
     }
 
     @usableFromInline var text = OwnedBuffer<UInt8>(undefined: 1 << 16)
@@ -78,8 +83,23 @@ public struct EventBatch: ~Copyable, @unchecked Sendable {
             topic: entry.topic,
             type: entry.type,
             recordOffset: entry.recordOffset,
-            recordLength: entry.recordLength
+            recordLength: entry.recordLength,
+            writtenTime: entry.writtenTime,
+            firstMark: entry.firstMark,
+            markCount: entry.markCount,
+            flags: entry.flags,
+            part: entry.part
         )
+    }
+
+    /// Adds a mark to the event that was appended last.
+    public mutating func append(_ mark: EventMark) {
+        precondition(count > 0 && entries[count - 1].markCount < .max, "a mark belongs to an event, which has few")
+        EventBatch.double(&lists, to: listsCount + 1)
+        if entries[count - 1].markCount == 0 { entries[count - 1].firstMark = UInt32(truncatingIfNeeded: listsCount) }
+        entries[count - 1].markCount += 1
+        lists[listsCount] = mark.slot
+        listsCount += 1
     }
 
     /// Forgets the events; keeps the memory for the next epoch unless told otherwise.

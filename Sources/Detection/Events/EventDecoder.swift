@@ -226,11 +226,12 @@ func finish(
         topic: topic < 0 ? plan.pointee.topic : UInt16(truncatingIfNeeded: topic),
         type: UInt16(truncatingIfNeeded: type),
         recordOffset: UInt32(truncatingIfNeeded: recordStart),
-        recordLength: UInt32(truncatingIfNeeded: count)
+        recordLength: UInt32(truncatingIfNeeded: count),
+        writtenTime: time
     )
     batch.count += 1
     batch.rowsCount += Int(plan.pointee.fieldCount)
     batch.textCount = sink.tail - batch.text.base
     batch.listsCount = sink.listsCount
-    return .event
+    return .events(1)
 }

@@ -33,7 +33,9 @@ extension TopologyDescription {
             line(" format", event.format.rawValue)
             if event.csv != .standard { line(" csv", event.csv.canonical) }
             if let when = event.discriminator { line(" when", "\(path(when.path)) = \(quoted(when.value))") }
-            line(" time", event.timeField)
+            switch event.time {
+            case .field(let index): line(" time", index)
+            }
             line(" id", event.idField.map(String.init) ?? "-")
             line(" subject", event.subjectField)
             line(" emit", event.emission.rawValue)

@@ -85,7 +85,7 @@ extension TopologyReader {
             csv: csv,
             discriminator: discriminator,
             fields: declared.map(\.schema),
-            timeField: 0,
+            time: .field(0),
             idField: nil,
             subjectField: 0,
             emission: emit == "all" ? .all : .flagged
@@ -100,7 +100,7 @@ extension TopologyReader {
                 )
             }
             require(declared[index], as: "the event time", &schema, index)
-            schema.timeField = index
+            schema.time = .field(index)
         }
         if let index = readReference(subjectNode, "subject", in: schema) {
             let field = schema.fields[index]

@@ -15,7 +15,7 @@ let schema: EventSchema = {
     fields.append(FieldSchema(name: "amount", path: ["amount"], type: .int))
     fields.append(FieldSchema(name: "price", path: ["price"], type: .double))
     fields += texts[7...].map { FieldSchema(name: $0, path: [$0], type: .string) }
-    return EventSchema(name: "order", topic: "events", fields: fields, timeField: 2, idField: 0, subjectField: 3)
+    return EventSchema(name: "order", topic: "events", fields: fields, time: .field(2), idField: 0, subjectField: 3)
 }()
 
 /// One record of exactly 322 bytes.

@@ -23,7 +23,7 @@ struct EngineBench {
             FieldSchema(name: "a", path: ["a"], type: .double), FieldSchema(name: "b", path: ["b"], type: .double),
             FieldSchema(name: "country", path: ["country"], type: .string),
         ],
-        timeField: 0,
+        time: .field(0),
         idField: nil,
         subjectField: 1
     )

@@ -33,7 +33,7 @@ let order = EventSchema(
         ),
         FieldSchema(name: "user_agent", path: ["user_agent"], type: .string),
     ],
-    timeField: 1,
+    time: .field(1),
     idField: 0,
     subjectField: 2
 )
@@ -80,7 +80,7 @@ struct Bench: ~Copyable {
 
     mutating func outcome(_ bytes: [UInt8], topic: Int? = 0, appendTime: Int64? = nil) -> String {
         switch decode(bytes, topic: topic, appendTime: appendTime) {
-        case .event: return describe(batch.event(batch.count - 1), decoder.plan)
+        case .events: return describe(batch.event(batch.count - 1), decoder.plan)
         case .rejected(let letter):
             return "\(letter.code.name) \(decoder.plan.path(of: letter) ?? "-") @\(letter.byteOffset)"
         case .full: return "full"

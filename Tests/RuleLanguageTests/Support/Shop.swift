@@ -37,7 +37,7 @@ enum Shop {
             field("email", .string, personal: true), field("paid_at", .timestamp),
             field("status", .string, allowed: ["paid", "open", "cancelled"]),
         ],
-        timeField: 1,
+        time: .field(1),
         idField: 0,
         subjectField: 2
     )
@@ -50,7 +50,7 @@ enum Shop {
             field("user", .string, entity: "account", required: true), field("item", .string, entity: "item"),
             field("device.id", .string, entity: "device"), field("position", .int),
         ],
-        timeField: 1,
+        time: .field(1),
         idField: 0,
         subjectField: 2
     )
