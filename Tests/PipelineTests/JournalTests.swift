@@ -5,18 +5,19 @@ import Testing
 
 /// The journal's records, and whose journal a log holds.
 @Suite struct JournalTests {
-    private static let record = JournalRecord(
-        epoch: 12,
-        topologyName: "world-2",
-        watermark: -5,
-        ranges: [.init(source: TopicPartition("orders", 3), from: 7, to: 9)],
-        events: 2,
-        deadLetters: 1,
-        late: 1,
-        verdicts: 1,
-        topologyDigest: "aa",
-        releaseDigest: "bb"
-    )
+    private static let record = {
+        var counts = EpochCounts()
+        (counts.records, counts.events, counts.deadLetters, counts.late, counts.verdicts) = (3, 2, 1, 1, 1)
+        return JournalRecord(
+            epoch: 12,
+            topologyName: "world-2",
+            watermark: -5,
+            ranges: [.init(source: TopicPartition("orders", 3), from: 7, to: 9)],
+            counts: counts,
+            topologyDigest: "aa",
+            releaseDigest: "bb"
+        )
+    }()
 
     private static func parse(_ text: String) throws -> JournalRecord { try JournalRecord(bytes: Array(text.utf8)) }
 
@@ -27,8 +28,8 @@ import Testing
         record.write(to: &bytes)
         let text = String(decoding: bytes, as: UTF8.self)
         let expected =
-            #"{"version":3,"epoch":12,"topology_name":"world-2","watermark":-5,"ranges":[["orders",3,7,9],["clicks",11,0,9007199254740993]],"#
-            + #""events":2,"dead_letters":1,"late":1,"verdicts":1,"topology":"aa","release":"bb"}"#
+            #"{"version":4,"epoch":12,"topology_name":"world-2","watermark":-5,"ranges":[["orders",3,7,9],["clicks",11,0,9007199254740993]],"#
+            + #""records":3,"events":2,"dead_letters":1,"late":1,"verdicts":1,"topology":"aa","release":"bb"}"#
         #expect(text == expected)
         #expect(try Self.parse(text) == record)
 
@@ -44,6 +45,26 @@ import Testing
         #expect(logError { _ = try Self.parse(triggered.replacing("end_tick", with: "begin")) }?.kind == .corrupt)
 
         record.triggers = []
+        record.aligned = [TopicPartition("orders", 3), TopicPartition("clicks", 0)]
+        record.counts.ignored = 4
+        record.counts.early = 5
+        record.counts.setAside = 6
+        record.counts.duplicates = 7
+        bytes = []
+        record.write(to: &bytes)
+        let rare =
+            expected
+            .replacing(#""ranges""#, with: #""aligned":[["orders",3],["clicks",0]],"ranges""#)
+            .replacing(#""late":1"#, with: #""ignored":4,"late":1,"early":5,"set_aside":6,"duplicates":7"#)
+        #expect(String(decoding: bytes, as: UTF8.self) == rare)
+        #expect(try Self.parse(rare) == record)
+        #expect(
+            logError { _ = try Self.parse(rare.replacing(#"["clicks",0]"#, with: #"["clicks"]"#)) }?.kind == .corrupt
+        )
+        #expect(logError { _ = try Self.parse(rare.replacing(#""early":5"#, with: #""early":-5"#)) }?.kind == .corrupt)
+
+        record = Self.record
+        record.ranges.append(.init(source: TopicPartition("clicks", 11), from: 0, to: 9_007_199_254_740_993))
         record.keyFingerprint = "0123456789abcdef"
         bytes = []
         record.write(to: &bytes)
@@ -56,27 +77,28 @@ import Testing
         record.ranges = []
         bytes = []
         record.write(to: &bytes)
-        #expect(String(decoding: bytes, as: UTF8.self).contains(#""world-2","ranges":[],"events":2,"#))
+        #expect(String(decoding: bytes, as: UTF8.self).contains(#""world-2","ranges":[],"records":3,"events":2,"#))
     }
 
     @Test(arguments: [
-        #"{"version":4,"epoch":12,"what":{"nobody":["knows"]},"topology_name":7}"#, #"{"version":2}"#,
+        #"{"version":5,"epoch":12,"what":{"nobody":["knows"]},"topology_name":7}"#, #"{"version":3}"#,
         #"{"epoch":12,"topology_name":"world-2","ranges":[],"version":1}"#,
     ])
     func `a record of another version is told as that, whatever keys follow`(_ text: String) {
         let error = logError { _ = try Self.parse(text) }
         #expect(error?.kind == .incompatible, "\(error?.message ?? "")")
-        #expect(error?.message.contains("this program reads 3") == true, "\(error?.message ?? "")")
+        #expect(error?.message.contains("this program reads 4") == true, "\(error?.message ?? "")")
     }
 
-    @Test(arguments: [#"{"epochs":12}"#, #"{"topology_name":"world-2","version":3}"#, "{}", "[2]", #"{"version":"2"}"#])
+    @Test(arguments: [#"{"epochs":12}"#, #"{"topology_name":"world-2","version":4}"#, "{}", "[2]", #"{"version":"2"}"#])
     func `what does not begin with a version is no record`(_ text: String) {
         #expect(logError { _ = try Self.parse(text) }?.kind == .corrupt)
     }
 
     @Test(arguments: [
         (#""epoch":12"#, #""epoch":9223372036854775807"#), (#""epoch":12"#, #""epoch":-1"#),
-        (#""events":2"#, #""events":-2"#), (#""late":1"#, #""late":-1"#), (#""verdicts":1"#, #""verdicts":-1"#),
+        (#""records":3"#, #""records":-3"#), (#""events":2"#, #""events":-2"#), (#""late":1"#, #""late":-1"#),
+        (#""verdicts":1"#, #""verdicts":-1"#),
         (#""dead_letters":1"#, #""dead_letters":-1"#), (#""late":1"#, #""late":1,"late":1"#),
         (#"["orders",3,7,9]"#, #"["orders",3,7,9]["orders",3,9,10]"#), (#"["orders",3,7,9]"#, #"["orders",3,7,9],"#),
         (#""release":"bb"}"#, #""release":"bb"}}"#), (#""release":"bb"}"#, #""release":"bb"} "#),

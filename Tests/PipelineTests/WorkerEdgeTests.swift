@@ -37,7 +37,7 @@ import Testing
             }
             #expect(equal > 0)
             #expect(differing.isEmpty, "seed \(seed)")
-            #expect(try world.journal().reduce(0) { $0 + $1.late } > 0, "seed \(seed)")
+            #expect(try world.journal().reduce(0) { $0 + $1.counts.setAside } > 0, "seed \(seed)")
             #expect(try world.findings().isEmpty, "seed \(seed)")
         }
     }
@@ -163,9 +163,9 @@ import Testing
             }
             newest = max(newest, span.max() ?? .min)
         }
-        #expect(journal.allSatisfy { $0.late == 0 })
+        #expect(journal.allSatisfy { $0.counts.setAside == 0 })
         // Waiting for each other must not make the epochs small.
-        let events = journal.reduce(0) { $0 + $1.events }
+        let events = journal.reduce(0) { $0 + $1.counts.events }
         #expect(events > 36_000 && journal.count < 2 * Int(events) / 500, "\(events) events in \(journal.count) epochs")
     }
 

@@ -1,27 +1,6 @@
 import CPlatform
 import Detection
 
-/// What became of one epoch's records.
-public struct EpochCounts: Sendable, Equatable {
-    /// Records read: events + dead letters + late.
-    public var records: Int64 = 0
-    /// Events judged.
-    public var events: Int64 = 0
-    public var verdicts: Int64 = 0
-    public var silent: Int64 = 0
-    public var deadLetters: Int64 = 0
-    public var late: Int64 = 0
-
-    static func += (a: inout EpochCounts, b: EpochCounts) {
-        a.records += b.records
-        a.events += b.events
-        a.verdicts += b.verdicts
-        a.silent += b.silent
-        a.deadLetters += b.deadLetters
-        a.late += b.late
-    }
-}
-
 /// Runs epochs: puts the events of an epoch in their order, sets late ones aside, judges the rest.
 ///
 /// State lives in its engine. Used alike by `run`, `replay`, `demo`, recovery and `audit`: that they give the same bytes is a
@@ -37,8 +16,8 @@ final class EpochProcessor {
     var companions: [Engine] = []
     let team: ThreadTeam
 
-    /// The last epoch's late events, in the epoch's order.
-    private(set) var late: [Event] = []
+    /// The last epoch's events that came late and are not judged, in the epoch's order.
+    private(set) var setAside: [Event] = []
     private(set) var counts = EpochCounts()
     private var sorter = EventSorter()
 
@@ -53,21 +32,24 @@ final class EpochProcessor {
     /// Judges the events of an epoch; reorders them in place.
     ///
     /// - Parameters:
+    ///   - records: how many the epoch took, dead letters and all.
+    ///   - rejected: how many of them are dead letters.
     ///   - watermark: the one in force; nil before there is one.
     ///   - triggers: decisions that come before the events.
     ///   - accepted: called with the index of each event, in the given order, that is not late: for the next watermark.
     func process(
         _ events: UnsafeMutableBufferPointer<Event>,
+        records: Int,
         rejected: Int,
         watermark: Int64?,
         triggers: [Trigger] = [],
         accepted: (Int) -> Void = { _ in }
     ) {
-        late.removeAll(keepingCapacity: true)
+        setAside.removeAll(keepingCapacity: true)
         var kept = 0
         for i in events.indices {
             if let watermark, events[i].time < watermark {
-                late.append(events[i])
+                setAside.append(events[i])
                 continue
             }
             accepted(i)
@@ -76,7 +58,7 @@ final class EpochProcessor {
         }
         let inTime = UnsafeMutableBufferPointer(rebasing: events[0..<kept])
         sorter.sort(inTime)
-        late.withUnsafeMutableBufferPointer { sorter.sort($0) }
+        setAside.withUnsafeMutableBufferPointer { sorter.sort($0) }
         let input = EpochInput(
             triggers: triggers,
             events: UnsafeBufferPointer(inTime),
@@ -90,9 +72,14 @@ final class EpochProcessor {
             counts.verdicts += Int64(output.records.count)
             counts.silent += Int64(output.silent)
         }
+        counts.records = Int64(records)
         counts.events = Int64(kept)
-        counts.late = Int64(late.count)
         counts.deadLetters = Int64(rejected)
-        counts.records = counts.events + counts.late + counts.deadLetters
+        counts.setAside = Int64(setAside.count)
+        for event in inTime where !event.flags.isEmpty {
+            if event.flags.contains(.late) { counts.late += 1 }
+            if event.flags.contains(.early) { counts.early += 1 }
+            if event.flags.contains(.duplicate) { counts.duplicates += 1 }
+        }
     }
 }

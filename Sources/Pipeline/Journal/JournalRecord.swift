@@ -7,13 +7,16 @@ public import Detection
 /// JSON, UTF-8, fixed key order: `version` first, so that a program that is older than a record says so before it meets a key it
 /// does not know:
 /// ```
-/// {"version":3,"epoch":12,"topology_name":"marketplace","watermark":1767600000000,"ranges":[["orders",0,100,150]],"events":50,
-///  "dead_letters":0,"late":0,"verdicts":3,"topology":"sha256…","release":"sha256…","key":"0123456789abcdef"}
+/// {"version":4,"epoch":12,"topology_name":"marketplace","watermark":1767600000000,"ranges":[["orders",0,100,150]],"records":50,
+///  "events":50,"dead_letters":0,"late":0,"verdicts":3,"topology":"sha256…","release":"sha256…","key":"0123456789abcdef"}
 /// ```
 /// `topology_name` says whose journal this is: a log has one, and the ids of the verdicts come from that name. A range is topic,
 /// partition, first offset, and the offset behind the last. `watermark` is the one in force while the epoch was judged (absent
 /// before there is one); it carries every decision about idle partitions. `triggers` holds what else was decided before the events,
-/// `[["end_tick",1767600001000]]`: in silence event time had come to there; absent where nothing was.
+/// `[["end_tick",1767600001000]]`: in silence event time had come to there; absent where nothing was. `aligned` names the
+/// partitions, `[["orders",3]]`, whose events were judged at their own time though the watermark had passed it, as their source had
+/// been idle; absent where there was none. Of the counts, `ignored`, `early`, `set_aside` and `duplicates` are absent where they
+/// are 0; see ``EpochCounts``.
 public struct JournalRecord: Sendable, Equatable {
     /// What an epoch took from one partition: offsets `from` and up to, without, `to`.
     public struct Range: Sendable, Equatable {
@@ -28,18 +31,18 @@ public struct JournalRecord: Sendable, Equatable {
     }
 
     /// Version of this format.
-    public static let version: Int64 = 3
+    public static let version: Int64 = 4
 
     public var epoch: Int64
     /// Name of the topology that judged the epoch: letters, digits and dashes.
     public var topologyName: String
     public var watermark: Int64?
     public var triggers: [Trigger]
+    /// Sources that had been idle and whose events are judged at their own time.
+    public var aligned: [TopicPartition]
     public var ranges: [Range]
-    public var events: Int64
-    public var deadLetters: Int64
-    public var late: Int64
-    public var verdicts: Int64
+    /// But ``EpochCounts/silent``, which is 0.
+    public var counts: EpochCounts
     public var topologyDigest: String
     /// Digest of the ``Release`` that judged the epoch.
     public var releaseDigest: String
@@ -53,11 +56,9 @@ public struct JournalRecord: Sendable, Equatable {
         topologyName: String,
         watermark: Int64?,
         triggers: [Trigger] = [],
+        aligned: [TopicPartition] = [],
         ranges: [Range],
-        events: Int64,
-        deadLetters: Int64,
-        late: Int64,
-        verdicts: Int64,
+        counts: EpochCounts,
         topologyDigest: String,
         releaseDigest: String,
         keyFingerprint: String? = nil
@@ -66,11 +67,10 @@ public struct JournalRecord: Sendable, Equatable {
         self.topologyName = topologyName
         self.watermark = watermark
         self.triggers = triggers
+        self.aligned = aligned
         self.ranges = ranges
-        self.events = events
-        self.deadLetters = deadLetters
-        self.late = late
-        self.verdicts = verdicts
+        self.counts = counts
+        self.counts.silent = 0
         self.topologyDigest = topologyDigest
         self.releaseDigest = releaseDigest
         self.keyFingerprint = keyFingerprint
@@ -98,6 +98,12 @@ public struct JournalRecord: Sendable, Equatable {
             }
             add(i == triggers.count - 1 ? "]]" : "]")
         }
+        for (i, source) in aligned.enumerated() {
+            add(i == 0 ? ",\"aligned\":[[\"" : ",[\"")
+            add(source.topic)
+            add("\",", Int64(source.partition))
+            add(i == aligned.count - 1 ? "]]" : "]")
+        }
         add(",\"ranges\":[")
         for (i, range) in ranges.enumerated() {
             // Topic names are letters, digits, dots, dashes and underscores: nothing to escape.
@@ -108,10 +114,12 @@ public struct JournalRecord: Sendable, Equatable {
             add(",", range.to)
             add("]")
         }
-        add("],\"events\":", events)
-        add(",\"dead_letters\":", deadLetters)
-        add(",\"late\":", late)
-        add(",\"verdicts\":", verdicts)
+        add("]")
+        for one in EpochCounts.journaled where !one.isOptional || counts[keyPath: one.count] != 0 {
+            add(",\"")
+            one.key.withUTF8Buffer { bytes.append(contentsOf: $0) }
+            add("\":", counts[keyPath: one.count])
+        }
         add(",\"topology\":\"")
         add(topologyDigest)
         add("\",\"release\":\"")
@@ -131,10 +139,7 @@ public struct JournalRecord: Sendable, Equatable {
             topologyName: "",
             watermark: nil,
             ranges: [],
-            events: 0,
-            deadLetters: 0,
-            late: 0,
-            verdicts: 0,
+            counts: EpochCounts(),
             topologyDigest: "",
             releaseDigest: ""
         )
@@ -149,10 +154,6 @@ public struct JournalRecord: Sendable, Equatable {
             case "epoch": epoch = try reader.integer()
             case "topology_name": topologyName = try reader.string()
             case "watermark": watermark = try reader.integer()
-            case "events": events = try reader.integer()
-            case "dead_letters": deadLetters = try reader.integer()
-            case "late": late = try reader.integer()
-            case "verdicts": verdicts = try reader.integer()
             case "topology": topologyDigest = try reader.string()
             case "release": releaseDigest = try reader.string()
             case "key": keyFingerprint = try reader.string()
@@ -165,6 +166,19 @@ public struct JournalRecord: Sendable, Equatable {
                     try reader.expect(",")
                     triggers.append(.endTick(at: try reader.integer()))
                     try reader.expect("]")
+                }
+            case "aligned":
+                try reader.expect("[")
+                while !reader.take("]") {
+                    if !aligned.isEmpty { try reader.expect(",") }
+                    try reader.expect("[")
+                    let topic = try reader.string()
+                    try reader.expect(",")
+                    guard let partition = Int32(exactly: try reader.integer()) else {
+                        throw reader.damaged("a partition")
+                    }
+                    try reader.expect("]")
+                    aligned.append(TopicPartition(topic, partition))
                 }
             case "ranges":
                 try reader.expect("[")
@@ -184,14 +198,18 @@ public struct JournalRecord: Sendable, Equatable {
                     }
                     ranges.append(Range(source: TopicPartition(topic, partition), from: from, to: to))
                 }
-            default: throw reader.damaged("no key '\(name)'")
+            default:
+                guard let one = EpochCounts.journaled.first(where: { $0.key.description == name }) else {
+                    throw reader.damaged("no key '\(name)'")
+                }
+                counts[keyPath: one.count] = try reader.integer()
+                guard counts[keyPath: one.count] >= 0 else { throw reader.damaged("a count below 0") }
             }
         }
         try reader.expect("}")
         guard reader.isAtEnd else { throw reader.damaged("more behind its end") }
         // The number after it is a number too.
         guard (0..<Int64.max).contains(epoch) else { throw reader.damaged("no epoch number") }
-        guard min(events, deadLetters, late, verdicts) >= 0 else { throw reader.damaged("a count below 0") }
         // Never taken for ours on trust: a build before the first release left the name out, and so may another program.
         guard !topologyName.isEmpty else {
             throw LogError(

@@ -157,6 +157,7 @@ final class JournalReplay {
         isJudgedAsNamed = engines.judge(record, with: processor)
         processor.process(
             block.events,
+            records: block.stagedCount,
             rejected: block.rejected.count,
             watermark: record.watermark,
             triggers: record.triggers
@@ -172,17 +173,17 @@ final class JournalReplay {
         // How many events there are is the topology's matter, how many verdicts the release's, and where a table was full the hash
         // key's too: what it forgets follows from the key.
         let isOurKey = record.keyFingerprint ?? deployment.keyFingerprint == deployment.keyFingerprint
-        var facts = [
-            ("events", counts.events, record.events), ("dead letters", counts.deadLetters, record.deadLetters),
-            ("late events", counts.late, record.late),
-        ]
-        if isJudgedAsNamed, isOurKey { facts.append(("verdicts", counts.verdicts, record.verdicts)) }
-        let wrong = facts.filter { $0.1 != $0.2 }
+        let wrong = EpochCounts.journaled.filter {
+            counts[keyPath: $0.count] != record.counts[keyPath: $0.count]
+                && (!$0.isJudgement || isJudgedAsNamed && isOurKey)
+        }
         if wrong.isEmpty { return }
         throw LogError(
             .corrupt,
-            "epoch \(record.epoch) gives " + wrong.map { "\($0.1) \($0.0)" }.joined(separator: ", ")
-                + ", but the journal says " + wrong.map { "\($0.2)" }.joined(separator: ", ")
+            "epoch \(record.epoch) gives "
+                + wrong.map { "\(counts[keyPath: $0.count]) \($0.words)" }.joined(separator: ", ")
+                + ", but the journal says "
+                + wrong.map { "\(record.counts[keyPath: $0.count])" }.joined(separator: ", ")
                 + ": the inputs are not those it was made from"
         )
     }

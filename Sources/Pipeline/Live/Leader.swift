@@ -232,6 +232,7 @@ final class Leader {
         let watermark = tracker.advance { intake.heldTime(of: $0, in: block) }
         processor.process(
             block.events,
+            records: block.stagedCount,
             rejected: block.rejected.count,
             watermark: watermark,
             triggers: triggers
@@ -247,7 +248,7 @@ final class Leader {
             to: &filling.batch
         )
         assembler.appendDeadLetters(block, sources: sources, to: &filling.batch)
-        assembler.appendLate(processor.late, watermark: watermark, to: &filling.batch)
+        assembler.appendLate(processor.setAside, watermark: watermark, to: &filling.batch)
         takeRanges()
         let c = processor.counts
         assembler.appendJournal(
@@ -257,10 +258,7 @@ final class Leader {
                 watermark: watermark,
                 triggers: triggers,
                 ranges: ranges,
-                events: c.events,
-                deadLetters: c.deadLetters,
-                late: c.late,
-                verdicts: c.verdicts,
+                counts: c,
                 topologyDigest: deployment.topologyDigest,
                 releaseDigest: deployment.release.digest,
                 keyFingerprint: deployment.keyFingerprint

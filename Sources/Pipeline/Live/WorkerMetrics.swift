@@ -181,7 +181,7 @@ public final class WorkerMetrics: Sendable {
             }
         }
         silent.add(Int(processor.counts.silent))
-        late.add(Int(processor.counts.late))
+        late.add(Int(processor.counts.setAside))
         for record in block.rejected { deadLetters[Int(record.letter.code.rawValue)].add() }
         block.withStagedBySource { staged in
             for (source, count) in zip(sources, staged) {

@@ -290,7 +290,12 @@ public final class FileReplay {
         origin: (Int) -> (source: Int, time: Int64)
     ) throws(LogError) {
         let watermark = tracker.advance(held: held)
-        processor.process(events, rejected: rejected, watermark: watermark) { i in
+        processor.process(
+            events,
+            records: events.count + rejected,
+            rejected: rejected,
+            watermark: watermark
+        ) { i in
             let (source, time) = origin(i)
             tracker.see(source: source, time: time)
         }

@@ -65,7 +65,7 @@ enum ReplayCommand {
     private static func json(_ summary: ReplaySummary, _ seconds: Double) -> String {
         let c = summary.counts
         return
-            "{\"events\":\(c.records),\"verdicts\":\(c.verdicts),\"silent\":\(c.silent),\"dead_letters\":\(c.deadLetters),\"late\":\(c.late),\"epochs\":\(summary.epochs),\"seconds\":\(seconds.rounded(to: 3)),\"events_per_second\":\(Int(Double(c.records) / max(seconds, 1e-9))),\"state_bytes\":\(summary.stateBytes)}"
+            "{\"events\":\(c.records),\"verdicts\":\(c.verdicts),\"silent\":\(c.silent),\"dead_letters\":\(c.deadLetters),\"late\":\(c.setAside),\"epochs\":\(summary.epochs),\"seconds\":\(seconds.rounded(to: 3)),\"events_per_second\":\(Int(Double(c.records) / max(seconds, 1e-9))),\"state_bytes\":\(summary.stateBytes)}"
     }
 
     /// What late means and what to do; empty where nothing is late.
@@ -80,7 +80,7 @@ enum ReplayCommand {
         let c = summary.counts
         var lines = [
             "events        \(c.records)", "verdicts      \(c.verdicts)", "silent        \(c.silent)",
-            "dead letters  \(c.deadLetters)", "late          \(c.late)\(lateHint(c.late, deployment))",
+            "dead letters  \(c.deadLetters)", "late          \(c.setAside)\(lateHint(c.setAside, deployment))",
             "epochs        \(summary.epochs)",
             "seconds       \(seconds.rounded(to: 3)) (\(Int(Double(c.records) / max(seconds, 1e-9))) events/s)",
             "state         \(summary.stateBytes) bytes, \(summary.windows.keys) keys",

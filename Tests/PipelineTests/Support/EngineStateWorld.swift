@@ -107,7 +107,7 @@ final class EngineStateRun {
         block.decode(team)
         let watermark = newest.map { $0 - 60_000 }
         newest = block.events.reduce(newest) { max($0 ?? .min, $1.time) }
-        processor.process(block.events, rejected: 0, watermark: watermark)
+        processor.process(block.events, records: epoch.count, rejected: 0, watermark: watermark)
         var said: [UInt8] = []
         engine.forEachOutput { said += $0.verdicts.bytes }
         engine.forEachRing { said += $0.value }

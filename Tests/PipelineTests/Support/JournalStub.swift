@@ -14,10 +14,7 @@ extension JournalRecord {
             topologyName: topology,
             watermark: nil,
             ranges: ranges,
-            events: 0,
-            deadLetters: 0,
-            late: 0,
-            verdicts: 0,
+            counts: EpochCounts(),
             topologyDigest: "t",
             releaseDigest: "r"
         )

@@ -204,7 +204,13 @@ struct TickWorld {
             block.decode(team)
             let triggers = newest.map { [Trigger.endTick(at: $0)] } ?? []
             newest = block.events.map(\.time).max()
-            processor.process(block.events, rejected: 0, watermark: nil, triggers: triggers)
+            processor.process(
+                block.events,
+                records: block.stagedCount,
+                rejected: 0,
+                watermark: nil,
+                triggers: triggers
+            )
             processor.engine.forEachOutput { output in
                 for line in String(decoding: output.verdicts.bytes, as: UTF8.self).split(separator: "\n") {
                     said.add(verdict: String(line))

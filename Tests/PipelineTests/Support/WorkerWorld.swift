@@ -297,21 +297,18 @@ final class WorkerWorld {
                 }
                 next[range.source] = range.to
             }
-            sums.events += record.events
-            sums.late += record.late
-            sums.deadLetters += record.deadLetters
-            sums.verdicts += record.verdicts
+            sums += record.counts
         }
         let inputs = sources.reduce(0) { $0 + store.records(of: $1).count }
         if try !allowLeftovers && !isDone() { found.append("inputs are left over") }
-        if !allowLeftovers, sums.events + sums.late + sums.deadLetters != inputs {
+        if !allowLeftovers, sums.events + sums.setAside + sums.deadLetters != inputs || sums.records != inputs {
             found.append("\(inputs) records, but \(sums) in the journal")
         }
         seen += sums
         let written = outputs()
         for (topic, wanted) in [
             (OutputTopics.verdicts, sums.verdicts), (OutputTopics.deadLetters, sums.deadLetters),
-            (OutputTopics.late, sums.late), (OutputTopics.journal, Int64(journal.count)),
+            (OutputTopics.late, sums.setAside), (OutputTopics.journal, Int64(journal.count)),
         ] where written[topic, default: []].count != Int(wanted) {
             found.append("\(topic): \(written[topic, default: []].count) records, the journal says \(wanted)")
         }
@@ -428,7 +425,7 @@ final class WorkerWorld {
         var batch = OutputBatch(topics: OutputTopics.all)
         assembler.appendVerdicts(processor.engine, epoch: epoch.epoch, recordedMilliseconds: 0, to: &batch)
         assembler.appendDeadLetters(block, sources: sources, to: &batch)
-        assembler.appendLate(processor.late, watermark: epoch.watermark, to: &batch)
+        assembler.appendLate(processor.setAside, watermark: epoch.watermark, to: &batch)
         try batch.withParts { (record, key, value, _) throws(LogError) in
             var headers: [String] = []
             batch.forEachHeader(record) { name, value in
