@@ -20,8 +20,8 @@ public enum TimeFormat: String, Sendable, Equatable, CaseIterable {
 public struct FieldSchema: Sendable, Equatable {
     /// The dotted name rules use, such as `order.amount`.
     public var name: String
-    /// Where the value stands: the JSON keys from the outermost object inwards, or one CSV column.
-    public var path: [String]
+    /// Where the value stands: in CSV one key, the column's name.
+    public var path: FieldPath
     public var type: FieldType
     public var isRequired: Bool
     /// The kind of entity it names (`account`, `device`, `ip`, `item`, …), or nil.
@@ -45,7 +45,7 @@ public struct FieldSchema: Sendable, Equatable {
 
     public init(
         name: String,
-        path: [String],
+        path: FieldPath,
         type: FieldType,
         isRequired: Bool = false,
         entity: String? = nil,
@@ -112,8 +112,8 @@ public struct EventSchema: Sendable, Equatable {
     public var format: InputFormat
     /// How its CSV is written.
     public var csv: CSVDialect
-    /// Where a topic carries several types: the JSON path and the value by which a record is known to be of this type.
-    public var discriminator: (path: [String], value: String)?
+    /// Where a topic carries several types: the path and the value by which a record is known to be of this type.
+    public var discriminator: (path: FieldPath, value: String)?
     public var fields: [FieldSchema]
     public var time: EventTime
     /// Index of the field that holds the event's own id, or nil: then it is `topic/partition/offset`.
@@ -129,7 +129,7 @@ public struct EventSchema: Sendable, Equatable {
         topic: String,
         format: InputFormat = .json,
         csv: CSVDialect = .standard,
-        discriminator: (path: [String], value: String)? = nil,
+        discriminator: (path: FieldPath, value: String)? = nil,
         fields: [FieldSchema],
         time: EventTime,
         idField: Int?,

@@ -95,7 +95,7 @@ import Testing
         ("7", "not_an_object - @0"),
         ("7,8", "invalid_json - @1"),
         ("NaN", "not_an_object - @0"),
-        ("\u{FEFF}{}", "invalid_json - @0"),
+        ("\u{FEFF}{}", "missing_field ts @3"),
         ("\u{0}", "invalid_json - @0"),
         ("{}", "missing_field ts @0"),
         (#"{"ts":1760000000000}"#, "missing_field buyer.id @0"),

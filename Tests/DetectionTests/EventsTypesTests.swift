@@ -16,7 +16,7 @@ private func type(
         name: name,
         topic: topic,
         format: format,
-        discriminator: path.map { ($0, value ?? name) },
+        discriminator: path.map { (FieldPath(keys: $0), value ?? name) },
         fields: [
             FieldSchema(name: "ts", path: ["ts"], type: .timestamp, isRequired: true),
             FieldSchema(name: "account", path: ["account"], type: .string, isRequired: true, entity: "account"),
@@ -195,7 +195,7 @@ private func type(
         let deep = (0..<63).map { _ in "d" }
         let fields =
             (0..<93).map { FieldSchema(name: "field_\($0)", path: ["field_\($0)"], type: .int, isRequired: true) }
-            + [FieldSchema(name: "deep", path: deep, type: .int)]
+            + [FieldSchema(name: "deep", path: FieldPath(keys: deep), type: .int)]
         var wide = type("wide", when: nil, extra: fields)
         var bench = Bench(try plan([wide]))
         var random = SplitMix64(seed: 96)
@@ -211,9 +211,9 @@ private func type(
             #expect(bench.outcome(record(leaving: out)) == "missing_field field_\(out) @0")
             #expect(bench.outcome(record(leaving: nil, twice: out)).hasPrefix("duplicate_field field_\(out) "))
         }
-        wide.fields[5].path = deep + ["d"]
+        wide.fields[5].path = FieldPath(keys: deep + ["d"])
         #expect(throws: Never.self) { try plan([wide]) }
-        wide.fields[5].path = deep + ["d", "d"]
+        wide.fields[5].path = FieldPath(keys: deep + ["d", "d"])
         #expect(throws: DecodePlanError.self) { try plan([wide]) }
     }
 

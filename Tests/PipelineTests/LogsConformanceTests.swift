@@ -72,15 +72,20 @@ extension OutputBatch {
 }
 
 /// Polls one source until it has given `count` records.
-func drain(_ log: any EventLog, source: Int, count: Int, limit: Int = 100) throws -> [Copied] {
+func drain(_ log: any EventLog, source: Int, count: Int, limit: Int = 100, withHeaders: Bool = false) throws -> [Copied]
+{
     var got: [Copied] = []
     try Waiting.until {
-        let next = try log.poll(source: source, limit: limit) { record in
+        let next = try log.poll(source: source, limit: limit, withHeaders: withHeaders) { record in
             got.append(
                 Copied(
                     offset: record.offset,
                     key: record.key.map { [UInt8]($0) },
-                    value: record.value.map { [UInt8]($0) }
+                    value: record.value.map { [UInt8]($0) },
+                    headers: record.headers.map {
+                        "\(String(decoding: $0.name, as: UTF8.self))="
+                            + ($0.value.map { String(decoding: $0, as: UTF8.self) } ?? "")
+                    }
                 )
             )
             return true
@@ -169,6 +174,10 @@ func logError(_ body: () throws -> Void) -> LogError? {
         let polled = try drain(log, source: 0, count: 4, limit: 3)
         #expect(polled.map(\.value) == copies.map(\.value))
         #expect(polled.map(\.key) == copies.map(\.key))
+        #expect(polled.map(\.headers) == [[], [], [], []], "nobody asked for headers")
+        try log.assign([SourcePosition(source: source, next: 0)])
+        let full = try drain(log, source: 0, count: 4, limit: 3, withHeaders: true)
+        #expect(full == copies, "a poll with headers lends what a read does")
         log.close()
     }
 

@@ -10,7 +10,6 @@ enum SizeRules {
 
     /// Files that are longer still, and how long at most.
     static let longFiles: [String: Int] = [
-        "Sources/KafkaClient/Consumer.swift": 544,
         "Sources/KafkaClient/TransactionalProducer.swift": 522,
         "Tests/DetectionTests/LockstepTests.swift": 578,
     ]
@@ -18,9 +17,9 @@ enum SizeRules {
     /// Functions that are longer with a reason, as `file: name`, and how long at most; of several with one name the longest counts.
     static let longFunctions: [String: Int] = [
         // One walk over a record's fields, whose state lives in registers.
-        "Sources/Detection/Events/EventDecoder.swift: decodeRecord": 106,
+        "Sources/Detection/Events/EventDecoder.swift: decodeRecord": 103,
         // One pass over the bytes, whose state lives in registers.
-        "Sources/Detection/Events/RecordScanning.swift: scanRecord": 200,
+        "Sources/Detection/Events/RecordScanning.swift: scanRecord": 197,
         // The plan of all streams, in the order in which each part needs the one before.
         "Sources/Detection/Windows/WindowPlan.swift: init": 101,
         // The layout of a stream, drawn field by field.

@@ -66,13 +66,13 @@ public struct CSVDecoder: ~Copyable, @unchecked Sendable {
                 let isNeeded = field.isRequired || index == schema.time.fieldIndex || index == schema.subjectField
                 let found =
                     isNeeded
-                    ? try column(field.path[0], of: "the required field `\(field.name)`")
-                    : names.firstIndex(of: field.path[0])
+                    ? try column(field.path.column, of: "the required field `\(field.name)`")
+                    : names.firstIndex(of: field.path.column)
                 if let found { mapping[Int(plan.typePlans[type].firstField) + index] = Int32(found) }
             }
             discriminators.append(
                 try schema.discriminator.map { path throws(CSVHeaderError) in
-                    try column(path.path[0], of: "the discriminator")
+                    try column(path.path.column, of: "the discriminator")
                 } ?? -1
             )
         }

@@ -9,6 +9,7 @@ public enum DeadLetterCode: UInt8, Sendable, CaseIterable {
     case numberOutOfRange, wrongType, missingField, valueNotAllowed, valueOutOfRange, tooManyDecimals, textTooLong
     case unknownEventType, invalidTimestamp, timestampOutOfRange, tombstone, tooManyElements, tooManyKeys, invalidCSV,
         tooFewColumns, notAnObject
+    case registryFraming
 
     /// The name in dead letters and metrics, snake_case.
     public var name: String {
@@ -37,6 +38,7 @@ public enum DeadLetterCode: UInt8, Sendable, CaseIterable {
         case .invalidCSV: "invalid_csv"
         case .tooFewColumns: "too_few_columns"
         case .notAnObject: "not_an_object"
+        case .registryFraming: "registry_framing"
         }
     }
 }
@@ -120,6 +122,11 @@ extension DecodePlan {
         case .invalidCSV: return "an open quote, text behind a quoted column, or more columns than the header"
         case .tooFewColumns: return "the line has fewer columns than the header needs for \(name)"
         case .notAnObject: return "the record is JSON, but no object"
+        case .registryFraming:
+            let begins = "the record begins with the 5 bytes of a schema registry"
+            return letter.byteOffset > 0
+                ? "\(begins): add 'topics: { TOPIC: { framing: registry } }'"
+                : "\(begins) and holds no JSON, as Avro and Protobuf are not read"
         }
     }
 

@@ -4,7 +4,7 @@ import RuleLanguage
 struct PlanBuilder {
     /// One JSON object that some path passes.
     struct Level {
-        var keys: [(bytes: [UInt8], field: Int32, child: Int?, path: Int32)] = []
+        var keys: [(bytes: [UInt8], field: Int32, child: Int?, array: Int32, path: Int32)] = []
     }
 
     let hash: TextHash
@@ -16,27 +16,40 @@ struct PlanBuilder {
     var fields: [DecodePlan.Field] = []
     var allowed: [UInt64] = []
     var paths: [DecodePlan.Path] = []
+    var arrayPaths: [DecodePlan.ArrayPath] = []
+    var pathSteps: [DecodePlan.PathStep] = []
+    var besideFields: [DecodePlan.BesideField] = []
+    var partsBeside: [FieldPath.Origin] = []
     var sharing = 1
+    /// Most paths into arrays that a type has.
+    var arraySharing = 0
 
     mutating func add(_ schema: EventSchema, type: Int, topic: Int, limits: DecodeLimits) {
         var levels = [Level()]
         let firstField = fields.count
+        let firstBeside = besideFields.count
         var required: (low: UInt64, high: UInt64) = (0, 0)
         for (index, field) in schema.fields.enumerated() {
             let path = addPath(field.path, field: (type, index))
             let isTime = index == schema.time.fieldIndex
             fields.append(compile(field, slot: index, path: path, isTime: isTime, limits: limits))
-            if field.isRequired || isTime || index == schema.subjectField {
+            let isRequired = field.isRequired || isTime || index == schema.subjectField
+            if field.path.isBeside {
+                addBeside(field.path, field: fields.count - 1, isRequired: isRequired)
+                continue
+            }
+            if isRequired {
                 if index < 64 { required.low |= 1 << UInt64(index) } else { required.high |= 1 << UInt64(index - 64) }
             }
             insert(field.path, field: fields.count - 1, path: path, into: &levels, first: false)
         }
-        if let discriminator = schema.discriminator {
+        if let discriminator = schema.discriminator, !discriminator.path.isBeside {
             // Its own path would hide the field's in messages, so it borrows the one that is there.
             let path = addPath(discriminator.path, field: nil)
             fields.append(DecodePlan.Field(kind: .discriminator, slot: -1, path: path))
             insert(discriminator.path, field: fields.count - 1, path: path, into: &levels, first: true)
         }
+        arraySharing = max(arraySharing, schema.fields.count { $0.path.leadingKeys.count < $0.path.steps.count })
         let lists = schema.fields.count { $0.type == .stringList }
         finish(
             levels,
@@ -50,13 +63,16 @@ struct PlanBuilder {
                 topic: UInt16(topic),
                 discriminator: schema.discriminator.map { hash($0.value) } ?? 0,
                 seenWords: 0,
-                listElements: Int32(lists * limits.listElements)
+                listElements: Int32(lists * limits.listElements),
+                firstBeside: Int32(firstBeside),
+                besideCount: Int32(besideFields.count - firstBeside)
             )
         )
     }
 
     /// The types of a topic, with a selector where there is something to select.
     mutating func group(_ members: [Int], of schemas: [EventSchema]) -> DecodePlan.Group {
+        if let group = groupBeside(members, of: schemas) { return group }
         let undiscriminated = members.filter { schemas[$0].discriminator == nil }
         if members.count == 1, undiscriminated.count == 1 {
             return DecodePlan.Group(types: members, selector: -1, selectorSlots: [-1], isGuessable: false)
@@ -64,7 +80,7 @@ struct PlanBuilder {
         // Two types without a discriminator cannot be told apart: neither is taken.
         let candidates = undiscriminated.count > 1 ? members.filter { schemas[$0].discriminator != nil } : members
         var levels = [Level()]
-        var distinct: [[String]] = []
+        var distinct: [FieldPath] = []
         let firstField = fields.count
         var slots: [Int] = []
         for type in candidates {
@@ -105,26 +121,31 @@ struct PlanBuilder {
         )
     }
 
-    private mutating func addPath(_ path: [String], field: (type: Int, index: Int)?) -> Int32 {
-        paths.append(DecodePlan.Path(text: path.joined(separator: "."), field: field))
+    private mutating func addPath(_ path: FieldPath, field: (type: Int, index: Int)?) -> Int32 {
+        paths.append(DecodePlan.Path(text: path.description, field: field))
         return Int32(paths.count - 1)
     }
 
-    private mutating func insert(_ path: [String], field: Int, path id: Int32, into levels: inout [Level], first: Bool)
+    private mutating func insert(_ path: FieldPath, field: Int, path id: Int32, into levels: inout [Level], first: Bool)
     {
         var level = 0
-        for (depth, part) in path.enumerated() {
+        let keys = path.leadingKeys
+        let entersArray = keys.count < path.steps.count
+        for (depth, part) in keys.enumerated() {
             let bytes = Array(part.utf8)
-            let isLast = depth == path.count - 1
+            let isLast = depth == keys.count - 1
             let at: Int
             if let known = levels[level].keys.firstIndex(where: { $0.bytes == bytes }) {
                 at = known
             } else {
                 at = levels[level].keys.count
-                let name = isLast ? id : addPath(Array(path.prefix(depth + 1)), field: nil)
-                levels[level].keys.append((bytes, -1, nil, name))
+                let isField = isLast && !entersArray
+                let name = isField ? id : addPath(FieldPath(keys: Array(keys.prefix(depth + 1))), field: nil)
+                levels[level].keys.append((bytes, -1, nil, -1, name))
             }
-            if isLast {
+            if isLast, entersArray {
+                addArrayPath(path.steps[keys.count...], field: field, after: &levels[level].keys[at].array)
+            } else if isLast {
                 let head = levels[level].keys[at].field
                 if head < 0 {
                     levels[level].keys[at].field = Int32(field)
@@ -174,6 +195,7 @@ struct PlanBuilder {
                     bytes: Int32(keyBytes.count),
                     field: key.field,
                     child: key.child.map { Int32(firstNode + $0) } ?? -1,
+                    array: key.array,
                     path: key.path,
                     seen: seen
                 )

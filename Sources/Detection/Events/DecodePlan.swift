@@ -83,6 +83,8 @@ public final class DecodePlan: @unchecked Sendable {
         var field: Int32
         /// Node of the object below, or -1.
         var child: Int32
+        /// First path into the array below, or -1.
+        var array: Int32
         var path: Int32
         /// Bit in the set of keys seen.
         var seen: Int32
@@ -111,6 +113,9 @@ public final class DecodePlan: @unchecked Sendable {
         var discriminator: UInt64
         var seenWords: Int32
         var listElements: Int32
+        /// Its fields that stand beside the value: so many from there in ``DecodePlan/besideFields``.
+        var firstBeside: Int32 = 0
+        var besideCount: Int32 = 0
     }
 
     /// The types among which a record of a topic (or of a merged file) is told apart.
@@ -122,6 +127,8 @@ public final class DecodePlan: @unchecked Sendable {
         var selectorSlots: [Int]
         /// All types share one discriminator path, so a type may be guessed and confirmed on the way.
         var isGuessable: Bool
+        /// The part beside the value that tells the types apart: an index of ``DecodePlan/partsBeside``, or -1.
+        var besidePart = -1
     }
 
     struct Path: Sendable {
@@ -137,6 +144,9 @@ public final class DecodePlan: @unchecked Sendable {
     public let topics: [String]
     public let limits: DecodeLimits
     public let hash: TextHash
+    /// What the fields want of a record beside its value, the key or headers, in the order in which
+    /// ``EventDecoder/decode(topic:partition:offset:value:beside:appendTime:into:)`` takes it.
+    public let partsBeside: [FieldPath.Origin]
     let pseudonymise: Pseudonymiser?
 
     let paths: [Path]
@@ -149,21 +159,30 @@ public final class DecodePlan: @unchecked Sendable {
     let keyTable: OwnedBuffer<Int16>
     let fields: OwnedBuffer<Field>
     let allowed: OwnedBuffer<UInt64>
+    let arrayPaths: OwnedBuffer<ArrayPath>
+    let pathSteps: OwnedBuffer<PathStep>
+    let besideFields: OwnedBuffer<BesideField>
+    /// Per topic, then for the merged group.
+    let framed: OwnedBuffer<Bool>
     let seenWords: Int
     let selectorWidth: Int
-    /// Most fields that share one path: how often a text may be unescaped.
+    /// How often a text may be unescaped: most fields that share one path, and all paths into arrays of a type.
     let sharing: Int
+    /// How often an element of an array may be listed.
+    let listSharing: Int
     let pseudonymBytes: Int
     /// Most keys of a path: objects open around a value that is read.
     static let pathKeysMax = 64
 
     /// Compiles schemas; every schema's topic must be among `topics`, which are sorted by name and give the events' topic indices.
     ///
+    /// - Parameter readings: of topics whose records are not read as they are, by name.
     /// - Throws: ``DecodePlanError`` when `topics` are not sorted, a schema has more than 96 fields, names no required time, or
     ///   needs a pseudonymiser that is not given.
     public init(
         schemas: [EventSchema],
         topics: [String],
+        readings: [String: TopicReading] = [:],
         limits: DecodeLimits = DecodeLimits(),
         hash: TextHash,
         pseudonymise: Pseudonymiser? = nil
@@ -190,7 +209,7 @@ public final class DecodePlan: @unchecked Sendable {
                 throw DecodePlanError(description: "event type \(schema.name) needs a timestamp field as its time")
             }
             let paths = schema.fields.map(\.path) + (schema.discriminator.map { [$0.path] } ?? [])
-            guard paths.allSatisfy({ 1...Self.pathKeysMax ~= $0.count }) else {
+            guard paths.allSatisfy({ !$0.isEmpty && $0.steps.count <= Self.pathKeysMax }) else {
                 throw DecodePlanError(description: "event type \(schema.name) has a path of 0 or more than 64 keys")
             }
             guard pseudonymise != nil || !schema.fields.contains(where: \.isPseudonymised) else {
@@ -221,9 +240,15 @@ public final class DecodePlan: @unchecked Sendable {
         keyTable = OwnedBuffer(builder.keyTable)
         fields = OwnedBuffer(builder.fields)
         allowed = OwnedBuffer(builder.allowed)
+        arrayPaths = OwnedBuffer(builder.arrayPaths)
+        pathSteps = OwnedBuffer(builder.pathSteps)
+        besideFields = OwnedBuffer(builder.besideFields)
+        partsBeside = builder.partsBeside
+        framed = OwnedBuffer(topics.map { readings[$0]?.isFramed ?? false } + [false])
         seenWords = builder.types.map { Int($0.seenWords) }.max() ?? 1
         selectorWidth = max(1, groups.map { $0.selectorSlots.count }.max() ?? 1, mergedGroup.selectorSlots.count)
-        sharing = builder.sharing
+        sharing = builder.sharing + builder.arraySharing
+        listSharing = 1 + builder.arraySharing
         let pseudonyms = schemas.map { schema in
             schema.fields.reduce(0) {
                 $0 + ($1.isPseudonymised ? ($1.type == .stringList ? limits.listElements : 1) : 0)

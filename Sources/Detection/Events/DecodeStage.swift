@@ -28,20 +28,40 @@ public struct StagedRecord: BitwiseCopyable, Sendable {
     public var source: Int32
     /// Of the record as it came; more than `length` when it was over the limit and only its beginning was kept.
     public var fullLength: Int
+    /// How many bytes of what stands beside its value follow it.
+    public var besideLength: Int
 
-    public init(offset: Int64, appendTime: Int64?, start: Int, length: Int?, source: Int, fullLength: Int) {
+    public init(
+        offset: Int64,
+        appendTime: Int64?,
+        start: Int,
+        length: Int?,
+        source: Int,
+        fullLength: Int,
+        besideLength: Int = 0
+    ) {
         self.offset = offset
         self.appendTime = appendTime ?? .min
         self.start = start
         self.length = length.map { Int32($0) } ?? -1
         self.source = Int32(source)
         self.fullLength = fullLength
+        self.besideLength = besideLength
     }
 
     /// Its bytes, given where those of all begin; nil for a tombstone.
     public func value(in bytes: UnsafeRawPointer) -> UnsafeRawBufferPointer? {
         length < 0 ? nil : UnsafeRawBufferPointer(start: bytes + start, count: Int(length))
     }
+
+    /// What stands beside its value, as ``DecodePlan/partsBeside`` says; nil where nothing was kept of it.
+    public func beside(in bytes: UnsafeRawPointer) -> UnsafeRawBufferPointer? {
+        besideLength == 0
+            ? nil : UnsafeRawBufferPointer(start: bytes + start + Int(max(0, length)), count: besideLength)
+    }
+
+    /// All its bytes here, those beside its value included.
+    public var stagedLength: Int { Int(max(0, length)) + besideLength }
 }
 
 /// A record that did not become an event, and why.
@@ -212,6 +232,7 @@ struct DecodeLane: ~Copyable {
                     partition: decodings[source].partition,
                     offset: record.offset,
                     value: value,
+                    beside: record.beside(in: bytes),
                     appendTime: appendTime,
                     into: &batch
                 )

@@ -34,6 +34,11 @@ struct DecodeWork {
     let keyTable: UnsafeMutablePointer<Int16>
     let fields: UnsafeMutablePointer<DecodePlan.Field>
     let allowed: UnsafeMutablePointer<UInt64>
+    let arrayPaths: UnsafeMutablePointer<DecodePlan.ArrayPath>
+    let pathSteps: UnsafeMutablePointer<DecodePlan.PathStep>
+    let besideFields: UnsafeMutablePointer<DecodePlan.BesideField>
+    /// Per group, whether a schema registry's bytes stand before each record.
+    let framed: UnsafeMutablePointer<Bool>
     let hash: TextHash
     let limits: DecodeLimits
 
@@ -55,6 +60,7 @@ struct DecodeWork {
     let selectorRow: UnsafeMutablePointer<Slot>
     let nodeCount: Int32
     let sharing: Int
+    let listSharing: Int
     let pseudonymBytes: Int
 
     struct Level {
@@ -73,6 +79,10 @@ struct DecodeWork {
         keyTable = plan.keyTable.base
         fields = plan.fields.base
         allowed = plan.allowed.base
+        arrayPaths = plan.arrayPaths.base
+        pathSteps = plan.pathSteps.base
+        besideFields = plan.besideFields.base
+        framed = plan.framed.base
         hash = plan.hash
         limits = plan.limits
         guesses = memory.guesses.base
@@ -86,6 +96,7 @@ struct DecodeWork {
         selectorRow = memory.selectorRow.base
         nodeCount = Int32(truncatingIfNeeded: plan.nodes.count)
         sharing = plan.sharing
+        listSharing = plan.listSharing
         pseudonymBytes = plan.pseudonymBytes
     }
 }

@@ -46,7 +46,8 @@ public struct EventBatch: ~Copyable, @unchecked Sendable {
     @usableFromInline var lists = OwnedBuffer<Slot>(undefined: 1 << 6)
     var listsCount = 0
     @usableFromInline var entries = OwnedBuffer<Entry>(undefined: 1 << 7)
-    /// Text above this makes ``EventDecoder/decode(topic:partition:offset:value:appendTime:into:)`` answer ``DecodeResult/full``.
+    /// Text above this makes ``EventDecoder/decode(topic:partition:offset:value:beside:appendTime:into:)`` return
+    /// ``DecodeResult/full``.
     public let textLimit: Int
     /// Events in the batch.
     public internal(set) var count = 0

@@ -77,7 +77,7 @@ private func scanOtherField(
 }
 
 /// A text's bytes from behind its opening quote, unescaped behind the record where needed; the space is not kept.
-private func textValue(
+func textValue(
     _ start: UnsafePointer<UInt8>,
     _ text: inout UnsafePointer<UInt8>,
     _ count: inout Int,

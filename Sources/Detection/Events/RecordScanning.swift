@@ -149,12 +149,9 @@ func scanRecord(
                     if let code = step.fault { return stopScan(code, step.next) }
                     at = step.next
                 } else if entry.pointee.field < 0 {
-                    let step = wrongType(at, &sink)
-                    return stopScan(
-                        step.fault ?? .wrongType,
-                        step.next,
-                        path: step.fault == .wrongType ? entry.pointee.path : -1
-                    )
+                    let step = scanInsteadOfObject(at, entry, work, &sink)
+                    if let code = step.fault { return stopScan(code, step.next, path: sink.faultPath) }
+                    at = step.next
                 } else {
                     var field = work.fields + Int(entry.pointee.field)
                     let valueStart = at

@@ -11,6 +11,7 @@ final class DecodedBlock {
     private var decoding: DecodeStage
     private var held: HeldBack
     private let sourceCount: Int
+    private let beside: BesideParts
 
     /// A block for partitions of a log, which hold JSON.
     convenience init(_ deployment: Deployment, sources: [TopicPartition], lanes: Int) {
@@ -33,6 +34,7 @@ final class DecodedBlock {
         staging = OwnedBuffer(count: 1) { _ in RecordStaging(recordLimit: plan.limits.recordBytes) }
         held = HeldBack(sources: sources.count)
         sourceCount = sources.count
+        beside = BesideParts(plan.partsBeside)
     }
 
     var stagedCount: Int { staging[0].records.count }
@@ -61,6 +63,30 @@ final class DecodedBlock {
     func stage(source: Int, offset: Int64, appendTime: Int64?, value: UnsafeRawBufferPointer?, fullLength: Int? = nil) {
         staging[0].append(source: source, offset: offset, appendTime: appendTime, value: value, fullLength: fullLength)
     }
+
+    /// Whether its records are to be lent with their headers.
+    var wantsHeaders: Bool { beside.wantsHeaders }
+
+    /// Copies a log's record, with what the topology wants beside its value.
+    func stage(_ record: LogRecord, source: Int) {
+        staging[0].append(
+            source: source,
+            offset: record.offset,
+            appendTime: record.appendTime,
+            value: record.value,
+            beside: beside.parts(of: record)
+        )
+    }
+
+    /// Copies a record that was taken off its log before, with what was kept beside its value.
+    func stage(source: Int, offset: Int64, appendTime: Int64?, value: UnsafeRawBufferPointer?, beside: [UInt8]) {
+        beside.withUnsafeBytes {
+            staging[0].append(source: source, offset: offset, appendTime: appendTime, value: value, beside: $0)
+        }
+    }
+
+    /// What the topology wants of a record beside its value, as ``stage(source:offset:appendTime:value:beside:)`` takes it.
+    func partsBeside(_ record: LogRecord) -> [UInt8] { [UInt8](beside.parts(of: record)) }
 
     /// Decodes all staged records.
     func decode(_ team: ThreadTeam) {

@@ -31,45 +31,38 @@ struct RecordStaging: ~Copyable {
 
     /// Copies a record; of one over the limit only as much as a dead letter shows.
     ///
-    /// - Parameter fullLength: the record's, where `value` is only its beginning.
+    /// - Parameters:
+    ///   - fullLength: the record's, where `value` is only its beginning.
+    ///   - beside: what stands beside the value, as the decoder takes it; empty where nobody wants it.
     mutating func append(
         source: Int,
         offset: Int64,
         appendTime: Int64?,
         value: UnsafeRawBufferPointer?,
-        fullLength: Int? = nil
+        fullLength: Int? = nil,
+        beside: UnsafeRawBufferPointer = UnsafeRawBufferPointer(start: nil, count: 0)
     ) {
-        guard let value else {
-            records.append(
-                StagedRecord(
-                    offset: offset,
-                    appendTime: appendTime,
-                    start: used,
-                    length: nil,
-                    source: source,
-                    fullLength: 0
-                )
-            )
-            return
-        }
-        let full = max(value.count, fullLength ?? 0)
-        let kept = full > recordLimit ? min(value.count, DecodePlan.deadLetterBytes) : value.count
-        if used + kept > capacity {
-            capacity = max(capacity * 2, used + kept)
+        let full = max(value?.count ?? 0, fullLength ?? 0)
+        let length = value.map { full > recordLimit ? min($0.count, DecodePlan.deadLetterBytes) : $0.count }
+        let kept = length ?? 0
+        if used + kept + beside.count > capacity {
+            capacity = max(capacity * 2, used + kept + beside.count)
             bytes = RecordStaging.resized(bytes, to: capacity)
         }
-        if let from = value.baseAddress { (bytes + used).copyMemory(from: from, byteCount: kept) }
+        if let from = value?.baseAddress { (bytes + used).copyMemory(from: from, byteCount: kept) }
+        if let from = beside.baseAddress { (bytes + used + kept).copyMemory(from: from, byteCount: beside.count) }
         records.append(
             StagedRecord(
                 offset: offset,
                 appendTime: appendTime,
                 start: used,
-                length: kept,
+                length: length,
                 source: source,
-                fullLength: full
+                fullLength: value == nil ? 0 : full,
+                besideLength: beside.count
             )
         )
-        used += kept
+        used += kept + beside.count
     }
 
     /// Takes records out of the list; their bytes stay until ``removeAll(but:)``.
@@ -92,7 +85,7 @@ struct RecordStaging: ~Copyable {
         records.removeAll(keepingCapacity: true)
         // In the order in which they were staged, so none is written over before it has moved.
         for var record in held {
-            let length = Int(max(0, record.length))
+            let length = record.stagedLength
             (bytes + used).copyMemory(from: bytes + record.start, byteCount: length)
             record.start = used
             used += length

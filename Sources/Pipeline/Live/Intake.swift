@@ -120,8 +120,8 @@ struct Intake {
                 }
                 let limit = min(wanted, epochRecords - got)
                 let before = block.stagedCount
-                next[s] = try log.poll(source: s, limit: limit) { record in
-                    block.stage(source: s, offset: record.offset, appendTime: record.appendTime, value: record.value)
+                next[s] = try log.poll(source: s, limit: limit, withHeaders: block.wantsHeaders) { record in
+                    block.stage(record, source: s)
                     return !block.isFull
                 }
                 let count = block.stagedCount - before

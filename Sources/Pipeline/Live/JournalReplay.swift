@@ -35,6 +35,7 @@ final class JournalReplay {
         var offset: Int64
         var appendTime: Int64?
         var value: [UInt8]?
+        var beside: [UInt8]
     }
     /// Per source, what a later range takes first.
     ///
@@ -215,7 +216,13 @@ final class JournalReplay {
         var position = range.from
         if let record = ahead[range.source] {
             func stage(_ value: UnsafeRawBufferPointer?) {
-                block.stage(source: range.source, offset: record.offset, appendTime: record.appendTime, value: value)
+                block.stage(
+                    source: range.source,
+                    offset: record.offset,
+                    appendTime: record.appendTime,
+                    value: value,
+                    beside: record.beside
+                )
             }
             if record.offset < range.to {
                 if let value = record.value { value.withUnsafeBytes { stage($0) } } else { stage(nil) }
@@ -228,19 +235,19 @@ final class JournalReplay {
         var progress = clock.now
         while position < range.to {
             let before = position
-            position = try log.poll(source: range.source, limit: Int(min(range.to - position, 65_536))) { record in
+            position = try log.poll(
+                source: range.source,
+                limit: Int(min(range.to - position, 65_536)),
+                withHeaders: block.wantsHeaders
+            ) { record in
                 if record.offset < range.to {
-                    block.stage(
-                        source: range.source,
-                        offset: record.offset,
-                        appendTime: record.appendTime,
-                        value: record.value
-                    )
+                    block.stage(record, source: range.source)
                 } else {
                     ahead[range.source] = RecordAhead(
                         offset: record.offset,
                         appendTime: record.appendTime,
-                        value: record.value.map { [UInt8]($0) }
+                        value: record.value.map { [UInt8]($0) },
+                        beside: block.partsBeside(record)
                     )
                 }
                 return record.offset < range.to

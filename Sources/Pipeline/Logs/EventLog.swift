@@ -14,6 +14,18 @@ public struct TopicPartition: Hashable, Sendable, Comparable, CustomStringConver
     public var description: String { "\(topic)/\(partition)" }
 }
 
+/// A record's header as a log lends it, for as long as the record.
+public struct LogHeader: BitwiseCopyable {
+    public var name: UnsafeRawBufferPointer
+    /// Nil where the producer wrote none.
+    public var value: UnsafeRawBufferPointer?
+
+    public init(name: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer?) {
+        self.name = name
+        self.value = value
+    }
+}
+
 /// One record as a log lends it: its bytes are valid only during the call that passes it.
 public struct LogRecord {
     /// Index into the sources given to ``LogReader/assign(_:)``, or 0 for ``RangeReader/read(_:from:to:_:)``.
@@ -26,6 +38,8 @@ public struct LogRecord {
     public var key: UnsafeRawBufferPointer?
     /// The payload: nil is a tombstone, a buffer of length 0 an empty value.
     public var value: UnsafeRawBufferPointer?
+    /// In their order, where they were asked for.
+    public var headers: UnsafeBufferPointer<LogHeader>
 
     public init(
         source: Int,
@@ -33,7 +47,8 @@ public struct LogRecord {
         timestamp: Int64?,
         appendTime: Int64?,
         key: UnsafeRawBufferPointer?,
-        value: UnsafeRawBufferPointer?
+        value: UnsafeRawBufferPointer?,
+        headers: UnsafeBufferPointer<LogHeader> = UnsafeBufferPointer(start: nil, count: 0)
     ) {
         self.source = source
         self.offset = offset
@@ -41,6 +56,7 @@ public struct LogRecord {
         self.appendTime = appendTime
         self.key = key
         self.value = value
+        self.headers = headers
     }
 }
 
@@ -118,8 +134,10 @@ public protocol LogReader: RangeReader {
 
     /// Lends up to `limit` records of one assigned source, in offset order, without waiting; returns the source's next offset.
     ///
-    /// - Parameter body: returns false to stop behind the record it was given.
-    func poll(source: Int, limit: Int, _ body: (LogRecord) -> Bool) throws(LogError) -> Int64
+    /// - Parameters:
+    ///   - withHeaders: lends the records' headers too, which costs a log the reading of them.
+    ///   - body: returns false to stop behind the record it was given.
+    func poll(source: Int, limit: Int, withHeaders: Bool, _ body: (LogRecord) -> Bool) throws(LogError) -> Int64
 
     /// Waits until some assigned source may have records, or the time is over; serves the log's own events meanwhile.
     func wait(milliseconds: Int) throws(LogError)
@@ -218,6 +236,11 @@ public struct LogCounters: Sendable, Equatable {
 }
 
 extension LogReader {
+    /// The same without headers.
+    public func poll(source: Int, limit: Int, _ body: (LogRecord) -> Bool) throws(LogError) -> Int64 {
+        try poll(source: source, limit: limit, withHeaders: false, body)
+    }
+
     /// By halving, with a look at one record each time.
     public func offset(of source: TopicPartition, appendedSince milliseconds: Int64) throws(LogError) -> Int64 {
         var (low, high) = try bounds(of: source)

@@ -81,9 +81,9 @@ final class InputFile {
         }
         var warnings: [String] = []
         for event in csv.types.map({ deployment.description.events[$0] }) {
-            for (index, field) in event.fields.enumerated() where !csv.columns.contains(field.path[0]) {
+            for (index, field) in event.fields.enumerated() where !csv.columns.contains(field.path.column) {
                 warnings.append(
-                    "\(records.path): the header has no column `\(field.path[0])`, which is "
+                    "\(records.path): the header has no column `\(field.path.column)`, which is "
                         + (index == event.idField
                             ? "the `id:` of event '\(event.name)': its verdicts carry no id of the event"
                             : "field '\(field.name)' of event '\(event.name)': it is missing in every row")

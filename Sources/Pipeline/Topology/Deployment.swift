@@ -68,6 +68,7 @@ public struct Deployment: Sendable {
             decodePlan = try DecodePlan(
                 schemas: description.events,
                 topics: description.topics,
+                readings: description.readings,
                 limits: limits,
                 hash: hash,
                 pseudonymise: Deployment.pseudonymiser(key)

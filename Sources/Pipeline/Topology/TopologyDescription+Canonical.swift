@@ -1,3 +1,4 @@
+import Detection
 import RuleLanguage
 
 extension TopologyDescription {
@@ -10,7 +11,20 @@ extension TopologyDescription {
         var out = "weir-topology 1\n"
         func line(_ key: String, _ value: some CustomStringConvertible) { out += "\(key) \(value)\n" }
         func quoted(_ text: String) -> String { "\(text.utf8.count):\(text)" }
-        func path(_ parts: [String]) -> String { parts.map(quoted).joined(separator: " ") }
+        func path(_ path: FieldPath) -> String {
+            switch path.origin {
+            case .recordKey: return "@key"
+            case .header(let name): return "@header \(quoted(name))"
+            case .value: break
+            }
+            return path.steps.map { step in
+                switch step {
+                case .key(let key): quoted(key)
+                case .index(let index): "[\(index)]"
+                case .each: "[]"
+                }
+            }.joined(separator: " ")
+        }
         line("name", name)
         line("version", version)
         line("seed", seed)
@@ -27,6 +41,9 @@ extension TopologyDescription {
         line("record_bytes", limits.recordBytes)
         line("window", limits.windowMilliseconds)
         line("source", quoted(verdictSource))
+        for (topic, reading) in readings.sorted(by: { $0.key < $1.key }) where reading.isFramed {
+            line("framing \(topic)", "registry")
+        }
         for event in events {
             line("event", event.name)
             line(" topic", event.topic)

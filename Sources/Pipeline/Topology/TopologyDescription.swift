@@ -77,6 +77,8 @@ public struct TopologyDescription: Sendable {
     public var events: [EventSchema]
     /// Source topics by name; an event's `topic` number is its index here, so that equal times are ordered by the topic's name.
     public var topics: [String]
+    /// Of topics whose records are not read as they are, by name (`topics:`).
+    public var readings: [String: TopicReading]
     /// What could stand under `detectors:` and `models:`.
     let kinds: SignalKinds
     var detectors: [any DetectorSettings]

@@ -3,13 +3,14 @@ enum TopologyKeys {
     static let topology = [
         "topology", "version", "description", "seed", "time", "replay", "limits", "identifiers", "events", "detectors",
         "models",
-        "verdicts", "rules",
+        "topics", "verdicts", "rules",
     ]
     static let time = ["tick", "lateness", "future", "earliest", "latest", "idle"]
     static let replay = ["sort"]
     static let limits = ["keys", "entries_per_key", "text_bytes", "record_bytes", "window"]
     static let identifiers = ["key_file"]
     static let event = ["topic", "format", "csv", "when", "time", "id", "subject", "emit", "context", "fields"]
+    static let topics = ["framing"]
     static let csv = ["delimiter", "header", "quote", "comment", "encoding", "trim", "decimal", "thousands"]
     static let field = [
         "type", "path", "entity", "required", "personal", "pseudonymise", "enum", "min", "max", "max_length", "format",
@@ -20,7 +21,8 @@ enum TopologyKeys {
     /// The sections that have a table of their own in the reference.
     static let sections: [(name: String, keys: [String])] =
         [
-            ("topology", topology), ("event", event), ("csv", csv), ("field", field), ("identifiers", identifiers),
+            ("topology", topology), ("event", event), ("topics", topics), ("csv", csv), ("field", field),
+            ("identifiers", identifiers),
             ("time", time),
             ("replay", replay), ("limits", limits), ("verdicts", verdicts),
         ] + SignalKinds.standard.detectors.map { ($0.kind, $0.keys) }

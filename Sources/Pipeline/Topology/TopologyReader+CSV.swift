@@ -149,23 +149,23 @@ extension TopologyReader {
         _ dialect: CSVDialect,
         _ declared: [Declared],
         _ whenNode: YAMLNode?,
-        _ when: [String]?
+        _ when: FieldPath?
     ) {
         guard node != nil else { return }
         if let names = dialect.names {
             let known = names.filter { $0 != CSVDialect.unread }
-            for field in declared where !known.contains(field.schema.path[0]) {
+            for field in declared where !known.contains(field.schema.path.column) {
                 note(
                     field.mark,
-                    "field '\(field.schema.name)' is column '\(field.schema.path[0])', which 'header' does not name",
-                    meant(field.schema.path[0], among: known, "its columns")
+                    "field '\(field.schema.name)' is column '\(field.schema.path.column)', which 'header' does not name",
+                    meant(field.schema.path.column, among: known, "its columns")
                 )
             }
-            if let when, let whenNode, !known.contains(when[0]) {
+            if let when, let whenNode, !known.contains(when.column) {
                 note(
                     whenNode.mark,
-                    "'when' reads column '\(when[0])', which 'header' does not name",
-                    meant(when[0], among: known, "its columns")
+                    "'when' reads column '\(when.column)', which 'header' does not name",
+                    meant(when.column, among: known, "its columns")
                 )
             }
         }

@@ -63,10 +63,10 @@ extension TopologyReader {
             }
             ?? []
         if let path = discriminator?.path, let node = keys["when"] {
-            for field in declared.map(\.schema) where field.path != path && overlap(field.path, path) {
+            for field in declared.map(\.schema) where field.path != path && field.path.overlaps(path) {
                 note(
                     node.mark,
-                    "'when' and field '\(field.name)' of \(what) need '\((field.path.count < path.count ? field.path : path).joined(separator: "."))' to be a value and an object at once",
+                    "'when' and field '\(field.name)' of \(what) need '\(field.path.steps.count < path.steps.count ? field.path : path)' to be a value and an object at once",
                     "name the path of a scalar, such as 'meta.type'"
                 )
             }
@@ -218,7 +218,7 @@ extension TopologyReader {
         _ node: YAMLNode,
         what: String,
         format: InputFormat
-    ) -> (path: [String], value: String)? {
+    ) -> (path: FieldPath, value: String)? {
         guard let entries = mapping(node, "'when'") else { return nil }
         guard entries.count == 1 else {
             note(
@@ -228,11 +228,16 @@ extension TopologyReader {
             )
             return nil
         }
-        guard let path = split(entries[0].key, format: format) else {
-            note(entries[0].mark, "'\(entries[0].key)' is no path", "keys separated by dots, such as 'meta.type'")
-            return nil
+        guard let path = path(entries[0].key, at: entries[0].mark, format: format),
+            let value = text(entries[0].value, "when")
+        else { return nil }
+        if path.steps.contains(where: { if case .key = $0 { false } else { true } }) {
+            note(
+                entries[0].mark,
+                "'when' reads '\(path)', and an element of an array tells no type",
+                "name the path of a scalar, such as 'meta.type'"
+            )
         }
-        guard let value = text(entries[0].value, "when") else { return nil }
         return (path, value)
     }
 
@@ -275,8 +280,8 @@ extension TopologyReader {
             if mine.path != others.path {
                 note(
                     event.mark,
-                    "event '\(event.schema.name)' is told by '\(mine.path.joined(separator: "."))', "
-                        + "but event '\(first.schema.name)' of the same topic by '\(others.path.joined(separator: "."))'",
+                    "event '\(event.schema.name)' is told by '\(mine.path)', "
+                        + "but event '\(first.schema.name)' of the same topic by '\(others.path)'",
                     "use the same path for all events of topic '\(topic)'"
                 )
             } else if let twin = earlier.first(where: { $0.schema.discriminator?.value == mine.value }) {

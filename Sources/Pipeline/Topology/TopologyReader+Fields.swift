@@ -39,11 +39,9 @@ extension TopologyReader {
                 unreadableFields.insert(entry.key)
                 continue
             }
-            for other in fields.map(\.schema) where overlap(other.path, field.schema.path) {
+            for other in fields.map(\.schema) where other.path.overlaps(field.schema.path) {
                 let names = "fields '\(other.name)' and '\(field.schema.name)' of \(what)"
-                let place = (other.path.count < field.schema.path.count ? other : field.schema).path.joined(
-                    separator: "."
-                )
+                let place = (other.path.steps.count < field.schema.path.steps.count ? other : field.schema).path
                 if other.path != field.schema.path {
                     note(
                         entry.mark,
@@ -59,11 +57,6 @@ extension TopologyReader {
             fields.append(field)
         }
         return fields
-    }
-
-    /// One path that is the start of the other: the value there would have to be a scalar and an object at once.
-    func overlap(_ a: [String], _ b: [String]) -> Bool {
-        a.count <= b.count ? b.starts(with: a) : a.starts(with: b)
     }
 
     private mutating func readField(
@@ -107,8 +100,11 @@ extension TopologyReader {
             typeNode = node
         }
         guard let type = readType(typeNode, owner) else { return nil }
-        var field = FieldSchema(name: name, path: format == .csv ? [name] : parts, type: type)
-        if let node = keys["path"], let path = readPath(node, format: format) { field.path = path }
+        var field = FieldSchema(name: name, path: format == .csv ? [name] : FieldPath(keys: parts), type: type)
+        if let node = keys["path"], let path = readPath(node, format: format) {
+            field.path = path
+            check(path, at: node, of: owner, type)
+        }
         if let node = keys["entity"], let entity = text(node, "entity") {
             if !isIdentifier(entity) {
                 note(
@@ -169,25 +165,32 @@ extension TopologyReader {
         return nil
     }
 
-    private mutating func readPath(_ node: YAMLNode, format: InputFormat) -> [String]? {
+    /// What a path gives and what the field takes must agree.
+    private mutating func check(_ path: FieldPath, at node: YAMLNode, of owner: String, _ type: FieldType) {
+        if path.hasEach, type != .stringList {
+            let first = FieldPath(steps: path.steps.map { $0 == .each ? .index(0) : $0 })
+            note(
+                node.mark,
+                "a path through '[]' gives a list, and \(owner) is \(article(type))",
+                "declare list<string>, or name one element: '\(first)'"
+            )
+        }
+        if path.isBeside, type == .stringList {
+            note(node.mark, "'\(path)' is one value, and \(owner) is a list", "declare it as string")
+        }
+    }
+
+    private mutating func readPath(_ node: YAMLNode, format: InputFormat) -> FieldPath? {
         if case .sequence(let items) = node.content {
             let path = items.compactMap { text($0, "path") }
-            if path.isEmpty || path.count > 16 || format == .csv && path.count != 1 {
+            if path.isEmpty || path.count > FieldPath.stepsMax || format == .csv && path.count != 1 {
                 note(node.mark, format == .csv ? "'path' of a CSV field is one column" : "'path' has from 1 to 16 keys")
                 return nil
             }
-            return path
+            return FieldPath(keys: path)
         }
         guard let written = text(node, "path") else { return nil }
-        guard let path = split(written, format: format) else {
-            note(
-                node.mark,
-                "'\(written)' is no path",
-                "keys from the outside inwards, joined by dots; a key that holds a dot needs a list: [a, b.c]"
-            )
-            return nil
-        }
-        return path
+        return path(written, at: node.mark, format: format)
     }
 
     private mutating func readEnum(_ node: YAMLNode?, _ owner: String, _ type: FieldType, _ field: inout FieldSchema) {
@@ -245,11 +248,15 @@ extension TopologyReader {
         }
     }
 
-    /// The JSON keys of a dotted path, or the one column of a CSV path; nil when a part is empty.
-    func split(_ path: String, format: InputFormat) -> [String]? {
-        if format == .csv { return [path] }
-        let parts = path.split(separator: ".", omittingEmptySubsequences: false).map(String.init)
-        return parts.contains("") || parts.count > 16 ? nil : parts
+    /// The path that a text means, or the one column of CSV; nil when it means none, which is noted.
+    mutating func path(_ written: String, at mark: SourceMark, format: InputFormat) -> FieldPath? {
+        if format == .csv { return [written] }
+        do throws(FieldPathError) {
+            return try FieldPath(text: written)
+        } catch {
+            note(mark, error.message, error.suggestion)
+            return nil
+        }
     }
 
     func article(_ type: FieldType) -> String {

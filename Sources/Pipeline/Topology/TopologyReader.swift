@@ -65,6 +65,7 @@ struct TopologyReader {
             )
         }
         let events = readEvents(top["events"], limits: limits, hasKeyFile: keyFile != nil)
+        let readings = readTopics(top["topics"], events: events)
         let detectors = readDetectors(top["detectors"], events: events, limits: limits)
         let models = readModels(top["models"], events: events)
         checkSignals(SignalLayout(detectors: detectors.map(\.name), models: models.map(\.name)), events: events)
@@ -92,6 +93,7 @@ struct TopologyReader {
             identifierKeyFileMark: identifiers["key_file"]?.mark,
             events: events,
             topics: topics,
+            readings: readings,
             kinds: kinds,
             detectors: detectors,
             models: models,

@@ -157,7 +157,7 @@ final class SimulatedLog: EventLog, LogWriter {
         self.sources = sources
     }
 
-    func poll(source: Int, limit: Int, _ body: (LogRecord) -> Bool) throws(LogError) -> Int64 {
+    func poll(source: Int, limit: Int, withHeaders: Bool, _ body: (LogRecord) -> Bool) throws(LogError) -> Int64 {
         try reach(.poll)
         deliverSome()
         let position = sources[source]
@@ -170,7 +170,17 @@ final class SimulatedLog: EventLog, LogWriter {
         let first = partition.index(of: next)
         for record in partition.records[first...].prefix(count) {
             var goesOn = true
-            lend(record, source: source) { goesOn = body($0) }
+            lend(record, source: source) { lent in
+                guard withHeaders else {
+                    goesOn = body(lent)
+                    return
+                }
+                withHeaderList(of: record) { headers in
+                    var lent = lent
+                    lent.headers = headers
+                    goesOn = body(lent)
+                }
+            }
             next = record.offset + 1
             if !goesOn {
                 sources[source].next = next
@@ -384,6 +394,23 @@ extension SimulatedLog {
             .outOfRange,
             "offset \(position.next) of \(position.source) is wanted, \(partition.start)..<\(partition.end) is there."
         )
+    }
+
+    /// The headers as a log lends them, in one buffer for the time of the call.
+    private func withHeaderList(
+        of record: SimulatedStore.Record,
+        _ body: (UnsafeBufferPointer<LogHeader>) -> Void
+    ) {
+        let all = record.headers.flatMap { Array($0.name.utf8) + $0.value }
+        all.withUnsafeBytes { all in
+            var at = 0
+            func take(_ count: Int) -> UnsafeRawBufferPointer {
+                defer { at += count }
+                return UnsafeRawBufferPointer(rebasing: all[at..<(at + count)])
+            }
+            let headers = record.headers.map { LogHeader(name: take($0.name.utf8.count), value: take($0.value.count)) }
+            headers.withUnsafeBufferPointer(body)
+        }
     }
 
     private func lend(_ record: SimulatedStore.Record, source: Int, _ body: (LogRecord) -> Void) {

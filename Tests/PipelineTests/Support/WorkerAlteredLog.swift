@@ -41,8 +41,10 @@ final class AsideLog: EventLog, LogWriter, @unchecked Sendable {
     func assign(_ sources: [SourcePosition]) throws(LogError) {
         try locked { () throws(LogError) in try log.assign(sources) }
     }
-    func poll(source: Int, limit: Int, _ body: (LogRecord) -> Bool) throws(LogError) -> Int64 {
-        try locked { () throws(LogError) in try log.poll(source: source, limit: limit, body) }
+    func poll(source: Int, limit: Int, withHeaders: Bool, _ body: (LogRecord) -> Bool) throws(LogError) -> Int64 {
+        try locked { () throws(LogError) in
+            try log.poll(source: source, limit: limit, withHeaders: withHeaders, body)
+        }
     }
     func wait(milliseconds: Int) throws(LogError) {
         try locked { () throws(LogError) in try log.wait(milliseconds: milliseconds) }
@@ -93,8 +95,8 @@ final class AlteredLog: EventLog, LogWriter {
         boundsOf(source, try log.bounds(of: source))
     }
     func assign(_ sources: [SourcePosition]) throws(LogError) { try log.assign(sources) }
-    func poll(source: Int, limit: Int, _ body: (LogRecord) -> Bool) throws(LogError) -> Int64 {
-        try log.poll(source: source, limit: limit, body)
+    func poll(source: Int, limit: Int, withHeaders: Bool, _ body: (LogRecord) -> Bool) throws(LogError) -> Int64 {
+        try log.poll(source: source, limit: limit, withHeaders: withHeaders, body)
     }
     func wait(milliseconds: Int) throws(LogError) { try log.wait(milliseconds: milliseconds) }
     func read(

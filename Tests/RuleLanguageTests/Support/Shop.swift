@@ -17,7 +17,7 @@ enum Shop {
     ) -> FieldSchema {
         FieldSchema(
             name: name,
-            path: name.split(separator: ".").map(String.init),
+            path: FieldPath(keys: name.split(separator: ".").map(String.init)),
             type: type,
             isRequired: required,
             entity: entity,

@@ -368,7 +368,9 @@ final class EmbeddedPartition {
     var next: Int64 = 0
     var isTouched = false
     private var insertStatement: Statement?
-    private var selectStatement: Statement?
+    /// Without and with the headers.
+    private var selectStatements: (plain: Statement?, full: Statement?)
+    var name: String { "\(topic)/\(number)" }
 
     init(id: Int64, topic: String, number: Int32) {
         self.id = id
@@ -386,13 +388,14 @@ final class EmbeddedPartition {
         return made
     }
 
-    func select(in database: Database) throws(LogError) -> Statement {
-        if let selectStatement { return selectStatement }
+    func select(in database: Database, withHeaders: Bool) throws(LogError) -> Statement {
+        if let known = withHeaders ? selectStatements.full : selectStatements.plain { return known }
+        let columns = "offset, append_time, key, value" + (withHeaders ? ", headers" : "")
         let made = try Statement(
             database,
-            "SELECT offset, append_time, key, value FROM records_\(id) WHERE offset >= ?1 ORDER BY offset LIMIT ?2"
+            "SELECT \(columns) FROM records_\(id) WHERE offset >= ?1 ORDER BY offset LIMIT ?2"
         )
-        selectStatement = made
+        if withHeaders { selectStatements.full = made } else { selectStatements.plain = made }
         return made
     }
 }

@@ -35,6 +35,8 @@ public final class EmbeddedLog: EventLog {
     private let clock: any WorkerClock
     private var sources: [(partition: EmbeddedPartition, next: Int64)] = []
     private var seenVersion: Int64 = -1
+    /// Of the record that is lent, where they were asked for.
+    private var headers: [LogHeader] = []
     /// The one that was handed out last.
     private var writer: EmbeddedWriter?
 
@@ -100,11 +102,12 @@ public final class EmbeddedLog: EventLog {
         seenVersion = -1
     }
 
-    public func poll(source: Int, limit: Int, _ body: (LogRecord) -> Bool) throws(LogError) -> Int64 {
+    public func poll(source: Int, limit: Int, withHeaders: Bool, _ body: (LogRecord) -> Bool) throws(LogError) -> Int64
+    {
         guard limit > 0 else { return sources[source].next }
         try follow()
         let partition = sources[source].partition
-        let select = try partition.select(in: file.open())
+        let select = try partition.select(in: file.open(), withHeaders: withHeaders)
         defer { select.reset() }
         let from = sources[source].next
         var next = from
@@ -115,17 +118,26 @@ public final class EmbeddedLog: EventLog {
             if next == from, offset != from {
                 try file.require(from, toLieIn: file.edges(of: partition), of: partition)
             }
+            headers.removeAll(keepingCapacity: true)
+            if withHeaders, let block = select.blob(4),
+                !OutputBatch.readHeaders(block, { headers.append(LogHeader(name: $0, value: $1)) })
+            {
+                throw LogError(.corrupt, "\(path): the headers of a record in \(partition.name) do not parse.")
+            }
             next = offset + 1
-            let goesOn = body(
-                LogRecord(
-                    source: source,
-                    offset: offset,
-                    timestamp: select.int(1),
-                    appendTime: select.int(1),
-                    key: select.blob(2),
-                    value: select.blob(3)
+            let goesOn = headers.withUnsafeBufferPointer {
+                body(
+                    LogRecord(
+                        source: source,
+                        offset: offset,
+                        timestamp: select.int(1),
+                        appendTime: select.int(1),
+                        key: select.blob(2),
+                        value: select.blob(3),
+                        headers: $0
+                    )
                 )
-            )
+            }
             if !goesOn { break }
         }
         if next == from { try file.require(from, toLieIn: file.edges(of: partition), of: partition) }

@@ -166,7 +166,8 @@ public final class KafkaLog: EventLog {
         }
     }
 
-    public func poll(source: Int, limit: Int, _ body: (LogRecord) -> Bool) throws(LogError) -> Int64 {
+    public func poll(source: Int, limit: Int, withHeaders: Bool, _ body: (LogRecord) -> Bool) throws(LogError) -> Int64
+    {
         guard let main else { throw LogError(.refused, "no partitions are assigned") }
         do throws(KafkaError) {
             // In a backlog nobody waits, and what is said between the records must be heard all the same.
@@ -176,16 +177,25 @@ public final class KafkaLog: EventLog {
                 try main.wait(milliseconds: 0)
             }
             try main.poll(source, limit: limit) { record in
-                body(
-                    LogRecord(
-                        source: source,
-                        offset: record.offset,
-                        timestamp: record.timestamp >= 0 ? record.timestamp : nil,
-                        appendTime: record.timestampType == .logAppendTime ? record.timestamp : nil,
-                        key: record.key,
-                        value: record.value
+                headers.removeAll(keepingCapacity: true)
+                if withHeaders {
+                    record.forEachHeader { (name: UnsafeRawBufferPointer, value) in
+                        headers.append(LogHeader(name: name, value: value))
+                    }
+                }
+                return headers.withUnsafeBufferPointer {
+                    body(
+                        LogRecord(
+                            source: source,
+                            offset: record.offset,
+                            timestamp: record.timestamp >= 0 ? record.timestamp : nil,
+                            appendTime: record.timestampType == .logAppendTime ? record.timestamp : nil,
+                            key: record.key,
+                            value: record.value,
+                            headers: $0
+                        )
                     )
-                )
+                }
             }
             return try main.position(source)
         } catch {
@@ -193,6 +203,8 @@ public final class KafkaLog: EventLog {
         }
     }
 
+    /// Of the record that is lent, where they were asked for.
+    private var headers: [LogHeader] = []
     private static let servingInterval = Duration.milliseconds(500)
 
     public func wait(milliseconds: Int) throws(LogError) {
