@@ -97,6 +97,8 @@ public protocol EventLog: LogReader, LogAdministration {
     ///
     /// From then on every commit of an earlier owner fails as `fenced`. Take ownership first and read the journal afterwards: in
     /// this order nobody can append to it behind the reader's back.
+    /// Make sure of one's output topics before (``LogAdministration/create(_:)``): a log ends only what was left open where it
+    /// knows that this application writes.
     func takeOwnership() throws(LogError) -> any LogWriter
 
     /// Ends reading and writing, also by the writer that was handed out; a second call does nothing.
