@@ -27,14 +27,14 @@ public struct TextHash: Sendable, Equatable {
     /// The key of texts, which is the secret itself.
     @usableFromInline let low: UInt64
     @usableFromInline let high: UInt64
-    /// The key of numbers and of composites: a text made of a number's bytes is another key than the number.
-    @usableFromInline let lowOfWords: UInt64
-    @usableFromInline let highOfWords: UInt64
+    /// The key of pairs: a text made of a pair's bytes has another hash than the pair.
+    @usableFromInline let lowOfPairs: UInt64
+    @usableFromInline let highOfPairs: UInt64
 
     @inlinable public init(key: HashKey) {
         (low, high) = key.words
-        lowOfWords = TextHash.sip(key.words.0, key.words.1, 1, 0, words: 1)
-        highOfWords = TextHash.sip(key.words.0, key.words.1, 2, 0, words: 1)
+        lowOfPairs = TextHash.sip(key.words.0, key.words.1, 1, 0, words: 1)
+        highOfPairs = TextHash.sip(key.words.0, key.words.1, 2, 0, words: 1)
     }
 
     /// Hash of `count` bytes from `bytes`; reads only those.
@@ -93,13 +93,11 @@ public struct TextHash: Sendable, Equatable {
         }
     }
 
-    /// Hash of a number by its bits.
+    /// Hash of a pair of words that may be seen, such as a ring's name; order matters.
+    ///
+    /// Keys of tables have ``WordHash``.
     @inlinable @inline(__always)
-    public func number(_ bits: UInt64) -> UInt64 { TextHash.sip(lowOfWords, highOfWords, bits, 0, words: 1) }
-
-    /// Folds a further part into a composite key; order matters.
-    @inlinable @inline(__always)
-    public func combine(_ a: UInt64, _ b: UInt64) -> UInt64 { TextHash.sip(lowOfWords, highOfWords, a, b, words: 2) }
+    public func combine(_ a: UInt64, _ b: UInt64) -> UInt64 { TextHash.sip(lowOfPairs, highOfPairs, a, b, words: 2) }
 
     /// SipHash-1-3 of one or two whole words.
     @inlinable @inline(__always)

@@ -49,7 +49,7 @@ private final class Oracle {
     }
 
     let configuration: LockstepConfiguration
-    let hash: TextHash
+    let hash: WordHash
     var actors: [Token: [(actor: UInt64, time: Int64)]] = [:]
     var isHot: [Token: Int] = [:]
     var buckets: [UInt64: [Int64]] = [:]
@@ -62,7 +62,7 @@ private final class Oracle {
 
     init(_ configuration: LockstepConfiguration) {
         self.configuration = configuration
-        hash = LockstepFeed.hash(configuration.seed)
+        hash = WordHash(LockstepFeed.hash(configuration.seed))
     }
 
     func tail(_ n: Int, _ mean: Double) -> Double {

@@ -7,6 +7,8 @@ import Testing
 /// Events of one type with a key, an integer, a double, a text, an optional integer and an optional double that need not be a
 /// number; every feature recomputed from all of them.
 struct WindowBench: ~Copyable {
+    private static let hash = TextHash(key: HashKey(1, 2))
+
     static let schema = EventSchema(
         name: "event",
         topic: "t",
@@ -78,7 +80,6 @@ struct WindowBench: ~Copyable {
         }
         self.features = features
         rowWidth = column
-        let hash = TextHash(key: HashKey(1, 2))
         evaluator = Evaluator(
             try RuleSet.compile(
                 [],
@@ -86,12 +87,12 @@ struct WindowBench: ~Copyable {
                     events: [WindowBench.schema],
                     signals: [],
                     maximumWindowMilliseconds: 1 << 40,
-                    hash: hash
+                    hash: WindowBench.hash
                 )
             )
         )
         program = WindowProgram(
-            WindowPlan(features: features, events: [WindowBench.schema], rowWidth: column, hash: hash)
+            WindowPlan(features: features, events: [WindowBench.schema], rowWidth: column, hash: WindowBench.hash)
         )
         (self.entriesPerKey, self.keys) = (entriesPerKey, keys)
         slot = WindowSlot(program, entriesPerKey: entriesPerKey, keysPerTable: keys)
@@ -118,14 +119,13 @@ struct WindowBench: ~Copyable {
     }
 
     mutating func feed(_ sample: Sample, watermark: Int64) {
-        let hash = program.plan.hash
         let word = "text-\(sample.s)"
         for (i, byte) in word.utf8.enumerated() { text[i] = byte }
         fields[0] = Slot(sample.time)
-        fields[1] = Slot(hash: hash("key\(sample.key)"), offset: 0, length: 0, bank: .event)
+        fields[1] = Slot(hash: WindowBench.hash("key\(sample.key)"), offset: 0, length: 0, bank: .event)
         fields[2] = Slot(sample.n)
         fields[3] = Slot(sample.d)
-        fields[4] = Slot(hash: hash(word), offset: 0, length: word.utf8.count, bank: .event)
+        fields[4] = Slot(hash: WindowBench.hash(word), offset: 0, length: word.utf8.count, bank: .event)
         fields[5] = sample.maybe.map { Slot($0) } ?? .missing
         fields[6] = sample.ratio.map { Slot($0) } ?? .missing
         for i in 0..<rowWidth { row[i] = .missing }

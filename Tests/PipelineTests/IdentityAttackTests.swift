@@ -159,7 +159,7 @@ import Testing
     private static func distinctProbes(
         _ count: Int,
         isHashed: Bool,
-        hash: TextHash = TextHash(key: .fixed),
+        hash: WordHash = WordHash(TextHash(key: .fixed)),
         value: (Int) -> UInt64
     ) -> Int {
         var capacity = 64
@@ -198,13 +198,17 @@ import Testing
         // All in an eighth of the table that the old hash would have filled.
         let many = attacker.texts(count: count) { $0 >> table.shift & 0x1F_FFFF < 0x4_0000 }
         #expect(table.probes(count) { Self.hash(many[$0], hash) } <= limit)
-        // Numbers that somebody chose, and keys put together of them.
-        #expect(table.probes(count) { hash.number(UInt64($0) << 44) } <= limit)
-        #expect(table.probes(count) { hash.combine(UInt64($0) << 44, UInt64($0) << 40) } <= limit)
+        // Numbers that somebody chose, in whatever bits they differ, and keys put together of them.
+        let words = WordHash(hash)
+        for shift in [0, 20, 44] as [UInt64] {
+            #expect(table.probes(count) { words.number(UInt64($0) << shift) } <= limit)
+            #expect(table.probes(count) { words.combine(UInt64($0) << shift, UInt64($0) << 40) } <= limit)
+            #expect(table.probes(count) { words.combine(7, UInt64($0) << shift) } <= limit)
+        }
         guard table == .distinctValues else { return }
         // Values that are numbers come to the map as they are.
-        #expect(Self.distinctProbes(count, isHashed: false, hash: hash) { UInt64($0) << 44 } <= limit)
-        #expect(Self.distinctProbes(count, isHashed: false, hash: hash) { UInt64($0) } <= limit)
+        #expect(Self.distinctProbes(count, isHashed: false, hash: words) { UInt64($0) << 44 } <= limit)
+        #expect(Self.distinctProbes(count, isHashed: false, hash: words) { UInt64($0) } <= limit)
         #expect(Self.distinctProbes(5000, isHashed: true) { UInt64($0) << 44 } > 500 * fewProbes)
     }
 

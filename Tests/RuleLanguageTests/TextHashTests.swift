@@ -42,16 +42,47 @@ import Testing
 
     @Test func `a number, a pair and the texts of their bytes are four different keys`() {
         let hash = TextHash(key: HashKey(3, 4))
+        let words = WordHash(hash)
         for (a, b) in [(0, 0), (1, 2), (2, 1), (.max, 1), (8 << 56, 16 << 56)] as [(UInt64, UInt64)] {
             let text = withUnsafeBytes(of: (a, b)) { bytes in
                 (0...16).map { hash(bytes.baseAddress.unsafelyUnwrapped, count: $0) }
             }
-            #expect(!text.contains(hash.number(a)) && !text.contains(hash.combine(a, b)))
-            #expect(hash.number(a) != hash.combine(a, b) && hash.number(a) != hash.combine(a, 0))
+            #expect(
+                !text.contains(words.number(a)) && !text.contains(words.combine(a, b))
+                    && !text.contains(hash.combine(a, b))
+            )
+            #expect(words.number(a) != words.combine(a, b) && words.number(a) != words.combine(a, 0))
         }
-        #expect(hash.combine(1, 2) != hash.combine(2, 1))
-        #expect(TextHash(key: HashKey(3, 5)).number(1) != hash.number(1))
-        #expect(TextHash(key: HashKey(4, 4)).combine(1, 2) != hash.combine(1, 2))
+        #expect(words.combine(1, 2) != words.combine(2, 1) && hash.combine(1, 2) != hash.combine(2, 1))
+        for other in [TextHash(key: HashKey(3, 5)), TextHash(key: HashKey(4, 4))] {
+            #expect(
+                WordHash(other).number(1) != words.number(1) && WordHash(other).combine(1, 2) != words.combine(1, 2)
+            )
+            #expect(other.combine(1, 2) != hash.combine(1, 2))
+        }
+    }
+
+    @Test func `a composite's hash is that of the definition, in numbers of 128 bits`() {
+        let text = TextHash(key: HashKey(8, 9))
+        let words = WordHash(text)
+        let first = UInt128(text("weir.words.2")) << 64 | UInt128(text("weir.words.1"))
+        let second = UInt128(text("weir.words.4")) << 64 | UInt128(text("weir.words.3"))
+        var parts: [UInt64] = [0, 1, 2, .max, .max - 1, 1 << 63, 0x9E37_79B9_7F4A_7C15]
+        // What makes the lower halves overflow, or nothing of them.
+        parts += [
+            0 &- UInt64(truncatingIfNeeded: first), 0 &- UInt64(truncatingIfNeeded: second),
+            UInt64(truncatingIfNeeded: ~first),
+        ]
+        for a in parts {
+            for b in parts {
+                let product = (first &+ UInt128(b)) &* (second &+ UInt128(a))
+                var hash = UInt64(truncatingIfNeeded: product >> 64)
+                hash = (hash ^ hash >> 32) &* 0xD6E8_FEB8_6659_FD93
+                hash ^= hash >> 32
+                #expect(words.combine(a, b) == max(1, hash))
+            }
+            #expect(words.number(a) == words.combine(a, 0x9E37_79B9_7F4A_7C15))
+        }
     }
 
     @Test func `every bit of a text and of the key changes half of the hash`() {

@@ -26,13 +26,13 @@ struct LockstepActorSlot: ~Copyable {
     var counters = LockstepCounters()
 
     private let memory: Int64
-    private let hash: TextHash
+    private let hash: WordHash
 
     init(_ configuration: LockstepConfiguration, _ hash: TextHash) {
         actors = OldestFirstTable(limit: configuration.limits.actors)
         blocks = MemberBlocks(wordsPerMember: 5, limitWords: configuration.limits.actorTokenWords)
         memory = configuration.memory
-        self.hash = hash
+        self.hash = WordHash(hash)
     }
 
     /// Reads the cell where an actor's row is told, and nothing else.

@@ -45,7 +45,7 @@ struct LockstepDetector: ~Copyable {
     private var paired = Exchange<PairRecord>()
     private var flagged = Exchange<FlagRecord>()
     private var names = Exchange<NameRecord>()
-    private let hash: TextHash
+    private let hash: WordHash
 
     /// What was last acted on before this time counts as forgotten, whether or not its slot was swept since.
     ///
@@ -88,7 +88,7 @@ struct LockstepDetector: ~Copyable {
         self.configuration = configuration
         population = LockstepPopulation(configuration)
         sweepStep = max(1, configuration.memory / 65_536)
-        self.hash = hash
+        self.hash = WordHash(hash)
         tokens = OwnedBuffer(count: Slots.count) { _ in LockstepTokenSlot(configuration, hash) }
         actors = OwnedBuffer(count: Slots.count) { _ in LockstepActorSlot(configuration, hash) }
         pairs = OwnedBuffer(count: Slots.count) { _ in LockstepPairSlot(configuration) }

@@ -65,7 +65,7 @@ struct LockstepRings: ~Copyable {
 
     // Only the stage's own files touch these.
     let configuration: LockstepConfiguration
-    let hash: TextHash
+    let hash: WordHash
     private let resultHash: TextHash
     var names: OldestFirstTable<Name>
     var members: OldestFirstTable<Member>
@@ -95,7 +95,7 @@ struct LockstepRings: ~Copyable {
 
     init(_ configuration: LockstepConfiguration, _ hash: TextHash) {
         self.configuration = configuration
-        self.hash = hash
+        self.hash = WordHash(hash)
         resultHash = configuration.resultHash
         names = OldestFirstTable(limit: configuration.limits.names)
         members = OldestFirstTable(limit: max(2, configuration.limits.ringMembers))

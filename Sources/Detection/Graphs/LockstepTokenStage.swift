@@ -64,7 +64,7 @@ struct LockstepTokenSlot: ~Copyable {
     private let minimumActors: Int
     private let hotSurprise: Double
     private let decay: Double
-    private let hash: TextHash
+    private let hash: WordHash
     private let resultHash: TextHash
 
     init(_ configuration: LockstepConfiguration, _ hash: TextHash) {
@@ -76,7 +76,7 @@ struct LockstepTokenSlot: ~Copyable {
         minimumActors = max(2, configuration.minimumActors)
         hotSurprise = -Elementary.log(configuration.hotChance) / Elementary.ln10
         decay = Elementary.exp(-Double(configuration.window) / Double(configuration.baselineLife))
-        self.hash = hash
+        self.hash = WordHash(hash)
         resultHash = configuration.resultHash
     }
 

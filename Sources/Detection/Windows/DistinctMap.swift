@@ -7,14 +7,14 @@ struct DistinctMap {
     private let header: UnsafeMutablePointer<MapHeader>
     private let cells: UnsafeMutablePointer<MapCell>
     private let mask: Int
-    private let hash: TextHash
+    private let hash: WordHash
     private let isHashed: Bool
 
     /// The map that a header tells of; there must be one.
     ///
     /// - Parameter isHashed: whether its values are texts' keyed hashes already, and no numbers that somebody chose.
     @inline(__always)
-    init(_ header: UnsafeMutablePointer<MapHeader>, _ arena: borrowing Arena, _ hash: TextHash, isHashed: Bool) {
+    init(_ header: UnsafeMutablePointer<MapHeader>, _ arena: borrowing Arena, _ hash: WordHash, isHashed: Bool) {
         self.header = header
         cells = arena.cells(header.pointee.cells)
         mask = Int(header.pointee.capacity) &- 1

@@ -5,7 +5,7 @@ import RuleLanguage
 struct KeyRouter: ~Copyable {
     /// One of each of the program's owners; they also evaluate filters and arguments of the windows that the lane applies.
     let evaluators: OwnedBuffer<Evaluator>
-    private let hash: TextHash
+    private let hash: WordHash
     // Accesses in event order, then the same sorted by slot.
     private var routed = OwnedBuffer<RoutedAccess>(undefined: 4096)
     private var sorted = OwnedBuffer<RoutedAccess>(undefined: 4096)
@@ -13,7 +13,7 @@ struct KeyRouter: ~Copyable {
     private let slots = SlotOrder()
 
     /// - Parameter ruleSets: among them those that the programs belong to.
-    init(_ program: WindowProgram, _ ruleSets: [RuleSet], hash: TextHash) {
+    init(_ program: WindowProgram, _ ruleSets: [RuleSet], hash: WordHash) {
         evaluators = OwnedBuffer(count: program.owners.count) { owner in
             guard let rules = ruleSets.first(where: { $0.stamp == program.owners[owner] }) else {
                 preconditionFailure("a program of a rule set that is not there")

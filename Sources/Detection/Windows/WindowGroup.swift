@@ -38,7 +38,7 @@ final class WindowGroup {
                 keysPerTable: Engine.keysKept(limit: configuration.keysPerTable) / Slots.count
             )
         }
-        routers = OwnedBuffer(count: lanes) { _ in KeyRouter(program, ruleSets, hash: configuration.hash) }
+        routers = OwnedBuffer(count: lanes) { _ in KeyRouter(program, ruleSets, hash: WordHash(configuration.hash)) }
         rewinds = OwnedBuffer(count: lanes) { _ in WindowRewinds() }
     }
 
@@ -57,7 +57,7 @@ final class WindowGroup {
         self.program = program
         ruleSets = (ruleSets + [rules]).filter { program.owners.contains($0.stamp) }
         for s in slots.indices { slots[s].program = program }
-        for l in routers.indices { routers[l] = KeyRouter(program, ruleSets, hash: configuration.hash) }
+        for l in routers.indices { routers[l] = KeyRouter(program, ruleSets, hash: WordHash(configuration.hash)) }
     }
 
     /// Sorts the keys that a lane's events go to by slot.

@@ -155,7 +155,7 @@ public struct WindowPlan: Sendable {
     var accesses: [[KeyAccess]]
     /// Slots of a feature row.
     public let rowWidth: Int
-    let hash: TextHash
+    let hash: WordHash
 
     /// Plans the features of a rule set.
     ///
@@ -165,7 +165,7 @@ public struct WindowPlan: Sendable {
     ///   - rowWidth: slots of a feature row.
     public init(features: [Feature], events: [EventSchema], rowWidth: Int, hash: TextHash) {
         self.rowWidth = rowWidth
-        self.hash = hash
+        self.hash = WordHash(hash)
         accesses = [[KeyAccess]](repeating: [], count: events.count)
         var tableByName: [String: Int] = [:]
         var streamByName: [String: Int] = [:]

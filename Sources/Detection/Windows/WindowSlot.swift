@@ -51,7 +51,7 @@ struct WindowSlot: ~Copyable {
     var sweepAt: [Int]
     var unswept = 0
     var counters = WindowCounters()
-    let hash: TextHash
+    let hash: WordHash
     /// Work area; not state.
     let gathered = GatheredEntry()
 

@@ -11,7 +11,7 @@ extension WindowStream {
     /// Finds the previous entry with the tail entry's value, links both, and remembers the newest position; there is room in the
     /// map.
     @inline(__always)
-    func link(_ column: WindowPlan.DistinctColumn, _ arena: borrowing Arena, _ hash: TextHash) {
+    func link(_ column: WindowPlan.DistinctColumn, _ arena: borrowing Arena, _ hash: WordHash) {
         let tail = self.tail
         let entry = entry(tail)
         let value = WindowStream.value(column, entry)
@@ -35,7 +35,7 @@ extension WindowStream {
 
     /// Takes the values that only the oldest entry has out of the maps.
     @inline(__always)
-    func unlinkOldest(_ arena: borrowing Arena, _ hash: TextHash) {
+    func unlinkOldest(_ arena: borrowing Arena, _ hash: WordHash) {
         for d in 0..<program.pointee.distinctCount {
             let column = program.pointee.distinct[d]
             let oldest = entry(base)

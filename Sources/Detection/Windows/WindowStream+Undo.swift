@@ -21,7 +21,7 @@ extension WindowStream {
     ///
     /// All at once, as what they did to each other needs no undoing: of a value's entries only the oldest one that goes has a link
     /// that stays behind. Cost: a few passes over the entries, in the order in which they lie.
-    func undo(from first: UInt32, _ arena: borrowing Arena, _ hash: TextHash) {
+    func undo(from first: UInt32, _ arena: borrowing Arena, _ hash: WordHash) {
         for d in 0..<program.pointee.distinctCount { unlink(program.pointee.distinct[d], from: first, arena, hash) }
         for e in 0..<program.pointee.extremeCount { unchain(program.pointee.extremes[e], from: first) }
         for w in 0..<program.pointee.windowCount { leave(program.pointee.windows[w], from: first) }
@@ -33,7 +33,7 @@ extension WindowStream {
         _ column: WindowPlan.DistinctColumn,
         from first: UInt32,
         _ arena: borrowing Arena,
-        _ hash: TextHash
+        _ hash: WordHash
     ) {
         let map: DistinctMap? =
             hasMap(column) ? DistinctMap(map(column), arena, hash, isHashed: column.isHashed) : nil
