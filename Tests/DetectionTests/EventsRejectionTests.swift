@@ -142,14 +142,64 @@ import Testing
         #expect(bench.outcome(record) == expected)
     }
 
-    @Test func `an event far ahead of its log's clock is refused`() throws {
+    @Test func `an event far ahead of its log's clock is judged when the log took it`() throws {
         var bench = Bench(try plan())
         let record = "{\(needed)}"
-        #expect(bench.decode(record, appendTime: 1_760_000_000_000 - 3_600_000) == .events(1))
-        #expect(bench.outcome(record, appendTime: 1_760_000_000_000 - 3_600_001) == "timestamp_out_of_range ts @0")
+        let written: Int64 = 1_760_000_000_000
+        for (appendTime, time) in [
+            (written - 3_600_000, written), (written - 3_600_001, written - 3_600_001), (.max, written),
+            (946_684_800_000, 946_684_800_000),
+        ] {
+            try #require(bench.decode(record, appendTime: appendTime) == .events(1))
+            let event = bench.batch.event(bench.batch.count - 1)
+            #expect(event.time == time && event.fields[1].int == time && event.writtenTime == written)
+            #expect(event.flags == (time == written ? [] : .early))
+        }
+        // A log whose clock is that wrong tells no time.
+        #expect(bench.outcome(record, appendTime: 946_684_799_999) == "timestamp_out_of_range ts @0")
         #expect(bench.decode(record, appendTime: .min) != .events(1))
-        #expect(bench.decode(record, appendTime: .max) == .events(1))
-        #expect(bench.batch.count == 2)
+    }
+
+    /// Times that are refused, and what is said of them.
+    private static let refusedTimes = [
+        (
+            #"{"ts":1760000000,"buyer":{"id":"a1"}}"#,
+            "`ts` is 1970-01-21T08:53:20Z (1760000000 written), before 2000-01-01, which `time.earliest` sets; "
+                + "seconds? Write 'format: s'"
+        ),
+        (
+            #"{"ts":1760000000000000,"buyer":{"id":"a1"}}"#,
+            "`ts` is 1760000000000000, after 2100-01-01, which `time.latest` sets; microseconds? Write 'format: us'"
+        ),
+        (
+            #"{"ts": 4102444800001 ,"buyer":{"id":"a1"}}"#,
+            "`ts` is 2100-01-01T00:00:00.001Z (4102444800001 written), after 2100-01-01, which `time.latest` sets"
+        ),
+        (
+            #"{"ts":"-5","buyer":{"id":"a1"}}"#,
+            "`ts` is 1969-12-31T23:59:59.995Z (-5 written), before 2000-01-01, which `time.earliest` sets"
+        ),
+        (
+            "{\(needed)," + #""seconds":253402300800}"#,
+            "`seconds` is 253402300800, after 9999-12-31T23:59:59.999Z"
+        ),
+    ]
+
+    @Test(arguments: refusedTimes)
+    func `a refused time is told with its value, the bound and the key that sets it`(
+        _ record: String,
+        _ wanted: String
+    ) throws {
+        var bench = Bench(try plan())
+        guard case .rejected(let letter) = bench.decode(record) else {
+            Issue.record("it was taken")
+            return
+        }
+        let plan = bench.decoder.plan
+        #expect(Array(record.utf8).withUnsafeBytes { plan.explanation(of: letter, in: $0) } == wanted)
+        // A letter that points at nothing says less.
+        #expect(plan.explanation(of: letter).hasSuffix("is outside the accepted time range"))
+        #expect([UInt8]().withUnsafeBytes { plan.explanation(of: letter, in: $0) }.hasSuffix("accepted time range"))
     }
 
     @Test(arguments: [

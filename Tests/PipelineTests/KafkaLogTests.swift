@@ -156,6 +156,27 @@ struct KafkaLogTests {
         #expect(tombstones == 1)
     }
 
+    @Test func `only a topic with LogAppendTime says when its records were appended`() throws {
+        let log = try log()
+        defer { log.close() }
+        for (kind, isKnown) in [("CreateTime", false), ("LogAppendTime", true)] {
+            let source = TopicPartition("\(input)-\(kind)", 0)
+            try log.create([
+                TopicRequirement(name: source.topic, partitions: 1, settings: ["message.timestamp.type": kind])
+            ])
+            var records = OutputBatch(topics: [source.topic])
+            records.append(topic: 0, key: nil, value: { $0.append(1) })
+            try log.append(records)
+            var seen = 0
+            try log.read(source, from: 0, to: settledEnd(log, source)) { record, _ in
+                #expect(record.timestamp != nil && (record.appendTime != nil) == isKnown)
+                seen += 1
+                return true
+            }
+            #expect(seen == 1)
+        }
+    }
+
     @Test func `the former owner is fenced and writes nothing more`() throws {
         let former = try log()
         defer { former.close() }

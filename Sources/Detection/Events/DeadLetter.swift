@@ -82,7 +82,9 @@ extension DecodePlan {
     }
 
     /// One sentence for people: what is wrong and what was expected.
-    func explanation(of letter: DeadLetter) -> String {
+    ///
+    /// - Parameter record: where it is there, for what it says.
+    func explanation(of letter: DeadLetter, in record: UnsafeRawBufferPointer? = nil) -> String {
         let place = letter.path >= 0 && Int(letter.path) < paths.count ? paths[Int(letter.path)] : nil
         let name = place.map { "`\($0.text)`" } ?? "the record"
         let field = place?.field.map { schemas[$0.type].fields[$0.index] }
@@ -115,7 +117,8 @@ extension DecodePlan {
                 + (place.map { " in `\($0.text)`" } ?? "")
         case .unknownEventType: return "no declared event type fits" + (place.map { ": see `\($0.text)`" } ?? "")
         case .invalidTimestamp: return "\(name) is not a time in the format \(field?.timeFormat.rawValue ?? "declared")"
-        case .timestampOutOfRange: return "\(name) is outside the accepted time range"
+        case .timestampOutOfRange:
+            return record.flatMap { sentence(onTime: letter, in: $0) } ?? "\(name) is outside the accepted time range"
         case .tombstone: return "the record has no value (a tombstone)"
         case .tooManyElements: return "a list has too many elements" + (place.map { " in `\($0.text)`" } ?? "")
         case .tooManyKeys: return "an object has too many keys"
@@ -162,7 +165,7 @@ extension DecodePlan {
         output.append(contentsOf: #"{"code":""#.utf8)
         output.append(contentsOf: letter.code.name.utf8)
         output.append(contentsOf: #"","message":"#.utf8)
-        DecodePlan.appendJSON(explanation(of: letter), to: &output)
+        DecodePlan.appendJSON(explanation(of: letter, in: value), to: &output)
         output.append(contentsOf: #","field":"#.utf8)
         if let path = path(of: letter) {
             DecodePlan.appendJSON(path, to: &output)

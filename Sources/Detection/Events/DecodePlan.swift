@@ -14,7 +14,7 @@ public struct DecodeLimits: Sendable, Equatable {
     /// Event times accepted, milliseconds since 1970, both included, 2000-01-01 to 2100-01-01 unless told otherwise.
     public var earliest: Int64 = 946_684_800_000
     public var latest: Int64 = 4_102_444_800_000
-    /// How far an event time may be ahead of the log's append time, where that is known.
+    /// How far an event time may be ahead of the log's append time, where that is known; further, the event is judged at that.
     public var futureMilliseconds: Int64 = 3_600_000
 
     public init() {}

@@ -33,7 +33,8 @@ public struct EventDecoder: ~Copyable, @unchecked Sendable {
     ///   - value: the record's bytes, copied before anything is scanned; nil is a tombstone.
     ///   - beside: of each of the plan's ``DecodePlan/partsBeside`` the length, four bytes with the lowest first, -1 for one that
     ///     is not there, and its bytes; nil where none is.
-    ///   - appendTime: when the log took it, milliseconds since 1970, or nil; bounds how far ahead the event time may be.
+    ///   - appendTime: when the log took it, milliseconds since 1970, or nil; an event whose time lies too far ahead of it is judged
+    ///     at it.
     public mutating func decode(
         topic: Int?,
         partition: Int32,
@@ -234,12 +235,20 @@ func finish(
     _ batch: inout EventBatch
 ) -> DecodeResult {
     let plan = work.types + type
-    let time = sink.row[Int(plan.pointee.timeField)].int
+    let writtenTime = sink.row[Int(plan.pointee.timeField)].int
+    var time = writtenTime
+    var flags: EventFlags = []
     if let appendTime, case let ahead = time.subtractingReportingOverflow(appendTime),
         ahead.overflow ? time > 0 : ahead.partialValue > work.limits.futureMilliseconds
     {
-        let field = work.fields + Int(plan.pointee.firstField + plan.pointee.timeField)
-        return .rejected(DeadLetter(.timestampOutOfRange, path: field.pointee.path))
+        // A log whose own clock is that wrong has no better time.
+        guard appendTime >= work.limits.earliest else {
+            let field = work.fields + Int(plan.pointee.firstField + plan.pointee.timeField)
+            return .rejected(DeadLetter(.timestampOutOfRange, path: field.pointee.path))
+        }
+        time = appendTime
+        flags = .early
+        sink.row[Int(plan.pointee.timeField)] = Slot(time)
     }
     batch.entries[batch.count] = EventBatch.Entry(
         row: batch.rowsCount,
@@ -250,7 +259,8 @@ func finish(
         type: UInt16(truncatingIfNeeded: type),
         recordOffset: UInt32(truncatingIfNeeded: recordStart),
         recordLength: UInt32(truncatingIfNeeded: count),
-        writtenTime: time
+        writtenTime: writtenTime,
+        flags: flags
     )
     batch.count += 1
     batch.rowsCount += Int(plan.pointee.fieldCount)
