@@ -16,7 +16,10 @@ public struct EpochInput {
     ///
     /// There may be none: the epoch then only ends ticks, by its triggers, and lets old rings close.
     public var events: UnsafeBufferPointer<Event>
-    /// The one in force, milliseconds since 1970; `Int64.min` before there is one.
+    /// Windows give back what no event at or after it can see: the watermark in force, or the least time of an event that is judged
+    /// behind it.
+    ///
+    /// Milliseconds since 1970; `Int64.min` before there is one.
     public var watermark: Int64
 
     public init(triggers: [Trigger] = [], events: UnsafeBufferPointer<Event>, watermark: Int64) {

@@ -52,8 +52,8 @@ def exact(t, name, events, *options):
         path.unlink()
 
 
-def naive(events, lateness):
-    """Epoch by epoch in order of time; late ones are set aside. Answers the rows by id and the number of late events."""
+def naive(events, lateness, sets_aside):
+    """Epoch by epoch in order of time; late ones are set aside, or moved to the watermark. Answers the rows by id and how many are late."""
     held = {f[0]: collections.defaultdict(list) for f in FEATURES}
     rows, late, highest, watermark = {}, 0, None, None
     for at in range(0, len(events), EPOCH):
@@ -63,6 +63,8 @@ def naive(events, lateness):
         for offset, e in enumerate(events[at:at + EPOCH]):
             if watermark is not None and e["ts"] < watermark:
                 late += 1
+                if not sets_aside:
+                    taken.append((watermark, at + offset, e))
                 continue
             taken.append((e["ts"], at + offset, e))
             highest = max(highest or 0, e["ts"])
@@ -77,12 +79,12 @@ def naive(events, lateness):
     return rows, late
 
 
-def disorder(t, name, lateness, *options):
+def disorder(t, name, lateness, handled, *options):
     source = generate(t, name, 30_000, "--hours-per-million", "1440", *options)
-    topology = t.topology(f"{name}-topology", base="bench-12", replacing=[("lateness: 0s", f"lateness: {lateness}m")])
+    topology = t.topology(f"{name}-topology", base="bench-12", replacing=[("lateness: 0s", f"lateness: {lateness}m, late: {handled}")])
     rows = t.folder / f"{name}.rows"
     done = t.run("replay", "--topology", topology, "--input", source, "--features", rows, "--json")
-    wanted, late = naive(objects(source), lateness * MINUTE)
+    wanted, late = naive(objects(source), lateness * MINUTE, handled == "set_aside")
     got = {}
     for row in objects(rows):
         identifier = row.pop("id")
@@ -90,7 +92,8 @@ def disorder(t, name, lateness, *options):
             fail(f"{name}: two rows of {identifier}")
         got[identifier] = row
     summary = json.loads(done.out)
-    t.equal(summary["late"], late, f"{name}: {late} of {summary['events']} events are late, as counted by hand")
+    t.equal((summary["late"], summary["set_aside"]), (0, late) if handled == "set_aside" else (late, 0),
+            f"{name}: {late} of {summary['events']} events are late, as counted by hand")
     wrong = [(k, wanted[k], got.get(k)) for k in wanted if got.get(k) != wanted[k]]
     t.check(not wrong and len(got) == len(wanted), f"{name}: {len(wanted)} rows of events in disorder equal a naive count", wrong[:2])
     return late
@@ -105,10 +108,11 @@ def test(t):
     if t.is_long:
         exact(t, "million", 1_000_000)
     # 1,440 hours per million events are 5 s per event: half an hour of delay is some 350 events.
-    late = disorder(t, "within", 30, "--out-of-order", "0.3:1700")
+    late = disorder(t, "within", 30, "judge", "--out-of-order", "0.3:1700")
     t.equal(late, 0, "delays below the allowed lateness make nothing late")
-    late = disorder(t, "beyond", 30, "--late", "0.01:90000:180000", "--out-of-order", "0.2:1200")
-    t.check(late > 100, "delays beyond it do", late)
+    for handled in ("judge", "set_aside"):
+        late = disorder(t, f"beyond-{handled}", 30, handled, "--late", "0.01:90000:180000", "--out-of-order", "0.2:1200")
+        t.check(late > 100, "delays beyond it do", late)
 
 
 main(test)

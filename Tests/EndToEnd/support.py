@@ -559,16 +559,17 @@ def check_journal(t, log, topics=INPUT_TOPICS):
 
 
 def check_counts(t, log, records, produced):
-    """Events = verdicts + silent + dead letters + late, and the topics hold what the journal says."""
-    sums = {k: sum(r[k] for r in records) for k in ("events", "dead_letters", "late", "verdicts")}
+    """Records = verdicts + silent + dead letters + events set aside, and the topics hold what the journal says."""
+    sums = {k: sum(r.get(k, 0) for r in records) for k in ("records", "events", "dead_letters", "late", "set_aside", "verdicts")}
     silent = sums["events"] - sums["verdicts"]
     t.equal(
-        sums["verdicts"] + silent + sums["dead_letters"] + sums["late"], produced,
-        f"{produced} records = {sums['verdicts']} verdicts + {silent} silent + {sums['dead_letters']} dead letters + {sums['late']} late")
+        (sums["verdicts"] + silent + sums["dead_letters"] + sums["set_aside"], sums["records"]), (produced, produced),
+        f"{produced} records = {sums['verdicts']} verdicts + {silent} silent ({sums['late']} of both late) + {sums['dead_letters']} dead letters "
+        f"+ {sums['set_aside']} set aside")
     found = {topic: log.read(topic) for topic in ("weir.verdicts", "weir.dead-letters", "weir.late")}
     t.equal(len(found["weir.verdicts"]), sums["verdicts"], "the verdict topic holds as many verdicts as the journal says")
     t.equal(len(found["weir.dead-letters"]), sums["dead_letters"], "the dead letter topic holds as many as the journal says")
-    t.equal(len(found["weir.late"]), sums["late"], "the late topic holds as many as the journal says")
+    t.equal(len(found["weir.late"]), sums["set_aside"], "the late topic holds as many as the journal says")
     return found
 
 

@@ -45,21 +45,25 @@ import Testing
         #expect(logError { _ = try Self.parse(triggered.replacing("end_tick", with: "begin")) }?.kind == .corrupt)
 
         record.triggers = []
-        record.aligned = [TopicPartition("orders", 3), TopicPartition("clicks", 0)]
+        record.aligned = [
+            .init(source: TopicPartition("orders", 3), from: -60_000),
+            .init(source: TopicPartition("clicks", 0), from: .min),
+        ]
         record.counts.ignored = 4
         record.counts.early = 5
         record.counts.setAside = 6
         record.counts.duplicates = 7
         bytes = []
         record.write(to: &bytes)
+        let aligned = #""aligned":[["orders",3,-60000],["clicks",0,-9223372036854775808]],"ranges""#
         let rare =
             expected
-            .replacing(#""ranges""#, with: #""aligned":[["orders",3],["clicks",0]],"ranges""#)
+            .replacing(#""ranges""#, with: aligned)
             .replacing(#""late":1"#, with: #""ignored":4,"late":1,"early":5,"set_aside":6,"duplicates":7"#)
         #expect(String(decoding: bytes, as: UTF8.self) == rare)
         #expect(try Self.parse(rare) == record)
         #expect(
-            logError { _ = try Self.parse(rare.replacing(#"["clicks",0]"#, with: #"["clicks"]"#)) }?.kind == .corrupt
+            logError { _ = try Self.parse(rare.replacing(#""clicks",0,"#, with: #""clicks","#)) }?.kind == .corrupt
         )
         #expect(logError { _ = try Self.parse(rare.replacing(#""early":5"#, with: #""early":-5"#)) }?.kind == .corrupt)
 

@@ -53,7 +53,7 @@ import Testing
                 .endTick(at: WorkerWorld.start + 3_600_000), .endTick(at: WorkerWorld.start + 7_200_000),
             ]
         )
-        #expect(world.seen.setAside < 50, "the decision makes no event late")
+        #expect(world.seen.late < 50, "the decision makes no event late")
         #expect(try world.findings(threads: [1, 2]) == [])
     }
 
@@ -116,7 +116,7 @@ import Testing
         )
         #expect(error == nil)
         #expect(try world.findings(threads: [1, 2]) == [])
-        #expect(world.seen.events > 800 && world.seen.setAside < 60, "\(world.seen)")
+        #expect(world.seen.events > 800 && world.seen.late < 60, "\(world.seen)")
     }
 
     @Test func `a source that gives events keeps the tick open for all`() throws {

@@ -53,7 +53,7 @@ import Testing
             "time",
             [
                 "`tick`": duration(time.tickMilliseconds), "`lateness`": duration(time.latenessMilliseconds),
-                "`future`": duration(time.futureMilliseconds),
+                "`late`": time.setsLateAside ? "`set_aside`" : "`judge`", "`future`": duration(time.futureMilliseconds),
                 "`idle`": duration(time.idleMilliseconds), "`earliest`": "`2000-01-01`", "`latest`": "`2100-01-01`",
             ]
         )

@@ -75,7 +75,7 @@ import Testing
         }
         #expect(deaths > 200, "the faults do happen: \(deaths)")
         #expect(seen.events > seen.verdicts && seen.verdicts > 1000, "\(seen)")
-        #expect(seen.setAside > 100 && seen.deadLetters > 100 && rings > 10, "\(seen), \(rings) rings")
+        #expect(seen.late > 100 && seen.deadLetters > 100 && rings > 10, "\(seen), \(rings) rings")
     }
 
     @Test func `the same holds where commits run beside reading`() throws {

@@ -65,6 +65,15 @@ public struct Event: BitwiseCopyable {
         for place in 0..<Int(markCount) { body(EventMark(slot: lists[Int(firstMark) + place])) }
     }
 
+    /// Has it judged at another time than its own, and in its row too, so that rules see no other; the written one stays.
+    ///
+    /// - Parameter field: of its row, that holds its time; nil where none does. The row must be its batch's, which nobody reads yet.
+    public mutating func place(at time: Int64, _ flag: EventFlags, field: Int?) {
+        self.time = time
+        flags.insert(flag)
+        if let field { UnsafeMutablePointer(mutating: fields)[field] = Slot(time) }
+    }
+
     /// The order of an epoch: time, topic name, partition, offset, part; total, because no two events share the last four.
     @inlinable public static func precedes(_ a: Event, _ b: Event) -> Bool {
         if a.time != b.time { return a.time < b.time }

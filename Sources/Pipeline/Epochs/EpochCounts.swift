@@ -18,12 +18,24 @@ public struct EpochCounts: Sendable, Equatable {
     public var verdicts: Int64 = 0
     /// Events that left no verdict; not in the journal.
     public var silent: Int64 = 0
+    /// Of the events: judged at their own time behind the watermark, as nobody had waited for their source; not in the journal,
+    /// which names the sources.
+    public var aligned: Int64 = 0
 
     public init() {}
 
     static func += (a: inout EpochCounts, b: EpochCounts) {
         for one in journaled { a[keyPath: one.count] += b[keyPath: one.count] }
         a.silent += b.silent
+        a.aligned += b.aligned
+    }
+
+    /// The same without what the journal does not name.
+    var asJournaled: EpochCounts {
+        var counts = self
+        counts.silent = 0
+        counts.aligned = 0
+        return counts
     }
 
     /// One count as the journal names it.

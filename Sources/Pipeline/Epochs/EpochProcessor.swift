@@ -1,7 +1,11 @@
 import CPlatform
 import Detection
+import RuleLanguage
 
-/// Runs epochs: puts the events of an epoch in their order, sets late ones aside, judges the rest.
+/// Runs epochs: finds which events came late, puts all in their order and judges them.
+///
+/// An event behind the watermark is judged at the watermark and marked, so that a wrong clock is no way around the rules; or it is
+/// set aside, where the topology says so. Where nobody had waited for its source it is not late, and is judged at its own time.
 ///
 /// State lives in its engine. Used alike by `run`, `replay`, `demo`, recovery and `audit`: that they give the same bytes is a
 /// property of this one path.
@@ -19,11 +23,26 @@ final class EpochProcessor {
     /// The last epoch's events that came late and are not judged, in the epoch's order.
     private(set) var setAside: [Event] = []
     private(set) var counts = EpochCounts()
+    /// What one input topic gave that was not judged at its own time and in its turn.
+    struct Displaced {
+        var late = 0
+        var setAside = 0
+        var early = 0
+        var aligned = 0
+    }
+    /// The last epoch's, by the topic's index.
+    private(set) var displaced: [Displaced]
+    private let setsLateAside: Bool
+    /// Per event type, the field that holds its time.
+    private let timeFields: [Int?]
     private var sorter = EventSorter()
 
     init(_ deployment: Deployment, team: ThreadTeam, writesFeatures: Bool = false) {
         self.deployment = deployment
         self.team = team
+        setsLateAside = deployment.description.time.setsLateAside
+        timeFields = deployment.description.events.map(\.time.fieldIndex)
+        displaced = [Displaced](repeating: Displaced(), count: deployment.description.topics.count)
         // The slots' memory grows by half again and again, all slots in turn.
         weir_map_large_blocks()
         engine = Engine(deployment.engineConfiguration(writesFeatures: writesFeatures), lanes: team.lanes)
@@ -36,6 +55,8 @@ final class EpochProcessor {
     ///   - rejected: how many of them are dead letters.
     ///   - watermark: the one in force; nil before there is one.
     ///   - triggers: decisions that come before the events.
+    ///   - isAligned: asked of an event behind the watermark, by its index in the given order: whether nobody had waited for its
+    ///     source.
     ///   - accepted: called with the index of each event, in the given order, that is not late: for the next watermark.
     func process(
         _ events: UnsafeMutableBufferPointer<Event>,
@@ -43,16 +64,33 @@ final class EpochProcessor {
         rejected: Int,
         watermark: Int64?,
         triggers: [Trigger] = [],
+        isAligned: (Int) -> Bool = { _ in false },
         accepted: (Int) -> Void = { _ in }
     ) {
         setAside.removeAll(keepingCapacity: true)
+        counts = EpochCounts()
+        for topic in displaced.indices { displaced[topic] = Displaced() }
         var kept = 0
+        // A source that nobody had waited for finds in windows what it gave itself, as long as no window has to forget it.
+        var retained = watermark ?? .min
         for i in events.indices {
             if let watermark, events[i].time < watermark {
-                setAside.append(events[i])
-                continue
+                if isAligned(i) {
+                    counts.aligned += 1
+                    displaced[Int(events[i].topic)].aligned += 1
+                    retained = min(retained, events[i].time)
+                    accepted(i)
+                } else if setsLateAside {
+                    displaced[Int(events[i].topic)].setAside += 1
+                    setAside.append(events[i])
+                    continue
+                } else {
+                    events[i].place(at: watermark, .late, field: timeFields[Int(events[i].type)])
+                }
+            } else {
+                accepted(i)
             }
-            accepted(i)
+            if !events[i].flags.isEmpty { count(events[i]) }
             if kept != i { events[kept] = events[i] }
             kept += 1
         }
@@ -62,12 +100,11 @@ final class EpochProcessor {
         let input = EpochInput(
             triggers: triggers,
             events: UnsafeBufferPointer(inTime),
-            watermark: watermark ?? .min
+            watermark: retained
         )
         let lanes = team.lanes(for: kept)
         for engine in companions { engine.process(input, lanes: lanes) { team.run(lanes: $0, $1) } }
         engine.process(input, lanes: lanes) { team.run(lanes: $0, $1) }
-        counts = EpochCounts()
         engine.forEachOutput { output in
             counts.verdicts += Int64(output.records.count)
             counts.silent += Int64(output.silent)
@@ -76,10 +113,17 @@ final class EpochProcessor {
         counts.events = Int64(kept)
         counts.deadLetters = Int64(rejected)
         counts.setAside = Int64(setAside.count)
-        for event in inTime where !event.flags.isEmpty {
-            if event.flags.contains(.late) { counts.late += 1 }
-            if event.flags.contains(.early) { counts.early += 1 }
-            if event.flags.contains(.duplicate) { counts.duplicates += 1 }
+    }
+
+    /// Counts an event that is not judged as it came.
+    private func count(_ event: Event) {
+        if event.flags.contains(.late) {
+            counts.late += 1
+            displaced[Int(event.topic)].late += 1
+        }
+        if event.flags.contains(.early) {
+            counts.early += 1
+            displaced[Int(event.topic)].early += 1
         }
     }
 }

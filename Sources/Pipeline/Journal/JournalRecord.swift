@@ -14,8 +14,8 @@ public import Detection
 /// partition, first offset, and the offset behind the last. `watermark` is the one in force while the epoch was judged (absent
 /// before there is one); it carries every decision about idle partitions. `triggers` holds what else was decided before the events,
 /// `[["end_tick",1767600001000]]`: in silence event time had come to there; absent where nothing was. `aligned` names the
-/// partitions, `[["orders",3]]`, whose events were judged at their own time though the watermark had passed it, as their source had
-/// been idle; absent where there was none. Of the counts, `ignored`, `early`, `set_aside` and `duplicates` are absent where they
+/// partitions, `[["orders",3,1767596400000]]`, whose events from a time on were judged at their own time though the watermark had
+/// passed it, as their source had been idle; absent where there was none. Of the counts, `ignored`, `early`, `set_aside` and `duplicates` are absent where they
 /// are 0; see ``EpochCounts``.
 public struct JournalRecord: Sendable, Equatable {
     /// What an epoch took from one partition: offsets `from` and up to, without, `to`.
@@ -30,6 +30,16 @@ public struct JournalRecord: Sendable, Equatable {
         }
     }
 
+    /// A source that had been idle: its events at or after `from` are judged at their own time, whatever the watermark.
+    public struct Aligned: Sendable, Equatable {
+        public var source: TopicPartition
+        public var from: Int64
+        public init(source: TopicPartition, from: Int64) {
+            self.source = source
+            self.from = from
+        }
+    }
+
     /// Version of this format.
     public static let version: Int64 = 4
 
@@ -38,10 +48,9 @@ public struct JournalRecord: Sendable, Equatable {
     public var topologyName: String
     public var watermark: Int64?
     public var triggers: [Trigger]
-    /// Sources that had been idle and whose events are judged at their own time.
-    public var aligned: [TopicPartition]
+    public var aligned: [Aligned]
     public var ranges: [Range]
-    /// But ``EpochCounts/silent``, which is 0.
+    /// As the journal names them: the others are 0.
     public var counts: EpochCounts
     public var topologyDigest: String
     /// Digest of the ``Release`` that judged the epoch.
@@ -56,7 +65,7 @@ public struct JournalRecord: Sendable, Equatable {
         topologyName: String,
         watermark: Int64?,
         triggers: [Trigger] = [],
-        aligned: [TopicPartition] = [],
+        aligned: [Aligned] = [],
         ranges: [Range],
         counts: EpochCounts,
         topologyDigest: String,
@@ -69,8 +78,7 @@ public struct JournalRecord: Sendable, Equatable {
         self.triggers = triggers
         self.aligned = aligned
         self.ranges = ranges
-        self.counts = counts
-        self.counts.silent = 0
+        self.counts = counts.asJournaled
         self.topologyDigest = topologyDigest
         self.releaseDigest = releaseDigest
         self.keyFingerprint = keyFingerprint
@@ -98,10 +106,11 @@ public struct JournalRecord: Sendable, Equatable {
             }
             add(i == triggers.count - 1 ? "]]" : "]")
         }
-        for (i, source) in aligned.enumerated() {
+        for (i, one) in aligned.enumerated() {
             add(i == 0 ? ",\"aligned\":[[\"" : ",[\"")
-            add(source.topic)
-            add("\",", Int64(source.partition))
+            add(one.source.topic)
+            add("\",", Int64(one.source.partition))
+            add(",", one.from)
             add(i == aligned.count - 1 ? "]]" : "]")
         }
         add(",\"ranges\":[")
@@ -177,8 +186,10 @@ public struct JournalRecord: Sendable, Equatable {
                     guard let partition = Int32(exactly: try reader.integer()) else {
                         throw reader.damaged("a partition")
                     }
+                    try reader.expect(",")
+                    let from = try reader.integer()
                     try reader.expect("]")
-                    aligned.append(TopicPartition(topic, partition))
+                    aligned.append(Aligned(source: TopicPartition(topic, partition), from: from))
                 }
             case "ranges":
                 try reader.expect("[")

@@ -161,7 +161,11 @@ final class JournalReplay {
             records: block.stagedCount,
             rejected: block.rejected.count,
             watermark: record.watermark,
-            triggers: record.triggers
+            triggers: record.triggers,
+            isAligned: { i in
+                let source = sources[Int(block.eventSources[i])]
+                return record.aligned.contains { $0.source == source && block.events[i].time >= $0.from }
+            }
         ) { i in seen(Int(block.eventSources[i]), block.events[i].time) }
         epochs += 1
         try check(record)

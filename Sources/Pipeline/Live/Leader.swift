@@ -45,6 +45,8 @@ final class Leader {
     private var spare: Commit? = Commit()
     /// Scratch of ``judge()``: by source, whether it gave events; those that gave none for long; and the ranges of the epoch.
     private var gaveEvents: [Bool]
+    /// The same: by source, whether it gave events behind the watermark for which nobody had waited.
+    private var gaveAligned: [Bool]
     private var quiet: [Int] = []
     private var ranges: [JournalRecord.Range] = []
 
@@ -91,6 +93,7 @@ final class Leader {
         lastEvent = [Duration](repeating: now, count: sources.count)
         isUnheard = [Bool](repeating: false, count: sources.count)
         gaveEvents = [Bool](repeating: false, count: sources.count)
+        gaveAligned = gaveEvents
         let time = deployment.description.time
         idle = .milliseconds(time.idleMilliseconds)
         let ends = try Leader.ends(of: sources, in: log)
@@ -230,12 +233,19 @@ final class Leader {
         let began = clock.now
         findIdle(began)
         let watermark = tracker.advance { intake.heldTime(of: $0, in: block) }
+        let alignedFrom = tracker.behindFrom
         processor.process(
             block.events,
             records: block.stagedCount,
             rejected: block.rejected.count,
             watermark: watermark,
-            triggers: triggers
+            triggers: triggers,
+            isAligned: { i in
+                let source = Int(block.eventSources[i])
+                guard let from = alignedFrom[source], block.events[i].time >= from else { return false }
+                gaveAligned[source] = true
+                return true
+            }
         ) { i in
             tracker.see(source: Int(block.eventSources[i]), time: block.events[i].time)
             intake.see(source: Int(block.eventSources[i]), time: block.events[i].time)
@@ -257,6 +267,7 @@ final class Leader {
                 topologyName: deployment.description.name,
                 watermark: watermark,
                 triggers: triggers,
+                aligned: takeAligned(alignedFrom),
                 ranges: ranges,
                 counts: c,
                 topologyDigest: deployment.topologyDigest,
@@ -329,6 +340,17 @@ final class Leader {
             if to <= judgedTo[s] { continue }
             ranges.append(JournalRecord.Range(source: sources[s], from: judgedTo[s], to: to))
             judgedTo[s] = to
+        }
+    }
+
+    /// Finds the sources whose events were judged at their own time behind the watermark.
+    ///
+    /// - Parameter from: per source, the least time of such events; nil: it has none.
+    private func takeAligned(_ from: [Int64?]) -> [JournalRecord.Aligned] {
+        if processor.counts.aligned == 0 { return [] }
+        defer { for s in gaveAligned.indices { gaveAligned[s] = false } }
+        return sources.indices.compactMap { s in
+            gaveAligned[s] ? from[s].map { JournalRecord.Aligned(source: sources[s], from: $0) } : nil
         }
     }
 

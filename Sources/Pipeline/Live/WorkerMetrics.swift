@@ -21,7 +21,11 @@ public final class WorkerMetrics: Sendable {
     private let silent: Counter
     /// Per ``DeadLetterCode``.
     private let deadLetters: [Counter]
-    private let late: Counter
+    /// Per input topic.
+    private let late: [Counter]
+    private let setAside: [Counter]
+    private let early: [Counter]
+    private let aligned: [Counter]
     /// Per rule of the set.
     private let fired: [Counter]
     private let undetermined: [Counter]
@@ -71,7 +75,33 @@ public final class WorkerMetrics: Sendable {
                 labels: ["code": $0.name]
             )
         }
-        late = registry.counter("weir_late_events_total", help: "Events that came behind the watermark.")
+        let names = topics
+        func lateEvents(_ handled: String) -> [Counter] {
+            names.map {
+                registry.counter(
+                    "weir_late_events_total",
+                    help: "Events that came behind the watermark: judged there, or set aside.",
+                    labels: ["topic": $0, "handled": handled]
+                )
+            }
+        }
+        late = lateEvents("judged")
+        setAside = lateEvents("set_aside")
+        early = topics.map {
+            registry.counter(
+                "weir_early_events_total",
+                help:
+                    "Events whose time lies too far ahead of the time at which the log took them, and that are judged then.",
+                labels: ["topic": $0]
+            )
+        }
+        aligned = topics.map {
+            registry.counter(
+                "weir_aligned_events_total",
+                help: "Events behind the watermark that are not late, as nobody had waited for their partition.",
+                labels: ["topic": $0]
+            )
+        }
         fired = deployment.release.rules.rules.map {
             registry.counter(
                 "weir_rule_hits_total",
@@ -181,7 +211,12 @@ public final class WorkerMetrics: Sendable {
             }
         }
         silent.add(Int(processor.counts.silent))
-        late.add(Int(processor.counts.setAside))
+        for (topic, count) in processor.displaced.enumerated() {
+            if count.late > 0 { late[topic].add(count.late) }
+            if count.setAside > 0 { setAside[topic].add(count.setAside) }
+            if count.early > 0 { early[topic].add(count.early) }
+            if count.aligned > 0 { aligned[topic].add(count.aligned) }
+        }
         for record in block.rejected { deadLetters[Int(record.letter.code.rawValue)].add() }
         block.withStagedBySource { staged in
             for (source, count) in zip(sources, staged) {

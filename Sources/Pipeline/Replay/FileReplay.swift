@@ -294,11 +294,12 @@ public final class FileReplay {
             events,
             records: events.count + rejected,
             rejected: rejected,
-            watermark: watermark
-        ) { i in
-            let (source, time) = origin(i)
-            tracker.see(source: source, time: time)
-        }
+            watermark: watermark,
+            accepted: { i in
+                let (source, time) = origin(i)
+                tracker.see(source: source, time: time)
+            }
+        )
         summary.counts += processor.counts
         summary.epochs += 1
         var failure: LogError?

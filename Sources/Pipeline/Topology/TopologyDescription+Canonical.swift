@@ -30,6 +30,7 @@ extension TopologyDescription {
         line("seed", seed)
         line("tick", time.tickMilliseconds)
         line("lateness", time.latenessMilliseconds)
+        if time.setsLateAside { line("late", "set_aside") }
         line("future", time.futureMilliseconds)
         line("earliest", time.earliest)
         line("latest", time.latest)

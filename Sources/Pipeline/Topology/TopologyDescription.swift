@@ -24,7 +24,9 @@ public struct TimeSettings: Sendable, Equatable {
     public var tickMilliseconds: Int64 = 1000
     /// How far behind the highest time seen an event may be before it counts as late.
     public var latenessMilliseconds: Int64 = 300_000
-    /// How far ahead of the clock an event may be before it is a dead letter.
+    /// Late events are kept for people instead of judged at the watermark.
+    public var setsLateAside = false
+    /// How far ahead of the time at which the log took it an event may be; further, it is judged at that time.
     public var futureMilliseconds: Int64 = 3_600_000
     /// Event times outside `earliest...latest` (milliseconds since 1970, both included) are dead letters.
     public var earliest: Int64 = 946_684_800_000

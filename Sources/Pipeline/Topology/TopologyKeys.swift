@@ -5,7 +5,7 @@ enum TopologyKeys {
         "models",
         "topics", "verdicts", "rules",
     ]
-    static let time = ["tick", "lateness", "future", "earliest", "latest", "idle"]
+    static let time = ["tick", "lateness", "late", "future", "earliest", "latest", "idle"]
     static let replay = ["sort"]
     static let limits = ["keys", "entries_per_key", "text_bytes", "record_bytes", "window"]
     static let identifiers = ["key_file"]

@@ -148,6 +148,9 @@ extension TopologyReader {
         if let lateness = keys["lateness"].flatMap({ duration($0, "lateness", 0...(366 * day)) }) {
             time.latenessMilliseconds = lateness
         }
+        if let late = keys["late"].flatMap({ word($0, "late", among: ["judge", "set_aside"]) }) {
+            time.setsLateAside = late == "set_aside"
+        }
         if let future = keys["future"].flatMap({ duration($0, "future", 0...(36_600 * day)) }) {
             time.futureMilliseconds = future
         }

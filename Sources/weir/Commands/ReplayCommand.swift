@@ -65,14 +65,15 @@ enum ReplayCommand {
     private static func json(_ summary: ReplaySummary, _ seconds: Double) -> String {
         let c = summary.counts
         return
-            "{\"events\":\(c.records),\"verdicts\":\(c.verdicts),\"silent\":\(c.silent),\"dead_letters\":\(c.deadLetters),\"late\":\(c.setAside),\"epochs\":\(summary.epochs),\"seconds\":\(seconds.rounded(to: 3)),\"events_per_second\":\(Int(Double(c.records) / max(seconds, 1e-9))),\"state_bytes\":\(summary.stateBytes)}"
+            "{\"events\":\(c.records),\"verdicts\":\(c.verdicts),\"silent\":\(c.silent),\"dead_letters\":\(c.deadLetters),\"late\":\(c.late),\"set_aside\":\(c.setAside),\"epochs\":\(summary.epochs),\"seconds\":\(seconds.rounded(to: 3)),\"events_per_second\":\(Int(Double(c.records) / max(seconds, 1e-9))),\"state_bytes\":\(summary.stateBytes)}"
     }
 
     /// What late means and what to do; empty where nothing is late.
-    private static func lateHint(_ count: Int64, _ deployment: Deployment) -> String {
-        if count == 0 { return "" }
+    private static func lateHint(_ counts: EpochCounts, _ deployment: Deployment) -> String {
+        if counts.late + counts.setAside == 0 { return "" }
         let lateness = deployment.description.time.latenessMilliseconds
-        return "  (not judged: more than \(lateness / 1000) s older than events before them)\n"
+        let handled = counts.setAside > 0 ? "not judged" : "judged as the oldest that may be"
+        return "  (\(handled): more than \(lateness / 1000) s older than events before them)\n"
             + "              the input is not in order of time: `replay: { sort: true }` in \(deployment.description.path) sorts it"
     }
 
@@ -80,7 +81,7 @@ enum ReplayCommand {
         let c = summary.counts
         var lines = [
             "events        \(c.records)", "verdicts      \(c.verdicts)", "silent        \(c.silent)",
-            "dead letters  \(c.deadLetters)", "late          \(c.setAside)\(lateHint(c.setAside, deployment))",
+            "dead letters  \(c.deadLetters)", "late          \(c.late + c.setAside)\(lateHint(c, deployment))",
             "epochs        \(summary.epochs)",
             "seconds       \(seconds.rounded(to: 3)) (\(Int(Double(c.records) / max(seconds, 1e-9))) events/s)",
             "state         \(summary.stateBytes) bytes, \(summary.windows.keys) keys",
@@ -112,7 +113,7 @@ extension ReplayCommand: Command {
                 gets its name at the end: a replay that fails or is stopped leaves what stood there before.
 
                 The summary goes to stderr, or to stdout when no output is stdout. With --json it is one object with the keys
-                events, verdicts, silent, dead_letters, late, epochs, seconds, events_per_second and state_bytes.
+                events, verdicts, silent, dead_letters, late, set_aside, epochs, seconds, events_per_second and state_bytes.
                 """,
             flags: [
                 .topology,
@@ -129,7 +130,7 @@ extension ReplayCommand: Command {
                     "features",
                     "FILE",
                     .file,
-                    "write for every event one flat JSON object: its id and every declared feature by name; late events and dead letters have no row"
+                    "write for every event one flat JSON object: its id and every declared feature by name; dead letters, and late events that are set aside, have no row"
                 ),
                 .option("dead-letters", "FILE", .file, "write what could not be read, with the reason, as JSON Lines"),
                 .threads, .hashKeyFile,
