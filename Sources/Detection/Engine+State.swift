@@ -16,6 +16,7 @@ extension Engine {
             $0.put(counted: Array(subject.utf8))
         }
         writer.section(StateSection(.tickClock), layout: clock.layoutText) { clock.write(to: &$0) }
+        duplicates.write(to: &writer)
         aggregate.write(to: &writer)
         relate.write(to: &writer)
         score.write(to: &writer)
@@ -41,6 +42,7 @@ extension Engine {
         var source = try reader.open(StateSection(.tickClock), layout: clock.layoutText)
         try clock.read(from: &source)
         try source.finish()
+        try duplicates.read(from: reader)
         try aggregate.read(from: reader, beside: beside)
         rows.featureWidth = aggregate.featureWidth
         try relate.read(from: reader)
@@ -54,6 +56,7 @@ extension Engine {
             $0.joined(separator: ", ")
         }
         return "\(configuration.topology): events \(names[0]); detectors \(names[1]); models \(names[2])"
+            + (duplicates.isNeeded ? "; ids of \(duplicates.subject)" : "")
     }
 
     /// Tells one hash from another and nothing of its key.
@@ -87,6 +90,7 @@ extension Engine {
     var digest: UInt64 {
         var digest: UInt64 = 0
         clock.digest(into: &digest)
+        duplicates.digest(into: &digest)
         aggregate.digest(into: &digest)
         relate.digest(into: &digest)
         score.digest(into: &digest)
@@ -96,6 +100,7 @@ extension Engine {
     /// Walks all that is kept and throws when a fact does not hold that later work relies on; costs as much as all the events that
     /// are kept.
     func checkInvariants() throws(StateError) {
+        try duplicates.checkInvariants()
         try aggregate.checkInvariants()
         try relate.checkInvariants()
         try score.checkInvariants()

@@ -6,10 +6,10 @@ public typealias Fork = (_ lanes: Int, _ body: (Int) -> Void) -> Void
 
 /// The pure engine: state and one epoch of events in, verdicts and new state out.
 ///
-/// Composes the stages AGGREGATE, RELATE, SCORE and DECIDE, which run one after the other over the epoch. State is split over
-/// ``Slots`` slots by the entity's keyed hash, work inside a stage over lanes; what passes a stage border is an array of records
-/// tagged with the event's index, handled in that order. So results depend on the events, the watermark and the state alone, never
-/// on the number of lanes.
+/// Composes the stages AGGREGATE, RELATE, SCORE and DECIDE, which run one after the other over those events of the epoch that
+/// repeat no other (``DuplicateStage``). State is split over ``Slots`` slots by the entity's keyed hash, work inside a stage over
+/// lanes; what passes a stage border is an array of records tagged with the event's index, handled in that order. So results depend
+/// on the events, the watermark and the state alone, never on the number of lanes.
 ///
 /// No clock, no lock, no allocation per event once warm. One caller at a time.
 public final class Engine {
@@ -32,6 +32,7 @@ public final class Engine {
     public var openTickEnd: Int64? { clock.openTickEnd }
     /// The running epoch's parts of ticks.
     private var parts: [TickPart] = []
+    var duplicates: DuplicateStage
     var aggregate: AggregateStage
     var relate: RelateStage
     var score: ScoreStage
@@ -46,6 +47,7 @@ public final class Engine {
             signalWidth: configuration.signals.width
         )
         clock = configuration.ticks
+        duplicates = DuplicateStage(configuration, lanes: laneCount)
         aggregate = AggregateStage(configuration, lanes: laneCount)
         relate = RelateStage(configuration)
         score = ScoreStage(configuration)
@@ -81,12 +83,13 @@ public final class Engine {
     ///   - fork: runs lanes; see ``Fork``.
     public func process(_ input: EpochInput, lanes wanted: Int, fork: Fork) {
         let lanes = max(1, min(wanted, laneCount))
-        let epoch = rows.lay(input.events, watermark: input.watermark, lanes: lanes)
+        let judged = duplicates.isNeeded ? takeOutDuplicates(input, lanes, fork) : input.events
+        let epoch = rows.lay(judged, watermark: input.watermark, lanes: lanes)
         parts.removeAll(keepingCapacity: true)
-        clock.cut(input, into: &parts)
+        clock.cut(EpochInput(triggers: input.triggers, events: judged, watermark: input.watermark), into: &parts)
         relate.begin()
         decide.begin()
-        if !input.events.isEmpty {
+        if !judged.isEmpty {
             fork(lanes) {
                 aggregate.route(epoch, lane: $0)
                 relate.clear(epoch, lane: $0)
@@ -95,7 +98,17 @@ public final class Engine {
         }
         runTicks(epoch, fork)
         relate.end()
-        if !input.events.isEmpty { fork(lanes) { decide.run(epoch, lane: $0) } }
+        if !input.events.isEmpty { fork(lanes) { decide.run(epoch, duplicates.repeated, lane: $0) } }
+    }
+
+    /// The events of an epoch that repeat no other; see ``DuplicateStage``.
+    private func takeOutDuplicates(_ input: EpochInput, _ lanes: Int, _ fork: Fork) -> UnsafeBufferPointer<Event> {
+        duplicates.begin(input.events, watermark: input.watermark)
+        if !input.events.isEmpty {
+            fork(lanes) { duplicates.identify(input.events, lane: $0, of: lanes) }
+            fork(lanes) { duplicates.find(input.events, lane: $0, of: lanes) }
+        }
+        return duplicates.end(input.events)
     }
 
     /// RELATE and SCORE, tick by tick.
@@ -146,14 +159,25 @@ public final class Engine {
         epoch.lanes > 1 && part.events.count >= Engine.largePart
     }
 
+    /// By event type: events of the last epoch that repeated another and were not judged.
+    public var duplicateCounts: [Int] { duplicates.counts }
+
+    /// Those of them on which there is a verdict.
+    public var duplicatesTold: Int { duplicates.repeated.count }
+
+    /// By event type: what remembering its ids takes; nil where nobody looks for repetitions.
+    public var idCounters: [IdCounters?] { duplicates.counters }
+
     /// The verdicts, feature rows and counts of the last epoch, lane by lane: the lanes follow each other in the epoch's order.
     public func forEachOutput(_ body: (borrowing EpochOutput) -> Void) { decide.forEachOutput(body) }
 
     /// Lends the changes of rings in the last epoch, in a fixed order, each as a finished record.
     public func forEachRing(_ body: (RingRecord) -> Void) { relate.forEachRing(body) }
 
-    /// Bytes of state: keys, windows, rings and models.
-    public var stateBytes: Int { aggregate.stateBytes + relate.stateBytes + score.stateBytes }
+    /// Bytes of state: ids, keys, windows, rings and models.
+    public var stateBytes: Int {
+        duplicates.stateBytes + aggregate.stateBytes + relate.stateBytes + score.stateBytes
+    }
 
     /// What the windows of all slots hold, expired and dropped so far.
     public var windowCounters: WindowCounters { aggregate.counters }

@@ -33,6 +33,8 @@ public struct EngineConfiguration: Sendable {
     public var entriesPerKey: Int
     /// Most keys of one kind, over all slots; see ``Engine/keysKept(limit:)``.
     public var keysPerTable: Int
+    /// Most ids that are remembered of an event type, over all slots; see ``EventSchema/dedupe``.
+    public var idsPerEvent: Int
     public var detectors: [any RingDetectorConfiguration]
     /// In force at the start; see ``Engine/adopt(_:)``.
     public internal(set) var release: EngineRelease
@@ -50,6 +52,7 @@ public struct EngineConfiguration: Sendable {
         ticks: TickClock,
         entriesPerKey: Int,
         keysPerTable: Int,
+        idsPerEvent: Int = 10_000_000,
         detectors: [any RingDetectorConfiguration],
         release: EngineRelease,
         verdictIdentifier: @escaping @Sendable (UnsafeRawBufferPointer, UnsafeMutablePointer<UInt8>) -> Void,
@@ -62,6 +65,7 @@ public struct EngineConfiguration: Sendable {
         self.ticks = ticks
         self.entriesPerKey = entriesPerKey
         self.keysPerTable = keysPerTable
+        self.idsPerEvent = idsPerEvent
         self.detectors = detectors
         self.release = release
         self.verdictIdentifier = verdictIdentifier

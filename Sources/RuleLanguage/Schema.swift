@@ -103,6 +103,19 @@ public enum EventTime: Sendable, Equatable {
     }
 }
 
+/// What makes two events of a type one, so that the second is not judged.
+public struct DedupeSchema: Sendable, Equatable {
+    /// Indices of the fields, strings or integers, that together are the event's identity.
+    public var fields: [Int]
+    /// How long it is remembered, in event time.
+    public var overMilliseconds: Int64
+
+    public init(fields: [Int], overMilliseconds: Int64) {
+        self.fields = fields
+        self.overMilliseconds = overMilliseconds
+    }
+}
+
 /// One declared event type.
 ///
 /// At most 96 fields.
@@ -123,6 +136,8 @@ public struct EventSchema: Sendable, Equatable {
     public var emission: Emission
     /// Indices of the fields that verdicts on the event quote, in their order.
     public var contextFields: [Int]
+    /// Nil: nobody looks for repetitions.
+    public var dedupe: DedupeSchema?
 
     public init(
         name: String,
@@ -135,7 +150,8 @@ public struct EventSchema: Sendable, Equatable {
         idField: Int?,
         subjectField: Int,
         emission: Emission = .flagged,
-        contextFields: [Int] = []
+        contextFields: [Int] = [],
+        dedupe: DedupeSchema? = nil
     ) {
         self.name = name
         self.topic = topic
@@ -148,6 +164,7 @@ public struct EventSchema: Sendable, Equatable {
         self.subjectField = subjectField
         self.emission = emission
         self.contextFields = contextFields
+        self.dedupe = dedupe
     }
 
     public static func == (a: EventSchema, b: EventSchema) -> Bool {
@@ -155,7 +172,7 @@ public struct EventSchema: Sendable, Equatable {
             && a.discriminator?.path == b.discriminator?.path
             && a.discriminator?.value == b.discriminator?.value && a.fields == b.fields && a.time == b.time
             && a.idField == b.idField && a.subjectField == b.subjectField && a.emission == b.emission
-            && a.contextFields == b.contextFields
+            && a.contextFields == b.contextFields && a.dedupe == b.dedupe
     }
 
     /// The field a name means: a field's own name, else the only field of that entity kind.

@@ -55,7 +55,7 @@ import Testing
             seed: 7091
             time: { tick: 250ms, lateness: 10m, future: 2h, earliest: 2001-01-01, latest: 2099-12-31, idle: 1s }
             replay: { sort: true }
-            limits: { keys: 10, entries_per_key: 20, text_bytes: 512, record_bytes: 4096, window: 30d }
+            limits: { keys: 10, entries_per_key: 20, dedupe_ids: 30, text_bytes: 512, record_bytes: 4096, window: 30d }
             identifiers: { key_file: secret.key }
             events:
               order:
@@ -66,6 +66,7 @@ import Testing
                 id: id
                 subject: account
                 emit: all
+                dedupe: { by: [id, account], over: 36h }
                 fields:
                   id: string
                   ts: { type: timestamp, format: us }
@@ -104,11 +105,14 @@ import Testing
         #expect(topology.time.earliest == 978_307_200_000 && topology.time.latest == 4_102_358_400_000)
         #expect(topology.time.idleMilliseconds == 1000 && topology.time.tickMilliseconds == 250)
         #expect(topology.limits.keys == 10 && topology.limits.entriesPerKey == 20 && topology.limits.textBytes == 512)
+        #expect(topology.limits.dedupeIds == 30)
         #expect(topology.limits.recordBytes == 4096 && topology.limits.windowMilliseconds == 30 * 86_400_000)
         #expect(topology.identifierKeyFile == "shop/secret.key")
         #expect(topology.topics == ["coupons", "shop"])
         #expect(topology.events.map(\.name) == ["order", "coupon", "refund"])
         let order = topology.events[0]
+        #expect(order.dedupe == DedupeSchema(fields: [0, 2], overMilliseconds: 36 * 3_600_000))
+        #expect(topology.events[1].dedupe == nil)
         #expect(order.discriminator?.path == ["meta", "type"] && order.discriminator?.value == "order")
         #expect(order.time == .field(1) && order.idField == 0 && order.subjectField == 2 && order.emission == .all)
         #expect(order.fields[0] == FieldSchema(name: "id", path: ["id"], type: .string, maximumLength: 512))
@@ -264,7 +268,9 @@ import Testing
             ("topology: shop", "topology: market"), ("topology: shop", "topology: shop\nversion: 2"),
             ("topology: shop", "topology: shop\nseed: 1"), ("topology: shop", "topology: shop\ntime: { idle: 31s }"),
             ("topology: shop", "topology: shop\ntime: { tick: 2s }"),
-            ("topic: o", "topic: p"), ("topic: o", "topic: o, emit: all"), ("topic: o", "topic: o, when: { t: x }"),
+            ("topic: o", "topic: p"), ("topic: o", "topic: o, emit: all"),
+            ("topic: o", "topic: o, dedupe: { by: a, over: 1h }"),
+            ("topology: shop", "topology: shop\nlimits: { dedupe_ids: 5 }"), ("topic: o", "topic: o, when: { t: x }"),
             ("entity: account", "entity: user"), ("entity: account", "entity: account, max_length: 9"),
             ("ts: timestamp", "ts: { type: timestamp, format: s }"), ("ts: timestamp", "ts: timestamp, b: int"),
         ] {

@@ -11,6 +11,8 @@ public struct StateSection: Hashable, Sendable {
         /// The engine's own: slots, the fingerprint of the hash by which everything is keyed.
         case engine = 3
         case tickClock = 4
+        /// The ids that are remembered of an event type.
+        case recentIds = 5
         /// Which features were opened together.
         case windowGroups = 15
         case windows = 16

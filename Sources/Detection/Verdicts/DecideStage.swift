@@ -14,8 +14,28 @@ struct DecideStage: ~Copyable {
     /// Starts an epoch: forgets the outputs of the one before, of lanes that have no part in this one too.
     func begin() { for l in lanes.indices { lanes[l].output.removeAll() } }
 
-    /// Judges a lane's events.
-    func run(_ epoch: EpochTable, lane: Int) { for event in epoch.range(lane) { lanes[lane].decide(epoch, event) } }
+    /// Judges a lane's events, and writes what there is to say of those `repeated` ones that lie among them.
+    func run(_ epoch: EpochTable, _ repeated: UnsafeBufferPointer<RepeatedEvent>, lane: Int) {
+        let range = epoch.range(lane)
+        guard !repeated.isEmpty else {
+            for event in range { lanes[lane].decide(epoch, event) }
+            return
+        }
+        // Those behind all that are judged are the last lane's.
+        let end = lane == epoch.lanes - 1 ? Int.max : range.upperBound
+        var next = repeated.firstIndex { $0.place >= range.lowerBound } ?? repeated.count
+        func tell(before place: Int) {
+            while next < repeated.count, repeated[next].place < min(place, end) {
+                lanes[lane].tell(repeated[next].event)
+                next += 1
+            }
+        }
+        for event in range {
+            tell(before: event + 1)
+            lanes[lane].decide(epoch, event)
+        }
+        tell(before: .max)
+    }
 
     /// What the lanes have written, in the epoch's order.
     func forEachOutput(_ body: (borrowing EpochOutput) -> Void) { for l in lanes.indices { body(lanes[l].output) } }
@@ -30,6 +50,8 @@ struct DecideLane: ~Copyable {
     private var verdicts: VerdictWriter
     private let features: FeatureRowWriter
     private let writesFeatures: Bool
+    /// The signal row of an event that nobody looks at.
+    private let noSignals: OwnedBuffer<Slot>
     /// Per event type.
     private let emitsAll: [Bool]
     fileprivate var output: EpochOutput
@@ -41,8 +63,27 @@ struct DecideLane: ~Copyable {
         verdicts = VerdictWriter(configuration)
         features = FeatureRowWriter(features: configuration.release.rules.features)
         writesFeatures = configuration.writesFeatures
+        noSignals = OwnedBuffer(configuration.signals.emptyRow(configuration.hash))
         emitsAll = configuration.events.map { $0.emission == .all }
         output = EpochOutput(rules: configuration.release.rules.rules)
+    }
+
+    /// Writes the verdict on an event that repeats another: nothing was judged, so it allows and gives no reason.
+    fileprivate mutating func tell(_ event: Event) {
+        verdicts.write(
+            event,
+            Judgement(),
+            outcomes: UnsafeBufferPointer(start: nil, count: 0),
+            input: EvaluationInput(
+                fields: event.fields,
+                features: UnsafePointer(noSignals.base),
+                signals: UnsafePointer(noSignals.base),
+                text: event.text,
+                lists: event.lists
+            ),
+            evaluator: &evaluator,
+            to: &output
+        )
     }
 
     /// Judges one event by its type's rules and writes the verdict if one is due.

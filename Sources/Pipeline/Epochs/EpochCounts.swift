@@ -2,7 +2,7 @@
 public struct EpochCounts: Sendable, Equatable {
     /// Records taken: dead letters, those that are ignored, and those that gave events.
     public var records: Int64 = 0
-    /// Events judged.
+    /// Events judged, or found to repeat one that was.
     public var events: Int64 = 0
     public var deadLetters: Int64 = 0
     /// Records that are nobody's concern, as the topology says.
@@ -13,7 +13,7 @@ public struct EpochCounts: Sendable, Equatable {
     public var early: Int64 = 0
     /// Events that came behind the watermark and are not judged.
     public var setAside: Int64 = 0
-    /// Of the events: those that came before.
+    /// Of the events: those that repeat another, of which no rule was asked.
     public var duplicates: Int64 = 0
     public var verdicts: Int64 = 0
     /// Events that left no verdict; not in the journal.

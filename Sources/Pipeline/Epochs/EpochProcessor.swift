@@ -113,6 +113,9 @@ final class EpochProcessor {
         counts.events = Int64(kept)
         counts.deadLetters = Int64(rejected)
         counts.setAside = Int64(setAside.count)
+        counts.duplicates = Int64(engine.duplicateCounts.reduce(0, +))
+        // Of those that are told of the engine has written a verdict.
+        counts.silent += counts.duplicates - Int64(engine.duplicatesTold)
     }
 
     /// Counts an event that is not judged as it came.

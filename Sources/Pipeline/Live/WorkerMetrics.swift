@@ -40,6 +40,8 @@ public final class WorkerMetrics: Sendable {
     private let lastProcessed: Gauge
     private let stateBytes: Gauge
     private let windows: WindowMetrics
+    /// By event type; nil for those without `dedupe`.
+    private let duplicates: [DuplicateMetrics?]
     /// Targets, actors, pairs and rings forgotten, by ``forgotten``.
     private let ringEvictions: [(of: String, counter: Counter)]
     private let ringMembersDropped: Counter
@@ -144,8 +146,9 @@ public final class WorkerMetrics: Sendable {
             "weir_last_record_processed_timestamp_seconds",
             help: "When records were last committed; 0 before that."
         )
-        stateBytes = registry.gauge("weir_state_bytes", help: "Memory of keys, windows, rings and models.")
+        stateBytes = registry.gauge("weir_state_bytes", help: "Memory of ids, keys, windows, rings and models.")
         windows = WindowMetrics(registry)
+        duplicates = deployment.description.events.map { $0.dedupe == nil ? nil : DuplicateMetrics(registry, $0.name) }
         // All are there from the start, so that an alert on their growth sees the first one.
         ringEvictions = deployment.description.kinds.forgotten.map {
             let counter = registry.counter(
@@ -217,6 +220,9 @@ public final class WorkerMetrics: Sendable {
             if count.early > 0 { early[topic].add(count.early) }
             if count.aligned > 0 { aligned[topic].add(count.aligned) }
         }
+        for (metrics, count) in zip(duplicates, processor.engine.duplicateCounts) where count > 0 {
+            metrics?.found.add(count)
+        }
         for record in block.rejected { deadLetters[Int(record.letter.code.rawValue)].add() }
         block.withStagedBySource { staged in
             for (source, count) in zip(sources, staged) {
@@ -258,6 +264,9 @@ public final class WorkerMetrics: Sendable {
     func measure(_ engine: Engine) {
         stateBytes.set(engine.stateBytes)
         measure(engine.windowCounters, engine.detectorCounters)
+        for (metrics, counters) in zip(duplicates, engine.idCounters) {
+            if let counters { metrics?.measure(counters) }
+        }
     }
 
     /// Takes the totals of what the engine holds and has given up.
@@ -324,6 +333,37 @@ extension Counter {
     /// Follows a total that somebody else keeps; one thread.
     fileprivate func raise(to total: Int) {
         if total > value { add(total - value) }
+    }
+}
+
+/// Repetitions of one event type, and what it takes to know them.
+private struct DuplicateMetrics: Sendable {
+    let found: Counter
+    private let ids: Gauge
+    private let evictions: Counter
+
+    init(_ registry: MetricsRegistry, _ event: String) {
+        let labels: KeyValuePairs = ["event": event]
+        found = registry.counter(
+            "weir_duplicates_total",
+            help: "Events that repeated another of their type and were not judged.",
+            labels: labels
+        )
+        ids = registry.gauge(
+            "weir_dedupe_ids",
+            help: "Identities remembered to know repetitions by.",
+            labels: labels
+        )
+        evictions = registry.counter(
+            "weir_dedupe_evictions_total",
+            help: "Identities forgotten before their time because of limits.dedupe_ids.",
+            labels: labels
+        )
+    }
+
+    func measure(_ counters: IdCounters) {
+        ids.set(counters.ids)
+        evictions.raise(to: counters.evicted)
     }
 }
 

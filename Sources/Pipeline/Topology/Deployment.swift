@@ -96,6 +96,7 @@ public struct Deployment: Sendable {
             ),
             entriesPerKey: description.limits.entriesPerKey,
             keysPerTable: description.limits.keys,
+            idsPerEvent: description.limits.dedupeIds,
             detectors: description.detectors.map {
                 $0.configuration(schemas: description.events, seed: description.seed)
             },

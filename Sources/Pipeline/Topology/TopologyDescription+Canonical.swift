@@ -38,6 +38,7 @@ extension TopologyDescription {
         line("sort", sortsReplay)
         line("keys", limits.keys)
         line("entries_per_key", limits.entriesPerKey)
+        if limits.dedupeIds != LimitSettings().dedupeIds { line("dedupe_ids", limits.dedupeIds) }
         line("text_bytes", limits.textBytes)
         line("record_bytes", limits.recordBytes)
         line("window", limits.windowMilliseconds)
@@ -58,6 +59,7 @@ extension TopologyDescription {
             line(" subject", event.subjectField)
             line(" emit", event.emission.rawValue)
             if !event.contextFields.isEmpty { line(" context", event.contextFields) }
+            if let dedupe = event.dedupe { line(" dedupe", "\(dedupe.fields) \(dedupe.overMilliseconds)") }
             for field in event.fields {
                 line(" field", "\(field.name) \(field.type.rawValue) \(path(field.path))")
                 var flags: [String] = []

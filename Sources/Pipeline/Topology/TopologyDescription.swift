@@ -46,6 +46,10 @@ public struct LimitSettings: Sendable, Equatable {
     public var keys: Int = 2_000_000
     /// Entries that one key keeps in one window, 2^20 at most; a new one beyond it takes the place of the oldest.
     public var entriesPerKey: Int = 1_048_576
+    /// Ids that are remembered of an event type with `dedupe`: each such type has as many.
+    ///
+    /// A 64th of them in each of the engine's slots, and 16 there at least. When a slot is full the eldest eighth is forgotten.
+    public var dedupeIds: Int = 10_000_000
     /// Longest text of a field in bytes, whatever its `max_length` says; a header of an output record holds at most 65,535.
     public var textBytes: Int = 65_535
     /// Longest record in bytes; a longer one is a dead letter.

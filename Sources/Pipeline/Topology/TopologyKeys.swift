@@ -7,10 +7,13 @@ enum TopologyKeys {
     ]
     static let time = ["tick", "lateness", "late", "future", "earliest", "latest", "idle"]
     static let replay = ["sort"]
-    static let limits = ["keys", "entries_per_key", "text_bytes", "record_bytes", "window"]
+    static let limits = ["keys", "entries_per_key", "dedupe_ids", "text_bytes", "record_bytes", "window"]
     static let identifiers = ["key_file"]
-    static let event = ["topic", "format", "csv", "when", "time", "id", "subject", "emit", "context", "fields"]
+    static let event = [
+        "topic", "format", "csv", "when", "time", "id", "subject", "emit", "context", "dedupe", "fields",
+    ]
     static let topics = ["framing"]
+    static let dedupe = ["by", "over"]
     static let csv = ["delimiter", "header", "quote", "comment", "encoding", "trim", "decimal", "thousands"]
     static let field = [
         "type", "path", "entity", "required", "personal", "pseudonymise", "enum", "min", "max", "max_length", "format",
@@ -21,7 +24,8 @@ enum TopologyKeys {
     /// The sections that have a table of their own in the reference.
     static let sections: [(name: String, keys: [String])] =
         [
-            ("topology", topology), ("event", event), ("topics", topics), ("csv", csv), ("field", field),
+            ("topology", topology), ("event", event), ("topics", topics), ("csv", csv), ("dedupe", dedupe),
+            ("field", field),
             ("identifiers", identifiers),
             ("time", time),
             ("replay", replay), ("limits", limits), ("verdicts", verdicts),

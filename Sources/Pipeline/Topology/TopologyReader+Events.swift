@@ -132,6 +132,7 @@ extension TopologyReader {
             schema.idField = index
         }
         if let node = keys["context"] { schema.contextFields = readContext(node, schema) }
+        if let node = keys["dedupe"] { schema.dedupe = readDedupe(node, schema) }
         return schema
     }
 
@@ -170,7 +171,7 @@ extension TopologyReader {
     }
 
     /// The index of the field that `time`, `id` or `subject` names.
-    private mutating func readReference(_ node: YAMLNode, _ key: String, in schema: EventSchema) -> Int? {
+    mutating func readReference(_ node: YAMLNode, _ key: String, in schema: EventSchema) -> Int? {
         guard let name = text(node, key) else { return nil }
         if let index = schema.field(named: name) { return index }
         // Declared, but unreadable: that has been said already.

@@ -171,6 +171,7 @@ extension TopologyReader {
         }
         set("keys", 1...(1 << 31), &limits.keys, &self)
         set("entries_per_key", 1...Int64(Engine.entriesPerKeyMax), &limits.entriesPerKey, &self)
+        set("dedupe_ids", 1...(1 << 31), &limits.dedupeIds, &self)
         // A string slot counts its bytes in 24 bits; the decoder's own bound is lower still.
         set("text_bytes", 1...65_535, &limits.textBytes, &self)
         set("record_bytes", 64...(64 << 20), &limits.recordBytes, &self)

@@ -11,6 +11,8 @@ struct EngineBench {
         var a: Double?
         var b: Double?
         var country: String?
+        /// Else its place in the epoch.
+        var offset: Int64?
     }
 
     static let schema = EventSchema(
@@ -51,14 +53,41 @@ struct EngineBench {
     /// A bench of an engine that is there already.
     init(_ engine: Engine) { self.engine = engine }
 
-    init(_ rules: String, entries: Int = 1 << 20, keys: Int = 1 << 20, lanes: Int = 1) throws {
-        engine = Engine(try EngineBench.configuration(rules, hash, entries: entries, keys: keys), lanes: lanes)
+    init(
+        _ rules: String,
+        entries: Int = 1 << 20,
+        keys: Int = 1 << 20,
+        lanes: Int = 1,
+        emission: Emission = .flagged,
+        dedupe: DedupeSchema? = nil,
+        ids: Int = 1 << 20
+    ) throws {
+        var configuration = try EngineBench.configuration(rules, hash, entries: entries, keys: keys)
+        configuration.events[0].emission = emission
+        configuration.events[0].dedupe = dedupe
+        configuration.idsPerEvent = ids
+        engine = Engine(configuration, lanes: lanes)
+    }
+
+    /// Goes on from the state of another one, as it was told.
+    init(goingOn other: EngineBench) throws {
+        engine = try other.state().withUnsafeBytes {
+            try Engine(other.engine.configuration, lanes: other.engine.laneCount, from: StateReader($0))
+        }
     }
 
     /// Goes on from a state; `beside` are rules that it was written under.
-    init(_ rules: String, from state: [UInt8], beside: [String] = []) throws {
+    init(
+        _ rules: String,
+        from state: [UInt8],
+        beside: [String] = [],
+        dedupe: DedupeSchema? = nil,
+        ids: Int = 1 << 20
+    ) throws {
         let hash = hash
-        let configuration = try EngineBench.configuration(rules, hash)
+        var configuration = try EngineBench.configuration(rules, hash)
+        configuration.events[0].dedupe = dedupe
+        configuration.idsPerEvent = ids
         let known = try beside.map { try EngineBench.release($0, hash).rules }
         engine = try state.withUnsafeBytes {
             try Engine(configuration, lanes: 1, from: StateReader($0), beside: known)
@@ -117,7 +146,7 @@ struct EngineBench {
                         text: bytes,
                         lists: fields,
                         time: orders[i].time,
-                        offset: Int64(i),
+                        offset: orders[i].offset ?? Int64(i),
                         partition: 0,
                         topic: 0,
                         type: 0,

@@ -231,6 +231,7 @@ final class WorkerWorld {
         options given: WorkerOptions? = nil,
         application: String = "weir",
         snapshots: any SnapshotStore = NoSnapshots(),
+        metrics: WorkerMetrics? = nil,
         over wrap: (SimulatedLog) -> any EventLog = { $0 },
         until isOver: ((SimulatedLog, _ step: Int) throws -> Bool)? = nil,
         step: (Int) throws -> Void = { _ in }
@@ -242,6 +243,7 @@ final class WorkerWorld {
             threads: threads,
             options: given ?? options(),
             releases: FolderReleases(deployment, former: former),
+            metrics: metrics,
             clock: clock
         )
         worker.snapshots = snapshots
