@@ -24,18 +24,22 @@ public struct FieldSchema: Sendable, Equatable {
     public var path: FieldPath
     public var type: FieldType
     public var isRequired: Bool
+    /// A value that cannot be read makes a dead letter, though the event could be judged without it.
+    public var rejectsDamage: Bool
     /// The kind of entity it names (`account`, `device`, `ip`, `item`, …), or nil.
     public var entity: String?
     /// Shown masked where people look.
     public var isPersonal: Bool
     /// Replaced by a keyed HMAC-SHA-256 (hex) before anything else sees it.
     public var isPseudonymised: Bool
-    /// When not empty, any other text is a dead letter.
+    /// When not empty, any other text is odd.
     public var allowedValues: [String]
+    /// Any other text than the allowed ones cannot be read.
+    public var isClosed: Bool
     /// Inclusive bounds of a number (of minor units for money), or nil.
     public var minimum: Double?
     public var maximum: Double?
-    /// Longest text in bytes; longer is a dead letter.
+    /// Longest text in bytes; of a longer one the beginning is shown.
     ///
     /// At most 65,536.
     public var maximumLength: Int
@@ -48,10 +52,12 @@ public struct FieldSchema: Sendable, Equatable {
         path: FieldPath,
         type: FieldType,
         isRequired: Bool = false,
+        rejectsDamage: Bool = false,
         entity: String? = nil,
         isPersonal: Bool = false,
         isPseudonymised: Bool = false,
         allowedValues: [String] = [],
+        isClosed: Bool = false,
         minimum: Double? = nil,
         maximum: Double? = nil,
         maximumLength: Int = 1024,
@@ -62,10 +68,12 @@ public struct FieldSchema: Sendable, Equatable {
         self.path = path
         self.type = type
         self.isRequired = isRequired
+        self.rejectsDamage = rejectsDamage
         self.entity = entity
         self.isPersonal = isPersonal
         self.isPseudonymised = isPseudonymised
         self.allowedValues = allowedValues
+        self.isClosed = isClosed
         self.minimum = minimum
         self.maximum = maximum
         self.maximumLength = maximumLength

@@ -1,30 +1,10 @@
 import RuleLanguage
 
-/// Passes what stands where an object should: an array, where paths lead into one, else a value of the wrong type.
-///
-/// Of a fault, `sink.faultPath` says which path it is about.
-@inline(never)
-func scanInsteadOfObject(
-    _ at: UnsafePointer<UInt8>,
-    _ key: UnsafePointer<DecodePlan.Key>,
-    _ work: DecodeWork,
-    _ sink: inout RecordSink
-) -> ScanStep {
-    if key.pointee.array >= 0, at.pointee == UInt8(ascii: "[") {
-        let step = scanArray(at, key.pointee.array, work, &sink)
-        if step.fault?.isSyntax == true { sink.faultPath = -1 }
-        return step
-    }
-    let step = wrongType(at, &sink)
-    sink.faultPath = step.fault == .wrongType ? key.pointee.path : -1
-    return step
-}
-
 /// Reads what all paths into the array that starts here lead to; `next` is behind the array.
 ///
-/// One walk for each path: the elements of a list stand together in the list table. Of a fault, `sink.faultPath` says which path it
-/// is about.
-private func scanArray(
+/// One walk for each path: the elements of a list stand together in the list table. A path that leads to a value its field cannot
+/// take damages that field alone.
+func scanArray(
     _ start: UnsafePointer<UInt8>,
     _ first: Int32,
     _ work: DecodeWork,
@@ -43,10 +23,12 @@ private func scanArray(
         )
         step = walk.value(start, step: path.firstStep, &sink)
         if step.fault != nil {
-            sink.faultPath = walk.field.pointee.path
-            return step
+            sink.listsCount = walk.firstElement
+            step = work.passDamaged(step, walk.field, start, &sink)
+            if step.fault != nil { return step }
+        } else if path.isList {
+            storeList(from: walk.firstElement, walk.field, &sink)
         }
-        if path.isList { storeList(from: walk.firstElement, walk.field, &sink) }
         index = path.next
     }
     return step
@@ -72,7 +54,7 @@ private struct ArrayWalk {
         let step = work.pathSteps[Int(index)]
         let isObject = step.kind == .key
         guard at.pointee == (isObject ? UInt8(ascii: "{") : UInt8(ascii: "[")) else {
-            return wrongType(at, &sink)
+            return endOfNothing(at).map { ScanStep(next: $0, fault: nil) } ?? ScanStep(next: at, fault: .wrongType)
         }
         return isObject
             ? object(at, step, index, &sink) : array(at, step, index, &sink)
@@ -159,13 +141,14 @@ private struct ArrayWalk {
 
     /// A text of a list.
     private func element(_ at: UnsafePointer<UInt8>, _ sink: inout RecordSink) -> ScanStep {
-        guard at.pointee == UInt8(ascii: "\"") else { return wrongType(at, &sink) }
+        guard at.pointee == UInt8(ascii: "\"") else { return ScanStep(next: at, fault: .wrongType) }
         if sink.listsCount - firstElement >= work.limits.listElements {
-            return ScanStep(next: at, fault: .tooManyElements)
+            work.noteCut(field, &sink)
+            return skipTextLoosely(at + 1, before: sink.end)
         }
         var text = at
         var count = 0
-        let step = textValue(at + 1, &text, &count, work, &sink)
+        let step = textValue(at + 1, &text, &count, sink)
         if step.fault != nil { return step }
         if text == UnsafePointer(sink.tail) { sink.tail += count }
         if let code = appendElement(text, count: count, field, work, &sink) { return ScanStep(next: at, fault: code) }

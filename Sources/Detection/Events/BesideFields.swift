@@ -57,18 +57,15 @@ func takeBeside(_ work: DecodeWork, type: Int, _ beside: UnsafeRawBufferPointer?
         let field = work.fields + Int(wanted.field)
         sink.faultPath = field.pointee.path
         if let part = partBeside(Int(wanted.part), of: beside), let source = part.baseAddress {
-            if part.count > work.limits.textBytes { return .textTooLong }
             // Copied behind the record, where zero bytes end it.
             let text = sink.tail
             UnsafeMutableRawPointer(text).copyMemory(from: source, byteCount: part.count)
             UnsafeMutableRawPointer(text + part.count).storeBytes(of: SIMD2<UInt64>(), as: SIMD2<UInt64>.self)
-            if firstInvalidUTF8(text, count: part.count) != nil { return .invalidUTF8 }
             if field.pointee.kind == .string { sink.tail += part.count }
-            if part.count > 0 || field.pointee.kind == .string,
-                let code = convertText(text, count: part.count, field, work, &sink)
-            {
-                return code
-            }
+            let isNone = part.count == 0 && field.pointee.kind != .string
+            let isText = firstInvalidUTF8(text, count: part.count) == nil
+            let code = isNone ? nil : isText ? convertText(text, count: part.count, field, work, &sink) : .invalidUTF8
+            if let code, let code = work.damage(field, code, at: text, &sink) { return code }
         }
         if wanted.isRequired, sink.row[Int(field.pointee.slot)].isMissing { return .missingField }
     }

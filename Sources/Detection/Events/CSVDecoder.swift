@@ -4,10 +4,10 @@ import RuleLanguage
 /// Turns the rows of one CSV file, written as its event types' ``CSVDialect`` says, into the same events as ``EventDecoder``.
 ///
 /// The columns' names map them to fields by the first part of their path; columns that no field names are ignored. An empty column
-/// is missing, and so is one that a short row lacks; a row with more columns than there are names is rejected, as a separator that
-/// nobody quoted has shifted them. Quoted columns may hold separators, line ends and doubled quotes. A `list<string>` is written
-/// with `;` between its elements, a bool as `true`, `false`, `1` or `0`, numbers as in JSON but with leading zeros allowed. One per
-/// thread and file; allocates nothing once warm.
+/// is missing, and so is one that a short row lacks; a column that cannot be read damages its field, as a value of JSON does. A row
+/// with more columns than there are names is rejected, as a separator that nobody quoted has shifted them. Quoted columns may hold
+/// separators, line ends and doubled quotes. A `list<string>` is written with `;` between its elements, a bool as `true`, `false`,
+/// `1` or `0`, numbers as in JSON but with leading zeros allowed. One per thread and file; allocates nothing once warm.
 ///
 /// `@unchecked Sendable`: the working memory has one owner, and a noncopyable value is in one place at a time.
 public struct CSVDecoder: ~Copyable, @unchecked Sendable {
@@ -15,6 +15,8 @@ public struct CSVDecoder: ~Copyable, @unchecked Sendable {
     struct Column {
         var start: UnsafePointer<UInt8>
         var count: Int
+        /// It holds a control character that has no place there: it is no value.
+        var isBroken = false
     }
 
     /// What it decodes.
@@ -159,15 +161,14 @@ public struct CSVDecoder: ~Copyable, @unchecked Sendable {
         else { return (nil, batch.isEmpty ? .rejected(DeadLetter(.recordTooLarge)) : .full) }
         let record = batch.text.base + batch.textCount
         let length: Int
+        var isDubious = false
         if expansion > 1 {
             length = characters.convert(value, to: record)
         } else {
             length = count
             let isASCII =
                 value.baseAddress.map { copyNotingASCII($0, to: UnsafeMutableRawPointer(record), count: count) } ?? true
-            if !isASCII, let fault = firstInvalidUTF8(record, count: count) {
-                return (nil, .rejected(DeadLetter(.invalidUTF8, byteOffset: fault)))
-            }
+            isDubious = !isASCII && firstInvalidUTF8(record, count: count) != nil
         }
         UnsafeMutableRawPointer(record + length).storeBytes(of: SIMD2<UInt64>(), as: SIMD2<UInt64>.self)
         let start = UnsafePointer(record)
@@ -179,7 +180,8 @@ public struct CSVDecoder: ~Copyable, @unchecked Sendable {
                 listsCount: batch.listsCount,
                 row: batch.rows.base + batch.rowsCount,
                 end: start + length,
-                faultAt: start
+                faultAt: start,
+                isDubious: isDubious
             ), nil
         )
     }
@@ -209,17 +211,15 @@ public struct CSVDecoder: ~Copyable, @unchecked Sendable {
                 }
             } else {
                 let start = at
+                var isBroken = false
                 while at < end, at.pointee != delimiter {
                     // Tabs are text; a NUL, a line end or another control character has no place outside quotes.
-                    if at.pointee < 0x20, at.pointee != 0x09 {
-                        sink.faultAt = at
-                        return .controlCharacter
-                    }
+                    if at.pointee < 0x20, at.pointee != 0x09 { isBroken = true }
                     at += 1
                 }
                 var stop = at
                 while trims, stop > start, isBlank(stop[-1]) { stop -= 1 }
-                note(Column(start: start, count: stop - start))
+                note(Column(start: start, count: stop - start, isBroken: isBroken))
             }
             if at >= end { break }
             if index == columnCount {
@@ -254,10 +254,7 @@ public struct CSVDecoder: ~Copyable, @unchecked Sendable {
                 }
             } else {
                 while at < end, !isBlank(at.pointee) {
-                    if at.pointee < 0x20 {
-                        sink.faultAt = at
-                        return .controlCharacter
-                    }
+                    if at.pointee < 0x20 { column.isBroken = true }
                     at += 1
                 }
                 column.count = at - column.start
@@ -291,10 +288,13 @@ public struct CSVDecoder: ~Copyable, @unchecked Sendable {
         var hasDoubled = false
         at = start
         while true {
-            while at < end, at.pointee != quote, at.pointee != 0 { at += 1 }
-            if at >= end || at.pointee == 0 {
-                sink.faultAt = at >= end ? start - 1 : at
-                return at >= end ? .invalidCSV : .controlCharacter
+            while at < end, at.pointee != quote {
+                if at.pointee == 0 { column.isBroken = true }
+                at += 1
+            }
+            if at >= end {
+                sink.faultAt = start - 1
+                return .invalidCSV
             }
             guard at[1] == quote else { break }
             hasDoubled = true
@@ -308,12 +308,14 @@ public struct CSVDecoder: ~Copyable, @unchecked Sendable {
                 sink.tail += 1
                 from += from.pointee == quote ? 2 : 1
             }
-            column = Column(start: UnsafePointer(text), count: sink.tail - text)
+            column.start = UnsafePointer(text)
+            column.count = sink.tail - text
             // A byte that no number holds ends it; texts behind it start later.
             sink.tail.pointee = 0
             sink.tail += 1
         } else {
-            column = Column(start: start, count: at - start)
+            column.start = start
+            column.count = at - start
         }
         at += 1
         return nil
@@ -335,22 +337,27 @@ public struct CSVDecoder: ~Copyable, @unchecked Sendable {
 
     private func convert(_ type: Int, record: UnsafePointer<UInt8>, _ sink: inout RecordSink) -> DeadLetterCode? {
         let plan = work.types[type]
+        func column(of index: Int) -> Column {
+            let mapped = Int(columnOfField[Int(plan.firstField) + index])
+            return mapped < 0 ? Column(start: record, count: 0) : columns[mapped]
+        }
         for index in 0..<Int(plan.fieldCount) {
             let field = work.fields + Int(plan.firstField) + index
-            let mapped = Int(columnOfField[Int(plan.firstField) + index])
             sink.row[index] = .missing
-            sink.faultPath = field.pointee.path
-            let column = mapped < 0 ? Column(start: record, count: 0) : columns[mapped]
-            if column.count == 0 {
-                let word = index < 64 ? plan.requiredLow >> UInt64(index) : plan.requiredHigh >> UInt64(index - 64)
-                if word & 1 == 1 {
-                    sink.faultAt = column.start
-                    return .missingField
-                }
-                continue
+            let column = column(of: index)
+            if column.count == 0 { continue }
+            if let code = convert(column, field, &sink), let code = work.damage(field, code, at: column.start, &sink) {
+                return code
             }
-            sink.faultAt = column.start
-            if let code = convert(column, field, &sink) { return code }
+        }
+        if sink.isDubious, let code = work.damageInvalidTexts(plan, &sink) { return code }
+        for index in 0..<Int(plan.fieldCount) where sink.row[index].isMissing {
+            let word = index < 64 ? plan.requiredLow >> UInt64(index) : plan.requiredHigh >> UInt64(index - 64)
+            if word & 1 == 1 {
+                sink.faultPath = work.fields[Int(plan.firstField) + index].path
+                sink.faultAt = column(of: index).start
+                return .missingField
+            }
         }
         return nil
     }
@@ -360,7 +367,7 @@ public struct CSVDecoder: ~Copyable, @unchecked Sendable {
         _ field: UnsafePointer<DecodePlan.Field>,
         _ sink: inout RecordSink
     ) -> DeadLetterCode? {
-        if column.count > work.limits.textBytes { return .textTooLong }
+        if column.isBroken { return .controlCharacter }
         switch field.pointee.kind {
         case .string: return storeText(column.start, count: column.count, field, work, &sink)
         case .int, .double, .money, .instant:
@@ -460,8 +467,14 @@ public struct CSVDecoder: ~Copyable, @unchecked Sendable {
         while true {
             var at = start
             while at < end, at.pointee != UInt8(ascii: ";") { at += 1 }
-            if sink.listsCount - first >= work.limits.listElements { return .tooManyElements }
-            if let code = appendElement(start, count: at - start, field, work, &sink) { return code }
+            if sink.listsCount - first == work.limits.listElements {
+                work.noteCut(field, &sink)
+                break
+            }
+            if let code = appendElement(start, count: at - start, field, work, &sink) {
+                sink.listsCount = first
+                return code
+            }
             if at >= end { break }
             start = at + 1
         }

@@ -2,7 +2,8 @@ import RuleLanguage
 
 /// Why a record cannot become an event; the raw values are stable names for programs.
 ///
-/// `depthExceeded`, `tooManyKeys` and `tooFewColumns` are no longer given: they keep their names until a major version.
+/// The same codes say why a field of an event is damaged (``EventMark``). `depthExceeded`, `tooManyElements`, `tooManyKeys`
+/// and `tooFewColumns` are no longer given: they keep their names until a major version.
 public enum DeadLetterCode: UInt8, Sendable, CaseIterable {
     case invalidUTF8, truncatedJSON, invalidJSON, controlCharacter, invalidEscape, depthExceeded, recordTooLarge,
         duplicateField
@@ -89,11 +90,11 @@ extension DecodePlan {
         let name = place.map { "`\($0.text)`" } ?? "the record"
         let field = place?.field.map { schemas[$0.type].fields[$0.index] }
         switch letter.code {
-        case .invalidUTF8: return "the record is not valid UTF-8"
+        case .invalidUTF8: return "\(name) is not valid UTF-8"
         case .truncatedJSON: return "the JSON ends too early"
         case .invalidJSON: return "the record is not valid JSON"
-        case .controlCharacter: return "a text holds a control character that is not escaped"
-        case .invalidEscape: return "a text holds an invalid escape or half of a surrogate pair"
+        case .controlCharacter: return "\(name) holds a control character that is not escaped"
+        case .invalidEscape: return "\(name) holds an invalid escape or half of a surrogate pair"
         case .depthExceeded: return "the JSON is nested too deep"
         case .recordTooLarge: return "the record is longer than \(limits.recordBytes) bytes"
         case .duplicateField: return "\(name) stands in the record twice"

@@ -11,6 +11,7 @@ struct PlanBuilder {
     var types: [DecodePlan.TypePlan] = []
     var nodes: [DecodePlan.Node] = []
     var keys: [DecodePlan.Key] = []
+    var reaches: [DecodePlan.Reach] = []
     var keyBytes: [UInt8] = []
     var keyTable: [Int16] = []
     var fields: [DecodePlan.Field] = []
@@ -34,6 +35,8 @@ struct PlanBuilder {
             let isTime = index == schema.time.fieldIndex
             fields.append(compile(field, slot: index, path: path, isTime: isTime, limits: limits))
             let isRequired = field.isRequired || isTime || index == schema.subjectField
+            fields[fields.count - 1].isNeeded = isRequired || field.rejectsDamage
+            fields[fields.count - 1].isSubject = index == schema.subjectField
             if field.path.isBeside {
                 addBeside(field.path, field: fields.count - 1, isRequired: isRequired)
                 continue
@@ -212,6 +215,7 @@ struct PlanBuilder {
                 while keyTable[table + at] >= 0 { at = (at + 1) & (size - 1) }
                 keyTable[table + at] = Int16(truncatingIfNeeded: keys.count)
                 keys.append(entry)
+                reaches.append(reach(key, levels))
             }
             nodes.append(DecodePlan.Node(table: Int32(table), tableMask: UInt32(size - 1), start: Int32(nodes.count)))
         }
@@ -219,6 +223,38 @@ struct PlanBuilder {
         plan.root = Int32(firstNode)
         plan.seenWords = (seen + 63) / 64
         types.append(plan)
+    }
+
+    /// The fields of a key and of the keys below it.
+    private func reach(_ key: (bytes: [UInt8], field: Int32, child: Int?, array: Int32, path: Int32), _ levels: [Level])
+        -> DecodePlan.Reach
+    {
+        var reach = DecodePlan.Reach()
+        var index = key.field
+        while index >= 0 {
+            let field = fields[Int(index)]
+            if field.kind == .discriminator {
+                reach.tellsType = true
+            } else {
+                reach.fields.insert(Int(field.slot))
+                reach.isNeeded = reach.isNeeded || field.isNeeded
+            }
+            index = field.next
+        }
+        var path = key.array
+        while path >= 0 {
+            let field = fields[Int(arrayPaths[Int(path)].field)]
+            reach.fields.insert(Int(field.slot))
+            reach.isNeeded = reach.isNeeded || field.isNeeded
+            path = arrayPaths[Int(path)].next
+        }
+        for below in key.child.map({ levels[$0].keys }) ?? [] {
+            let other = self.reach(below, levels)
+            reach.fields.formUnion(other.fields)
+            reach.isNeeded = reach.isNeeded || other.isNeeded
+            reach.tellsType = reach.tellsType || other.tellsType
+        }
+        return reach
     }
 
     private mutating func compile(_ field: FieldSchema, slot: Int, path: Int32, isTime: Bool, limits: DecodeLimits)
@@ -229,6 +265,7 @@ struct PlanBuilder {
         result.isPseudonymised = field.isPseudonymised
         result.isIdentifier = field.entity != nil
         result.isSpecial = field.isPseudonymised || !field.allowedValues.isEmpty
+        result.isClosed = field.isClosed
         result.allowedStart = Int32(allowed.count)
         result.allowedCount = Int32(field.allowedValues.count)
         allowed.append(contentsOf: field.allowedValues.map { hash($0) })
@@ -244,7 +281,7 @@ struct PlanBuilder {
         case .stringList: result.kind = .list
         case .money:
             result.kind = .money
-            result.shift = Int32(field.moneyScale)
+            result.shift = Int8(field.moneyScale)
         case .timestamp:
             result.kind = field.timeFormat == .rfc3339 ? .textTime : .instant
             result.shift = field.timeFormat == .seconds ? 3 : field.timeFormat == .microseconds ? -3 : 0

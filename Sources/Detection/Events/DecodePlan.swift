@@ -62,7 +62,13 @@ public final class DecodePlan: @unchecked Sendable {
         var path: Int32
         var maximumLength: Int32 = 0
         /// Decimal digits between the written unit and the slot's: 3 for seconds, 2 for cents.
-        var shift: Int32 = 0
+        var shift: Int8 = 0
+        /// Without it the event cannot be judged, or must not be when it is damaged.
+        var isNeeded = false
+        /// Texts beyond the allowed ones are faults.
+        var isClosed = false
+        /// Verdicts are about it, so it is never cut: nobody may be named by the beginning of another's name.
+        var isSubject = false
         var allowedStart: Int32 = 0
         var allowedCount: Int32 = 0
         var minimum: Int64 = .min
@@ -92,6 +98,16 @@ public final class DecodePlan: @unchecked Sendable {
         var textSlot: Int32 = -1
         var textMinimum: Int32 = 0
         var textMaximum: Int32 = 0
+    }
+
+    /// What hangs on the value of a key.
+    struct Reach {
+        /// The fields with its path, and those below.
+        var fields = FieldSet()
+        /// One of them must be there.
+        var isNeeded = false
+        /// The event type is told there.
+        var tellsType = false
     }
 
     struct Node {
@@ -155,6 +171,7 @@ public final class DecodePlan: @unchecked Sendable {
     let typePlans: OwnedBuffer<TypePlan>
     let nodes: OwnedBuffer<Node>
     let keys: OwnedBuffer<Key>
+    let reaches: OwnedBuffer<Reach>
     let keyBytes: OwnedBuffer<UInt8>
     let keyTable: OwnedBuffer<Int16>
     let fields: OwnedBuffer<Field>
@@ -236,6 +253,7 @@ public final class DecodePlan: @unchecked Sendable {
         typePlans = OwnedBuffer(builder.types)
         nodes = OwnedBuffer(builder.nodes)
         keys = OwnedBuffer(builder.keys)
+        reaches = OwnedBuffer(builder.reaches)
         keyBytes = OwnedBuffer(builder.keyBytes)
         keyTable = OwnedBuffer(builder.keyTable)
         fields = OwnedBuffer(builder.fields)

@@ -11,6 +11,8 @@ struct DecodeMemory: ~Copyable {
     let seen: OwnedBuffer<UInt64>
     let levels = OwnedBuffer(repeating: DecodeWork.Level(node: 0, last: 0), count: DecodePlan.pathKeysMax)
     let selectorRow: OwnedBuffer<Slot>
+    let odd = OwnedBuffer(repeating: OddFields(), count: 1)
+    let damageCodes = OwnedBuffer<UInt8>(repeating: 0, count: 96)
 
     init(_ plan: DecodePlan) {
         let groups = plan.groups + [plan.mergedGroup]
@@ -58,6 +60,12 @@ struct DecodeWork {
     /// Open objects on a known path: the node and the last key's place in `predictions`.
     let levels: UnsafeMutablePointer<Level>
     let selectorRow: UnsafeMutablePointer<Slot>
+    /// Per key: what hangs on its value.
+    let reaches: UnsafeMutablePointer<DecodePlan.Reach>
+    /// Of the record in hand, where its sink says that there is something.
+    let odd: UnsafeMutablePointer<OddFields>
+    /// Per field that is damaged, why.
+    let damageCodes: UnsafeMutablePointer<UInt8>
     let nodeCount: Int32
     let sharing: Int
     let listSharing: Int
@@ -94,6 +102,9 @@ struct DecodeWork {
         seen = memory.seen.base
         levels = memory.levels.base
         selectorRow = memory.selectorRow.base
+        reaches = plan.reaches.base
+        odd = memory.odd.base
+        damageCodes = memory.damageCodes.base
         nodeCount = Int32(truncatingIfNeeded: plan.nodes.count)
         sharing = plan.sharing
         listSharing = plan.listSharing
@@ -117,4 +128,8 @@ struct RecordSink {
     var faultAt: UnsafePointer<UInt8>
     /// When scanning for a guessed type: the hash of the discriminator found, 0 before.
     var discriminator: UInt64 = 0
+    /// Some field is odd: see ``OddFields``.
+    var isOdd = false
+    /// The record is not UTF-8 throughout, so each text that is kept is looked at.
+    var isDubious = false
 }

@@ -10,7 +10,7 @@ func scanField(
 ) -> ScanStep {
     switch field.pointee.kind {
     case .string:
-        guard at.pointee == UInt8(ascii: "\"") else { return wrongType(at, &sink) }
+        guard at.pointee == UInt8(ascii: "\"") else { return ScanStep(next: at, fault: .wrongType) }
         let start = at + 1
         let stop = endOfPlainText(start)
         if stop.pointee == UInt8(ascii: "\"") {
@@ -28,23 +28,12 @@ func scanField(
         let step = scanNumber(at, digits: work.limits.numberDigits, grammar: .json)
         if let code = step.fault { return ScanStep(next: step.next, fault: code) }
         if let code = storeNumber(step.number, writtenAt: at, field, &sink) {
-            // A number that reaches the record's end was cut, so what is wrong with its value is not the record's fault.
-            if step.next >= sink.end { return ScanStep(next: step.next, fault: .truncatedJSON) }
             return ScanStep(next: at, fault: code)
         }
         return ScanStep(next: step.next, fault: nil)
     default:
         return scanOtherField(at, field, work, &sink)
     }
-}
-
-/// A value of the wrong type, or one that ends with the record.
-@inline(never)
-func wrongType(_ at: UnsafePointer<UInt8>, _ sink: inout RecordSink) -> ScanStep {
-    let step = skipLoosely(at, before: sink.end)
-    if step.fault != nil { return step }
-    if step.next >= sink.end { return ScanStep(next: step.next, fault: .truncatedJSON) }
-    return ScanStep(next: at, fault: .wrongType)
 }
 
 @inline(never)
@@ -62,7 +51,7 @@ private func scanOtherField(
     case .textTime where at.pointee == UInt8(ascii: "\""):
         var text = UnsafePointer(sink.tail)
         var count = 0
-        let step = textValue(at + 1, &text, &count, work, &sink)
+        let step = textValue(at + 1, &text, &count, sink)
         if step.fault != nil { return step }
         guard let time = milliseconds(rfc3339: text, count: count) else {
             return ScanStep(next: at, fault: .invalidTimestamp)
@@ -72,7 +61,7 @@ private func scanOtherField(
     case .list where at.pointee == UInt8(ascii: "["):
         return scanList(at, field, work, &sink)
     default:
-        return wrongType(at, &sink)
+        return ScanStep(next: at, fault: .wrongType)
     }
 }
 
@@ -81,8 +70,7 @@ func textValue(
     _ start: UnsafePointer<UInt8>,
     _ text: inout UnsafePointer<UInt8>,
     _ count: inout Int,
-    _ work: DecodeWork,
-    _ sink: inout RecordSink
+    _ sink: RecordSink
 ) -> ScanStep {
     let stop = endOfPlainText(start)
     text = start
@@ -95,7 +83,6 @@ func textValue(
         // Whoever scans it needs an end to run into.
         UnsafeMutableRawPointer(sink.tail + count).storeBytes(of: SIMD2<UInt64>(), as: SIMD2<UInt64>.self)
     }
-    if step.next - start - 1 > work.limits.textBytes { return ScanStep(next: start, fault: .textTooLong) }
     return step
 }
 
@@ -108,7 +95,7 @@ private func scanEscapedText(
 ) -> ScanStep {
     var text = start
     var count = 0
-    let step = textValue(start, &text, &count, work, &sink)
+    let step = textValue(start, &text, &count, sink)
     if step.fault != nil { return step }
     sink.tail += count
     if let code = storeText(text, count: count, field, work, &sink) { return ScanStep(next: start - 1, fault: code) }
@@ -124,11 +111,11 @@ private func scanQuotedNumber(
     _ sink: inout RecordSink
 ) -> ScanStep {
     guard at.pointee == UInt8(ascii: "\""), field.pointee.kind == .money || field.pointee.kind == .instant else {
-        return wrongType(at, &sink)
+        return ScanStep(next: at, fault: .wrongType)
     }
     var text = at
     var count = 0
-    let step = textValue(at + 1, &text, &count, work, &sink)
+    let step = textValue(at + 1, &text, &count, sink)
     if step.fault != nil { return step }
     if let code = convertNumber(text, count: count, digits: work.limits.numberDigits, field, &sink) {
         return ScanStep(next: at, fault: code)
@@ -163,10 +150,11 @@ func storeText(
     _ work: DecodeWork,
     _ sink: inout RecordSink
 ) -> DeadLetterCode? {
-    if count > Int(field.pointee.maximumLength) { return .textTooLong }
     if count == 0, field.pointee.isIdentifier { return nil }
     let hash = work.hash.padded(text, count: count)
-    if field.pointee.isSpecial { return storeSpecialText(text, count: count, hash: hash, field, work, &sink) }
+    if field.pointee.isSpecial || count > Int(field.pointee.maximumLength) {
+        return storeUnusualText(text, count: count, hash: hash, field, work, &sink)
+    }
     sink.row[Int(field.pointee.slot)] = Slot(
         hash: hash,
         offset: text - UnsafePointer(sink.text),
@@ -176,9 +164,9 @@ func storeText(
     return nil
 }
 
-/// Texts of a closed set, and identifiers that nobody behind the decoder may see.
+/// Texts of a set, identifiers that nobody behind the decoder may see, and texts that are too long.
 @inline(never)
-private func storeSpecialText(
+private func storeUnusualText(
     _ text: UnsafePointer<UInt8>,
     count: Int,
     hash: UInt64,
@@ -186,22 +174,51 @@ private func storeSpecialText(
     _ work: DecodeWork,
     _ sink: inout RecordSink
 ) -> DeadLetterCode? {
-    if let code = checkAllowed(hash, field, work) { return code }
-    var slot = Slot(hash: hash, offset: text - UnsafePointer(sink.text), length: count, bank: .event)
-    if field.pointee.isPseudonymised { slot = pseudonym(text, count: count, work, &sink) }
-    sink.row[Int(field.pointee.slot)] = slot
+    var slot = Slot.missing
+    let code = unusualText(text, count: count, hash: hash, field, work, &sink, &slot)
+    if code == nil { sink.row[Int(field.pointee.slot)] = slot }
+    return code
+}
+
+/// Makes the slot of a text: of one that is too long it has a beginning of whole characters, and the hash of all of it.
+///
+/// So a text that was cut is equal to itself only, and nobody takes the beginning of another for it.
+private func unusualText(
+    _ text: UnsafePointer<UInt8>,
+    count: Int,
+    hash: UInt64,
+    _ field: UnsafePointer<DecodePlan.Field>,
+    _ work: DecodeWork,
+    _ sink: inout RecordSink,
+    _ slot: inout Slot
+) -> DeadLetterCode? {
+    // What is cut off or replaced is seen here the last time.
+    if sink.isDubious, firstInvalidUTF8(text, count: count) != nil { return .invalidUTF8 }
+    if !isAllowed(hash, field, work) {
+        if field.pointee.isClosed { return .valueNotAllowed }
+        work.noteUnknownWord(field, &sink)
+    }
+    if field.pointee.isPseudonymised {
+        slot = pseudonym(text, count: count, work, &sink)
+        return nil
+    }
+    var length = count
+    if count > Int(field.pointee.maximumLength) {
+        if field.pointee.isSubject { return .textTooLong }
+        length = wholeCharacters(text, atMost: Int(field.pointee.maximumLength))
+        work.noteCut(field, &sink)
+    }
+    slot = Slot(hash: hash, offset: text - UnsafePointer(sink.text), length: length, bank: .event)
     return nil
 }
 
 @inline(__always)
-private func checkAllowed(_ hash: UInt64, _ field: UnsafePointer<DecodePlan.Field>, _ work: DecodeWork)
-    -> DeadLetterCode?
-{
+private func isAllowed(_ hash: UInt64, _ field: UnsafePointer<DecodePlan.Field>, _ work: DecodeWork) -> Bool {
     let count = Int(field.pointee.allowedCount)
-    if count == 0 { return nil }
+    if count == 0 { return true }
     let allowed = work.allowed + Int(field.pointee.allowedStart)
-    for i in 0..<count where allowed[i] == hash { return nil }
-    return .valueNotAllowed
+    for i in 0..<count where allowed[i] == hash { return true }
+    return false
 }
 
 /// Writes an identifier's pseudonym behind the record.
@@ -265,7 +282,7 @@ func storeTime(_ time: Int64, _ field: UnsafePointer<DecodePlan.Field>, _ sink: 
     return nil
 }
 
-/// An array of strings into the list table; null elements are refused.
+/// An array of strings into the list table; null elements are refused, and behind the last one there is room for none are kept.
 private func scanList(
     _ start: UnsafePointer<UInt8>,
     _ field: UnsafePointer<DecodePlan.Field>,
@@ -273,38 +290,37 @@ private func scanList(
     _ sink: inout RecordSink
 ) -> ScanStep {
     let first = sink.listsCount
+    let step = scanElements(start, field, work, &sink)
+    if step.fault == nil { storeList(from: first, field, &sink) } else { sink.listsCount = first }
+    return step
+}
+
+private func scanElements(
+    _ start: UnsafePointer<UInt8>,
+    _ field: UnsafePointer<DecodePlan.Field>,
+    _ work: DecodeWork,
+    _ sink: inout RecordSink
+) -> ScanStep {
+    let room = sink.listsCount + work.limits.listElements
     var at = skipBlanks(start + 1)
-    if at.pointee == UInt8(ascii: "]") {
-        at += 1
-    } else {
-        while true {
-            guard at.pointee == UInt8(ascii: "\"") else {
-                return wrongType(at, &sink)
-            }
-            if sink.listsCount - first >= work.limits.listElements {
-                return ScanStep(next: at, fault: .tooManyElements)
-            }
-            var text = at
-            var count = 0
-            let step = textValue(at + 1, &text, &count, work, &sink)
-            if step.fault != nil { return step }
-            if text == UnsafePointer(sink.tail) { sink.tail += count }
-            if let code = appendElement(text, count: count, field, work, &sink) {
-                return ScanStep(next: at, fault: code)
-            }
-            at = skipBlanks(step.next)
-            if at.pointee == UInt8(ascii: ",") {
-                at = skipBlanks(at + 1)
-            } else if at.pointee == UInt8(ascii: "]") {
-                at += 1
-                break
-            } else {
-                return ScanStep(next: at, fault: .invalidJSON)
-            }
+    if at.pointee == UInt8(ascii: "]") { return ScanStep(next: at + 1, fault: nil) }
+    while true {
+        if sink.listsCount == room {
+            work.noteCut(field, &sink)
+            return skipLoosely(start, before: sink.end)
         }
+        guard at.pointee == UInt8(ascii: "\"") else { return ScanStep(next: at, fault: .wrongType) }
+        var text = at
+        var count = 0
+        let step = textValue(at + 1, &text, &count, sink)
+        if step.fault != nil { return step }
+        if text == UnsafePointer(sink.tail) { sink.tail += count }
+        if let code = appendElement(text, count: count, field, work, &sink) { return ScanStep(next: at, fault: code) }
+        at = skipBlanks(step.next)
+        if at.pointee == UInt8(ascii: "]") { return ScanStep(next: at + 1, fault: nil) }
+        guard at.pointee == UInt8(ascii: ",") else { return ScanStep(next: at, fault: .wrongType) }
+        at = skipBlanks(at + 1)
     }
-    storeList(from: first, field, &sink)
-    return ScanStep(next: at, fault: nil)
 }
 
 /// Checks one element and appends it to the list table.
@@ -315,13 +331,10 @@ func appendElement(
     _ work: DecodeWork,
     _ sink: inout RecordSink
 ) -> DeadLetterCode? {
-    if count > Int(field.pointee.maximumLength) { return .textTooLong }
     let hash = work.hash(text, count: count)
-    if let code = checkAllowed(hash, field, work) { return code }
-    sink.lists[sink.listsCount] =
-        field.pointee.isPseudonymised
-        ? pseudonym(text, count: count, work, &sink)
-        : Slot(hash: hash, offset: text - UnsafePointer(sink.text), length: count, bank: .event)
+    var slot = Slot.missing
+    if let code = unusualText(text, count: count, hash: hash, field, work, &sink, &slot) { return code }
+    sink.lists[sink.listsCount] = slot
     sink.listsCount += 1
     return nil
 }

@@ -5,9 +5,9 @@
 /// Passes the value that starts here, whatever it is, up to the first byte behind it.
 ///
 /// A text ends at its quote, whatever escapes, control characters or bytes it holds; an object or array where its brackets are
-/// balanced, however deep and long it is; all else is one word of letters, digits, `+`, `-` and `.` (`NaN`, `None`, `-Infinity`,
-/// `007`). What remains broken is a fault: no value at all, a bracket closed by one of the other kind, the record's end inside.
-/// Linear in the bytes passed, no recursion, reads at most eight bytes behind `end`, where zero bytes follow.
+/// balanced, however deep and long it is; all else is one word of letters, digits, `+`, `-`, `.` and `_` (`NaN`, `None`, `007`,
+/// `-Infinity`). What remains broken is a fault: no value at all, a bracket closed by one of the other kind, the record's end
+/// inside. Linear in the bytes passed, no recursion, reads at most eight bytes behind `end`, where zero bytes follow.
 @inline(never)
 func skipLoosely(_ start: UnsafePointer<UInt8>, before end: UnsafePointer<UInt8>) -> ScanStep {
     switch start.pointee {
@@ -79,11 +79,13 @@ private func bytesToBracket(_ word: UInt64) -> Int {
     return hits == 0 ? 8 : hits.trailingZeroBitCount >> 3
 }
 
+/// Of a number or a word, or of what some senders write for one.
 @inline(__always)
-private func isOfWord(_ byte: UInt8) -> Bool {
+func isOfWord(_ byte: UInt8) -> Bool {
     switch byte {
     case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "z"),
-        UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "+"), UInt8(ascii: "-"), UInt8(ascii: "."):
+        UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "+"), UInt8(ascii: "-"), UInt8(ascii: "."),
+        UInt8(ascii: "_"):
         true
     default: false
     }

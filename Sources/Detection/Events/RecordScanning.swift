@@ -90,19 +90,24 @@ func scanRecord(
                 at = step.next
             } else {
                 let entry = work.keys + Int(key)
+                let isAgain: Bool
                 if entry.pointee.seen < 64 {
                     let bit: UInt64 = 1 &<< UInt64(truncatingIfNeeded: entry.pointee.seen)
-                    if seenFirst & bit != 0 { return stopScan(.duplicateField, at, path: entry.pointee.path) }
+                    isAgain = seenFirst & bit != 0
                     seenFirst |= bit
                 } else {
                     let word = Int(entry.pointee.seen >> 6)
                     let bit: UInt64 = 1 &<< UInt64(truncatingIfNeeded: entry.pointee.seen & 63)
-                    if work.seen[word] & bit != 0 { return stopScan(.duplicateField, at, path: entry.pointee.path) }
+                    isAgain = work.seen[word] & bit != 0
                     work.seen[word] |= bit
                 }
                 last = nodeCount + key
                 let first = at.pointee
-                if entry.pointee.textSlot >= 0, first == UInt8(ascii: "\"") {
+                var step: ScanStep
+                if isAgain {
+                    // Two readers of such a record may take two values, so here it has none.
+                    step = work.passUnusable(key, .duplicateField, at, &sink)
+                } else if entry.pointee.textSlot >= 0, first == UInt8(ascii: "\"") {
                     let known = work.remembered + Int(key)
                     let knownBytes = work.rememberedBytes + Int(key) &* RememberedText.bytesMax
                     let isKnown = known.pointee.stands(at: at + 1, before: end, knownBytes)
@@ -129,12 +134,11 @@ func scanRecord(
                             closes = false
                             continue
                         }
+                        step = ScanStep(next: at, fault: nil)
                     } else {
-                        let step = scanField(at, work.fields + Int(entry.pointee.field), work, &sink)
-                        if let code = step.fault {
-                            return stopScan(code, step.next, path: code.isSyntax ? -1 : entry.pointee.path)
-                        }
-                        at = step.next
+                        let field = work.fields + Int(entry.pointee.field)
+                        step = scanField(at, field, work, &sink)
+                        if step.fault != nil { step = work.passDamaged(step, field, at, &sink) }
                     }
                 } else if entry.pointee.child >= 0, first == UInt8(ascii: "{") {
                     work.levels[depth] = DecodeWork.Level(node: node, last: last)
@@ -145,50 +149,49 @@ func scanRecord(
                     closes = at.pointee == UInt8(ascii: "}")
                     continue
                 } else if first == UInt8(ascii: "n") {
-                    let step = scanWord(at)
-                    if let code = step.fault { return stopScan(code, step.next) }
-                    at = step.next
+                    step = scanWord(at)
+                    if step.fault != nil { step = work.passUnusable(key, .wrongType, at, &sink) }
                 } else if entry.pointee.field < 0 {
-                    let step = scanInsteadOfObject(at, entry, work, &sink)
-                    if let code = step.fault { return stopScan(code, step.next, path: sink.faultPath) }
-                    at = step.next
+                    step = work.passInsteadOfObject(key, at, &sink)
                 } else {
                     var field = work.fields + Int(entry.pointee.field)
-                    let valueStart = at
                     while true {
-                        let step: ScanStep
                         if field.pointee.kind == .discriminator {
-                            step = scanDiscriminator(valueStart, field, work, &sink)
+                            step = scanDiscriminator(at, field, work, &sink)
                             if !confirmed, step.fault == nil, sink.discriminator != plan.discriminator {
                                 return .otherType
                             }
                         } else {
-                            step = scanField(valueStart, field, work, &sink)
+                            step = scanField(at, field, work, &sink)
                         }
-                        if let code = step.fault {
-                            let isSyntax = code.isSyntax
-                            return stopScan(code, step.next, path: isSyntax ? -1 : field.pointee.path)
-                        }
-                        at = step.next
-                        if field.pointee.next < 0 { break }
+                        if step.fault != nil { step = work.passDamaged(step, field, at, &sink) }
+                        if step.fault != nil || field.pointee.next < 0 { break }
                         field = work.fields + Int(field.pointee.next)
                     }
                 }
+                if let code = step.fault { return .fault(code) }
+                at = step.next
             }
         }
         // Behind a value.
-        at = skipBlanks(at)
-        if at.pointee == UInt8(ascii: ",") {
-            at = skipBlanks(at + 1)
-            closes = false
-        } else if at.pointee == UInt8(ascii: "}") {
-            closes = true
-        } else {
-            return stopScan(.invalidJSON, at)
+        while true {
+            at = skipBlanks(at)
+            closes = at.pointee == UInt8(ascii: "}")
+            if closes { break }
+            if at.pointee == UInt8(ascii: ",") {
+                at = skipBlanks(at + 1)
+                break
+            }
+            // A value may go on as none of its type does: `12abc`.
+            guard last >= nodeCount, isOfWord(at.pointee), isOfWord(at[-1]) else { return stopScan(.invalidJSON, at) }
+            let step = work.passUnusable(last - nodeCount, .wrongType, at, &sink)
+            if let code = step.fault { return .fault(code) }
+            at = step.next
         }
     }
     at = skipBlanks(at)
     if at != end { return stopScan(.invalidJSON, at) }
+    if sink.isDubious, let code = work.damageInvalidTexts(plan, &sink) { return .fault(code) }
 
     // Bit i: field i has a value. Only when something is required is the row asked again.
     var missingLow = plan.requiredLow
@@ -210,29 +213,11 @@ func scanRecord(
     return .complete
 }
 
-extension DeadLetterCode {
-    /// Of the notation, not of a field's value.
-    var isSyntax: Bool {
-        switch self {
-        case .truncatedJSON, .invalidJSON, .controlCharacter, .invalidEscape, .invalidCSV: true
-        default: false
-        }
-    }
-}
-
-/// Notes the place of a fault; what stops at the record's end, or inside an escape that nothing closes, ends too early.
+/// Notes the place of a fault of the record; JSON that stops at the record's end was cut there.
 @inline(never)
 private func fault(_ code: DeadLetterCode, at place: UnsafePointer<UInt8>, _ sink: inout RecordSink) -> DeadLetterCode {
     sink.faultAt = min(place, sink.end)
-    switch code {
-    case .invalidJSON, .controlCharacter:
-        return place >= sink.end ? .truncatedJSON : code
-    case .invalidEscape:
-        var at = place
-        while at < sink.end, at.pointee != UInt8(ascii: "\"") || at == place + 1 { at += 1 }
-        return at >= sink.end && sink.end - place < 12 ? .truncatedJSON : code
-    default: return code
-    }
+    return code == .invalidJSON && place >= sink.end ? .truncatedJSON : code
 }
 
 /// Whether the key's bytes and a closing quote stand here.

@@ -64,6 +64,8 @@ extension TopologyDescription {
                 line(" field", "\(field.name) \(field.type.rawValue) \(path(field.path))")
                 var flags: [String] = []
                 if field.isRequired { flags.append("required") }
+                if field.rejectsDamage { flags.append("on_error=reject") }
+                if field.isClosed { flags.append("closed") }
                 if field.isPersonal { flags.append("personal") }
                 if field.isPseudonymised { flags.append("pseudonymise") }
                 if let entity = field.entity { flags.append("entity=\(entity)") }

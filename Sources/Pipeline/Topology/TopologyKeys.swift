@@ -16,7 +16,8 @@ enum TopologyKeys {
     static let dedupe = ["by", "over"]
     static let csv = ["delimiter", "header", "quote", "comment", "encoding", "trim", "decimal", "thousands"]
     static let field = [
-        "type", "path", "entity", "required", "personal", "pseudonymise", "enum", "min", "max", "max_length", "format",
+        "type", "path", "entity", "required", "on_error", "personal", "pseudonymise", "enum", "closed", "min", "max",
+        "max_length", "format",
         "scale",
     ]
     static let verdicts = ["source"]

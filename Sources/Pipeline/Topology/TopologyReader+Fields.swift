@@ -133,6 +133,7 @@ extension TopologyReader {
             }
         }
         readEnum(keys["enum"], owner, type, &field)
+        readFaults(keys, owner, &field)
         readBounds(keys, owner, type, &field)
         field.maximumLength = min(field.maximumLength, limits.textBytes)
         if let node = keys["max_length"] {
@@ -209,6 +210,26 @@ extension TopologyReader {
                 note(item.mark, "'\(value)' stands twice in 'enum' of \(owner)", "remove one")
             }
             field.allowedValues.append(value)
+        }
+    }
+
+    /// `closed` and `on_error`.
+    private mutating func readFaults(_ keys: [String: YAMLNode], _ owner: String, _ field: inout FieldSchema) {
+        if let node = keys["closed"] {
+            field.isClosed = boolean(node, "closed") ?? false
+            if keys["enum"] == nil {
+                note(node.mark, "'closed' of \(owner) needs an 'enum'", "list the texts: enum: [web, app]")
+            }
+        }
+        if let node = keys["on_error"], let choice = word(node, "on_error", among: ["missing", "reject"]) {
+            field.rejectsDamage = choice == "reject"
+            if field.isRequired, !field.rejectsDamage {
+                note(
+                    node.mark,
+                    "\(owner) is required, so 'on_error: missing' has no meaning",
+                    "remove it, or 'required: true'"
+                )
+            }
         }
     }
 

@@ -72,8 +72,8 @@ struct Bench: ~Copyable {
         decode(Array(text.utf8), topic: topic, appendTime: appendTime)
     }
 
-    /// The event's values as `name=value`, in the order of the fields, missing ones left out; or the dead letter's code, path and
-    /// place.
+    /// The event's values as `name=value`, in the order of the fields, missing ones left out, then its marks; or the dead letter's
+    /// code, path and place.
     mutating func outcome(_ text: String, topic: Int? = 0, appendTime: Int64? = nil) -> String {
         outcome(Array(text.utf8), topic: topic, appendTime: appendTime)
     }
@@ -109,7 +109,7 @@ func describe(_ event: Event, _ plan: DecodePlan) -> String {
         switch field.type {
         case .string:
             let content = text(slot, event)
-            value = slot.bits == plan.hash(content) ? "'\(content)'" : "'\(content)' with a wrong hash"
+            value = slot.bits == plan.hash(content) ? "'\(content)'" : "'\(content)' of a longer text"
         case .int, .money, .timestamp: value = "\(slot.int)"
         case .double: value = "\(slot.double)"
         case .bool: value = "\(slot.bool)"
@@ -118,6 +118,11 @@ func describe(_ event: Event, _ plan: DecodePlan) -> String {
             value = "[\(elements.joined(separator: " "))]"
         }
         parts.append("\(field.name)=\(value)")
+    }
+    event.forEachMark { mark in
+        mark.forEachField { field in
+            parts.append("\(mark.kind) \(schema.fields[field].name)" + (mark.code.map { " \($0.name)" } ?? ""))
+        }
     }
     return parts.joined(separator: " ")
 }
