@@ -85,6 +85,26 @@ def fast_clocks(t, topology, good, before):
     t.check(all(after.get(k) == v for k, v in before.items()), "nor do they change another's verdict")
 
 
+def disordered(t, topology, good, kinds):
+    """Good orders out of order, some of them late: where epochs end decides about those, and poison must not move it."""
+    records = list(good)
+    for n in range(len(records) - 2000, 1000, -25):
+        records.insert(n + 1000 + n % 200, records.pop(n))
+    found = {}
+    for name, bad in (("in order of nothing", {}), ("the same with poison", kinds)):
+        source, output = t.folder / "disordered.jsonl", t.folder / "disordered.verdicts"
+        placed = write(source, records, bad)
+        done = t.run("replay", "--topology", topology, "--input", source, "--output", output, "--threads", 2, "--json")
+        summary = json.loads(done.out)
+        t.equal(summary["dead_letters"], len(placed), f"{name}: each bad record is a dead letter")
+        found[name] = summary["late"], verdicts(output)
+    (late, before), (later, after) = found.values()
+    t.check(late > 100, f"{late} orders are late")
+    t.equal(later, late, "with poison among them as many")
+    different = [k for k in before.keys() | after.keys() if before.get(k) != after.get(k)]
+    t.check(not different, "and no good verdict of them changes", [(before.get(k), after.get(k)) for k in different[:2]])
+
+
 def test(t):
     long_verdicts(t)
     good = list(orders(60_000, seed=5))
@@ -113,6 +133,7 @@ def test(t):
     t.check(not different and len(after) == len(before), "good verdicts are the same to the byte but for offset and id",
             [(before[k], after.get(k)) for k in different[:2]])
     fast_clocks(t, topology, good, before)
+    disordered(t, topology, good, kinds)
     flagged = sum('"reasons": []' not in v[0] for v in before.values())
     t.check(flagged > 100, f"{flagged} of them give reasons")
 

@@ -147,17 +147,18 @@ extension DecodePlan {
         }
     }
 
-    /// Appends the dead letter's JSON object: `code`, `message`, `field`, `byte_offset`, `topic`, `partition`, `offset` and the
-    /// original bytes as `record`, or as `record_base64` when they are not valid UTF-8.
+    /// Appends the dead letter's JSON object: `code`, `message`, `field`, `byte_offset`, `topic`, `partition`, `offset`, of
+    /// a file also `file` and `line`, and the original bytes as `record`, or as `record_base64` when they are not valid UTF-8.
     ///
     /// Longer than `limit` bytes, the original is cut (at a character's border) and `record_truncated` and `record_bytes` say so; a
-    /// tombstone has `"record":null`. `fullLength` is the record's length where `value` is only its beginning. Allocates: dead
-    /// letters are the exception.
+    /// tombstone has `"record":null`. `topic` is `null` for a file that holds the records of several. `fullLength` is the
+    /// record's length where `value` is only its beginning. Allocates: dead letters are the exception.
     public func appendRecord(
         of letter: DeadLetter,
-        topic: String,
+        topic: String?,
         partition: Int32,
         offset: Int64,
+        file: (path: String, line: Int64)? = nil,
         value: UnsafeRawBufferPointer?,
         fullLength: Int? = nil,
         limit: Int = DecodePlan.deadLetterBytes,
@@ -174,8 +175,13 @@ extension DecodePlan {
             output.append(contentsOf: "null".utf8)
         }
         output.append(contentsOf: ",\"byte_offset\":\(letter.byteOffset),\"topic\":".utf8)
-        DecodePlan.appendJSON(topic, to: &output)
+        if let topic { DecodePlan.appendJSON(topic, to: &output) } else { output.append(contentsOf: "null".utf8) }
         output.append(contentsOf: ",\"partition\":\(partition),\"offset\":\(offset),".utf8)
+        if let file {
+            output.append(contentsOf: "\"file\":".utf8)
+            DecodePlan.appendJSON(file.path, to: &output)
+            output.append(contentsOf: ",\"line\":\(file.line),".utf8)
+        }
         guard let value else {
             output.append(contentsOf: "\"record\":null}".utf8)
             return

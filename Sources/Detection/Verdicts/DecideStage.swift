@@ -61,7 +61,10 @@ struct DecideLane: ~Copyable {
         fusion = Fusion(rules: configuration.release.rules.rules, policy: configuration.release.rules.policy)
         quiet = fusion.judge(UnsafeBufferPointer(start: nil, count: 0))
         verdicts = VerdictWriter(configuration)
-        features = FeatureRowWriter(features: configuration.release.rules.features)
+        features = FeatureRowWriter(
+            features: configuration.release.rules.features,
+            signals: configuration.signals.declarations
+        )
         writesFeatures = configuration.writesFeatures
         noSignals = OwnedBuffer(configuration.signals.emptyRow(configuration.hash))
         emitsAll = configuration.events.map { $0.emission == .all }
@@ -102,7 +105,7 @@ struct DecideLane: ~Copyable {
             output.silent += 1
         }
         if writesFeatures {
-            features.write(event, row: input.features, identifiers: verdicts, to: &output.features)
+            features.write(event, input, identifiers: verdicts, to: &output.features)
         }
     }
 }

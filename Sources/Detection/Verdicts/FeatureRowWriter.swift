@@ -1,8 +1,8 @@
 import Models
 import RuleLanguage
 
-/// Writes an event's declared features as one flat JSON object: its `id`, then every declared feature by name in the order of
-/// declaration.
+/// Writes an event's declared features and signals as one flat JSON object: its `id`, then every declared feature by name in the
+/// order of declaration, then what each detector and model says of it, in the order of the signal row.
 ///
 /// Features that cannot be read in the event's type, and those without a value, are `null`. The names are rendered once.
 struct FeatureRowWriter: ~Copyable {
@@ -14,28 +14,34 @@ struct FeatureRowWriter: ~Copyable {
         var type: ValueType
         var isInteger: Bool
     }
+    /// Those of the features, then those of the signals.
     private let cells: OwnedBuffer<Cell>
+    private let featureCount: Int
     /// Bytes of a row whose values are all integers, at most.
     private let rowBytes: Int
     /// The names as they are written, each followed by bytes that may be read: they are copied sixteen bytes at a time.
     private let names: OwnedBuffer<UInt8>
 
-    init(features: [Feature]) {
+    init(features: [Feature], signals: [RuleEnvironment.Signal]) {
         var cells: [Cell] = []
         var names: [UInt8] = []
-        for feature in features where feature.isDeclared {
-            let name = Array(",\"\(feature.name)\":".utf8)
-            let type = feature.resultType
+        func add(_ text: String, _ column: Int, _ type: ValueType) {
+            let name = Array(",\"\(text)\":".utf8)
             cells.append(
                 Cell(
                     nameStart: names.count,
                     nameLength: name.count,
-                    column: feature.column,
+                    column: column,
                     type: type,
                     isInteger: type == .int || type == .timestamp || type == .duration
                 )
             )
             names += name
+        }
+        for feature in features where feature.isDeclared { add(feature.name, feature.column, feature.resultType) }
+        featureCount = cells.count
+        for (column, signal) in signals.enumerated() {
+            add(signal.name, column, signal.type == .string ? .string : signal.type == .int ? .int : .double)
         }
         names += [UInt8](repeating: 0, count: 16)
         // An integer takes 20 bytes at most, and the last name's copy reaches 15 bytes further.
@@ -47,18 +53,26 @@ struct FeatureRowWriter: ~Copyable {
     /// Appends the object and a line feed.
     func write(
         _ event: Event,
-        row: UnsafePointer<Slot>,
+        _ input: EvaluationInput,
         identifiers: borrowing VerdictWriter,
         to output: inout ByteBuffer
     ) {
         output.append("{\"id\":\"")
         identifiers.writeEventIdentifier(event, &output)
         output.append(UInt8(ascii: "\""))
+        write(0..<featureCount, input.features, &output)
+        if featureCount < cells.count { write(featureCount..<cells.count, input.signals, &output) }
+        output.append("}\n")
+    }
+
+    /// Writes the cells that stand in one row.
+    @inline(__always)
+    private func write(_ range: Range<Int>, _ row: UnsafePointer<Slot>, _ output: inout ByteBuffer) {
         // One run of room for the whole row; only texts and doubles, which are rare, ask for their own.
         var at = output.room(rowBytes)
         var start = at
-        let (cells, names, cellCount) = (cells.base, names.base, cells.count)
-        for c in 0..<cellCount {
+        let (cells, names) = (cells.base, names.base)
+        for c in range {
             let cell = cells + c
             let name = names + cell.pointee.nameStart
             let nameLength = cell.pointee.nameLength
@@ -80,7 +94,6 @@ struct FeatureRowWriter: ~Copyable {
             start = at
         }
         output.advance(at - start)
-        output.append("}\n")
     }
 
     private func write(_ slot: Slot, _ type: ValueType, _ row: UnsafePointer<Slot>, _ output: inout ByteBuffer) {

@@ -108,6 +108,24 @@ final class DecodedBlock {
         held.take(after: time, of: &decoding, &staging[0], isOutlier: isOutlier)
     }
 
+    /// Copies the records that became events into another block for the same sources, to be decoded there once more; before the
+    /// events are put into another order.
+    func stageEvents(into other: DecodedBlock) {
+        var next = 0
+        for record in staging[0].records {
+            guard next < events.count else { return }
+            if events[next].offset != record.offset { continue }
+            while next < events.count, events[next].offset == record.offset { next += 1 }
+            other.stage(
+                source: Int(record.source),
+                offset: record.offset,
+                appendTime: record.appendTime == .min ? nil : record.appendTime,
+                value: record.value(in: staging[0].bytes),
+                fullLength: record.fullLength
+            )
+        }
+    }
+
     /// The bytes of a rejected record; nil for a tombstone.
     func value(of rejected: RejectedRecord) -> UnsafeRawBufferPointer? { rejected.record.value(in: staging[0].bytes) }
 

@@ -5,10 +5,17 @@ import RuleLanguage
 public struct ReplayOutputs {
     public var verdicts: LineWriter?
     public var features: LineWriter?
+    public var rings: LineWriter?
     public var deadLetters: LineWriter?
-    public init(verdicts: LineWriter? = nil, features: LineWriter? = nil, deadLetters: LineWriter? = nil) {
+    public init(
+        verdicts: LineWriter? = nil,
+        features: LineWriter? = nil,
+        rings: LineWriter? = nil,
+        deadLetters: LineWriter? = nil
+    ) {
         self.verdicts = verdicts
         self.features = features
+        self.rings = rings
         self.deadLetters = deadLetters
     }
 }
@@ -31,14 +38,16 @@ public struct ReplaySummary: Sendable {
 
 /// Runs a topology over files: JSON Lines or CSV, plain, gzip or zstd; several are merged by event time.
 ///
-/// An epoch is ``epochEvents`` events in the order of the merge, so the same files give the same bytes on any number of threads. Of
-/// a single file it is as many records, or fewer where they are so long that they fill a block: that depends on the records and
-/// nothing else, so a file gives the same bytes plain, compressed and through a pipe. A file is a partition, numbered as given; an
-/// event's offset is the number of its record. With `replay: { sort: true }` all events are decoded first and sorted by event time:
-/// memory for the whole input.
+/// An epoch is ``epochEvents`` events in the order of the merge, or fewer where their records are so long that they reach
+/// ``epochBytes`` together. That depends on the events and nothing else, so the same files give the same bytes on any number of
+/// threads, plain, compressed and through a pipe, in whatever order they are named, and dead letters among the events change
+/// nothing. A file is a partition, see ``InputFile/partitions(of:_:)``; an event's offset is the number of its record. With
+/// `replay: { sort: true }` all events are decoded first and sorted by event time: memory for the whole input.
 public final class FileReplay {
     /// Events of an epoch.
     public static let epochEvents = 4096
+    /// Bytes of an epoch's records; the event that reaches them is its last.
+    static let epochBytes = 16 << 20
 
     private let deployment: Deployment
     private let team: ThreadTeam
@@ -47,6 +56,8 @@ public final class FileReplay {
     private let paths: [String]
     private var summary = ReplaySummary()
     private var deadLetter: [UInt8] = []
+    /// The one that the last epoch was judged under.
+    private var watermark: Int64?
     private let shouldStop: () -> Bool
     private let warn: (String) -> Void
 
@@ -103,170 +114,113 @@ public final class FileReplay {
     }
 
     private func judgeAll() throws(LogError) {
-        var files: [InputFile] = []
-        for (index, path) in paths.enumerated() {
-            let file = try InputFile(path, index: index, deployment, shouldStop)
+        let partitions = InputFile.partitions(of: paths, deployment)
+        var feeds: [EventFeed] = []
+        for (path, partition) in zip(paths, partitions) {
+            let file = try InputFile(path, partition: partition, deployment, shouldStop)
             for warning in file.warnings(deployment) { warn(warning) }
-            files.append(file)
+            feeds.append(
+                EventFeed(file, deployment, team) { (block, file) throws(LogError) in
+                    try self.writeDeadLetters(block, file)
+                }
+            )
         }
-        if files.count == 1, !deployment.description.sortsReplay {
-            try runOne(files[0])
-        } else if deployment.description.sortsReplay {
-            try runSorted(files)
-        } else {
-            try runMerged(files)
-        }
+        let buffer = UnsafeMutableBufferPointer<Event>.allocate(capacity: FileReplay.epochEvents)
+        defer { buffer.deallocate() }
+        if deployment.description.sortsReplay { try runSorted(feeds, buffer) } else { try runMerged(feeds, buffer) }
+        if summary.isComplete { try endTick() }
     }
 
-    // MARK: One file
-
-    private func runOne(_ file: InputFile) throws(LogError) {
-        let block = try file.makeBlock(deployment, lanes: team.lanes, source: 0)
-        var tracker = makeTracker(sources: 1)
-        while !isStopped() {
-            guard try file.fill(block, source: 0) else { break }
-            block.decode(team)
-            try writeDeadLetters(block)
-            let events = block.events
-            try judge(events, rejected: block.rejected.count, &tracker) { i in (0, events[i].time) }
-        }
-    }
-
-    // MARK: Several files
-
-    /// One file's events in file order, decoded block by block; blocks that an epoch still points into wait until it ends.
-    private final class Cursor {
-        let file: InputFile
-        var block: DecodedBlock
-        var next = 0
-        /// Nothing follows in the file behind the block.
-        var isAtEnd = false
-        init(_ file: InputFile, _ block: DecodedBlock) {
-            self.file = file
-            self.block = block
-        }
-        var head: Event? { next < block.events.count ? block.events[next] : nil }
-
-        /// How far the file has come though its events wait for those of others: the least time of the next few, as the very next
-        /// may have a bad clock; nil where too few are known to tell.
-        ///
-        /// - Parameter clock: what the file's judged events say.
-        func heldTime(_ clock: SourceClock) -> Int64? {
-            let events = block.events[next..<min(block.events.count, next + SourceClock.confirmations)]
-            guard let least = events.lazy.map(\.time).min() else { return nil }
-            if events.count < SourceClock.confirmations, !isAtEnd, clock.isAhead(least) { return nil }
-            return least
-        }
-    }
-
-    private func runMerged(_ files: [InputFile]) throws(LogError) {
-        var cursors: [Cursor] = []
-        for file in files {
-            cursors.append(Cursor(file, try file.makeBlock(deployment, lanes: team.lanes, source: file.index)))
-        }
-        for cursor in cursors { try refill(cursor) }
-        let epoch = UnsafeMutableBufferPointer<Event>.allocate(capacity: FileReplay.epochEvents)
+    /// Judges events in the order of their times as far as each file has them in order.
+    private func runMerged(_ feeds: [EventFeed], _ buffer: UnsafeMutableBufferPointer<Event>) throws(LogError) {
         var sources = [Int](repeating: 0, count: FileReplay.epochEvents)
-        var gave = [Bool](repeating: true, count: cursors.count)
-        defer { epoch.deallocate() }
-        var tracker = makeTracker(sources: cursors.count)
-        var rejected = 0
+        var gave = [Bool](repeating: true, count: feeds.count)
+        var tracker = makeTracker(sources: feeds.count)
         while !isStopped() {
+            if feeds.count > 1 { for feed in feeds { try feed.read(atLeast: SourceClock.confirmations) } }
+            for feed in feeds { if let failure = feed.failure, feed.known == 0 { throw failure } }
             // Whose last event was judged has nothing to wait for any more.
-            for (c, cursor) in cursors.enumerated() where cursor.head == nil && cursor.isAtEnd {
-                tracker.isIdle[c] = true
-            }
+            for (f, feed) in feeds.enumerated() where feed.known == 0 && feed.isRead { tracker.isIdle[f] = true }
             // What gave events to the epoch before has its clock; at the start nobody waits yet.
-            let waiting = cursors.indices.map { gave[$0] ? nil : cursors[$0].heldTime(tracker.clocks[$0]) }
-            for c in gave.indices { gave[c] = false }
-            var count = 0
-            var retired: [DecodedBlock] = []
-            while count < FileReplay.epochEvents {
-                var best: (cursor: Int, head: Event)?
-                for (c, cursor) in cursors.enumerated() {
-                    guard let head = cursor.head else { continue }
-                    if let found = best, !Event.precedes(head, found.head) { continue }
-                    best = (c, head)
-                }
-                guard let (c, head) = best else { break }
-                epoch.initializeElement(at: count, to: head)
-                sources[count] = c
-                gave[c] = true
-                count += 1
-                cursors[c].next += 1
-                if cursors[c].head == nil, !cursors[c].isAtEnd {
-                    // The epoch points into the block: a fresh one takes its place.
-                    retired.append(cursors[c].block)
-                    cursors[c].block = try cursors[c].file.makeBlock(deployment, lanes: team.lanes, source: c)
-                    try refill(cursors[c])
+            let waiting = feeds.indices.map { gave[$0] ? nil : feeds[$0].heldTime }
+            for f in gave.indices { gave[f] = false }
+            let events: UnsafeMutableBufferPointer<Event>
+            if feeds.count == 1 {
+                events = try feeds[0].takeEpoch(buffer)
+                gave[0] = true
+            } else {
+                events = try merge(feeds, buffer, &sources, &gave)
+            }
+            let rejected = feeds.reduce(0) { $0 + $1.takeRejected() }
+            if !events.isEmpty || rejected > 0 {
+                try judge(events, rejected: rejected, &tracker, held: { waiting[$0] }) { i in
+                    (feeds.count == 1 ? 0 : sources[i], events[i].time)
                 }
             }
-            rejected = Int(pendingRejected)
-            pendingRejected = 0
-            if count == 0, rejected == 0 { break }
-            try judge(
-                UnsafeMutableBufferPointer(rebasing: epoch[0..<count]),
-                rejected: rejected,
-                &tracker,
-                held: { waiting[$0] }
-            ) { i in (sources[i], epoch[i].time) }
-            withExtendedLifetime(retired) {}
+            for feed in feeds { feed.endEpoch() }
+            if events.isEmpty, feeds.allSatisfy({ $0.failure == nil }) { break }
         }
     }
 
-    private var pendingRejected: Int64 = 0
-
-    private func refill(_ cursor: Cursor) throws(LogError) {
-        cursor.next = 0
-        repeat {
-            guard try cursor.file.fill(cursor.block, source: cursor.file.index) else {
-                cursor.isAtEnd = true
-                return
+    /// Takes the events of an epoch out of several files, the earliest first.
+    ///
+    /// It ends early where the events before a damaged place have been taken.
+    private func merge(
+        _ feeds: [EventFeed],
+        _ buffer: UnsafeMutableBufferPointer<Event>,
+        _ sources: inout [Int],
+        _ gave: inout [Bool]
+    ) throws(LogError) -> UnsafeMutableBufferPointer<Event> {
+        var size = EpochSize()
+        while !size.isFull {
+            var best: (feed: Int, head: UnsafePointer<Event>)?
+            for (f, feed) in feeds.enumerated() {
+                guard let head = feed.head else { continue }
+                if let found = best, !Event.precedes(head.pointee, found.head.pointee) { continue }
+                best = (f, head)
             }
-            // Read to its end with this block: what waits in it is all there is.
-            cursor.isAtEnd =
-                cursor.block.stagedCount < FileReplay.epochEvents && !cursor.block.isFull && !cursor.file.isBroken
-            cursor.block.decode(team)
-            try writeDeadLetters(cursor.block)
-            pendingRejected += Int64(cursor.block.rejected.count)
-        } while cursor.block.events.isEmpty && !cursor.isAtEnd
+            guard let (f, head) = best else { break }
+            buffer.initializeElement(at: size.count, to: head.pointee)
+            sources[size.count] = f
+            size.add(head.pointee)
+            gave[f] = true
+            feeds[f].advance()
+            try feeds[f].read(atLeast: SourceClock.confirmations)
+            if feeds[f].known == 0, feeds[f].failure != nil { break }
+        }
+        return UnsafeMutableBufferPointer(rebasing: buffer[..<size.count])
     }
 
     /// Everything decoded, sorted, then judged in epochs.
     ///
     /// In order of time all files are one source: none waits for another.
-    private func runSorted(_ files: [InputFile]) throws(LogError) {
+    private func runSorted(_ feeds: [EventFeed], _ buffer: UnsafeMutableBufferPointer<Event>) throws(LogError) {
         var tracker = makeTracker(sources: 1)
-        var blocks: [DecodedBlock] = []
         var all: [Event] = []
-        for file in files {
-            while !isStopped() {
-                let block = try file.makeBlock(deployment, lanes: team.lanes, source: file.index)
-                guard try file.fill(block, source: file.index) else { break }
-                block.decode(team)
-                try writeDeadLetters(block)
-                pendingRejected += Int64(block.rejected.count)
-                all.append(contentsOf: block.events)
-                blocks.append(block)
+        for feed in feeds {
+            while !feed.isRead, !isStopped() { try feed.readBlock() }
+            if let failure = feed.failure { throw failure }
+            while let head = feed.head {
+                all.append(head.pointee)
+                feed.advance()
             }
         }
         all.sort { Event.precedes($0, $1) }
-        let epoch = UnsafeMutableBufferPointer<Event>.allocate(capacity: FileReplay.epochEvents)
-        defer { epoch.deallocate() }
+        var rejected = feeds.reduce(0) { $0 + $1.takeRejected() }
         var at = 0
-        while at < all.count || pendingRejected > 0, !isStopped() {
-            let count = min(FileReplay.epochEvents, all.count - at)
-            for i in 0..<count { epoch.initializeElement(at: i, to: all[at + i]) }
-            let rejected = Int(pendingRejected)
-            pendingRejected = 0
-            try judge(
-                UnsafeMutableBufferPointer(rebasing: epoch[0..<count]),
-                rejected: rejected,
-                &tracker
-            ) { i in (0, all[at + i].time) }
-            at += count
+        while at < all.count || rejected > 0, !isStopped() {
+            var size = EpochSize()
+            while at + size.count < all.count, !size.isFull {
+                buffer.initializeElement(at: size.count, to: all[at + size.count])
+                size.add(all[at + size.count])
+            }
+            try judge(UnsafeMutableBufferPointer(rebasing: buffer[..<size.count]), rejected: rejected, &tracker) { i in
+                (0, all[at + i].time)
+            }
+            rejected = 0
+            at += size.count
         }
-        withExtendedLifetime(blocks) {}
+        withExtendedLifetime(feeds) {}
     }
 
     // MARK: Epochs
@@ -289,7 +243,7 @@ public final class FileReplay {
         held: (Int) -> Int64? = { _ in nil },
         origin: (Int) -> (source: Int, time: Int64)
     ) throws(LogError) {
-        let watermark = tracker.advance(held: held)
+        watermark = tracker.advance(held: held)
         processor.process(
             events,
             records: events.count + rejected,
@@ -315,18 +269,42 @@ public final class FileReplay {
             } catch { failure = failure ?? error }
         }
         if let failure { throw failure }
+        try writeRings()
     }
 
-    private func writeDeadLetters(_ block: DecodedBlock) throws(LogError) {
+    /// Ends the last tick, which no event ends, as a worker does in silence: so that what its events taught is told.
+    private func endTick() throws(LogError) {
+        guard let end = processor.engine.openTickEnd else { return }
+        processor.process(
+            UnsafeMutableBufferPointer(start: nil, count: 0),
+            records: 0,
+            rejected: 0,
+            watermark: watermark,
+            triggers: [.endTick(at: end)]
+        )
+        try writeRings()
+    }
+
+    private func writeRings() throws(LogError) {
+        var failure: LogError?
+        processor.engine.forEachRing { ring in
+            if ring.isOpening { summary.ringsOpened += 1 }
+            do throws(LogError) { try outputs.rings?.writeLine(ring.value) } catch { failure = failure ?? error }
+        }
+        if let failure { throw failure }
+    }
+
+    private func writeDeadLetters(_ block: DecodedBlock, _ file: InputFile) throws(LogError) {
         guard let writer = outputs.deadLetters else { return }
         for rejected in block.rejected {
             let record = rejected.record
             deadLetter.removeAll(keepingCapacity: true)
             deployment.decodePlan.appendRecord(
                 of: rejected.letter,
-                topic: paths[Int(record.source)],
-                partition: record.source,
+                topic: file.topic,
+                partition: file.decoding.partition,
                 offset: record.offset,
+                file: (file.path, file.line(of: record.offset)),
                 value: block.value(of: rejected),
                 fullLength: record.fullLength,
                 to: &deadLetter

@@ -3,19 +3,53 @@ import RuleLanguage
 
 /// One input of a replay.
 final class InputFile {
-    let index: Int
     let decoding: SourceDecoding
+    /// As it was named; `-` is standard input.
+    let path: String
+    /// The topic whose records it holds; nil where they are of several.
+    let topic: String?
     private let records: RecordFile
     /// Nil: JSON.
     private let dialect: CSVDialect?
+    /// Of the records that were read last, the first one's number and the line of each.
+    private var firstIndex: Int64 = 0
+    private var lines: [Int64] = []
 
-    init(_ argument: String, index: Int, _ deployment: Deployment, _ shouldStop: @escaping () -> Bool) throws(LogError)
-    {
-        self.index = index
-        let (named, path) = FileReplay.parts(of: argument, deployment)
-        var topic = named
+    /// What an input names: the file, and the topic (by its index) where one is given or there is but one.
+    private static func parts(of input: String, _ deployment: Deployment) -> (topic: Int?, path: String) {
+        let (topic, path) = FileReplay.parts(of: input, deployment)
+        return (topic ?? (deployment.description.topics.count == 1 ? 0 : nil), path)
+    }
+
+    /// The partitions that inputs stand for, each by its place in the list.
+    ///
+    /// A file of one topic's records has the rank of its path among those of that topic; those of several topics come behind all of
+    /// them. So the order in which files are named changes no verdict's id and no order of events.
+    static func partitions(of inputs: [String], _ deployment: Deployment) -> [Int32] {
+        let named = inputs.map { parts(of: $0, deployment) }
+        let perTopic = Dictionary(grouping: named.compactMap { $0.topic }) { $0 }
+        let ofSeveral = perTopic.values.map { $0.count }.max() ?? 0
+        return named.indices.map { p in
+            let (topic, path) = named[p]
+            // Whoever names one file twice gets two partitions of it.
+            let rank = named.indices.count { o in
+                named[o].topic == topic && (named[o].path < path || (named[o].path == path && o < p))
+            }
+            return Int32(topic == nil ? ofSeveral + rank : rank)
+        }
+    }
+
+    /// - Parameter partition: that its events have.
+    init(
+        _ argument: String,
+        partition: Int32,
+        _ deployment: Deployment,
+        _ shouldStop: @escaping () -> Bool
+    ) throws(LogError) {
+        let (topic, path) = InputFile.parts(of: argument, deployment)
+        self.path = path
+        self.topic = topic.map { deployment.description.topics[$0] }
         let events = deployment.description.events
-        if topic == nil, deployment.description.topics.count == 1 { topic = 0 }
         let types = events.indices.filter {
             topic == nil || deployment.description.topics.firstIndex(of: events[$0].topic) == topic
         }
@@ -49,7 +83,7 @@ final class InputFile {
         self.dialect = dialect
         var csv: (columns: [String], types: [Int])?
         if let dialect { csv = (try InputFile.columns(of: records, dialect), types) }
-        decoding = SourceDecoding(topic: topic, partition: Int32(index), csv: csv)
+        decoding = SourceDecoding(topic: topic, partition: partition, csv: csv)
     }
 
     /// The names of the columns, from the topology or the file's header.
@@ -93,27 +127,26 @@ final class InputFile {
         return warnings
     }
 
-    /// A block that can decode this file's records, under the file's own source number.
-    func makeBlock(_ deployment: Deployment, lanes: Int, source: Int) throws(LogError) -> DecodedBlock {
+    /// A block that can decode this file's records, as those of source 0.
+    func makeBlock(_ deployment: Deployment, lanes: Int) throws(LogError) -> DecodedBlock {
         do {
-            return try DecodedBlock(
-                plan: deployment.decodePlan,
-                sources: [SourceDecoding](repeating: decoding, count: source + 1),
-                lanes: lanes
-            )
+            return try DecodedBlock(plan: deployment.decodePlan, sources: [decoding], lanes: lanes)
         } catch { throw InputFile.refused(error, records, dialect ?? .standard) }
     }
 
-    /// True when the next ``fill(_:source:)`` throws.
+    /// True when the next ``fill(_:)`` throws.
     var isBroken: Bool { records.isBroken }
 
     /// Replaces the block's content by the next records; false at the end.
-    func fill(_ block: DecodedBlock, source: Int) throws(LogError) -> Bool {
+    func fill(_ block: DecodedBlock) throws(LogError) -> Bool {
         block.removeAll()
-        // Asked after every record: a block that is closed a little later here than there would be another epoch.
+        lines.removeAll(keepingCapacity: true)
+        // Asked after every record, so that it depends on the records alone when a block is full, and not on how their bytes came.
         let count = try records.nextBatch(maxRecords: FileReplay.epochEvents) { record in
+            if lines.isEmpty { firstIndex = record.index }
+            lines.append(record.line)
             block.stage(
-                source: source,
+                source: 0,
                 offset: record.index,
                 appendTime: nil,
                 value: record.bytes,
@@ -123,4 +156,7 @@ final class InputFile {
         }
         return count > 0
     }
+
+    /// The line at which a record begins, from 1; of those that were read last, by its number.
+    func line(of index: Int64) -> Int64 { lines[Int(index - firstIndex)] }
 }

@@ -12,7 +12,7 @@ enum ReplayCommand {
         for warning in deployment.release.rules.warnings { terminal.show(warning) }
         var files = DistinctFiles()
         for input in arguments.strings("input") { files.read("--input", FileReplay.parts(of: input, deployment).path) }
-        for flag in ["output", "features", "dead-letters"] { files.write("--\(flag)", arguments.string(flag)) }
+        for flag in ["output", "features", "rings", "dead-letters"] { files.write("--\(flag)", arguments.string(flag)) }
         files.read("--hash-key-file", arguments.string("hash-key-file"))
         try files.check()
         func writer(_ flag: String) throws -> LineWriter? {
@@ -21,9 +21,10 @@ enum ReplayCommand {
         let outputs = ReplayOutputs(
             verdicts: try writer("output"),
             features: try writer("features"),
+            rings: try writer("rings"),
             deadLetters: try writer("dead-letters")
         )
-        let writers = [outputs.verdicts, outputs.features, outputs.deadLetters].compactMap { $0 }
+        let writers = [outputs.verdicts, outputs.features, outputs.rings, outputs.deadLetters].compactMap { $0 }
         StopSignal.install()
         let started = ContinuousClock.now
         let summary: ReplaySummary
@@ -65,7 +66,7 @@ enum ReplayCommand {
     private static func json(_ summary: ReplaySummary, _ seconds: Double) -> String {
         let c = summary.counts
         return
-            "{\"events\":\(c.records),\"verdicts\":\(c.verdicts),\"silent\":\(c.silent),\"dead_letters\":\(c.deadLetters),\"late\":\(c.late),\"set_aside\":\(c.setAside),\"epochs\":\(summary.epochs),\"seconds\":\(seconds.rounded(to: 3)),\"events_per_second\":\(Int(Double(c.records) / max(seconds, 1e-9))),\"state_bytes\":\(summary.stateBytes)}"
+            "{\"events\":\(c.records),\"verdicts\":\(c.verdicts),\"silent\":\(c.silent),\"dead_letters\":\(c.deadLetters),\"late\":\(c.late),\"set_aside\":\(c.setAside),\"rings\":\(summary.ringsOpened),\"epochs\":\(summary.epochs),\"seconds\":\(seconds.rounded(to: 3)),\"events_per_second\":\(Int(Double(c.records) / max(seconds, 1e-9))),\"state_bytes\":\(summary.stateBytes)}"
     }
 
     /// What late means and what to do; empty where nothing is late.
@@ -82,7 +83,7 @@ enum ReplayCommand {
         var lines = [
             "events        \(c.records)", "verdicts      \(c.verdicts)", "silent        \(c.silent)",
             "dead letters  \(c.deadLetters)", "late          \(c.late + c.setAside)\(lateHint(c, deployment))",
-            "epochs        \(summary.epochs)",
+            "rings         \(summary.ringsOpened)", "epochs        \(summary.epochs)",
             "seconds       \(seconds.rounded(to: 3)) (\(Int(Double(c.records) / max(seconds, 1e-9))) events/s)",
             "state         \(summary.stateBytes) bytes, \(summary.windows.keys) keys",
         ]
@@ -106,14 +107,15 @@ extension ReplayCommand: Command {
     static var definition: CommandDefinition {
         CommandDefinition(
             name: "replay",
-            summary: "run a topology over files and write verdicts, features and dead letters",
+            summary: "run a topology over files: verdicts, features, rings and dead letters",
             discussion: """
                 Inputs are JSON Lines or CSV as the topology says, plain, .gz or .zst; several are merged by event time. The same
                 input gives the same output bytes, whatever the number of threads. An output named - is standard output. A file
                 gets its name at the end: a replay that fails or is stopped leaves what stood there before.
 
                 The summary goes to stderr, or to stdout when no output is stdout. With --json it is one object with the keys
-                events, verdicts, silent, dead_letters, late, set_aside, epochs, seconds, events_per_second and state_bytes.
+                events, verdicts, silent, dead_letters, late, set_aside, rings, epochs, seconds, events_per_second and
+                state_bytes.
                 """,
             flags: [
                 .topology,
@@ -130,8 +132,9 @@ extension ReplayCommand: Command {
                     "features",
                     "FILE",
                     .file,
-                    "write for every event one flat JSON object: its id and every declared feature by name; dead letters, and late events that are set aside, have no row"
+                    "write for every event one flat JSON object: its id, every declared feature by name and the signals of detectors and models; dead letters, and late events that are set aside, have no row"
                 ),
+                .option("rings", "FILE", .file, "write each change of a ring as JSON Lines, as weir.rings has them"),
                 .option("dead-letters", "FILE", .file, "write what could not be read, with the reason, as JSON Lines"),
                 .threads, .hashKeyFile,
                 .json("the summary as JSON"),

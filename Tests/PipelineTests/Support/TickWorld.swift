@@ -166,23 +166,8 @@ struct TickWorld {
         let folder = TemporaryFolder()
         return try withExtendedLifetime(folder) {
             folder.write(records.joined(separator: "\n") + "\n", "in.jsonl")
-            let writer = try LineWriter(path: folder.file("out.jsonl"))
-            let replay = FileReplay(
-                deployment,
-                inputs: [folder.file("in.jsonl")],
-                outputs: ReplayOutputs(verdicts: writer),
-                threads: threads
-            )
-            _ = try replay.run()
-            try writer.close()
-            guard case .success(let bytes) = FileText.read(folder.file("out.jsonl"), limit: 1 << 30) else {
-                return Said()
-            }
-            var said = Said()
-            for line in String(decoding: bytes, as: UTF8.self).split(separator: "\n") {
-                said.add(verdict: String(line))
-            }
-            return said
+            let replayed = try Replayed(deployment, [folder.file("in.jsonl")], threads: threads)
+            return replayed.said
         }
     }
 
