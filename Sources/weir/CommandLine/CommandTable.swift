@@ -16,9 +16,9 @@ protocol Command: SendableMetatype {
 enum CommandTable {
     /// In the order help lists them: by what a newcomer needs first.
     static let commands: [any Command.Type] = [
-        DemoCommand.self, RunCommand.self, ReplayCommand.self, SimulateCommand.self, CheckCommand.self,
-        AuditCommand.self,
-        TailCommand.self, DoctorCommand.self, Completion.self, VersionCommand.self,
+        DemoCommand.self, RunCommand.self, ReplayCommand.self, SimulateCommand.self, LoadCommand.self,
+        CheckCommand.self, AuditCommand.self, TailCommand.self, DoctorCommand.self, Completion.self,
+        VersionCommand.self,
     ]
 
     static let definitions: [CommandDefinition] = commands.map { $0.definition }

@@ -34,13 +34,20 @@ enum InputTopics {
     ///
     /// In a file nobody but Weir can make them, so a first start does; on Kafka they belong to those who write to them, and a slip
     /// in a name must not become a topic: the message (exit 3) has the lines to type.
-    static func prepare(_ deployment: Deployment, _ log: any EventLog, _ telemetry: Log) throws {
+    ///
+    /// - Parameter creating: makes them on Kafka too.
+    static func prepare(
+        _ deployment: Deployment,
+        _ log: any EventLog,
+        _ telemetry: Log,
+        creating: Bool = false
+    ) throws {
         // First of all: another topology's log is left exactly as it is.
         try Journal(in: log).require(topology: deployment.description.name)
         let missing = try missing(deployment.description.topics, in: log)
         let lines = missing.compactMap { log.commandToCreate($0) }
-        if lines.isEmpty {
-            if missing.isEmpty { return }
+        if missing.isEmpty { return }
+        if lines.isEmpty || creating {
             try log.create(requirements(missing, on: log))
             telemetry.info(
                 "made the input topics, which are empty: somebody must write to them",

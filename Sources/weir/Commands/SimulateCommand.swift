@@ -9,7 +9,6 @@ enum SimulateCommand {
             throw CommandFailure.usage("unknown scenario '\(arguments.required("scenario"))'")
         }
         let events = arguments.int("events") ?? 0
-        let rate = arguments.int("rate")
         let seed = UInt64(arguments.int("seed") ?? 1)
         var files = DistinctFiles()
         files.read("--kafka", arguments.string("kafka"))
@@ -23,7 +22,8 @@ enum SimulateCommand {
         let truth = try arguments.string("truth").map { path throws(LogError) in try LineWriter(path: path) }
         let target: Target
         if let log = try LogOpening.open(arguments, .producer, application: "weir-simulate", terminal) {
-            target = try .log(LogTarget(log))
+            try log.create(InputTopics.requirements(TrafficSimulator.topics, on: log))
+            target = .log(LogTarget(log, topics: TrafficSimulator.topics))
         } else {
             target = .lines(try LineWriter(path: arguments.string("output") ?? "-"))
         }
@@ -31,7 +31,7 @@ enum SimulateCommand {
             simulator: TrafficSimulator(.init(scenario: scenario, events: events, seed: seed)),
             target: target,
             truth: truth,
-            rate: rate,
+            pace: FeedPace(arguments.int("rate").map { .rate($0) } ?? .unbounded),
             progress: ProgressReport(terminal, unit: "events", total: events)
         )
         do {
@@ -43,7 +43,7 @@ enum SimulateCommand {
             truth?.abandon()
             throw error
         }
-        let seconds = Double(ProgressReport.monotonicNanoseconds() - run.start) / 1e9
+        let seconds = Double(ProgressReport.monotonicNanoseconds() - run.pace.start) / 1e9
         terminal.note(
             "\(ProgressReport.grouped(run.count)) events in \(seconds.rounded(to: 2)) s, "
                 + "\(ProgressReport.grouped(Int(Double(run.count) / max(seconds, 1e-9))))/s"
@@ -87,76 +87,34 @@ enum SimulateCommand {
             return false
         }
     }
-
-    /// A log's input topics, written to in batches.
-    final class LogTarget {
-        let log: any EventLog
-        private var batch: OutputBatch
-        private let indices: [String: Int]
-
-        /// Makes the topics that are missing.
-        init(_ log: any EventLog) throws(LogError) {
-            self.log = log
-            let topics = TrafficSimulator.topics
-            try log.create(InputTopics.requirements(topics, on: log))
-            batch = OutputBatch(topics: topics)
-            indices = Dictionary(uniqueKeysWithValues: topics.enumerated().map { ($1, $0) })
-        }
-
-        func add(_ event: SimulatedEvent, _ line: [UInt8]) {
-            guard let topic = indices[event.topic] else { preconditionFailure("the simulator names its topics") }
-            var key = event.key
-            key.withUTF8 { key in
-                line.withUnsafeBytes { line in
-                    batch.append(
-                        topic: topic,
-                        key: UnsafeRawBufferPointer(key),
-                        value: line,
-                        constantHeaders: [],
-                        constantCount: 0
-                    ) { _ in }
-                }
-            }
-        }
-
-        func flush(isWanted: Bool) throws(LogError) -> Bool {
-            defer { batch.removeAll() }
-            // Some logs deliver while the next batch is made.
-            return try log.append(batch, flushing: isWanted)
-        }
-    }
 }
 
 /// One run of the simulator: batches, pace, stop.
 private struct SimulationRun {
-    /// Events per batch when nobody asks for a pace.
-    static let batch = 20_000
-    /// Between two batches of a paced run.
-    static let beat = 4_000_000.0
-
     /// Between two waits for all deliveries, so that the truth can follow.
     static let truthBeat: UInt64 = 500_000_000
 
     var simulator: TrafficSimulator
     let target: SimulateCommand.Target
     let truth: LineWriter?
-    let rate: Int?
+    private(set) var pace: FeedPace
     var progress: ProgressReport
     var count = 0
-    let start = ProgressReport.monotonicNanoseconds()
+    /// Per topic of the simulator its index.
+    private let topics = Dictionary(uniqueKeysWithValues: TrafficSimulator.topics.enumerated().map { ($1, $0) })
     private var flushed: UInt64 = 0
 
     init(
         simulator: TrafficSimulator,
         target: SimulateCommand.Target,
         truth: LineWriter?,
-        rate: Int?,
+        pace: FeedPace,
         progress: ProgressReport
     ) {
         self.simulator = simulator
         self.target = target
         self.truth = truth
-        self.rate = rate
+        self.pace = pace
         self.progress = progress
     }
 
@@ -165,10 +123,9 @@ private struct SimulationRun {
         var truthLine: [UInt8] = []
         var isOver = false
         while !isOver, StopSignal.received == nil, !target.readerIsGone {
-            let wanted = due()
+            let wanted = pace.due(after: count)
             if wanted == 0 {
-                let nanoseconds = Double(count + 1) * 1e9 / Double(rate ?? 1) - elapsed()
-                _ = StopSignal.wait(milliseconds: Int32(max(1, min(500, max(nanoseconds, SimulationRun.beat) / 1e6))))
+                pace.wait(after: count)
                 continue
             }
             for _ in 0..<wanted {
@@ -178,7 +135,7 @@ private struct SimulationRun {
                 }
                 switch target {
                 case .lines(let writer): try writer.writeLine(line)
-                case .log(let log): log.add(event, line)
+                case .log(let log): add(event, line, to: log)
                 }
                 if let truth {
                     TruthLine.write(event, into: &truthLine)
@@ -187,7 +144,7 @@ private struct SimulationRun {
                 count += 1
             }
             // Events first: a truth about an event that nobody can see would be the worse half.
-            let isWatched = if case .log = target { true } else { rate != nil }
+            let isWatched = if case .log = target { true } else { pace.isPaced }
             if isWatched {
                 let now = ProgressReport.monotonicNanoseconds()
                 let isWanted = truth != nil && now - flushed > SimulationRun.truthBeat
@@ -200,13 +157,12 @@ private struct SimulationRun {
         }
     }
 
-    private func elapsed() -> Double { Double(ProgressReport.monotonicNanoseconds() - start) }
-
-    /// How many events may go out now: with a rate what the clock has earned, in even small batches.
-    private func due() -> Int {
-        guard let rate else { return SimulationRun.batch }
-        let earned = Int(elapsed() * Double(rate) / 1e9)
-        return max(0, min(earned - count, SimulationRun.batch))
+    private func add(_ event: SimulatedEvent, _ line: [UInt8], to log: LogTarget) {
+        guard let topic = topics[event.topic] else { preconditionFailure("the simulator names its topics") }
+        var key = event.key
+        key.withUTF8 { key in
+            line.withUnsafeBytes { log.add(topic: topic, key: UnsafeRawBufferPointer(key), value: $0) }
+        }
     }
 }
 
