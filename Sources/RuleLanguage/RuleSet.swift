@@ -73,7 +73,7 @@ public struct RuleSet: Sendable {
         var blocks = BlockSyntax()
         for file in sources {
             let source = SourceText(path: file.path, text: file.text)
-            guard source.bytes.count <= 1 << 20 else {
+            guard source.bytes.count <= RuleLimits.fileBytes else {
                 sink.error(source, Span(start: 0, end: 0), "a rule file has at most 1 MiB", suggestion: "split it")
                 continue
             }

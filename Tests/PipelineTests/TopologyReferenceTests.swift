@@ -106,6 +106,14 @@ import Testing
         )
     }
 
+    @Test func `every limit of rules has its row with its bound`() throws {
+        let rows = try section("Limits").filter { $0.hasPrefix("|") }.dropFirst(2).map { cells($0) }
+        #expect(
+            rows.map { "\($0[0]) \($0[1].filter { $0 != "," })" } == RuleLimits.all.map { "\($0.name) \($0.bound)" }
+        )
+        #expect(rows.allSatisfy { $0.count == 3 })
+    }
+
     @Test func `the README shows the quickstart as it is`() throws {
         let readme = PackageFolder.text("README.md")
         /// The text of the first fenced block behind a mark.

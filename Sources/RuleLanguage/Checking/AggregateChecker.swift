@@ -82,8 +82,8 @@ struct AggregateChecker {
             table.reads.append((counted.union(keys), Array(repeating: [], count: environment.events.count)))
             table.byCanonical[canonical] = index
             table.width += resultType == .string ? Feature.stringWidth : 1
-            if table.width > Bank.capacity {
-                sink.error(source, syntax.span, "this rule set has more than \(Bank.capacity) feature values")
+            if table.width > RuleLimits.windowValues {
+                sink.error(source, syntax.span, "this rule set has more than \(RuleLimits.windowValues) feature values")
             }
         }
         for reading in readingEvents ?? Array(environment.events.indices)
@@ -203,8 +203,8 @@ struct AggregateChecker {
             }
             keys.append(field)
         }
-        if syntax.keys.count > 8 {
-            sink.error(source, syntax.keys[8].path.span, "a window has at most 8 keys")
+        if syntax.keys.count > RuleLimits.keys {
+            sink.error(source, syntax.keys[RuleLimits.keys].path.span, "a window has at most \(RuleLimits.keys) keys")
         }
         return keys
     }

@@ -109,8 +109,12 @@ final class CodeBuilder {
     func pattern(_ bytes: [UInt8]) -> Result<Int, PatternError> {
         let key = String(decoding: bytes, as: UTF8.self)
         if let known = patterns[key] { return .success(known) }
-        if bytes.count > 1024 { return .failure(PatternError(message: "a pattern has at most 1024 bytes")) }
-        if expressions.count >= 2000 { return .failure(PatternError(message: "a rule set has at most 2000 patterns")) }
+        if bytes.count > RuleLimits.patternBytes {
+            return .failure(PatternError(message: "a pattern has at most \(RuleLimits.patternBytes) bytes"))
+        }
+        if expressions.count >= RuleLimits.patterns {
+            return .failure(PatternError(message: "a rule set has at most \(RuleLimits.patterns) patterns"))
+        }
         var message = [CChar](repeating: 0, count: 200)
         let compiled = bytes.withUnsafeBufferPointer { buffer in
             buffer.withMemoryRebound(to: CChar.self) { pattern in

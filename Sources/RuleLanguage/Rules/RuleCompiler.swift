@@ -240,11 +240,11 @@ struct RuleCompiler {
 
     /// A verdict says who decided, whatever else has no room in it.
     private func checkLength(_ name: Named, _ what: String, _ source: SourceText) {
-        guard name.text.utf8.count > 128 else { return }
+        guard name.text.utf8.count > RuleLimits.nameCharacters else { return }
         sink.error(
             source,
             name.span,
-            "the name of a \(what) has at most 128 characters",
+            "the name of a \(what) has at most \(RuleLimits.nameCharacters) characters",
             suggestion: "say the rest in the title"
         )
     }
@@ -282,11 +282,11 @@ struct RuleCompiler {
     ) -> [String: Scope.LetValue] {
         var lets: [String: Scope.LetValue] = [:]
         for name in rule.letNames.subtracting(rule.lets.map(\.name.text)) { lets[name] = .failed }
-        if rule.lets.count > 64 {
+        if rule.lets.count > RuleLimits.lets {
             sink.error(
                 rule.source,
-                rule.lets[64].name.span,
-                "a rule has at most 64 lets",
+                rule.lets[RuleLimits.lets].name.span,
+                "a rule has at most \(RuleLimits.lets) lets",
                 suggestion: "split the rule, or name shared windows with feature"
             )
             return lets

@@ -135,8 +135,12 @@ extension Parser {
 
     mutating func wholeNumber(_ what: String) throws(SyntaxFailure) -> Int {
         let token = try expect(.int, what)
-        guard let value = Int(text(token)), value <= 1_000_000 else {
-            throw fail("'\(text(token))' is too large here", suggestion: "at most 1000000", at: token.span)
+        guard let value = Int(text(token)), value <= RuleLimits.number else {
+            throw fail(
+                "'\(text(token))' is too large here",
+                suggestion: "at most \(RuleLimits.number)",
+                at: token.span
+            )
         }
         return value
     }
@@ -267,8 +271,8 @@ extension Parser {
         try word("cap", "cap 100")
         let capToken = current
         let cap = try wholeNumber("the highest score")
-        guard cap >= 1, cap <= 1000 else {
-            throw fail("the cap is between 1 and 1000", at: capToken.span)
+        guard cap >= 1, cap <= RuleLimits.cap else {
+            throw fail("the cap is between 1 and \(RuleLimits.cap)", at: capToken.span)
         }
         if current.kind == .end || startsBlock() { throw unclosed("policy '\(name.text)'", brace, last: "number") }
         _ = try expect(.rightBrace, "'}'")
