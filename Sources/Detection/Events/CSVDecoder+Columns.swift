@@ -15,11 +15,7 @@ extension CSVDecoder {
         _ header: UnsafeRawBufferPointer,
         _ dialect: CSVDialect = .standard
     ) throws(CSVHeaderError) -> [String] {
-        var bytes = [UInt8](header)
-        if bytes.starts(with: [0xEF, 0xBB, 0xBF]) { bytes.removeFirst(3) }
-        while bytes.last == 0x0A || bytes.last == 0x0D { bytes.removeLast() }
-        if dialect.encoding != .utf8 { bytes = bytes.flatMap { utf8(of: $0, in: dialect.encoding) } }
-        guard let columns = columns(of: bytes, dialect) else {
+        guard let columns = values(of: header, dialect) else {
             throw CSVHeaderError(description: "the header line is not valid CSV in UTF-8")
         }
         var names: [String] = []
@@ -35,7 +31,18 @@ extension CSVDecoder {
         return names
     }
 
-    /// The columns of a row in UTF-8; nil where a quote is not closed or something follows it.
+    /// The columns of a row in UTF-8, with or without a byte order mark and line end; nil where a quote is not closed or something
+    /// follows it.
+    ///
+    /// For the control plane: allocates.
+    public static func values(of row: UnsafeRawBufferPointer, _ dialect: CSVDialect) -> [[UInt8]]? {
+        var bytes = [UInt8](row)
+        if bytes.starts(with: [0xEF, 0xBB, 0xBF]) { bytes.removeFirst(3) }
+        while bytes.last == 0x0A || bytes.last == 0x0D { bytes.removeLast() }
+        if dialect.encoding != .utf8 { bytes = bytes.flatMap { utf8(of: $0, in: dialect.encoding) } }
+        return columns(of: bytes, dialect)
+    }
+
     private static func columns(of row: [UInt8], _ dialect: CSVDialect) -> [[UInt8]]? {
         func isDelimiter(_ byte: UInt8) -> Bool {
             switch dialect.delimiter {

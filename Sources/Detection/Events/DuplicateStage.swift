@@ -47,7 +47,7 @@ struct DuplicateStage: ~Copyable {
     let tables: OwnedBuffer<RecentIds>
     /// Of each type that has tables, in their order: who they are, and what their state says they are.
     let owners: [(event: Int, name: String, layout: String)]
-    private let hash: TextHash
+    private let hash: WordHash
     private let lanes: Int
     /// The highest so far: what is forgotten stays so, also in an epoch that looks further back, be its place cleared or not.
     var watermark = Int64.min
@@ -66,7 +66,7 @@ struct DuplicateStage: ~Copyable {
 
     init(_ configuration: EngineConfiguration, lanes: Int) {
         let schemas = configuration.events
-        hash = configuration.hash
+        hash = WordHash(configuration.hash)
         self.lanes = lanes
         var parts: [Part] = []
         var identities = [Identity](repeating: Identity(), count: schemas.count)

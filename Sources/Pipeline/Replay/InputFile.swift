@@ -8,9 +8,9 @@ final class InputFile {
     let path: String
     /// The topic whose records it holds; nil where they are of several.
     let topic: String?
-    private let records: RecordFile
+    let records: RecordFile
     /// Nil: JSON.
-    private let dialect: CSVDialect?
+    let dialect: CSVDialect?
     /// Of the records that were read last, the first one's number and the line of each.
     private var firstIndex: Int64 = 0
     private var lines: [Int64] = []

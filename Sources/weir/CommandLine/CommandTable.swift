@@ -16,7 +16,7 @@ protocol Command: SendableMetatype {
 enum CommandTable {
     /// In the order help lists them: by what a newcomer needs first.
     static let commands: [any Command.Type] = [
-        DemoCommand.self, RunCommand.self, ReplayCommand.self, SimulateCommand.self, LoadCommand.self,
+        DemoCommand.self, RunCommand.self, ReplayCommand.self, SimulateCommand.self, LoadCommand.self, InitCommand.self,
         CheckCommand.self, AuditCommand.self, TailCommand.self, DoctorCommand.self, Completion.self,
         VersionCommand.self,
     ]

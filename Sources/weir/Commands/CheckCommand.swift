@@ -5,17 +5,17 @@ import RuleLanguage
 /// `weir check`: everything that can be said about a topology without running it.
 enum CheckCommand {
     /// The command's body.
-    static func run(_ arguments: ParsedArguments, _ terminal: Terminal) -> ExitCode {
+    static func run(_ arguments: ParsedArguments, _ terminal: Terminal) throws -> ExitCode {
         let folder = arguments.required("DIR")
         let isJSON = arguments.isSet("json")
-        do {
-            let deployment = try Deployment(folder: folder)
+        let deployment: Deployment
+        do throws(DiagnosticError) {
+            deployment = try Deployment(folder: folder)
             for diagnostic in deployment.release.rules.warnings + deployment.release.rules.notices {
                 show(diagnostic, isJSON, terminal)
             }
             let summary = CheckSummary(deployment)
             terminal.write(isJSON ? summary.json + "\n" : summary.table)
-            return .ok
         } catch {
             for diagnostic in error.diagnostics { show(diagnostic, isJSON, terminal) }
             let errors = error.diagnostics.count { $0.severity == .error }
@@ -28,6 +28,11 @@ enum CheckCommand {
             }
             return .invalid
         }
+        guard let input = arguments.string("against") else { return .ok }
+        let found = CheckComparison(comparison: try SampleComparison(deployment, input: input))
+        terminal.write(isJSON ? found.json + "\n" : found.text)
+        for objection in found.objections { terminal.fail(objection, hint: nil) }
+        return found.comparison.fits ? .ok : .invalid
     }
 
     private static func show(_ diagnostic: Diagnostic, _ isJSON: Bool, _ terminal: Terminal) {
@@ -158,14 +163,31 @@ extension CheckCommand: Command {
                 Reads topology.yaml and every rule, resolves names and types, and compiles the programs.
                 Prints every mistake with file, line, caret, reason and suggestion; of a topology without mistakes what each rule
                 costs, and what may be missing so that the rule or one of its exceptions cannot be decided.
+
+                With --against it also reads the first thousand records of a file and tells which declared fields they have, how
+                often and as what, which no record has, which paths nobody declared, with lines to paste, and what would be a dead
+                letter. Examples are masked. It ends with exit code 3 when the file cannot be read, or no record has a required
+                field; --json adds one object "against".
                 """,
             arguments: [ArgumentDefinition(name: "DIR", value: .directory, help: "the topology's folder")],
-            flags: [.json("findings and summary as JSON Lines")],
+            flags: [
+                .option(
+                    "against",
+                    "FILE",
+                    .file,
+                    "records to hold the topology against; - is standard input, and TOPIC=FILE says which topic's records a file holds"
+                ),
+                .json("findings and summary as JSON Lines"),
+            ],
             examples: [
                 .init(
                     line: "weir check topologies/marketplace",
                     effect: "in a commit hook: exit 0 and what each rule costs, or the mistakes and exit 3"
-                )
+                ),
+                .init(
+                    line: "weir check topologies/quickstart --against orders.jsonl.gz",
+                    effect: "does what the shop sends have the fields that the rules read?"
+                ),
             ],
             exitCodes: [.invalid]
         )
