@@ -213,7 +213,9 @@ import Testing
         _ record: String,
         _ wanted: String
     ) throws {
-        var bench = Bench(try plan())
+        var strict = order
+        for index in strict.fields.indices { strict.fields[index].rejectsDamage = true }
+        var bench = Bench(try plan([strict]))
         guard case .rejected(let letter) = bench.decode(record) else {
             Issue.record("it was taken")
             return

@@ -46,7 +46,7 @@ private func topology(csv: String, extra: String = "") throws -> TopologyDescrip
             fields:
               ts: timestamp
               who: { type: string, entity: account }
-              amount: { type: money }
+              amount: { type: money, on_error: reject }
               a: string
               b: string
               c: string

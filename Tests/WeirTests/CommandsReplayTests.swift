@@ -190,7 +190,7 @@ struct CommandsReplayTests {
         let mixed = try folder.write("mixed.jsonl", orders + early + "\n")
         let result = try replay(["--input", mixed])
         #expect(result.code == 0, "\(result)")
-        #expect(result.output.contains("late          1  (not judged"), "\(result)")
+        #expect(result.output.contains("late          1  (judged as the oldest that may be"), "\(result)")
         #expect(result.output.contains("`replay: { sort: true }` in "), "\(result)")
         let clean = try replay(["--input", input])
         #expect(clean.output.contains("late          0\n"), "\(clean)")

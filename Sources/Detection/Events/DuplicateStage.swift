@@ -18,9 +18,9 @@ public struct IdCounters: Sendable, Equatable {
 
 /// Before AGGREGATE: takes out the events that repeat an id of their type, so that no window, detector, model or rule sees them.
 ///
-/// An epoch is ``begin(_:watermark:)``, ``identify(_:lane:of:)`` for each lane, which works out the ids of its events, when all have
-/// returned ``find(_:lane:of:)`` for each lane, which looks up those ids that are its slots', in the order of the
-/// events, and ``end(_:)``. Nothing of the epoch is copied where no event repeats another.
+/// An epoch is ``begin(_:watermark:)``, ``identify(_:lane:of:)`` for each lane, which works out the ids of its events, when all
+/// have returned ``find(_:lane:of:)`` for each lane, which looks up those ids that are its slots', in the order of the events, and
+/// ``end(_:)``. Nothing of the epoch is copied where no event repeats another.
 ///
 /// State is split over slots by the id's hash (``RecentIds``), for each type that is told to (``EventSchema/dedupe``); what an
 /// event is depends on the events before it and the watermark alone. One of which a part of the id is missing is judged.

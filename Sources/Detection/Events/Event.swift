@@ -67,7 +67,8 @@ public struct Event: BitwiseCopyable {
 
     /// Has it judged at another time than its own, and in its row too, so that rules see no other; the written one stays.
     ///
-    /// - Parameter field: of its row, that holds its time; nil where none does. The row must be its batch's, which nobody reads yet.
+    /// - Parameter field: of its row, that holds its time; nil where none does. The row must be its batch's, which nobody reads
+    ///   yet.
     public mutating func place(at time: Int64, _ flag: EventFlags, field: Int?) {
         self.time = time
         flags.insert(flag)

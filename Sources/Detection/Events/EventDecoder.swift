@@ -34,8 +34,8 @@ public struct EventDecoder: ~Copyable, @unchecked Sendable {
     ///   - value: the record's bytes, copied before anything is scanned; nil is a tombstone.
     ///   - beside: of each of the plan's ``DecodePlan/partsBeside`` the length, four bytes with the lowest first, -1 for one that
     ///     is not there, and its bytes; nil where none is.
-    ///   - appendTime: when the log took it, milliseconds since 1970, or nil; an event whose time lies too far ahead of it is judged
-    ///     at it.
+    ///   - appendTime: when the log took it, milliseconds since 1970, or nil; an event whose time lies too far ahead of it is
+    ///     judged at it.
     public mutating func decode(
         topic: Int?,
         partition: Int32,

@@ -148,8 +148,8 @@ extension DecodeWork {
         return end
     }
 
-    /// Passes what stands where an object should: an array, where paths lead into one; nothing in some form, which leaves the fields
-    /// below missing; all else damages them.
+    /// Passes what stands where an object should: an array, where paths lead into one; nothing in some form, which leaves the
+    /// fields below missing; all else damages them.
     @inline(never)
     func passInsteadOfObject(_ key: Int32, _ value: UnsafePointer<UInt8>, _ sink: inout RecordSink) -> ScanStep {
         let array = keys[Int(key)].array

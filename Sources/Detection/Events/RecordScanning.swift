@@ -24,11 +24,7 @@ func scanRecord(
     for i in 0..<Int(plan.fieldCount) { row[i] = .missing }
     // The first 64 keys seen stay in a register, the others in memory.
     var seenFirst: UInt64 = 0
-    var seenWord = 1
-    while seenWord < Int(plan.seenWords) {
-        work.seen[seenWord] = 0
-        seenWord += 1
-    }
+    for word in 1..<max(1, Int(plan.seenWords)) { work.seen[word] = 0 }
     let nodeCount = work.nodeCount
 
     let hash = work.hash

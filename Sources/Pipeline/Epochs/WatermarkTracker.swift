@@ -8,8 +8,8 @@ import Detection
 /// would hold the watermark back. Idleness is decided by the caller from wall time and end-of-partition, which is why the watermark
 /// itself is journaled: a replay takes it from the journal and never asks here.
 ///
-/// A source that the watermark has passed while nobody waited for it is behind until it has come as far as the others. What it gives
-/// meanwhile is late by its own clock alone, so that who sends an old event where little happens gains nothing.
+/// A source that the watermark has passed while nobody waited for it is behind until it has come as far as the others. What it
+/// gives meanwhile is late by its own clock alone, so that who sends an old event where little happens gains nothing.
 struct WatermarkTracker {
     let latenessMilliseconds: Int64
     private(set) var clocks: [SourceClock]

@@ -15,8 +15,8 @@ public import Detection
 /// before there is one); it carries every decision about idle partitions. `triggers` holds what else was decided before the events,
 /// `[["end_tick",1767600001000]]`: in silence event time had come to there; absent where nothing was. `aligned` names the
 /// partitions, `[["orders",3,1767596400000]]`, whose events from a time on were judged at their own time though the watermark had
-/// passed it, as their source had been idle; absent where there was none. Of the counts, `ignored`, `early`, `set_aside` and `duplicates` are absent where they
-/// are 0; see ``EpochCounts``.
+/// passed it, as their source had been idle; absent where there was none. Of the counts, `ignored`, `early`, `set_aside` and
+/// `duplicates` are absent where they are 0; see ``EpochCounts``.
 public struct JournalRecord: Sendable, Equatable {
     /// What an epoch took from one partition: offsets `from` and up to, without, `to`.
     public struct Range: Sendable, Equatable {

@@ -22,14 +22,9 @@ public final class WorkerMetrics: Sendable {
     /// Per ``DeadLetterCode``.
     private let deadLetters: [Counter]
     /// Per input topic.
-    private let late: [Counter]
-    private let setAside: [Counter]
-    private let early: [Counter]
-    private let aligned: [Counter]
+    private let displaced: [DisplacedMetrics]
     /// Per rule of the set.
-    private let fired: [Counter]
-    private let undetermined: [Counter]
-    private let undecided: [Counter]
+    private let rules: [RuleMetrics]
     private let epochs: Counter
     private let committedTransactions: Counter
     private let retriedTransactions: Counter
@@ -77,54 +72,8 @@ public final class WorkerMetrics: Sendable {
                 labels: ["code": $0.name]
             )
         }
-        let names = topics
-        func lateEvents(_ handled: String) -> [Counter] {
-            names.map {
-                registry.counter(
-                    "weir_late_events_total",
-                    help: "Events that came behind the watermark: judged there, or set aside.",
-                    labels: ["topic": $0, "handled": handled]
-                )
-            }
-        }
-        late = lateEvents("judged")
-        setAside = lateEvents("set_aside")
-        early = topics.map {
-            registry.counter(
-                "weir_early_events_total",
-                help:
-                    "Events whose time lies too far ahead of the time at which the log took them, and that are judged then.",
-                labels: ["topic": $0]
-            )
-        }
-        aligned = topics.map {
-            registry.counter(
-                "weir_aligned_events_total",
-                help: "Events behind the watermark that are not late, as nobody had waited for their partition.",
-                labels: ["topic": $0]
-            )
-        }
-        fired = deployment.release.rules.rules.map {
-            registry.counter(
-                "weir_rule_hits_total",
-                help: "How often a rule fired.",
-                labels: ["rule": $0.id, "mode": $0.mode.rawValue]
-            )
-        }
-        undetermined = deployment.release.rules.rules.map {
-            registry.counter(
-                "weir_rule_undetermined_total",
-                help: "How often a rule could not be decided, as a value was missing.",
-                labels: ["rule": $0.id]
-            )
-        }
-        undecided = deployment.release.rules.rules.map {
-            registry.counter(
-                "weir_rule_undecided_total",
-                help: "How often a rule fired though one of its exceptions could not be decided.",
-                labels: ["rule": $0.id]
-            )
-        }
+        displaced = topics.map { DisplacedMetrics(registry, $0) }
+        rules = deployment.release.rules.rules.map { RuleMetrics(registry, $0) }
         epochs = registry.counter("weir_epochs_total", help: "Epochs judged.")
         func transactions(_ result: String) -> Counter {
             registry.counter(
@@ -207,19 +156,12 @@ public final class WorkerMetrics: Sendable {
             for (counter, count) in zip(verdicts, byDecision) where count > 0 { counter.add(count) }
         }
         processor.engine.forEachOutput { output in
-            for r in fired.indices {
-                if output.fired[r] > 0 { fired[r].add(output.fired[r]) }
-                if output.undetermined[r] > 0 { undetermined[r].add(output.undetermined[r]) }
-                if output.undecided[r] > 0 { undecided[r].add(output.undecided[r]) }
+            for (r, rule) in rules.enumerated() {
+                rule.add(output.fired[r], output.undetermined[r], output.undecided[r])
             }
         }
         silent.add(Int(processor.counts.silent))
-        for (topic, count) in processor.displaced.enumerated() {
-            if count.late > 0 { late[topic].add(count.late) }
-            if count.setAside > 0 { setAside[topic].add(count.setAside) }
-            if count.early > 0 { early[topic].add(count.early) }
-            if count.aligned > 0 { aligned[topic].add(count.aligned) }
-        }
+        for (metrics, count) in zip(displaced, processor.displaced) { metrics.add(count) }
         for (metrics, count) in zip(duplicates, processor.engine.duplicateCounts) where count > 0 {
             metrics?.found.add(count)
         }
@@ -333,6 +275,75 @@ extension Counter {
     /// Follows a total that somebody else keeps; one thread.
     fileprivate func raise(to total: Int) {
         if total > value { add(total - value) }
+    }
+}
+
+/// Events of one topic that were not judged at their own time in their turn.
+private struct DisplacedMetrics: Sendable {
+    private let late: Counter
+    private let setAside: Counter
+    private let early: Counter
+    private let aligned: Counter
+
+    init(_ registry: MetricsRegistry, _ topic: String) {
+        func lateEvents(_ handled: String) -> Counter {
+            registry.counter(
+                "weir_late_events_total",
+                help: "Events that came behind the watermark: judged there, or set aside.",
+                labels: ["topic": topic, "handled": handled]
+            )
+        }
+        late = lateEvents("judged")
+        setAside = lateEvents("set_aside")
+        early = registry.counter(
+            "weir_early_events_total",
+            help:
+                "Events whose time lies too far ahead of the time at which the log took them, and that are judged then.",
+            labels: ["topic": topic]
+        )
+        aligned = registry.counter(
+            "weir_aligned_events_total",
+            help: "Events behind the watermark that are not late, as nobody had waited for their partition.",
+            labels: ["topic": topic]
+        )
+    }
+
+    func add(_ count: EpochProcessor.Displaced) {
+        if count.late > 0 { late.add(count.late) }
+        if count.setAside > 0 { setAside.add(count.setAside) }
+        if count.early > 0 { early.add(count.early) }
+        if count.aligned > 0 { aligned.add(count.aligned) }
+    }
+}
+
+/// What became of one rule.
+private struct RuleMetrics: Sendable {
+    private let fired: Counter
+    private let undetermined: Counter
+    private let undecided: Counter
+
+    init(_ registry: MetricsRegistry, _ rule: Rule) {
+        fired = registry.counter(
+            "weir_rule_hits_total",
+            help: "How often a rule fired.",
+            labels: ["rule": rule.id, "mode": rule.mode.rawValue]
+        )
+        undetermined = registry.counter(
+            "weir_rule_undetermined_total",
+            help: "How often a rule could not be decided, as a value was missing.",
+            labels: ["rule": rule.id]
+        )
+        undecided = registry.counter(
+            "weir_rule_undecided_total",
+            help: "How often a rule fired though one of its exceptions could not be decided.",
+            labels: ["rule": rule.id]
+        )
+    }
+
+    func add(_ fired: Int, _ undetermined: Int, _ undecided: Int) {
+        if fired > 0 { self.fired.add(fired) }
+        if undetermined > 0 { self.undetermined.add(undetermined) }
+        if undecided > 0 { self.undecided.add(undecided) }
     }
 }
 
