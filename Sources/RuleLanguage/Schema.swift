@@ -7,13 +7,42 @@ public enum FieldType: String, Sendable, Equatable, CaseIterable {
 }
 
 /// How a timestamp is written in the input.
-public enum TimeFormat: String, Sendable, Equatable, CaseIterable {
+public enum TimeFormat: Sendable, Equatable {
     /// A JSON number or digits: milliseconds, seconds (fractions allowed) or microseconds since 1970.
-    case milliseconds = "ms"
-    case seconds = "s"
-    case microseconds = "us"
-    /// `2026-01-05T08:00:00Z`, with optional fraction and offset; a blank may stand for the `T`; no offset means UTC.
+    case milliseconds, seconds, microseconds
+    /// `2026-01-05T08:00:00Z`, with optional fraction and offset; a blank may stand for the `T`; no offset means UTC, unless the
+    /// field has a zone.
     case rfc3339
+    /// The same and more of ISO 8601: no seconds, no time at all, `+0100` and `+01`, a blank before the offset, a decimal comma.
+    case iso8601
+    case pattern(TimePattern)
+
+    /// Those that are a word in a topology.
+    public static let named: [TimeFormat] = [.milliseconds, .seconds, .microseconds, .rfc3339, .iso8601]
+
+    /// The word, or the pattern.
+    public var name: String {
+        switch self {
+        case .milliseconds: "ms"
+        case .seconds: "s"
+        case .microseconds: "us"
+        case .rfc3339: "rfc3339"
+        case .iso8601: "iso8601"
+        case .pattern(let pattern): pattern.text
+        }
+    }
+
+    /// Whether a value is a number, in JSON or as its text.
+    public var isNumber: Bool { self == .milliseconds || self == .seconds || self == .microseconds }
+
+    /// Whether a value may say nothing of how far it is from UTC.
+    public var needsZone: Bool {
+        switch self {
+        case .milliseconds, .seconds, .microseconds: false
+        case .rfc3339, .iso8601: true
+        case .pattern(let pattern): !pattern.namesOffset
+        }
+    }
 }
 
 /// One declared field of an event type; its index in ``EventSchema/fields`` is its slot in the event's row.
@@ -36,7 +65,7 @@ public struct FieldSchema: Sendable, Equatable {
     public var allowedValues: [String]
     /// Any other text than the allowed ones cannot be read.
     public var isClosed: Bool
-    /// Inclusive bounds of a number (of minor units for money), or nil.
+    /// Inclusive bounds of a number, or nil: of minor units for money, of major ones where a field names its currency.
     public var minimum: Double?
     public var maximum: Double?
     /// Longest text in bytes; of a longer one the beginning is shown.
@@ -46,6 +75,8 @@ public struct FieldSchema: Sendable, Equatable {
     public var timeFormat: TimeFormat
     /// Decimal digits of the minor unit of `money`: 2 means cents.
     public var moneyScale: Int
+    /// In which other forms its values are taken.
+    public var conversion: ValueConversion
 
     public init(
         name: String,
@@ -62,7 +93,8 @@ public struct FieldSchema: Sendable, Equatable {
         maximum: Double? = nil,
         maximumLength: Int = 1024,
         timeFormat: TimeFormat = .milliseconds,
-        moneyScale: Int = 2
+        moneyScale: Int = 2,
+        conversion: ValueConversion = .strict
     ) {
         self.name = name
         self.path = path
@@ -79,6 +111,7 @@ public struct FieldSchema: Sendable, Equatable {
         self.maximumLength = maximumLength
         self.timeFormat = timeFormat
         self.moneyScale = moneyScale
+        self.conversion = conversion
     }
 }
 
@@ -102,11 +135,17 @@ public enum InputFormat: String, Sendable, Equatable {
 public enum EventTime: Sendable, Equatable {
     /// A required timestamp, by its index among the fields.
     case field(Int)
+    /// When the log took the record, which only topics with `LogAppendTime` tell.
+    case append
+    /// Of records that tell no time: that of record `n`, from 0 in its file or partition, is `from + n × every`, in milliseconds
+    /// since 1970.
+    case rows(from: Int64, every: Int64)
 
     /// Index of the field that holds the time; nil where none does.
     public var fieldIndex: Int? {
         switch self {
         case .field(let index): index
+        case .append, .rows: nil
         }
     }
 }

@@ -141,16 +141,26 @@ private struct ArrayWalk {
 
     /// A text of a list.
     private func element(_ at: UnsafePointer<UInt8>, _ sink: inout RecordSink) -> ScanStep {
-        guard at.pointee == UInt8(ascii: "\"") else { return ScanStep(next: at, fault: .wrongType) }
+        let entry = field.pointee.kind == .converted ? work.conversion(of: field).entry : nil
         if sink.listsCount - firstElement >= work.limits.listElements {
             work.noteCut(field, &sink)
-            return skipTextLoosely(at + 1, before: sink.end)
+            return skipLoosely(at, before: sink.end)
         }
         var text = at
         var count = 0
-        let step = textValue(at + 1, &text, &count, sink)
-        if step.fault != nil { return step }
-        if text == UnsafePointer(sink.tail) { sink.tail += count }
+        var step = ScanStep(next: at, fault: nil)
+        if at.pointee == UInt8(ascii: "\"") {
+            step = textValue(at + 1, &text, &count, sink)
+            if step.fault != nil { return step }
+            if text == UnsafePointer(sink.tail) { sink.tail += count }
+        } else if let entry, entry.pointee.coercions.contains(.ids), let stop = endOfDigits(at) {
+            count = stop - at
+            step.next = stop
+            work.noteCoerced(field, &sink)
+        } else {
+            return ScanStep(next: at, fault: .wrongType)
+        }
+        if let entry, isNull(text, count: count, entry, work) { return step }
         if let code = appendElement(text, count: count, field, work, &sink) { return ScanStep(next: at, fault: code) }
         return step
     }

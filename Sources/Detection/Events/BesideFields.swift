@@ -61,8 +61,10 @@ func takeBeside(_ work: DecodeWork, type: Int, _ beside: UnsafeRawBufferPointer?
             let text = sink.tail
             UnsafeMutableRawPointer(text).copyMemory(from: source, byteCount: part.count)
             UnsafeMutableRawPointer(text + part.count).storeBytes(of: SIMD2<UInt64>(), as: SIMD2<UInt64>.self)
-            if field.pointee.kind == .string { sink.tail += part.count }
-            let isNone = part.count == 0 && field.pointee.kind != .string
+            let isConverted = field.pointee.kind == .converted
+            let kind = isConverted ? work.conversion(of: field).strict.pointee.kind : field.pointee.kind
+            if kind == .string || isConverted { sink.tail += part.count }
+            let isNone = part.count == 0 && kind != .string
             let isText = firstInvalidUTF8(text, count: part.count) == nil
             let code = isNone ? nil : isText ? convertText(text, count: part.count, field, work, &sink) : .invalidUTF8
             if let code, let code = work.damage(field, code, at: text, &sink) { return code }
@@ -94,6 +96,9 @@ private func convertText(
         }
         sink.row[Int(field.pointee.slot)] = Slot(text.pointee == UInt8(ascii: "t"))
         return nil
+    case .converted:
+        if isNull(text, count: count, work.conversion(of: field).entry, work) { return nil }
+        return convertOtherText(text, count: count, field, work, &sink)
     // The topology has neither beside a value.
     case .list, .discriminator: return .wrongType
     }

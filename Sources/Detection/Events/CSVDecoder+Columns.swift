@@ -92,6 +92,14 @@ extension CSVDecoder {
 @inline(__always)
 func isBlank(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x09 }
 
+func skipBlanks(_ start: UnsafePointer<UInt8>, to end: UnsafePointer<UInt8>, but delimiter: UInt8?)
+    -> UnsafePointer<UInt8>
+{
+    var at = start
+    while at < end, isBlank(at.pointee), at.pointee != delimiter { at += 1 }
+    return at
+}
+
 /// The characters of Windows-1252 from 0x80 to 0x9F; the rest of it is ISO-8859-1, whose bytes are Unicode's first 256 characters.
 private let windows1252: [UInt16] = [
     0x20AC, 0x0081, 0x201A, 0x0192, 0x201E, 0x2026, 0x2020, 0x2021, 0x02C6, 0x2030, 0x0160, 0x2039, 0x0152, 0x008D,

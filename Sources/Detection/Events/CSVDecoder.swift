@@ -266,14 +266,6 @@ public struct CSVDecoder: ~Copyable, @unchecked Sendable {
         return nil
     }
 
-    private func skipBlanks(_ start: UnsafePointer<UInt8>, to end: UnsafePointer<UInt8>, but delimiter: UInt8?)
-        -> UnsafePointer<UInt8>
-    {
-        var at = start
-        while at < end, isBlank(at.pointee), at.pointee != delimiter { at += 1 }
-        return at
-    }
-
     /// Takes a quoted column from its opening quote to behind its closing one; with doubled quotes it is rewritten behind the
     /// record.
     @inline(__always)
@@ -394,9 +386,30 @@ public struct CSVDecoder: ~Copyable, @unchecked Sendable {
             }
             sink.row[Int(field.pointee.slot)] = Slot(value)
             return nil
-        case .list: return convertList(column, field, &sink)
+        case .list: return convertList(column, field, nil, &sink)
+        case .converted: return convertOther(column, field, &sink)
         case .discriminator: return nil
         }
+    }
+
+    /// A column of a field that is taken in other forms than its type's own.
+    private func convertOther(
+        _ column: Column,
+        _ field: UnsafePointer<DecodePlan.Field>,
+        _ sink: inout RecordSink
+    ) -> DeadLetterCode? {
+        let (entry, strict) = work.conversion(of: field)
+        if isNull(column.start, count: column.count, entry, work) { return nil }
+        let kind = strict.pointee.kind
+        if kind == .list { return convertList(column, strict, entry, &sink) }
+        var text = column
+        if hasOtherNumbers, kind == .int || kind == .double || kind == .money || kind == .instant {
+            trimBlanks(&text.start, &text.count, entry)
+            if !writePlainly(&text, &sink) { return kind == .instant ? .invalidTimestamp : .wrongType }
+            // An amount may wait for its currency there.
+            sink.tail += text.count
+        }
+        return convertOtherText(text.start, count: text.count, field, work, &sink)
     }
 
     /// Writes a number behind the record, with a point before its fraction and nothing between its digits; the space is not kept.
@@ -459,6 +472,7 @@ public struct CSVDecoder: ~Copyable, @unchecked Sendable {
     private func convertList(
         _ column: Column,
         _ field: UnsafePointer<DecodePlan.Field>,
+        _ entry: UnsafePointer<ConversionPlan.Entry>?,
         _ sink: inout RecordSink
     ) -> DeadLetterCode? {
         let first = sink.listsCount
@@ -471,7 +485,8 @@ public struct CSVDecoder: ~Copyable, @unchecked Sendable {
                 work.noteCut(field, &sink)
                 break
             }
-            if let code = appendElement(start, count: at - start, field, work, &sink) {
+            let isOne = entry.map { !isNull(start, count: at - start, $0, work) } ?? true
+            if isOne, let code = appendElement(start, count: at - start, field, work, &sink) {
                 sink.listsCount = first
                 return code
             }

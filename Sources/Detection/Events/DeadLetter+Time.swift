@@ -13,7 +13,9 @@ extension DecodePlan {
         }
         let schema = schemas[place.type]
         let field = schema.fields[place.index]
-        let written = DecodePlan.time(in: record, at: Int(letter.byteOffset), hasBlanks: field.timeFormat == .rfc3339)
+        // Of a pattern nobody knows which signs belong to the time.
+        if case .pattern = field.timeFormat { return nil }
+        let written = DecodePlan.time(in: record, at: Int(letter.byteOffset), hasBlanks: !field.timeFormat.isNumber)
         guard !written.isEmpty else { return nil }
         let isEventTime = schema.time.fieldIndex == place.index
         let (least, most) =
@@ -37,7 +39,7 @@ extension DecodePlan {
         } else {
             sentence += written
             // Years stand first and have four digits: of two such texts the order is that of the times, but for a day.
-            if let year = Int(written.prefix(4)), year > 0, field.timeFormat == .rfc3339 {
+            if let year = Int(written.prefix(4)), year > 0, !field.timeFormat.isNumber {
                 isBefore = written < DecodePlan.text(of: least)
             }
         }
@@ -47,7 +49,7 @@ extension DecodePlan {
         case nil: sentence += ", which is no time from \(DecodePlan.text(of: least)) to \(DecodePlan.text(of: most))"
         }
         if isEventTime, let isBefore { sentence += ", which `time.\(isBefore ? "earliest" : "latest")` sets" }
-        if let unit { sentence += "; \(DecodePlan.word(unit))? Write 'format: \(unit.rawValue)'" }
+        if let unit { sentence += "; \(DecodePlan.word(unit))? Write 'format: \(unit.name)'" }
         return sentence
     }
 
@@ -82,7 +84,7 @@ extension DecodePlan {
         case .milliseconds: number
         case .seconds: number * 1000
         case .microseconds: number / 1000
-        case .rfc3339: nil
+        case .rfc3339, .iso8601, .pattern: nil
         }
     }
 
@@ -91,7 +93,7 @@ extension DecodePlan {
         case .milliseconds: "milliseconds"
         case .seconds: "seconds"
         case .microseconds: "microseconds"
-        case .rfc3339: "a text"
+        case .rfc3339, .iso8601, .pattern: "a text"
         }
     }
 

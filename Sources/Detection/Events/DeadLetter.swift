@@ -10,7 +10,7 @@ public enum DeadLetterCode: UInt8, Sendable, CaseIterable {
     case numberOutOfRange, wrongType, missingField, valueNotAllowed, valueOutOfRange, tooManyDecimals, textTooLong
     case unknownEventType, invalidTimestamp, timestampOutOfRange, tombstone, tooManyElements, tooManyKeys, invalidCSV,
         tooFewColumns, notAnObject
-    case registryFraming
+    case registryFraming, unknownCurrency, missingAppendTime
 
     /// The name in dead letters and metrics, snake_case.
     public var name: String {
@@ -40,6 +40,8 @@ public enum DeadLetterCode: UInt8, Sendable, CaseIterable {
         case .tooFewColumns: "too_few_columns"
         case .notAnObject: "not_an_object"
         case .registryFraming: "registry_framing"
+        case .unknownCurrency: "unknown_currency"
+        case .missingAppendTime: "missing_append_time"
         }
     }
 }
@@ -112,19 +114,26 @@ extension DecodePlan {
             let low = field?.minimum.map { " at least \($0)" } ?? ""
             let high = field?.maximum.map { " at most \($0)" } ?? ""
             return "\(name) must be\(low)\(low.isEmpty || high.isEmpty ? "" : " and")\(high)"
-        case .tooManyDecimals: return "\(name) has more than \(field?.moneyScale ?? 0) decimal digits"
+        case .tooManyDecimals:
+            if let currency = field?.conversion.currencyField {
+                return "\(name) has more decimal digits than the currency that `\(currency)` names"
+            }
+            return "\(name) has more than \(field?.moneyScale ?? 0) decimal digits"
         case .textTooLong:
             return "a text is longer than \(field?.maximumLength ?? limits.textBytes) bytes"
                 + (place.map { " in `\($0.text)`" } ?? "")
         case .unknownEventType: return "no declared event type fits" + (place.map { ": see `\($0.text)`" } ?? "")
-        case .invalidTimestamp: return "\(name) is not a time in the format \(field?.timeFormat.rawValue ?? "declared")"
+        case .invalidTimestamp: return "\(name) is not a time in the format \(field?.timeFormat.name ?? "declared")"
         case .timestampOutOfRange:
             return record.flatMap { sentence(onTime: letter, in: $0) } ?? "\(name) is outside the accepted time range"
         case .tombstone: return "the record has no value (a tombstone)"
         case .tooManyElements: return "a list has too many elements" + (place.map { " in `\($0.text)`" } ?? "")
         case .tooManyKeys: return "an object has too many keys"
         case .invalidCSV: return "an open quote, text behind a quoted column, or more columns than the header"
+        case .unknownCurrency:
+            return "\(name) is in no known currency: see `\(field?.conversion.currencyField ?? "its currency")`"
         case .tooFewColumns: return "the line has fewer columns than the header needs for \(name)"
+        case .missingAppendTime: return "the log does not tell when it took the record, which is the time of its event"
         case .notAnObject: return "the record is JSON, but no object"
         case .registryFraming:
             let begins = "the record begins with the 5 bytes of a schema registry"

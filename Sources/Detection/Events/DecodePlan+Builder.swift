@@ -283,7 +283,7 @@ struct PlanBuilder {
             result.kind = .money
             result.shift = Int8(field.moneyScale)
         case .timestamp:
-            result.kind = field.timeFormat == .rfc3339 ? .textTime : .instant
+            result.kind = field.timeFormat.isNumber ? .instant : .textTime
             result.shift = field.timeFormat == .seconds ? 3 : field.timeFormat == .microseconds ? -3 : 0
         }
         if field.type == .timestamp {
@@ -296,13 +296,13 @@ struct PlanBuilder {
 
 extension Int64 {
     /// The smallest integer not below.
-    fileprivate init(clampingUp value: Double) {
+    init(clampingUp value: Double) {
         let rounded = value.rounded(.up)
         self = rounded >= 0x1p63 ? .max : rounded < -0x1p63 ? .min : Int64(rounded)
     }
 
     /// The largest integer not above.
-    fileprivate init(clampingDown value: Double) {
+    init(clampingDown value: Double) {
         let rounded = value.rounded(.down)
         self = rounded >= 0x1p63 ? .max : rounded < -0x1p63 ? .min : Int64(rounded)
     }

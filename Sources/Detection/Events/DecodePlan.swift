@@ -44,6 +44,8 @@ public final class DecodePlan: @unchecked Sendable {
     /// What a field's value must be and becomes.
     enum Kind: UInt8 {
         case string, int, double, bool, instant, textTime, money, list
+        /// Any of these in other forms too: see ``ConversionPlan``.
+        case converted
         /// Not a field: the value that tells the event type.
         case discriminator
     }
@@ -75,6 +77,8 @@ public final class DecodePlan: @unchecked Sendable {
         var maximum: Int64 = .max
         var minimumDouble: Double = -.infinity
         var maximumDouble: Double = .infinity
+        /// Of a converted field: its entry.
+        var conversion: Int32 = -1
     }
 
     struct Key {
@@ -132,6 +136,12 @@ public final class DecodePlan: @unchecked Sendable {
         /// Its fields that stand beside the value: so many from there in ``DecodePlan/besideFields``.
         var firstBeside: Int32 = 0
         var besideCount: Int32 = 0
+        /// Where no field holds the time: that of the first record, and between two; 0 for the log's append time.
+        var firstTime: Int64 = 0
+        var timeStep: Int64 = 0
+        /// In ``ConversionPlan/amounts``.
+        var firstAmount: Int32 = 0
+        var amountCount: Int32 = 0
     }
 
     /// The types among which a record of a topic (or of a merged file) is told apart.
@@ -181,6 +191,7 @@ public final class DecodePlan: @unchecked Sendable {
     let besideFields: OwnedBuffer<BesideField>
     /// Per topic, then for the merged group.
     let framed: OwnedBuffer<Bool>
+    let conversions: ConversionPlan
     let seenWords: Int
     let selectorWidth: Int
     /// How often a text may be unescaped: most fields that share one path, and all paths into arrays of a type.
@@ -243,6 +254,7 @@ public final class DecodePlan: @unchecked Sendable {
             throw DecodePlanError(description: "the event types have more than \(Int16.max) keys together")
         }
 
+        conversions = ConversionPlan(schemas, hash, &builder.fields, &builder.keys, &builder.types)
         self.schemas = schemas
         self.topics = topics
         self.limits = limits

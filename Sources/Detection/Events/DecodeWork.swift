@@ -41,6 +41,7 @@ struct DecodeWork {
     let besideFields: UnsafeMutablePointer<DecodePlan.BesideField>
     /// Per group, whether a schema registry's bytes stand before each record.
     let framed: UnsafeMutablePointer<Bool>
+    let conversions: UnsafePointer<ConversionPlan.Tables>
     let hash: TextHash
     let limits: DecodeLimits
 
@@ -91,6 +92,7 @@ struct DecodeWork {
         pathSteps = plan.pathSteps.base
         besideFields = plan.besideFields.base
         framed = plan.framed.base
+        conversions = UnsafePointer(plan.conversions.tables.base)
         hash = plan.hash
         limits = plan.limits
         guesses = memory.guesses.base
@@ -109,6 +111,17 @@ struct DecodeWork {
         sharing = plan.sharing
         listSharing = plan.listSharing
         pseudonymBytes = plan.pseudonymBytes
+    }
+}
+
+extension DecodeWork {
+    /// What a converted field may be written as, and the field as if it were not.
+    @inline(__always)
+    func conversion(of field: UnsafePointer<DecodePlan.Field>)
+        -> (entry: UnsafePointer<ConversionPlan.Entry>, strict: UnsafePointer<DecodePlan.Field>)
+    {
+        let index = Int(field.pointee.conversion)
+        return (conversions.pointee.entries + index, conversions.pointee.strict + index)
     }
 }
 

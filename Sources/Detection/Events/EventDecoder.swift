@@ -235,7 +235,18 @@ func finish(
     _ batch: inout EventBatch
 ) -> DecodeResult {
     let plan = work.types + type
-    let writtenTime = sink.row[Int(plan.pointee.timeField)].int
+    var sink = sink
+    if plan.pointee.amountCount > 0, let code = settleAmounts(work, plan, &sink) {
+        let place = sink.faultAt - UnsafePointer(sink.text + recordStart)
+        return .rejected(DeadLetter(code, path: sink.faultPath, byteOffset: place))
+    }
+    let hasTime = plan.pointee.timeField >= 0
+    var writtenTime: Int64 = 0
+    if hasTime {
+        writtenTime = sink.row[Int(plan.pointee.timeField)].int
+    } else if let code = placedTime(&writtenTime, plan, offset, appendTime, work.limits) {
+        return .rejected(DeadLetter(code))
+    }
     var time = writtenTime
     var flags: EventFlags = []
     if let appendTime, case let ahead = time.subtractingReportingOverflow(appendTime),
@@ -244,11 +255,11 @@ func finish(
         // A log whose own clock is that wrong has no better time.
         guard appendTime >= work.limits.earliest else {
             let field = work.fields + Int(plan.pointee.firstField + plan.pointee.timeField)
-            return .rejected(DeadLetter(.timestampOutOfRange, path: field.pointee.path))
+            return .rejected(DeadLetter(.timestampOutOfRange, path: hasTime ? field.pointee.path : -1))
         }
         time = appendTime
         flags = .early
-        sink.row[Int(plan.pointee.timeField)] = Slot(time)
+        if hasTime { sink.row[Int(plan.pointee.timeField)] = Slot(time) }
     }
     batch.entries[batch.count] = EventBatch.Entry(
         row: batch.rowsCount,
@@ -268,4 +279,25 @@ func finish(
     batch.listsCount = sink.listsCount
     if sink.isOdd { work.appendMarks(to: &batch) }
     return .events(1)
+}
+
+/// The time of an event that no field holds: when the log took it, or by its place in its file or partition.
+@inline(never)
+private func placedTime(
+    _ time: inout Int64,
+    _ plan: UnsafePointer<DecodePlan.TypePlan>,
+    _ offset: Int64,
+    _ appendTime: Int64?,
+    _ limits: DecodeLimits
+) -> DeadLetterCode? {
+    if plan.pointee.timeStep == 0 {
+        guard let appendTime else { return .missingAppendTime }
+        time = appendTime
+    } else {
+        let span = offset.multipliedReportingOverflow(by: plan.pointee.timeStep)
+        let sum = plan.pointee.firstTime.addingReportingOverflow(span.partialValue)
+        if span.overflow || sum.overflow { return .timestampOutOfRange }
+        time = sum.partialValue
+    }
+    return time < limits.earliest || time > limits.latest ? .timestampOutOfRange : nil
 }

@@ -42,6 +42,8 @@ struct OddFields: BitwiseCopyable {
     var doubled = FieldSet()
     var cut = FieldSet()
     var unknown = FieldSet()
+    /// Written in another form than their type's.
+    var coerced = FieldSet()
 }
 
 extension DecodeWork {
@@ -64,6 +66,11 @@ extension DecodeWork {
         odd(&sink).pointee.unknown.insert(Int(field.pointee.slot))
     }
 
+    /// Notes that a field's value was written in another form than its type's.
+    func noteCoerced(_ field: UnsafePointer<DecodePlan.Field>, _ sink: inout RecordSink) {
+        odd(&sink).pointee.coerced.insert(Int(field.pointee.slot))
+    }
+
     /// Takes fields for missing and notes why: that they stood there twice, or else the first reason.
     private func noteDamage(_ fields: FieldSet, _ code: DeadLetterCode, _ sink: inout RecordSink) {
         let odd = odd(&sink)
@@ -77,6 +84,7 @@ extension DecodeWork {
         odd.pointee.damaged.formUnion(fresh)
         odd.pointee.cut.subtract(fresh)
         odd.pointee.unknown.subtract(fresh)
+        odd.pointee.coerced.subtract(fresh)
         while let field = fresh.popFirst() {
             sink.row[field] = .missing
             damageCodes[field] = code.rawValue
@@ -177,7 +185,8 @@ extension DecodeWork {
             let slot = sink.row[index]
             var isSound = true
             var start = slot.textOffset
-            switch field.pointee.kind {
+            let kind = field.pointee.kind
+            switch kind == .converted ? conversion(of: field).strict.pointee.kind : kind {
             case .string, .discriminator: isSound = isValid(slot)
             case .list:
                 for place in slot.listOffset..<slot.listOffset + slot.listCount where isSound {
@@ -201,6 +210,10 @@ extension DecodeWork {
         }
         while let field = cut.popFirst() { batch.append(EventMark(.cut, field: field)) }
         while let field = unknown.popFirst() { batch.append(EventMark(.unknownWord, field: field)) }
+        let coerced = odd.pointee.coerced
+        if coerced != FieldSet() {
+            batch.append(EventMark(coerced: coerced.low, UInt32(truncatingIfNeeded: coerced.high)))
+        }
     }
 }
 

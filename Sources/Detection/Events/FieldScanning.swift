@@ -37,7 +37,7 @@ func scanField(
 }
 
 @inline(never)
-private func scanOtherField(
+func scanOtherField(
     _ at: UnsafePointer<UInt8>,
     _ field: UnsafePointer<DecodePlan.Field>,
     _ work: DecodeWork,
@@ -59,7 +59,8 @@ private func scanOtherField(
         if let code = storeTime(time, field, &sink) { return ScanStep(next: at, fault: code) }
         return step
     case .list where at.pointee == UInt8(ascii: "["):
-        return scanList(at, field, work, &sink)
+        return scanList(at, field, nil, work, &sink)
+    case .converted: return scanConverted(at, field, work, &sink)
     default:
         return ScanStep(next: at, fault: .wrongType)
     }
@@ -283,14 +284,17 @@ func storeTime(_ time: Int64, _ field: UnsafePointer<DecodePlan.Field>, _ sink: 
 }
 
 /// An array of strings into the list table; null elements are refused, and behind the last one there is room for none are kept.
-private func scanList(
+///
+/// `entry` of a converted field: whole numbers may stand for texts, and null words are left out.
+func scanList(
     _ start: UnsafePointer<UInt8>,
     _ field: UnsafePointer<DecodePlan.Field>,
+    _ entry: UnsafePointer<ConversionPlan.Entry>?,
     _ work: DecodeWork,
     _ sink: inout RecordSink
 ) -> ScanStep {
     let first = sink.listsCount
-    let step = scanElements(start, field, work, &sink)
+    let step = scanElements(start, field, entry, work, &sink)
     if step.fault == nil { storeList(from: first, field, &sink) } else { sink.listsCount = first }
     return step
 }
@@ -298,6 +302,7 @@ private func scanList(
 private func scanElements(
     _ start: UnsafePointer<UInt8>,
     _ field: UnsafePointer<DecodePlan.Field>,
+    _ entry: UnsafePointer<ConversionPlan.Entry>?,
     _ work: DecodeWork,
     _ sink: inout RecordSink
 ) -> ScanStep {
@@ -309,14 +314,27 @@ private func scanElements(
             work.noteCut(field, &sink)
             return skipLoosely(start, before: sink.end)
         }
-        guard at.pointee == UInt8(ascii: "\"") else { return ScanStep(next: at, fault: .wrongType) }
         var text = at
         var count = 0
-        let step = textValue(at + 1, &text, &count, sink)
-        if step.fault != nil { return step }
-        if text == UnsafePointer(sink.tail) { sink.tail += count }
-        if let code = appendElement(text, count: count, field, work, &sink) { return ScanStep(next: at, fault: code) }
-        at = skipBlanks(step.next)
+        var next = at
+        if at.pointee == UInt8(ascii: "\"") {
+            let step = textValue(at + 1, &text, &count, sink)
+            if step.fault != nil { return step }
+            if text == UnsafePointer(sink.tail) { sink.tail += count }
+            next = step.next
+        } else if let entry, entry.pointee.coercions.contains(.ids), let stop = endOfDigits(at) {
+            count = stop - at
+            next = stop
+            work.noteCoerced(field, &sink)
+        } else {
+            return ScanStep(next: at, fault: .wrongType)
+        }
+        if let entry, isNull(text, count: count, entry, work) {
+            // Nobody is in the list.
+        } else if let code = appendElement(text, count: count, field, work, &sink) {
+            return ScanStep(next: at, fault: code)
+        }
+        at = skipBlanks(next)
         if at.pointee == UInt8(ascii: "]") { return ScanStep(next: at + 1, fault: nil) }
         guard at.pointee == UInt8(ascii: ",") else { return ScanStep(next: at, fault: .wrongType) }
         at = skipBlanks(at + 1)

@@ -197,6 +197,51 @@ extension DecimalNumber {
         return IntegerConversion(value: isNegative ? 0 &- value : value, isExact: isExact, isInRange: true)
     }
 
+    /// The integer nearest to `self × 10^shift`, half to even, by the digits as written; `start` is where they stand.
+    @inline(never)
+    func rounded(shift: Int, writtenAt start: UnsafePointer<UInt8>) -> IntegerConversion {
+        let outside = IntegerConversion(value: 0, isExact: false, isInRange: false)
+        let power = exponent + shift
+        if mantissa == 0 || power > 0 { return integer(shift: shift) }
+        var magnitude = mantissa
+        var isExact = !isInexact
+        // What is cut off, against half a unit: -1 below, 0 the half itself, 1 above.
+        var rest = -1
+        if power < -19 {
+            magnitude = 0
+            isExact = false
+        } else if power < 0 {
+            let unit = integerPowersOfTen[0 &- power]
+            let division = mantissa.quotientAndRemainder(dividingBy: unit)
+            magnitude = division.quotient
+            if division.remainder != 0 { isExact = false }
+            let left = unit - division.remainder
+            rest = division.remainder < left ? -1 : division.remainder > left || isInexact ? 1 : 0
+        } else if isInexact {
+            rest = DecimalNumber.rest(behind: 19, writtenAt: start)
+        }
+        if !isExact, rest > 0 || rest == 0 && magnitude & 1 == 1 { magnitude &+= 1 }
+        guard magnitude <= UInt64(Int64.max) + (isNegative ? 1 : 0) else { return outside }
+        let value = Int64(truncatingIfNeeded: magnitude)
+        return IntegerConversion(value: isNegative ? 0 &- value : value, isExact: isExact, isInRange: true)
+    }
+
+    /// The digits behind the first significant ones of a long number, against half a unit of the last of these.
+    private static func rest(behind kept: Int, writtenAt start: UnsafePointer<UInt8>) -> Int {
+        var at = start.pointee == UInt8(ascii: "-") ? start + 1 : start
+        var seen = 0
+        var rest = -1
+        while true {
+            let digit = at.pointee &- UInt8(ascii: "0")
+            if digit > 9, at.pointee != UInt8(ascii: ".") { return rest }
+            at += 1
+            if digit > 9 || seen == 0 && digit == 0 { continue }
+            seen += 1
+            if seen == kept + 1 { rest = digit < 5 ? -1 : digit > 5 ? 1 : 0 }
+            if seen > kept + 1, digit > 0, rest == 0 { rest = 1 }
+        }
+    }
+
     /// The nearest double (ties to even), infinite when there is none.
     ///
     /// `start` is where the number is written.

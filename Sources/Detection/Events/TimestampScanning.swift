@@ -30,12 +30,7 @@ func milliseconds(rfc3339 text: UnsafePointer<UInt8>, count: Int) -> Int64? {
         month == 2 ? (isLeap ? 29 : 28) : (month == 4 || month == 6 || month == 9 || month == 11 ? 30 : 31)
     guard day <= lastDay else { return nil }
 
-    // Days since 1970 in the proleptic Gregorian calendar: years counted from March, so the leap day is the last of its year.
-    let shifted = month > 2 ? year : year - 1
-    let dayOfYear = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1
-    let leapDays = floorDivide(shifted, 4) - floorDivide(shifted, 100) + floorDivide(shifted, 400)
-    let days = shifted * 365 + leapDays + dayOfYear - 719_468
-
+    let days = daysSince1970(year: year, month: month, day: day)
     var result = ((days * 24 + hour) * 60 + minute) * 60 + second
     result *= 1000
     var at = 19
@@ -60,6 +55,15 @@ func milliseconds(rfc3339 text: UnsafePointer<UInt8>, count: Int) -> Int64? {
     guard hours >= 0, hours < 24, minutes >= 0, minutes < 60 else { return nil }
     let offset = (hours * 60 + minutes) * 60_000
     return sign == UInt8(ascii: "+") ? result - offset : result + offset
+}
+
+/// In the proleptic Gregorian calendar: years counted from March, so the leap day is the last of its year.
+@inline(__always)
+func daysSince1970(year: Int64, month: Int64, day: Int64) -> Int64 {
+    let shifted = month > 2 ? year : year - 1
+    let dayOfYear = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1
+    let leapDays = floorDivide(shifted, 4) - floorDivide(shifted, 100) + floorDivide(shifted, 400)
+    return shifted * 365 + leapDays + dayOfYear - 719_468
 }
 
 private func floorDivide(_ a: Int64, _ b: Int64) -> Int64 { a >= 0 ? a / b : -((b - 1 - a) / b) }

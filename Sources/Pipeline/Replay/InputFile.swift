@@ -67,6 +67,13 @@ final class InputFile {
                     + "say which topic the file holds: --input \(events[plain].topic)=\(path)"
             )
         }
+        if let event = types.first(where: { events[$0].time == .append }) {
+            throw LogError(
+                .refused,
+                "\(path): event '\(events[event].name)' takes its time from the log (`time: append`), and a file has none; "
+                    + "put the file into a log first, or say `time: { from: 2020-01-01, every: 1s }`"
+            )
+        }
         let dialect = isCSV ? types.first.map { events[$0].csv } : nil
         if let dialect, !types.allSatisfy({ events[$0].csv == dialect }) {
             throw LogError(

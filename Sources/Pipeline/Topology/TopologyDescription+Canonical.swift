@@ -54,6 +54,8 @@ extension TopologyDescription {
             if let when = event.discriminator { line(" when", "\(path(when.path)) = \(quoted(when.value))") }
             switch event.time {
             case .field(let index): line(" time", index)
+            case .append: line(" time", "append")
+            case .rows(let first, let step): line(" time", "from \(first) every \(step)")
             }
             line(" id", event.idField.map(String.init) ?? "-")
             line(" subject", event.subjectField)
@@ -71,11 +73,19 @@ extension TopologyDescription {
                 if let entity = field.entity { flags.append("entity=\(entity)") }
                 if let minimum = field.minimum { flags.append("min=\(minimum)") }
                 if let maximum = field.maximum { flags.append("max=\(maximum)") }
-                if field.type == .timestamp { flags.append("format=\(field.timeFormat.rawValue)") }
+                if field.type == .timestamp { flags.append("format=\(field.timeFormat.canonical)") }
                 if field.type == .money { flags.append("scale=\(field.moneyScale)") }
                 flags.append("max_length=\(field.maximumLength)")
                 line("  is", flags.joined(separator: " "))
                 for value in field.allowedValues { line("  enum", quoted(value)) }
+                let conversion = field.conversion
+                for known in Coercions.words where conversion.coercions.contains(known.coercion) {
+                    line("  coerce", known.word)
+                }
+                for word in conversion.nullWords { line("  null", quoted(word)) }
+                if conversion.roundsDecimals { line("  decimals", "round") }
+                if let currency = conversion.currencyField { line("  currency", currency) }
+                if let zone = conversion.zone { line("  zone", "\(zone.name) \(zone.digest)") }
             }
         }
         for detector in detectors {
@@ -88,5 +98,12 @@ extension TopologyDescription {
             line(" events", model.inputs.events)
         }
         return out
+    }
+}
+
+extension TimeFormat {
+    /// In a fixed form, for the digest: a pattern may hold blanks.
+    fileprivate var canonical: String {
+        if case .pattern(let pattern) = self { "\(pattern.text.utf8.count):\(pattern.text)" } else { name }
     }
 }

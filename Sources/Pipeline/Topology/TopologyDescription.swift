@@ -145,10 +145,11 @@ extension TopologyDescription {
         path: String,
         folder: String,
         files: some RuleFiles,
-        kinds: SignalKinds = .standard
+        kinds: SignalKinds = .standard,
+        zones: TimeZoneFiles = TimeZoneFiles()
     ) throws(DiagnosticError) -> TopologyDescription {
         let document = try YAMLDocument(bytes: bytes, path: path)
-        var reader = TopologyReader(document: document, path: path, folder: folder, kinds: kinds)
+        var reader = TopologyReader(document: document, path: path, folder: folder, kinds: kinds, zones: zones)
         return try reader.read(files: files)
     }
 

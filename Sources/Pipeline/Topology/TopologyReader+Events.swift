@@ -57,6 +57,8 @@ extension TopologyReader {
         let input: InputFormat = format == "csv" || format == nil && keys["csv"] != nil ? .csv : .json
         let emit = keys["emit"].flatMap { word($0, "emit", among: ["flagged", "all"]) } ?? "flagged"
         let discriminator = keys["when"].flatMap { readDiscriminator($0, what: what, format: input) }
+        let own = readValues(keys["values"], of: "'values' of \(what)")
+        eventValues = own.over(values)
         let declared =
             keys["fields"].map {
                 readFields($0, event: entry.key, format: input, limits: limits, hasKeyFile: hasKeyFile)
@@ -90,18 +92,7 @@ extension TopologyReader {
             subjectField: 0,
             emission: emit == "all" ? .all : .flagged
         )
-        if let index = readReference(timeNode, "time", in: schema) {
-            let field = schema.fields[index]
-            if field.type != .timestamp {
-                note(
-                    timeNode.mark,
-                    "the time field '\(field.name)' is \(article(field.type)), not a timestamp",
-                    "declare '\(field.name): { type: timestamp, format: ms }' (or s, us, rfc3339)"
-                )
-            }
-            require(declared[index], as: "the event time", &schema, index)
-            schema.time = .field(index)
-        }
+        readEventTime(timeNode, declared, &schema)
         if let index = readReference(subjectNode, "subject", in: schema) {
             let field = schema.fields[index]
             if field.type != .string {
@@ -134,6 +125,39 @@ extension TopologyReader {
         if let node = keys["context"] { schema.contextFields = readContext(node, schema) }
         if let node = keys["dedupe"] { schema.dedupe = readDedupe(node, schema) }
         return schema
+    }
+
+    /// A field, `append`, or `{ from: DAY, every: DURATION }`.
+    private mutating func readEventTime(_ node: YAMLNode, _ declared: [Declared], _ schema: inout EventSchema) {
+        if case .mapping = node.content {
+            let keys = object(node, of: "'time' of event '\(schema.name)'", keys: TopologyKeys.eventTime)
+            for key in TopologyKeys.eventTime where keys[key] == nil && !misspelt.contains(key) {
+                note(
+                    node.mark,
+                    "'time' of event '\(schema.name)' has no '\(key)'",
+                    "write 'time: { from: 2020-01-01, every: 1s }'"
+                )
+            }
+            let first = keys["from"].flatMap { date($0, "from") }
+            let step = keys["every"].flatMap { duration($0, "every", 1...(366 * 86_400_000)) }
+            if let first, let step { schema.time = .rows(from: first, every: step) }
+            return
+        }
+        if case .scalar("append", _) = node.content, schema.field(named: "append") == nil {
+            schema.time = .append
+            return
+        }
+        guard let index = readReference(node, "time", in: schema) else { return }
+        let field = schema.fields[index]
+        if field.type != .timestamp {
+            note(
+                node.mark,
+                "the time field '\(field.name)' is \(article(field.type)), not a timestamp",
+                "declare '\(field.name): { type: timestamp, format: ms }' (or s, us, rfc3339, iso8601)"
+            )
+        }
+        require(declared[index], as: "the event time", &schema, index)
+        schema.time = .field(index)
     }
 
     static let maximumContextFields = 16

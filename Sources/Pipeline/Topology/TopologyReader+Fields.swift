@@ -22,6 +22,7 @@ extension TopologyReader {
     ) -> [Declared] {
         let what = "event '\(event)'"
         unreadableFields = []
+        currencyMarks = [:]
         guard let entries = mapping(node, "'fields'") else { return [] }
         if entries.isEmpty { note(node.mark, "\(what) has no fields", "add one 'name: type' per line") }
         if entries.count > Self.maximumFields {
@@ -56,6 +57,7 @@ extension TopologyReader {
             fieldMarks["\(event) \(field.schema.name)"] = entry.mark
             fields.append(field)
         }
+        checkCurrencies(fields, what: what)
         return fields
     }
 
@@ -146,12 +148,11 @@ extension TopologyReader {
         if let node = keys["format"] {
             if type != .timestamp {
                 note(node.mark, "'format' of \(owner) is for timestamps, but it is \(article(type))")
-            } else if let word = word(node, "timestamp format", among: TimeFormat.allCases.map(\.rawValue)),
-                let format = TimeFormat(rawValue: word)
-            {
+            } else if let format = readTimeFormat(node, owner) {
                 field.timeFormat = format
             }
         }
+        readConversion(keys, owner, &field)
         let isOptional = keys["required"] != nil && !field.isRequired
         return (field, entry.mark, isOptional)
     }
@@ -250,7 +251,8 @@ extension TopologyReader {
             }
         }
         var unit = 1.0
-        if type == .money { for _ in 0..<field.moneyScale { unit *= 10 } }
+        // The digits of a currency are known only where it stands.
+        if type == .money, keys["currency"] == nil { for _ in 0..<field.moneyScale { unit *= 10 } }
         for key in ["min", "max"] {
             guard let node = keys[key] else { continue }
             guard [.int, .double, .money].contains(type) else {

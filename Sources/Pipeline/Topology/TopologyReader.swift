@@ -20,12 +20,19 @@ struct TopologyReader {
     var unreadableFields: Set<String> = []
     /// Where each field is declared, by `EVENT FIELD`.
     var fieldMarks: [String: SourceMark] = [:]
+    /// Where fields name their currency, of the event read last.
+    var currencyMarks: [String: SourceMark] = [:]
+    /// `values:` of the file, and of the event read last over it.
+    var values = ValueSettings()
+    var eventValues = ValueSettings()
+    var zones: TimeZoneFiles
     /// Names of detectors and models.
     var takenNames: Set<String> = []
     /// Keys of the mapping read last that are there under a misspelt name: not reported as missing once more.
     private(set) var misspelt: Set<String> = []
 
-    init(document: YAMLDocument, path: String, folder: String, kinds: SignalKinds) {
+    init(document: YAMLDocument, path: String, folder: String, kinds: SignalKinds, zones: TimeZoneFiles) {
+        self.zones = zones
         self.kinds = kinds
         self.document = document
         self.path = path
@@ -64,6 +71,7 @@ struct TopologyReader {
                 "add 'events:' with an event type, its topic, time, subject and fields"
             )
         }
+        values = readValues(top["values"], of: "'values'")
         let events = readEvents(top["events"], limits: limits, hasKeyFile: keyFile != nil)
         let readings = readTopics(top["topics"], events: events)
         let detectors = readDetectors(top["detectors"], events: events, limits: limits)

@@ -253,6 +253,9 @@ struct Examination {
         }
         let topics = deployment.description.topics
         let missing = try InputTopics.missing(topics, in: log)
+        for refusal in try InputTopics.withoutAppendTime(deployment, log, but: missing) {
+            fail("inputs", refusal.reason, refusal.remedy, .invalid)
+        }
         retention(of: topics.filter { !missing.contains($0) }, log)
         var partitions = 0
         for topic in topics { partitions += try log.partitions(of: topic)?.count ?? 0 }

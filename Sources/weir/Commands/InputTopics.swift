@@ -45,6 +45,9 @@ enum InputTopics {
         // First of all: another topology's log is left exactly as it is.
         try Journal(in: log).require(topology: deployment.description.name)
         let missing = try missing(deployment.description.topics, in: log)
+        for refusal in try withoutAppendTime(deployment, log, but: missing) {
+            throw CommandFailure(.invalid, refusal.reason, hint: refusal.remedy)
+        }
         let lines = missing.compactMap { log.commandToCreate($0) }
         if missing.isEmpty { return }
         if lines.isEmpty || creating {
@@ -64,6 +67,26 @@ enum InputTopics {
             hint: (["create what is missing, or correct `topic:` in \(deployment.description.path):"] + lines)
                 .joined(separator: "\n  ")
         )
+    }
+
+    /// The topics of events whose time is the log's append time that do not keep one.
+    static func withoutAppendTime(_ deployment: Deployment, _ log: any EventLog, but missing: [String]) throws(LogError)
+        -> [(reason: String, remedy: String?)]
+    {
+        let wanted = ["message.timestamp.type": "LogAppendTime"]
+        var refusals: [(reason: String, remedy: String?)] = []
+        for event in deployment.description.events where event.time == .append && !missing.contains(event.topic) {
+            guard let kept = try log.settings(of: event.topic)?.values["message.timestamp.type"],
+                kept != "LogAppendTime"
+            else { continue }
+            refusals.append(
+                (
+                    "event '\(event.name)' takes its time from the log (`time: append`), but topic '\(event.topic)' keeps that of its producers (message.timestamp.type=\(kept))",
+                    log.commandToSet(wanted, of: event.topic)
+                )
+            )
+        }
+        return refusals
     }
 
     /// How Weir makes input topics where it does.
