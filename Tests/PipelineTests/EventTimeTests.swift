@@ -97,4 +97,29 @@ private func outcome(_ description: TopologyDescription, offset: Int64, appendTi
         )
         #expect(description.events[0].time == .field(1))
     }
+
+    @Test func `a file of events whose time the log gives is put into a log, and not replayed`() throws {
+        let folder = TemporaryFolder()
+        folder.makeFolder("rules")
+        let fields = "{ who: { type: string, entity: account } }"
+        folder.write(
+            """
+            topology: visits
+            events:
+              visit: { topic: visits, time: append, subject: who, fields: \(fields) }
+            """,
+            "topology.yaml"
+        )
+        folder.write("{\"who\":\"ada\"}\n{\"who\":\"bob\"}\n{}\n", "visits.jsonl")
+        let deployment = try Deployment(folder: folder.path)
+        let input = folder.file("visits.jsonl")
+        #expect(throws: LogError.self) { try InputFile(input, partition: 0, deployment, { false }) }
+        let records = try InputRecords(deployment, inputs: [input], shouldStop: { false }, warn: { _ in })
+        var keys: [String] = []
+        while let record = try records.next() {
+            keys.append(record.key.map { String(decoding: $0, as: UTF8.self) } ?? "-")
+        }
+        #expect(keys.sorted() == ["-", "ada", "bob"] && records.unreadable == 1)
+        #expect(try SampleComparison(deployment, input: input).trial.events == 2)
+    }
 }

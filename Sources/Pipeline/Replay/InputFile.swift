@@ -11,6 +11,8 @@ final class InputFile {
     let records: RecordFile
     /// Nil: JSON.
     let dialect: CSVDialect?
+    /// What stands for the time at which a log will take its records, where that is the time of their events.
+    let appendTime: Int64?
     /// Of the records that were read last, the first one's number and the line of each.
     private var firstIndex: Int64 = 0
     private var lines: [Int64] = []
@@ -39,11 +41,14 @@ final class InputFile {
         }
     }
 
-    /// - Parameter partition: that its events have.
+    /// - Parameters:
+    ///   - partition: that its events have.
+    ///   - isForLog: its records are only looked at before a log takes them, so that events may have the log's append time.
     init(
         _ argument: String,
         partition: Int32,
         _ deployment: Deployment,
+        isForLog: Bool = false,
         _ shouldStop: @escaping () -> Bool
     ) throws(LogError) {
         let (topic, path) = InputFile.parts(of: argument, deployment)
@@ -67,13 +72,17 @@ final class InputFile {
                     + "say which topic the file holds: --input \(events[plain].topic)=\(path)"
             )
         }
-        if let event = types.first(where: { events[$0].time == .append }) {
+        let timeless = types.filter { events[$0].time == .append }
+        if let event = timeless.first, !isForLog || timeless.count < types.count {
             throw LogError(
                 .refused,
-                "\(path): event '\(events[event].name)' takes its time from the log (`time: append`), and a file has none; "
-                    + "put the file into a log first, or say `time: { from: 2020-01-01, every: 1s }`"
+                "\(path): event '\(events[event].name)' takes its time from the log (`time: append`), and "
+                    + (isForLog
+                        ? "others of the file do not; split it by event types"
+                        : "a file has none; put it into a log (weir load), or say `time: { from: 2020-01-01, every: 1s }`")
             )
         }
+        appendTime = timeless.isEmpty ? nil : deployment.description.time.earliest
         let dialect = isCSV ? types.first.map { events[$0].csv } : nil
         if let dialect, !types.allSatisfy({ events[$0].csv == dialect }) {
             throw LogError(
@@ -155,7 +164,7 @@ final class InputFile {
             block.stage(
                 source: 0,
                 offset: record.index,
-                appendTime: nil,
+                appendTime: appendTime,
                 value: record.bytes,
                 fullLength: record.length
             )

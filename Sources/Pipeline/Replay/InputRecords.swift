@@ -53,7 +53,7 @@ public final class InputRecords {
         clock = SourceClock(latenessMilliseconds: deployment.description.time.latenessMilliseconds)
         let partitions = InputFile.partitions(of: inputs, deployment)
         for (input, partition) in zip(inputs, partitions) {
-            let file = try InputFile(input, partition: partition, deployment, shouldStop)
+            let file = try InputFile(input, partition: partition, deployment, isForLog: true, shouldStop)
             for warning in file.warnings(deployment) { warn(warning) }
             feeds.append(
                 EventFeed(file, deployment, team) { [unowned self] (block, file) throws(LogError) in keep(block, file) }

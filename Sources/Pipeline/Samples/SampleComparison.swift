@@ -50,7 +50,7 @@ public struct SampleComparison {
     /// - Parameter input: as in a replay: a path, or `TOPIC=PATH`.
     /// - Throws: an error of the kind `.refused` where the file cannot be read.
     public init(_ deployment: Deployment, input: String) throws(LogError) {
-        let file = try InputFile(input, partition: 0, deployment, { false })
+        let file = try InputFile(input, partition: 0, deployment, isForLog: true, { false })
         let schemas = deployment.description.events
         let types = schemas.indices.filter {
             file.decoding.topic == nil
@@ -68,6 +68,7 @@ public struct SampleComparison {
             deployment.decodePlan,
             csv: file.decoding.csv,
             topic: file.decoding.topic,
+            appendTime: file.appendTime,
             lateness: .max,
             team: team,
             recordsMax: SampleComparison.recordsMax

@@ -28,6 +28,7 @@ public struct SampleTrial {
     /// Decodes records of a file, up to a number of them, and lends each with its line.
     ///
     /// - Parameters:
+    ///   - appendTime: of all of them; nil: there is none.
     ///   - reach: bytes after which no more are read.
     ///   - see: gets each record.
     init(
@@ -35,6 +36,7 @@ public struct SampleTrial {
         _ plan: DecodePlan,
         csv: (columns: [String], types: [Int])?,
         topic: Int?,
+        appendTime: Int64? = nil,
         lateness: Int64,
         team: ThreadTeam,
         recordsMax: Int = .max,
@@ -61,7 +63,7 @@ public struct SampleTrial {
                 block.stage(
                     source: 0,
                     offset: Int64(first + lines.count - 1),
-                    appendTime: nil,
+                    appendTime: appendTime,
                     value: record.bytes,
                     fullLength: record.length
                 )
