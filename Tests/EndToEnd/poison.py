@@ -192,11 +192,23 @@ def test(t):
     for name, keys in odd.items():
         records.append({"id": name, "ts": start, "account": name, "amount": 1})
         awkward.append(f'{{{keys},{json.dumps(records[-1])[1:]}'.encode())
+    # In an optional field: that field is missing, and the verdict says so.
+    damaged = {
+        "d1": ("1" * 10_000, "number_out_of_range"), "d2": ("1e999", "number_out_of_range"), "d3": ("NaN", "wrong_type"),
+        "d4": ("12.999", "too_many_decimals"), "d5": ('"\\ud800"', "invalid_escape"), "d6": ("[]", "wrong_type"),
+        "d7": ('1,"amount":2', "duplicate_field"), "d8": ('"\xc3("', "wrong_type"),
+    }
+    for name, (amount, code) in damaged.items():
+        records.append({"id": name, "ts": start, "account": name})
+        awkward.append(json.dumps(records[-1]).encode()[:-1] + f',"amount":{amount}}}'.encode("latin-1"))
     fine.write_bytes(b"\r\n".join(awkward))
     out = t.folder / "fine.verdicts"
     t.run("replay", "--topology", roomy, "--input", fine, "--output", out)
     t.equal([(v["event"]["id"], v["subject"]["id"]) for v in objects(out)], [(r["id"], r["account"]) for r in records],
-            "escapes, a subject of 65,535 bytes, CR LF, a last line without an end and odd values that nobody reads are no poison")
+            "escapes, a subject of 65,535 bytes, CR LF, a last line without an end, odd values that nobody reads and damaged ones are no poison")
+    named = {v["event"]["id"]: v["damaged"] for v in objects(out) if "damaged" in v}
+    t.equal(named, {name: [{"field": "amount", "code": code}] for name, (_, code) in damaged.items()},
+            "verdicts name the damaged field, and only those on damaged records")
     # The longest subject also fits key and headers of a log's record.
     log = Embedded(t.folder / "fine.db")
     t.run("simulate", "--scenario", "honest", "--events", 10, *log.kind())

@@ -7,7 +7,7 @@ START = 1_772_618_400_000
 CODES = {
     "invalid_utf8": "invalid_utf8", "truncated": "truncated_json", "nul": "control_character", "huge": "record_too_large",
     "duplicate_keys": "duplicate_field", "long_number": "number_out_of_range",
-    "overflow": "number_out_of_range", "lone_surrogate": "invalid_escape", "year_9999": "timestamp_out_of_range",
+    "overflow": "timestamp_out_of_range", "lone_surrogate": "invalid_escape", "year_9999": "timestamp_out_of_range",
     "negative_time": "timestamp_out_of_range", "seconds": "timestamp_out_of_range", "tombstone": "tombstone",
 }
 
@@ -33,8 +33,8 @@ def poison(kind, number):
         case "nul": return text.replace("bad", "b\x00d").encode() + b"}"
         case "huge": return (text + ',"note":"').encode() + b"n" * (10 << 20) + b'"}'
         case "duplicate_keys": return (text + ',"account":"good"}').encode()
-        case "long_number": return text.replace("1.00", "1" * 10_000).encode() + b"}"
-        case "overflow": return text.replace("1.00", "1e999").encode() + b"}"
+        case "long_number": return text.replace(str(START), "1" * 10_000).encode() + b"}"
+        case "overflow": return text.replace(str(START), "1e999").encode() + b"}"
         case "lone_surrogate": return text.replace("bad", "\\ud800").encode() + b"}"
         case "year_9999": return text.replace(str(START), "253402300799000").encode() + b"}"
         case "negative_time": return text.replace(str(START), "-1").encode() + b"}"
