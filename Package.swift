@@ -116,6 +116,12 @@ let package = Package(
             path: "Tests/Benchmarks/Decode",
             swiftSettings: base
         ),
+        .executableTarget(
+            name: "DedupeBenchmark",
+            dependencies: ["Detection", "RuleLanguage"],
+            path: "Tests/Benchmarks/Dedupe",
+            swiftSettings: base
+        ),
         .testTarget(name: "TelemetryTests", dependencies: ["Telemetry", "ExpositionFormat"], swiftSettings: base),
         .testTarget(
             name: "KafkaClientTests",
