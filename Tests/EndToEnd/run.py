@@ -16,8 +16,8 @@ from waiting import LIMIT
 HERE = pathlib.Path(__file__).resolve().parent
 # The cheap ones first; those that need a broker last.
 TESTS = [
-    "samples", "readme", "exit_codes", "pseudonyms", "allocations", "replay_determinism", "poison", "bench12_oracle", "real_data",
-    "first_topology", "demo",
+    "samples", "readme", "exit_codes", "pseudonyms", "allocations", "replay_determinism", "poison", "duplicates", "bench12_oracle",
+    "real_data", "first_topology", "demo",
     "embedded_end_to_end", "kafka_end_to_end", "kafka_crash", "kafka_outage",
 ]
 SKIPPED = 77
