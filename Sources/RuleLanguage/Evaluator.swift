@@ -25,6 +25,9 @@ public struct RuleOutcome: Sendable, Equatable {
 
     /// It fired though an exception could not be decided: whether that one holds is not known, so it does not.
     @inlinable public var isUndecided: Bool { kind == .fired && failure != 0 }
+
+    /// It, or the exception, could not be decided as it met the budget of work.
+    public var isCut: Bool { failure >> 32 == Failure.limit }
 }
 
 /// Runs the programs of a rule set on events: one per thread, no allocation once made.

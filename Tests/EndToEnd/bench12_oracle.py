@@ -93,7 +93,7 @@ def disorder(t, name, lateness, handled, *options):
         got[identifier] = row
     summary = json.loads(done.out)
     t.equal((summary["late"], summary["set_aside"]), (0, late) if handled == "set_aside" else (late, 0),
-            f"{name}: {late} of {summary['events']} events are late, as counted by hand")
+            f"{name}: {late} of {summary['records']} events are late, as counted by hand")
     wrong = [(k, wanted[k], got.get(k)) for k in wanted if got.get(k) != wanted[k]]
     t.check(not wrong and len(got) == len(wanted), f"{name}: {len(wanted)} rows of events in disorder equal a naive count", wrong[:2])
     return late

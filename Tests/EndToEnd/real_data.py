@@ -123,9 +123,9 @@ def made(t, name, topology, rules):
     return folder
 
 
-def hits_of(t, topology, source, name):
+def hits_of(t, topology, source, name, code=0):
     verdicts = t.folder / f"{name}.jsonl"
-    done = t.run("replay", "--topology", topology, "--input", source, "--output", verdicts, "--json")
+    done = t.run("replay", "--topology", topology, "--input", source, "--output", verdicts, "--json", code=code)
     hits = collections.Counter()
     for v in objects(verdicts):
         hits.update(r["rule"] for r in v["reasons"] + v.get("shadow", []))
@@ -161,7 +161,7 @@ events:
 """, "")
         # Its minutes are written in a way of their own, ten of them on the 32nd of July.
         summary, _, _ = hits_of(t, topology, darpa, "darpa")
-        t.equal((summary["events"], summary["dead_letters"]), (4_554_344, 10), "darpa: every row of the .zst file is read")
+        t.equal((summary["records"], summary["dead_letters"]), (4_554_344, 10), "darpa: every row of the .zst file is read")
 
 
 def exports(t, source, wanted, plain):

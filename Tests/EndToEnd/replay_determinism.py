@@ -19,10 +19,10 @@ def replay(t, topology, inputs, threads, name):
 
 def same_bytes(t, topology, source, label):
     first, summary, outputs = replay(t, topology, [source], 1, f"{label}-1")
-    t.check(summary["verdicts"] > 0 and summary["dead_letters"] > 0, f"{label}: {summary['events']} events, {summary['verdicts']} verdicts, "
+    t.check(summary["verdicts"] > 0 and summary["dead_letters"] > 0, f"{label}: {summary['records']} records, {summary['verdicts']} verdicts, "
             f"{summary['dead_letters']} dead letters", summary)
-    t.equal(summary["events"], summary["verdicts"] + summary["silent"] + summary["dead_letters"] + summary["set_aside"],
-            f"{label}: events = verdicts + silent + dead letters + those set aside")
+    t.equal(summary["records"], summary["verdicts"] + summary["silent"] + summary["dead_letters"] + summary["set_aside"],
+            f"{label}: records = verdicts + silent + dead letters + those set aside")
     t.equal((len(lines(outputs[0])), len(lines(outputs[2]))), (summary["verdicts"], summary["dead_letters"]),
             f"{label}: as many lines as the summary says")
     for threads in (2, 4):

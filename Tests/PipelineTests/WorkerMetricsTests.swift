@@ -138,8 +138,8 @@ private final class MeteredShop {
         #expect(
             sum("weir_verdicts_total") + sum("weir_silent_total") + sum("weir_dlq_records_total") == counts.records
         )
-        #expect(samples["weir_dlq_records_total{code=\"invalid_json\"}"] == 3)
-        #expect(samples["weir_dlq_records_total{code=\"timestamp_out_of_range\"}"] == 1)
+        #expect(samples["weir_dlq_records_total{code=\"invalid_json\",topic=\"orders\"}"] == 3)
+        #expect(samples["weir_dlq_records_total{code=\"timestamp_out_of_range\",topic=\"orders\"}"] == 1)
         #expect(sum("weir_dlq_records_total") == 5 || counts.late > 0)
 
         // What was said, from the verdicts themselves.
@@ -152,8 +152,16 @@ private final class MeteredShop {
         }
         #expect(samples["weir_rule_hits_total{mode=\"live\",rule=\"dear\"}"] == 199 - late(counts))
         #expect(samples["weir_rule_hits_total{mode=\"shadow\",rule=\"couponed\"}"] == 100 - late(counts))
-        #expect((samples["weir_rule_undetermined_total{rule=\"couponed\"}"] ?? 0) > 0)
-        #expect(samples["weir_rule_undetermined_total{rule=\"dear\"}"] == 0)
+        #expect((samples["weir_rule_undetermined_total{lacks=\"coupon\",rule=\"couponed\"}"] ?? 0) > 0)
+        #expect(!samples.keys.contains { $0.hasPrefix("weir_rule_undetermined_total") && $0.contains("dear") })
+        #expect(
+            samples["weir_field_values_total{event=\"order\",field=\"coupon\",state=\"missing\"}"]
+                == samples["weir_rule_undetermined_total{lacks=\"coupon\",rule=\"couponed\"}"]
+        )
+        #expect(
+            samples["weir_rule_excepted_total{rule=\"dear\"}"] == 0
+                && samples["weir_rule_cut_total{rule=\"dear\"}"] == 0
+        )
 
         let journal = shop.store.records(of: TopicPartition("weir.journal", 0)).count
         #expect(sum("weir_epochs_total") == Int64(journal))

@@ -121,7 +121,11 @@ private final class LogLines: Sendable {
         let made = Set(
             String(decoding: registry.render(), as: UTF8.self).split(separator: "\n").filter { $0.hasPrefix("# TYPE ") }
                 .map { String($0.split(separator: " ")[2]) }
-        ).union(["weir_watermark_lag_seconds", "weir_kafka_consumer_lag"])
+        ).union([
+            "weir_watermark_lag_seconds", "weir_kafka_consumer_lag", "weir_dlq_records_total",
+            "weir_field_values_total",
+            "weir_rule_undetermined_total",
+        ])
         let page = try String(
             contentsOf: Commands.root.appendingPathComponent("Sources/weir/README.md"),
             encoding: .utf8

@@ -68,7 +68,7 @@ struct DecideLane: ~Copyable {
         writesFeatures = configuration.writesFeatures
         noSignals = OwnedBuffer(configuration.signals.emptyRow(configuration.hash))
         emitsAll = configuration.events.map { $0.emission == .all }
-        output = EpochOutput(rules: configuration.release.rules.rules)
+        output = EpochOutput(rules: configuration.release.rules.rules, events: configuration.events)
     }
 
     /// Writes the verdict on an event that repeats another: nothing was judged, so it allows and gives no reason.
@@ -93,10 +93,11 @@ struct DecideLane: ~Copyable {
     mutating func decide(_ epoch: EpochTable, _ index: Int) {
         let event = epoch.events[index]
         let input = epoch.input(index)
+        output.census.see(event)
         let outcomes = evaluator.judge(event: Int(event.type), input)
         var judgement = quiet
         if outcomes.contains(where: { $0.kind != .quiet }) {
-            output.count(outcomes)
+            output.count(outcomes, event: Int(event.type))
             judgement = fusion.judge(outcomes)
         }
         if judgement.severity != nil || judgement.decision > .allow || emitsAll[Int(event.type)] {

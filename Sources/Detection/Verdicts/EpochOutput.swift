@@ -53,17 +53,26 @@ public struct EpochOutput: ~Copyable {
     /// Events that left no verdict.
     public internal(set) var silent = 0
     /// Per rule of the set, in this epoch: how often it did what it does when fired, if only as `missing fire` says so; could not
-    /// be decided; and fired with an exception that could not be.
+    /// be decided; fired with an exception that could not be; was kept from firing by an exception; and met its budget of work.
     public internal(set) var fired: [Int]
     public internal(set) var undetermined: [Int]
     public internal(set) var undecided: [Int]
+    public internal(set) var excepted: [Int]
+    public internal(set) var cut: [Int]
+    private var lacks: RuleLacks
+    /// How the fields of this epoch's events came.
+    public let census: EventCensus
     /// Per rule, whether it acts as if it had fired where it cannot be decided.
     private let firesUndetermined: [Bool]
 
-    init(rules: [Rule]) {
+    init(rules: [Rule], events: [EventSchema]) {
         fired = [Int](repeating: 0, count: rules.count)
         undetermined = fired
         undecided = fired
+        excepted = fired
+        cut = fired
+        lacks = RuleLacks(rules: rules.count)
+        census = EventCensus(fieldCounts: events.map(\.fields.count))
         firesUndetermined = rules.map { $0.missing == .fire }
         records.reserveCapacity(256)
     }
@@ -82,19 +91,31 @@ public struct EpochOutput: ~Copyable {
         }
     }
 
+    /// Calls `body` with what a rule, or one of its exceptions, lacked so that it could not be decided: an outcome and its event
+    /// type for ``RuleSet/undeterminedField(_:event:)``, or nil for all that is not told apart, and how often.
+    public func forEachLack(of rule: Int, _ body: (_ outcome: RuleOutcome?, _ event: Int, _ count: Int) -> Void) {
+        lacks.forEach(of: rule, body)
+    }
+
     /// Counts what the rules said of one event.
-    mutating func count(_ outcomes: UnsafeBufferPointer<RuleOutcome>) {
+    mutating func count(_ outcomes: UnsafeBufferPointer<RuleOutcome>, event: Int) {
         for outcome in outcomes {
             let rule = Int(outcome.rule)
             switch outcome.kind {
-            case .quiet, .excepted: continue
+            case .quiet: continue
+            case .excepted:
+                excepted[rule] += 1
+                continue
             case .fired:
                 fired[rule] += 1
-                if outcome.isUndecided { undecided[rule] += 1 }
+                if !outcome.isUndecided { continue }
+                undecided[rule] += 1
             case .undetermined:
                 undetermined[rule] += 1
                 if firesUndetermined[rule] { fired[rule] += 1 }
             }
+            if outcome.isCut { cut[rule] += 1 }
+            lacks.add(outcome, event: event)
         }
     }
 
@@ -105,10 +126,14 @@ public struct EpochOutput: ~Copyable {
         records.removeAll(keepingCapacity: true)
         silent = 0
         for r in fired.indices {
+            if undetermined[r] + undecided[r] > 0 { lacks.removeAll(of: r) }
             fired[r] = 0
             undetermined[r] = 0
             undecided[r] = 0
+            excepted[r] = 0
+            cut[r] = 0
         }
+        census.removeAll()
     }
 
     mutating func append(_ record: VerdictRecord) { records.append(record) }

@@ -19,12 +19,11 @@ public final class WorkerMetrics: Sendable {
     private let verdicts: [Counter]
     private let truncated: Counter
     private let silent: Counter
-    /// Per ``DeadLetterCode``.
-    private let deadLetters: [Counter]
     /// Per input topic.
     private let displaced: [DisplacedMetrics]
     /// Per rule of the set.
     private let rules: [RuleMetrics]
+    private let intake: IntakeMetrics
     private let epochs: Counter
     private let committedTransactions: Counter
     private let retriedTransactions: Counter
@@ -65,15 +64,9 @@ public final class WorkerMetrics: Sendable {
             help: "Verdicts of which something was left out, as a record has a longest length."
         )
         silent = registry.counter("weir_silent_total", help: "Events judged that left no verdict.")
-        deadLetters = DeadLetterCode.allCases.map {
-            registry.counter(
-                "weir_dlq_records_total",
-                help: "Records that could not be read, by reason.",
-                labels: ["code": $0.name]
-            )
-        }
         displaced = topics.map { DisplacedMetrics(registry, $0) }
         rules = deployment.release.rules.rules.map { RuleMetrics(registry, $0) }
+        intake = IntakeMetrics(registry, deployment)
         epochs = registry.counter("weir_epochs_total", help: "Epochs judged.")
         func transactions(_ result: String) -> Counter {
             registry.counter(
@@ -157,7 +150,7 @@ public final class WorkerMetrics: Sendable {
         }
         processor.engine.forEachOutput { output in
             for (r, rule) in rules.enumerated() {
-                rule.add(output.fired[r], output.undetermined[r], output.undecided[r])
+                rule.add(output.fired[r], output.undecided[r])
             }
         }
         silent.add(Int(processor.counts.silent))
@@ -165,7 +158,7 @@ public final class WorkerMetrics: Sendable {
         for (metrics, count) in zip(duplicates, processor.engine.duplicateCounts) where count > 0 {
             metrics?.found.add(count)
         }
-        for record in block.rejected { deadLetters[Int(record.letter.code.rawValue)].add() }
+        intake.judged(processor.engine, block, sources: sources)
         block.withStagedBySource { staged in
             for (source, count) in zip(sources, staged) {
                 if count > 0, let topic = topics.firstIndex(of: source.topic) { consumed[topic].add(count) }
@@ -234,6 +227,7 @@ public final class WorkerMetrics: Sendable {
     /// Call before rendering; any thread but the worker's. A worker that is busy for a second leaves the sizes as they were.
     public func refresh() {
         mailbox?.ask(waiting: WorkerMetrics.patienceMilliseconds) { self.measure($0.engine) }
+        intake.refresh()
         if let seconds = watermarkLagSeconds {
             // The series begins with the first watermark: before it there is no lag to tell.
             registry.gauge(
@@ -254,6 +248,8 @@ public final class WorkerMetrics: Sendable {
     public var recordsConsumed: Int { consumed.reduce(0) { $0 + $1.value } }
     /// Verdicts since the start of the process.
     public var verdictsSaid: Int { verdicts.reduce(0) { $0 + $1.value } }
+    /// What was not as it should be since the last call, of records and fields, and how rules ended.
+    public func takeIntake() -> IntakeReport { intake.takeNew() }
     /// Times of the commits.
     public var commits: Histogram { commitSeconds }
 
@@ -273,7 +269,7 @@ public final class WorkerMetrics: Sendable {
 
 extension Counter {
     /// Follows a total that somebody else keeps; one thread.
-    fileprivate func raise(to total: Int) {
+    func raise(to total: Int) {
         if total > value { add(total - value) }
     }
 }
@@ -319,7 +315,6 @@ private struct DisplacedMetrics: Sendable {
 /// What became of one rule.
 private struct RuleMetrics: Sendable {
     private let fired: Counter
-    private let undetermined: Counter
     private let undecided: Counter
 
     init(_ registry: MetricsRegistry, _ rule: Rule) {
@@ -328,11 +323,6 @@ private struct RuleMetrics: Sendable {
             help: "How often a rule fired.",
             labels: ["rule": rule.id, "mode": rule.mode.rawValue]
         )
-        undetermined = registry.counter(
-            "weir_rule_undetermined_total",
-            help: "How often a rule could not be decided, as a value was missing.",
-            labels: ["rule": rule.id]
-        )
         undecided = registry.counter(
             "weir_rule_undecided_total",
             help: "How often a rule fired though one of its exceptions could not be decided.",
@@ -340,9 +330,8 @@ private struct RuleMetrics: Sendable {
         )
     }
 
-    func add(_ fired: Int, _ undetermined: Int, _ undecided: Int) {
+    func add(_ fired: Int, _ undecided: Int) {
         if fired > 0 { self.fired.add(fired) }
-        if undetermined > 0 { self.undetermined.add(undetermined) }
         if undecided > 0 { self.undecided.add(undecided) }
     }
 }

@@ -23,17 +23,19 @@ public struct ReplayOutputs {
 /// What a replay did.
 public struct ReplaySummary: Sendable {
     public var counts = EpochCounts()
+    /// What was not as it should be.
+    public var intake: IntakeReport
     public var epochs: Int64 = 0
     public var stateBytes = 0
     public var windows = WindowCounters()
-    /// Per rule of the set, in its order: how often it fired, was undetermined, and fired with an exception that could not be
-    /// decided.
-    public var fired: [Int] = []
-    public var undetermined: [Int] = []
-    public var undecided: [Int] = []
     public var ringsOpened = 0
     /// False when the replay was stopped before its inputs ended.
     public var isComplete = true
+
+    init(_ deployment: Deployment) { intake = IntakeReport(deployment) }
+
+    /// Nothing could be read: there were records, and each is a dead letter.
+    public var isAllDead: Bool { counts.deadLetters > 0 && counts.deadLetters == counts.records }
 }
 
 /// Runs a topology over files: JSON Lines or CSV, plain, gzip or zstd; several are merged by event time.
@@ -54,7 +56,7 @@ public final class FileReplay {
     private let processor: EpochProcessor
     private let outputs: ReplayOutputs
     private let paths: [String]
-    private var summary = ReplaySummary()
+    private var summary: ReplaySummary
     private var deadLetter: [UInt8] = []
     /// The one that the last epoch was judged under.
     private var watermark: Int64?
@@ -80,9 +82,7 @@ public final class FileReplay {
         paths = inputs
         team = ThreadTeam(lanes: threads)
         processor = EpochProcessor(deployment, team: team, writesFeatures: outputs.features != nil)
-        summary.fired = [Int](repeating: 0, count: deployment.release.rules.rules.count)
-        summary.undetermined = summary.fired
-        summary.undecided = summary.fired
+        summary = ReplaySummary(deployment)
     }
 
     deinit { team.stop() }
@@ -119,6 +119,7 @@ public final class FileReplay {
         for (path, partition) in zip(paths, partitions) {
             let file = try InputFile(path, partition: partition, deployment, shouldStop)
             for warning in file.warnings(deployment) { warn(warning) }
+            summary.intake.noteTold(file.absentFields(deployment))
             feeds.append(
                 EventFeed(file, deployment, team) { (block, file) throws(LogError) in
                     try self.writeDeadLetters(block, file)
@@ -135,6 +136,7 @@ public final class FileReplay {
     private func runMerged(_ feeds: [EventFeed], _ buffer: UnsafeMutableBufferPointer<Event>) throws(LogError) {
         var sources = [Int](repeating: 0, count: FileReplay.epochEvents)
         var gave = [Bool](repeating: true, count: feeds.count)
+        var waiting = [Int64?](repeating: nil, count: feeds.count)
         var tracker = makeTracker(sources: feeds.count)
         while !isStopped() {
             if feeds.count > 1 { for feed in feeds { try feed.read(atLeast: SourceClock.confirmations) } }
@@ -142,8 +144,10 @@ public final class FileReplay {
             // Whose last event was judged has nothing to wait for any more.
             for (f, feed) in feeds.enumerated() where feed.known == 0 && feed.isRead { tracker.isIdle[f] = true }
             // What gave events to the epoch before has its clock; at the start nobody waits yet.
-            let waiting = feeds.indices.map { gave[$0] ? nil : feeds[$0].heldTime }
-            for f in gave.indices { gave[f] = false }
+            for f in gave.indices {
+                waiting[f] = gave[f] ? nil : feeds[f].heldTime
+                gave[f] = false
+            }
             let events: UnsafeMutableBufferPointer<Event>
             if feeds.count == 1 {
                 events = try feeds[0].takeEpoch(buffer)
@@ -258,16 +262,13 @@ public final class FileReplay {
         summary.epochs += 1
         var failure: LogError?
         processor.engine.forEachOutput { output in
-            for r in summary.fired.indices {
-                summary.fired[r] += output.fired[r]
-                summary.undetermined[r] += output.undetermined[r]
-                summary.undecided[r] += output.undecided[r]
-            }
+            summary.intake.add(output)
             do throws(LogError) {
                 try outputs.verdicts?.write(UnsafeRawBufferPointer(output.verdicts.bytes))
                 try outputs.features?.write(UnsafeRawBufferPointer(output.features.bytes))
             } catch { failure = failure ?? error }
         }
+        summary.intake.addWords(UnsafeBufferPointer(rebasing: events[..<Int(processor.counts.events)]))
         if let failure { throw failure }
         try writeRings()
     }
@@ -295,9 +296,16 @@ public final class FileReplay {
     }
 
     private func writeDeadLetters(_ block: DecodedBlock, _ file: InputFile) throws(LogError) {
-        guard let writer = outputs.deadLetters else { return }
         for rejected in block.rejected {
             let record = rejected.record
+            summary.intake.add(
+                rejected.letter,
+                deployment.decodePlan,
+                topic: file.topic,
+                isCSV: file.dialect != nil,
+                value: block.value(of: rejected)
+            ) { "\(file.path):\(file.line(of: record.offset))" }
+            guard let writer = outputs.deadLetters else { continue }
             deadLetter.removeAll(keepingCapacity: true)
             deployment.decodePlan.appendRecord(
                 of: rejected.letter,

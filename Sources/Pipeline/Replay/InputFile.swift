@@ -124,21 +124,32 @@ final class InputFile {
         return LogError(.refused, "\(records.path):\(records.headerLine): \(error.description)\(hint)")
     }
 
+    /// Fields whose columns a CSV file does not have, by event type and field.
+    func absentFields(_ deployment: Deployment) -> [(event: Int, field: Int)] {
+        guard let csv = decoding.csv else { return [] }
+        return csv.types.flatMap { type in
+            let fields = deployment.description.events[type].fields
+            return fields.indices.filter { !csv.columns.contains(fields[$0].path.column) }.map {
+                (event: type, field: $0)
+            }
+        }
+    }
+
     /// What is no mistake, but seldom meant: a CSV file without columns that fields name, and a file of JSON that looks like none.
     func warnings(_ deployment: Deployment) -> [String] {
-        guard let csv = decoding.csv else {
+        guard decoding.csv != nil else {
             return records.look.remarkOnLines.map { ["\(records.path): \($0)"] } ?? []
         }
         var warnings: [String] = []
-        for event in csv.types.map({ deployment.description.events[$0] }) {
-            for (index, field) in event.fields.enumerated() where !csv.columns.contains(field.path.column) {
-                warnings.append(
-                    "\(records.path): the header has no column `\(field.path.column)`, which is "
-                        + (index == event.idField
-                            ? "the `id:` of event '\(event.name)': its verdicts carry no id of the event"
-                            : "field '\(field.name)' of event '\(event.name)': it is missing in every row")
-                )
-            }
+        for (type, index) in absentFields(deployment) {
+            let event = deployment.description.events[type]
+            let field = event.fields[index]
+            warnings.append(
+                "\(records.path): the header has no column `\(field.path.column)`, which is "
+                    + (index == event.idField
+                        ? "the `id:` of event '\(event.name)': its verdicts carry no id of the event"
+                        : "field '\(field.name)' of event '\(event.name)': it is missing in every row")
+            )
         }
         return warnings
     }

@@ -111,6 +111,21 @@ final class MetricsReporter: @unchecked Sendable {
         self.records = records
         self.verdicts = verdicts
         commits = metrics.commits.cumulativeCounts
+        reportIntake()
+    }
+
+    /// Says what was not as it should be since the last time, if anything: at the level of an error where nothing could be read.
+    private func reportIntake() {
+        let text = IntakeText(report: metrics.takeIntake())
+        guard let (fields, dead, rules) = text.logTexts else { return }
+        if text.isAllDead {
+            telemetry.error("every record was a dead letter", ["dead_letters": .string(dead)])
+        } else {
+            telemetry.info(
+                "intake",
+                ["fields": .string(fields), "dead_letters": .string(dead), "rules": .string(rules)]
+            )
+        }
     }
 
     // MARK: The file

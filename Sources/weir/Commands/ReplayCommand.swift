@@ -57,16 +57,32 @@ enum ReplayCommand {
             if let stopped = StopSignal.received { return stopped }
         }
         let seconds = started.duration(to: .now).inSeconds
-        let text = arguments.isSet("json") ? json(summary, seconds) : table(summary, seconds, deployment)
+        let text =
+            arguments.isSet("json")
+            ? json(summary, seconds) : table(summary, seconds, deployment, savesDeadLetters: outputs.deadLetters != nil)
         let usesStdout = writers.contains { $0.path == "-" }
         if usesStdout { terminal.note(text) } else { terminal.line(text) }
+        if summary.isAllDead {
+            terminal.fail(
+                "every record was a dead letter",
+                hint: "the topology and the input do not fit: \(fitHint(arguments))"
+            )
+            return .invalid
+        }
+        for warning in summary.intake.warnings(records: Int(summary.counts.records)) { terminal.warn(warning) }
         return .ok
+    }
+
+    /// What tells what the records have and the topology lacks.
+    private static func fitHint(_ arguments: ParsedArguments) -> String {
+        "weir check \(arguments.required("topology")) --against \(arguments.strings("input").first ?? "FILE")"
     }
 
     private static func json(_ summary: ReplaySummary, _ seconds: Double) -> String {
         let c = summary.counts
         return
-            "{\"events\":\(c.records),\"verdicts\":\(c.verdicts),\"silent\":\(c.silent),\"dead_letters\":\(c.deadLetters),\"late\":\(c.late),\"set_aside\":\(c.setAside),\"rings\":\(summary.ringsOpened),\"epochs\":\(summary.epochs),\"seconds\":\(seconds.rounded(to: 3)),\"events_per_second\":\(Int(Double(c.records) / max(seconds, 1e-9))),\"state_bytes\":\(summary.stateBytes)}"
+            "{\"records\":\(c.records),\"events\":\(c.events),\"verdicts\":\(c.verdicts),\"silent\":\(c.silent),\"dead_letters\":\(c.deadLetters),\"late\":\(c.late),\"early\":\(c.early),\"set_aside\":\(c.setAside),\"duplicates\":\(c.duplicates),\"ignored\":\(c.ignored),\"rings\":\(summary.ringsOpened),\"epochs\":\(summary.epochs),\"seconds\":\(seconds.rounded(to: 3)),\"events_per_second\":\(Int(Double(c.records) / max(seconds, 1e-9))),\"state_bytes\":\(summary.stateBytes),"
+            + IntakeText(report: summary.intake).json + "}"
     }
 
     /// What late means and what to do; empty where nothing is late.
@@ -78,25 +94,30 @@ enum ReplayCommand {
             + "              the input is not in order of time: `replay: { sort: true }` in \(deployment.description.path) sorts it"
     }
 
-    private static func table(_ summary: ReplaySummary, _ seconds: Double, _ deployment: Deployment) -> String {
+    private static func table(
+        _ summary: ReplaySummary,
+        _ seconds: Double,
+        _ deployment: Deployment,
+        savesDeadLetters: Bool
+    ) -> String {
         let c = summary.counts
         var lines = [
-            "events        \(c.records)", "verdicts      \(c.verdicts)", "silent        \(c.silent)",
+            "records       \(c.records)", "events        \(c.events)", "verdicts      \(c.verdicts)",
+            "silent        \(c.silent)",
             "dead letters  \(c.deadLetters)", "late          \(c.late + c.setAside)\(lateHint(c, deployment))",
             "rings         \(summary.ringsOpened)", "epochs        \(summary.epochs)",
             "seconds       \(seconds.rounded(to: 3)) (\(Int(Double(c.records) / max(seconds, 1e-9))) events/s)",
             "state         \(summary.stateBytes) bytes, \(summary.windows.keys) keys",
         ]
+        let intake = IntakeText(report: summary.intake)
+        lines += intake.lines(savesDeadLetters: savesDeadLetters)
         let rules = deployment.release.rules.rules
         if !rules.isEmpty {
             let width = rules.map(\.id.count).max() ?? 0
             lines.append("rules")
             for (r, rule) in rules.enumerated() {
                 let name = rule.id + String(repeating: " ", count: width - rule.id.count)
-                var line = "  \(name)  \(summary.fired[r])\(rule.mode == .shadow ? " in shadow" : "")"
-                if summary.undetermined[r] > 0 { line += ", undetermined \(summary.undetermined[r])" }
-                if summary.undecided[r] > 0 { line += ", with an undecided exception \(summary.undecided[r])" }
-                lines.append(line)
+                lines.append("  \(name)  \(intake.outcome(of: rule, r))")
             }
         }
         return lines.joined(separator: "\n")
@@ -113,9 +134,13 @@ extension ReplayCommand: Command {
                 input gives the same output bytes, whatever the number of threads. An output named - is standard output. A file
                 gets its name at the end: a replay that fails or is stopped leaves what stood there before.
 
-                The summary goes to stderr, or to stdout when no output is stdout. With --json it is one object with the keys
-                events, verdicts, silent, dead_letters, late, set_aside, rings, epochs, seconds, events_per_second and
-                state_bytes.
+                The summary goes to stderr, or to stdout when no output is stdout. It tells of each field how often it was missing,
+                damaged, cut, coerced or an unknown word, of dead letters each reason with the first place and a masked example, and
+                of each rule how often it fired, was excepted or could not be decided, and for lack of what. Fields that were never
+                there, rules that could never be decided and more than a tenth of dead letters are warned about; where every record
+                is a dead letter the exit code is 3. With --json it is one object with the keys records, events (those judged),
+                verdicts, silent, dead_letters, late, early, set_aside, duplicates, ignored, rings, epochs, seconds,
+                events_per_second, state_bytes, fields, dead and rules.
                 """,
             flags: [
                 .topology,
