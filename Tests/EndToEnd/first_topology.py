@@ -13,6 +13,7 @@ REFUSED = {
     "order_seed1/": "is a time",
     "otc_gt": "is a time",
     "yelpchi/": "is a time",
+    "darpa/": "is a time",
     "features.csv.gz": "is a time",
     "combined_windows.json": "go over several lines",
     "models/": "",
@@ -22,7 +23,7 @@ REFUSED = {
 
 def files():
     for path in sorted((SHARED / "data").rglob("*")):
-        if path.is_file() and path.suffix in (".csv", ".gz", ".zst", ".json", ".jsonl", ".txt"):
+        if path.is_file() and path.suffix in (".csv", ".gz", ".zst", ".json", ".jsonl", ".txt") and path.stem != "LICENSE":
             yield path
     for path in sorted(TOPOLOGIES.glob("*/samples/*")):
         if "expected" not in path.name and path.name != "features.jsonl":

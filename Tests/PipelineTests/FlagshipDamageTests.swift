@@ -10,7 +10,7 @@ private let damages: [(name: String, text: @Sendable (_ key: String, _ value: St
     ("an empty text", { key, _ in "\"\(key)\":\"\"" }), ("an empty object", { key, _ in "\"\(key)\":{}" }),
     ("an empty array", { key, _ in "\"\(key)\":[]" }), ("a number", { key, _ in "\"\(key)\":-12345678901234567890.5" }),
     ("a text", { key, _ in "\"\(key)\":\"no such value\"" }),
-    ("a text of 70 KB", { key, _ in "\"\(key)\":\"\(String(repeating: "v", count: 70_000))\"" }),
+    ("a text of 40 KB", { key, _ in "\"\(key)\":\"\(String(repeating: "v", count: 40_000))\"" }),
     ("NaN", { key, _ in "\"\(key)\":NaN" }), ("half of a surrogate pair", { key, _ in "\"\(key)\":\"\\ud800\"" }),
     ("a broken escape", { key, _ in "\"\(key)\":\"\\x\"" }),
     ("a byte that is no UTF-8", { key, _ in "\"\(key)\":\"\u{0}\"" }),

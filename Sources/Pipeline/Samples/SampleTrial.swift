@@ -91,7 +91,7 @@ public struct SampleTrial {
 
     private mutating func addMarks(of event: Event, _ plan: DecodePlan, line: Int64) {
         event.forEachMark { mark in
-            guard let code = mark.code else { return }
+            guard let code = mark.kind == .cut ? .textTooLong : mark.code else { return }
             mark.forEachField { field in
                 let path = plan.schemas[Int(event.type)].fields[field].path.description
                 SampleTrial.add(code, path, line, to: &damaged)
