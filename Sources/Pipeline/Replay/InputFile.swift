@@ -167,10 +167,15 @@ final class InputFile {
     /// Replaces the block's content by the next records; false at the end.
     func fill(_ block: DecodedBlock) throws(LogError) -> Bool {
         block.removeAll()
+        // Out of the object while records are handed out: each access to its properties would be checked.
+        var lines: [Int64] = []
+        swap(&lines, &self.lines)
+        defer { swap(&lines, &self.lines) }
         lines.removeAll(keepingCapacity: true)
+        var first: Int64 = 0
         // Asked after every record, so that it depends on the records alone when a block is full, and not on how their bytes came.
         let count = try records.nextBatch(maxRecords: FileReplay.epochEvents) { record in
-            if lines.isEmpty { firstIndex = record.index }
+            if lines.isEmpty { first = record.index }
             lines.append(record.line)
             block.stage(
                 source: 0,
@@ -181,6 +186,7 @@ final class InputFile {
             )
             return !block.isFull
         }
+        firstIndex = first
         return count > 0
     }
 
