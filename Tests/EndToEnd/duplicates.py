@@ -38,6 +38,9 @@ def files(t):
         t.equal(twice[0]["events"], len(made) + len(again), f"{threads} threads: {len(again)} orders come once more")
         t.equal(twice[0]["silent"], once["silent"] + len(again), "and leave no verdict")
         t.check(twice[1:] == (verdicts, features), "and every byte of the others' verdicts and features is as if they had not come")
+        t.equal(twice[0]["duplicates"], len(again), "and are counted")
+    said = t.run("replay", "--topology", topology, "--input", firsts, "--input", seconds).out
+    t.check(f"duplicates    {len(again)}  (not judged again)" in said, "and a person is told", said)
     plain = t.topology("plain")
     counted = replay(t, plain, [firsts, seconds], "plain")[0]
     t.check(counted["verdicts"] > once["verdicts"], "without dedupe they would be counted")

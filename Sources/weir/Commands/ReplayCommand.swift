@@ -104,6 +104,9 @@ enum ReplayCommand {
         var lines = [
             "records       \(c.records)", "events        \(c.events)", "verdicts      \(c.verdicts)",
             "silent        \(c.silent)",
+        ]
+        if c.duplicates > 0 { lines.append("duplicates    \(c.duplicates)  (not judged again)") }
+        lines += [
             "dead letters  \(c.deadLetters)", "late          \(c.late + c.setAside)\(lateHint(c, deployment))",
             "rings         \(summary.ringsOpened)", "epochs        \(summary.epochs)",
             "seconds       \(seconds.rounded(to: 3)) (\(Int(Double(c.records) / max(seconds, 1e-9))) events/s)",
