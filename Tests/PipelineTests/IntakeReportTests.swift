@@ -1,4 +1,4 @@
-import Detection
+@testable import Detection
 import RuleLanguage
 import Testing
 
@@ -118,6 +118,22 @@ import Testing
         // A tenth is no news.
         let few = try replay((0..<9).map { order($0, ",\"tags\":[\"x\"]") } + ["no json"])
         #expect(!few.intake.warnings(records: 10).contains { $0.contains("dead") })
+    }
+
+    @Test func `what is too much to be told apart is counted by its reason, and none is lost`() throws {
+        let deployment = try deployment()
+        var report = IntakeReport(deployment, deadMax: 2)
+        let letters: [(DeadLetterCode, Int32)] = [
+            (.invalidJSON, -1), (.wrongType, 0), (.wrongType, 1), (.missingField, 1), (.wrongType, 2), (.wrongType, 0),
+            (.missingField, 2), (.invalidJSON, -1),
+        ]
+        for (code, path) in letters {
+            report.add(DeadLetter(code, path: path), deployment.decodePlan, topic: "orders", isCSV: false, value: nil) {
+                ""
+            }
+        }
+        let told = report.dead.map { "\($0.code.name) \($0.path == nil ? "-" : "path") \($0.count)" }
+        #expect(told == ["invalid_json - 2", "wrong_type path 2", "wrong_type - 2", "missing_field - 2"])
     }
 
     @Test func `what happened since an earlier report is the difference`() throws {

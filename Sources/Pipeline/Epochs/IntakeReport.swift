@@ -64,11 +64,14 @@ public struct IntakeReport: Sendable {
     /// Per event type, the place of its first field among ``fields``.
     private let starts: [Int]
 
-    /// Different reasons and paths that are told apart.
-    private static let deadMax = 1000
+    /// Different reasons and paths that are told apart; of what comes later the reason alone is.
+    private let deadMax: Int
 
     /// Nothing counted, of what a deployment's topology and release name.
-    public init(_ deployment: Deployment) {
+    public init(_ deployment: Deployment) { self.init(deployment, deadMax: 1000) }
+
+    init(_ deployment: Deployment, deadMax: Int) {
+        self.deadMax = deadMax
         description = deployment.description
         ruleSet = deployment.release.rules
         judged = [Int](repeating: 0, count: description.events.count)
@@ -171,21 +174,22 @@ public struct IntakeReport: Sendable {
         value: UnsafeRawBufferPointer?,
         first: () -> String
     ) {
-        if let index = dead.firstIndex(where: {
-            $0.code == letter.code && $0.pathIndex == letter.path && $0.topic == topic
-        }) {
+        func line(_ path: Int32) -> Int? {
+            dead.firstIndex { $0.code == letter.code && $0.pathIndex == path && $0.topic == topic }
+        }
+        let isTold = dead.count < deadMax
+        if let index = line(letter.path) ?? (isTold ? nil : line(-1)) {
             dead[index].count += 1
             return
         }
-        guard dead.count < IntakeReport.deadMax else { return }
         let path = plan.path(of: letter)
         let example = value.map { IntakeReport.example(letter, path, isCSV: isCSV, $0) } ?? ""
         dead.append(
             DeadLine(
                 topic: topic,
                 code: letter.code,
-                path: path,
-                pathIndex: letter.path,
+                path: isTold ? path : nil,
+                pathIndex: isTold ? letter.path : -1,
                 count: 1,
                 first: first(),
                 example: example
