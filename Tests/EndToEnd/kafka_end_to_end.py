@@ -8,7 +8,7 @@ import time
 from support import (
     INPUT_TOPICS, OWN_TOPICS, TOPOLOGIES, Broker, check_audit, check_bodies, check_counts, check_journal, check_verdicts, is_drained, main, recorded_bytes,
     shown, wait_for)
-from traffic import CODES, orders, poison
+from traffic import CODES, START, orders, poison
 from waiting import LIMIT
 
 MARKETPLACE = TOPOLOGIES / "marketplace"
@@ -101,24 +101,25 @@ def roomy_topology(t, broker, name):
 def flooded(t, broker):
     """Long records in waves: once what is read ahead has been full, the process grows no further."""
     topology = roomy_topology(t, broker, "flooded")
-    good = list(orders(60_000, seed=11))
+    count = 60_000
 
-    def wave(huge):
-        for n, line in enumerate(good):
+    def wave(number, huge):
+        # Each goes on in time after the last, so that windows forget what is past: late events would all be kept at the watermark.
+        for n, line in enumerate(orders(count, seed=11, start=START + number * count * 2000)):
             yield "shop.orders", n % 3, b"k", line, None
-            if n % (len(good) // huge) == 0:
+            if n % (count // huge) == 0:
                 yield "shop.orders", n % 3, b"huge", poison("huge", n), None
 
     waves = 11 if t.is_long else 5
     peaks = []
     worker = t.start("run", "--topology", topology, "--kafka", broker.properties, label="run")
-    for _ in range(waves):
-        broker.produce(wave(100), **{"compression.type": "lz4", "queue.buffering.max.kbytes": 65_536})
+    for number in range(waves):
+        broker.produce(wave(number, 100), **{"compression.type": "lz4", "queue.buffering.max.kbytes": 65_536})
         wait_for("run drains the wave", lambda: is_drained(broker, ["shop.orders"]), every=0.3, process=worker)
         peaks.append(worker.peak_memory())
     t.equal(worker.terminate(), 143, "SIGTERM ends run with 143")
     journal = check_journal(t, broker, ["shop.orders"])
-    t.equal(sum(r["dead_letters"] for r in journal), 100 * waves, f"{waves} waves of 100 records of 10 MiB among {len(good)} orders: all refused")
+    t.equal(sum(r["dead_letters"] for r in journal), 100 * waves, f"{waves} waves of 100 records of 10 MiB among {count} orders: all refused")
     # Of the first waves some find the read-ahead a record or two fuller than those before.
     t.check(peaks[-1] <= peaks[0] * 1.1 + (8 << 20) + 2 * (10 << 20), f"no wave adds more than that to the first: {[p >> 20 for p in peaks]} MiB")
     t.check(peaks[-1] <= peaks[waves // 2] * 1.1 + (8 << 20), f"memory is flat: its peaks are {[p >> 20 for p in peaks]} MiB")

@@ -12,10 +12,10 @@ CODES = {
 }
 
 
-def orders(count, seed=1, accounts=2000):
+def orders(count, seed=1, accounts=2000, start=START):
     """Orders in order of time; a few accounts order so often that the rule of quickstart speaks."""
     r = random.Random(seed)
-    t = START
+    t = start
     for i in range(count):
         t += r.randrange(0, 2000)
         account = f"hot{r.randrange(5)}" if r.random() < 0.05 else f"a{r.randrange(accounts)}"
