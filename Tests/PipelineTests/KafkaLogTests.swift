@@ -231,6 +231,26 @@ struct KafkaLogTests {
         #expect(#expect(throws: LogError.self) { _ = try log.writer.lastJournalEpoch() }?.kind == .corrupt)
     }
 
+    @Test func `who reads on from the end of the journal fetches it no further`() throws {
+        let log = try log()
+        defer { log.close() }
+        try makeTopics(log)
+        try log.writer.takeOwnership()
+        try log.writer.commit(batch(epochs: 1...3, values: ["a"]), positions: [])
+        #expect(log.writer.questions.readingAhead == [])
+        #expect(try log.writer.lastJournalEpoch() == 3)
+        #expect(log.writer.questions.readingAhead == [])
+        #expect(try all(log, journal).count > 3)
+        #expect(log.questions.readingAhead == [KafkaPartition(journal, 0)])
+        let source = SourcePosition(source: TopicPartition(input, 0), next: 0)
+        try log.assign([source])
+        #expect(log.questions.readingAhead == [])
+        // Questions are answered all the same, and the journal can be read again.
+        #expect(log.areEnds([source]) == [true])
+        try log.writer.commit(batch(epochs: 4...4, values: []), positions: [])
+        #expect(try all(log, journal).count > 4)
+    }
+
     @Test func `a record above the limit refuses the commit and says what to raise`() throws {
         let log = try log()
         defer { log.close() }

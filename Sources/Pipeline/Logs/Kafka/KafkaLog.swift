@@ -147,6 +147,7 @@ public final class KafkaLog: EventLog {
                 )
             }
         }
+        questions.endReading()
         try questions.attempt { () throws(KafkaError) in
             // A consumer of its own each time: librdkafka before 2.1 may mix up the batches of two assignments.
             self.main?.close()

@@ -40,10 +40,27 @@ final class KafkaQuestions: RangeReader {
         return made
     }
 
-    func close() {
+    /// Partitions that the side consumer goes on fetching from.
+    var readingAhead: [KafkaPartition] { side?.assignment ?? [] }
+
+    /// Stops fetching behind the last range read, for who will not go on there.
+    ///
+    /// A consumer fetches what it is assigned, whether anybody polls it or not: of a journal that grows, up to
+    /// `queued.max.messages.kbytes`, with a request to the broker every few milliseconds. Another consumer is made when next
+    /// needed: librdkafka before 2.1 may mix up the batches of two assignments.
+    func endReading() {
+        if readingAhead.isEmpty { return }
+        closeSide()
+    }
+
+    private func closeSide() {
         side?.close()
         side = nil
         ends = [:]
+    }
+
+    func close() {
+        closeSide()
         admin?.close()
         admin = nil
     }
@@ -147,9 +164,7 @@ final class KafkaQuestions: RangeReader {
                 }
             }
         } catch {
-            side?.close()
-            side = nil
-            ends = [:]
+            closeSide()
             throw mapped(error)
         }
         if isComplete { ends[partition] = to }

@@ -8,7 +8,7 @@ import Synchronization
 final class KafkaWriter: LogWriter {
     private let options: KafkaLog.Options
     private let reporting: KafkaConfiguration
-    private let questions: KafkaQuestions
+    let questions: KafkaQuestions
     private var transactions: TransactionalProducer?
     private var course: CommitCourse
     /// Why nothing is committed any more, once somebody else has taken over.
@@ -345,6 +345,7 @@ final class KafkaWriter: LogWriter {
         guard let end = try questions.attempt({ () throws(KafkaError) in try self.settledJournalEnd() }) else {
             return nil
         }
+        defer { questions.endReading() }
         var isOurs = false
         let newest = try Journal(in: questions, topic: options.journalTopic).newest(before: end) { headers in
             isOurs = headers.contains { $0.0 == KafkaWriter.markHeader.description && $0.1.elementsEqual(mark) }
