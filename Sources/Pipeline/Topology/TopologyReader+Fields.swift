@@ -145,14 +145,17 @@ extension TopologyReader {
                 field.maximumLength = Int(length)
             }
         }
+        var isFormatKnown = true
         if let node = keys["format"] {
             if type != .timestamp {
                 note(node.mark, "'format' of \(owner) is for timestamps, but it is \(article(type))")
             } else if let format = readTimeFormat(node, owner) {
                 field.timeFormat = format
+            } else {
+                isFormatKnown = false
             }
         }
-        readConversion(keys, owner, &field)
+        readConversion(keys, owner, &field, isFormatKnown: isFormatKnown)
         let isOptional = keys["required"] != nil && !field.isRequired
         return (field, entry.mark, isOptional)
     }

@@ -106,7 +106,17 @@ extension TopologyReader {
     }
 
     /// The field's own keys before those of its event and of the file; of the latter only what means something for its type.
-    mutating func readConversion(_ keys: [String: YAMLNode], _ owner: String, _ field: inout FieldSchema) {
+    ///
+    /// - Parameter isFormatKnown: false: how the field's times are written could not be read, and that was told.
+    mutating func readConversion(
+        _ keys: [String: YAMLNode],
+        _ owner: String,
+        _ field: inout FieldSchema,
+        isFormatKnown: Bool
+    ) {
+        var keys = keys
+        // A zone that has no meaning is to be removed, whatever its name, and not to be corrected first.
+        if let node = keys["zone"], hasNoMeaning(zone: node, owner, field, isFormatKnown) { keys["zone"] = nil }
         let own = readValues(keys)
         checkConversion(keys, own, owner, field)
         let values = own.over(eventValues)
@@ -120,6 +130,26 @@ extension TopologyReader {
             currencyMarks[field.name] = node.mark
         }
         field.conversion = conversion
+    }
+
+    /// Whether a field of its kind has no use for a zone, which is noted.
+    private mutating func hasNoMeaning(
+        zone node: YAMLNode,
+        _ owner: String,
+        _ field: FieldSchema,
+        _ isFormatKnown: Bool
+    ) -> Bool {
+        if field.type != .timestamp {
+            note(node.mark, "'zone' of \(owner) is for timestamps, but it is \(article(field.type))")
+            return true
+        }
+        if !isFormatKnown || field.timeFormat.needsZone { return false }
+        note(
+            node.mark,
+            "'zone' of \(owner) has no meaning: its format '\(field.timeFormat.name)' says how far each time is from UTC",
+            "remove it; it is for rfc3339, iso8601 and patterns without '%z'"
+        )
+        return true
     }
 
     /// Keys of the field itself that can have no effect.
@@ -142,17 +172,6 @@ extension TopologyReader {
         }
         if let node = keys["decimals"], ![.int, .money].contains(field.type) {
             note(node.mark, "'decimals' of \(owner) is for money and int, but it is \(article(field.type))")
-        }
-        if let node = keys["zone"] {
-            if field.type != .timestamp {
-                note(node.mark, "'zone' of \(owner) is for timestamps, but it is \(article(field.type))")
-            } else if !field.timeFormat.needsZone {
-                note(
-                    node.mark,
-                    "'zone' of \(owner) has no meaning: its format '\(field.timeFormat.name)' says how far each time is from UTC",
-                    "remove it; it is for rfc3339, iso8601 and patterns without '%z'"
-                )
-            }
         }
         if let node = keys["currency"] {
             if field.type != .money {
