@@ -37,6 +37,69 @@ struct CommandsRunTests {
         #expect(verdicts.count == 1)
     }
 
+    @Test func `metrics are of the process and its folder: what a changed folder no longer has is gone from them`()
+        throws
+    {
+        let folder = try Commands.Folder()
+        let (path, metrics) = (folder.path("shop.db"), folder.path("weir.prom"))
+        let log = try EmbeddedLog(path: path)
+        defer { log.close() }
+        try log.create([TopicRequirement(name: "orders", partitions: 1)])
+        func order(_ second: Int, _ amount: String = "150.00") throws {
+            let time = 1_772_618_400_000 + second * 1000
+            let text = "{\"id\":\"o\(second)\",\"ts\":\(time),\"account\":\"a\",\"amount\":\(amount)}"
+            try Commands.append(log, "orders", key: nil, value: Array(text.utf8))
+        }
+        /// The file that a worker leaves when all is judged, and whether it spoke of these before.
+        func run(_ topology: String, records: Int) throws -> (text: String, atStart: String) {
+            let running = try RunningProgram(
+                try #require(WeirProgram.path),
+                ["run", "--topology", topology, "--log", path, "--metrics", metrics]
+            )
+            #expect(running.wait { $0.errors.contains("msg=ready") }, "\(running.errors)")
+            let atStart = try folder.text("weir.prom")
+            let isDone = running.wait { _ in
+                (try? Journal(in: log).newest())?.ranges.last?.to == Int64(records)
+            }
+            #expect(isDone, "\(running.errors)")
+            running.send(SIGTERM)
+            #expect(try running.wait().code == 143)
+            return (try folder.text("weir.prom"), atStart)
+        }
+        for second in 0..<5 { try order(second) }
+        try order(5, "\"much\"")
+        try Commands.append(log, "orders", key: nil, value: Array("{".utf8))
+        let names = [
+            "weir_rule_hits_total{mode=\"live\",rule=\"order_burst\"}",
+            "weir_dlq_records_total{code=\"truncated_json\",topic=\"orders\"}",
+            "weir_field_values_total{event=\"order\",field=\"amount\",state=\"damaged\"}",
+            "weir_rule_undetermined_total{lacks=\"",
+        ]
+        let first = try run(Commands.topology("quickstart"), records: 7).text
+        for name in names.dropLast() { #expect(first.contains(name + " "), "\(name) in \(first)") }
+
+        try FileManager.default.copyItem(atPath: Commands.topology("quickstart"), toPath: folder.path("changed"))
+        for (file, old, new) in [
+            ("topology.yaml", "amount: {", "price: { path: amount,"),
+            ("rules/first.weir", "rule order_burst", "rule order_rush"),
+            ("rules/first.weir", "sum(amount)", "sum(price)"),
+        ] {
+            let text = try folder.text("changed/\(file)")
+            #expect(text.contains(old))
+            _ = try folder.write("changed/\(file)", text.replacing(old, with: new))
+        }
+        for second in 10..<12 { try order(second) }
+        let second = try run(folder.path("changed"), records: 9)
+        for text in [second.text, second.atStart] {
+            for name in names + ["order_burst", "field=\"amount\""] {
+                #expect(!text.contains(name), "\(name) in \(text)")
+            }
+        }
+        #expect(second.text.contains("weir_rule_hits_total{mode=\"live\",rule=\"order_rush\"} 2\n"), "\(second.text)")
+        #expect(second.text.contains("weir_replay_events_total 6\n"), "\(second.text)")
+        #expect(second.text.contains("weir_events_consumed_total{topic=\"orders\"} 2\n"), "\(second.text)")
+    }
+
     @Test func `another topology's log gets no topics`() throws {
         let folder = try Commands.Folder()
         let path = try Commands.judgedLog(folder, events: 500)
