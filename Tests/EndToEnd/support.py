@@ -423,7 +423,7 @@ class Broker:
                             continue
                         found.append(Record(
                             message.topic(), message.partition(), message.offset(), message.key(), message.value(),
-                            [(n, v) for n, v in message.headers() or []]))
+                            [(n, v) for n, v in message.headers() or []], message.timestamp()))
                     elif message.error().code() == confluent_kafka.KafkaError._PARTITION_EOF:
                         waiting.discard(message.partition())
                     else:
@@ -456,7 +456,8 @@ class Broker:
             fail(f"could not produce: {left} left, {problems[:3]}")
 
 
-Record = collections.namedtuple("Record", "topic partition offset key value headers")
+# The timestamp is its kind (1: its producer's, 2: the broker's) and milliseconds since 1970; only a broker's record has one.
+Record = collections.namedtuple("Record", "topic partition offset key value headers timestamp", defaults=[None])
 
 
 class Embedded:

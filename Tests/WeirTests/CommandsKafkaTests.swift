@@ -91,7 +91,13 @@ struct CommandsKafkaTests {
         .write(to: URL(fileURLWithPath: topology))
         let absent = try Commands.weir("run", "--topology", folder.path("shop"), "--kafka", file)
         #expect(absent.code == 3 && absent.errors.contains("'\(topic)' does not exist on \(servers)"), "\(absent)")
-        #expect(absent.errors.contains("kafka-topics.sh --bootstrap-server \(servers) --create --topic \(topic)"))
+        #expect(
+            absent.errors.contains(
+                "kafka-topics.sh --bootstrap-server \(servers) --create --topic \(topic) --partitions 4 "
+                    + "--config retention.ms=-1 --config retention.bytes=-1 --config message.timestamp.type=LogAppendTime\n"
+            ),
+            "\(absent.errors)"
+        )
         // Said before that, and once, although there are several clients.
         let replaced = absent.errors.split(separator: "\n").filter { $0.contains("property=isolation.level") }
         #expect(replaced.count == 1, "\(absent.errors)")
@@ -114,6 +120,10 @@ struct CommandsKafkaTests {
             "\(found)"
         )
         #expect(found.contains("warn  properties  isolation.level is not used"), "\(found)")
+        #expect(
+            found.contains("warn  time        \(topic) keeps its producers' times (message.timestamp.type=CreateTime)"),
+            "\(found)"
+        )
     }
 
     @Test func `a wrong password ends with 6 and says where to look`() throws {

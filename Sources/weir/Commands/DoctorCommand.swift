@@ -253,10 +253,16 @@ struct Examination {
         }
         let topics = deployment.description.topics
         let missing = try InputTopics.missing(topics, in: log)
-        for refusal in try InputTopics.withoutAppendTime(deployment, log, but: missing) {
-            fail("inputs", refusal.reason, refusal.remedy, .invalid)
+        do throws(LogError) {
+            for refusal in try InputTopics.withoutAppendTime(deployment, log, but: missing) {
+                fail("inputs", refusal.reason, refusal.remedy, .invalid)
+            }
+        } catch {
+            // Without an answer `weir run` does not start either; what else there is can be looked at all the same.
+            fail("inputs", error)
         }
         retention(of: topics.filter { !missing.contains($0) }, log)
+        producersTimes(of: deployment, log, but: missing)
         var partitions = 0
         for topic in topics { partitions += try log.partitions(of: topic)?.count ?? 0 }
         if missing.isEmpty {

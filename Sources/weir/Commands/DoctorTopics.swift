@@ -1,4 +1,5 @@
 import Pipeline
+import RuleLanguage
 
 /// What `weir doctor` finds in the settings of topics, where a log has some.
 extension Examination {
@@ -62,11 +63,31 @@ extension Examination {
         }
     }
 
+    /// Whether input topics tell when the log took a record: of others nobody knows that a client's clock is ahead.
+    ///
+    /// Where events have no other time than that, ``InputTopics/withoutAppendTime(_:_:but:)`` refuses the topic.
+    mutating func producersTimes(of deployment: Deployment, _ log: any EventLog, but missing: [String]) {
+        let timed = Set(deployment.description.events.filter { $0.time.fieldIndex != nil }.map(\.topic))
+        for topic in timed.sorted() where !missing.contains(topic) {
+            do {
+                let kind = try log.settings(of: topic)?.values["message.timestamp.type"]
+                guard let kind, kind != "LogAppendTime" else { continue }
+                warn(
+                    "time",
+                    "\(topic) keeps its producers' times (message.timestamp.type=\(kind)): an event from the future is judged at the time that its client's clock says, whatever time.future is",
+                    log.commandToSet(["message.timestamp.type": "LogAppendTime"], of: topic)
+                )
+            } catch {
+                cannotRead(topic, error)
+            }
+        }
+    }
+
     private mutating func cannotRead(_ topic: String, _ error: LogError) {
         warn(
             "topics",
             "the settings of \(topic) cannot be read: \(error.message)",
-            "grant DescribeConfigs to have them checked"
+            error.kind == .notAuthorised ? "with that right they are checked" : nil
         )
     }
 

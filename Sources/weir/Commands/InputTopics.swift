@@ -45,8 +45,14 @@ enum InputTopics {
         // First of all: another topology's log is left exactly as it is.
         try Journal(in: log).require(topology: deployment.description.name)
         let missing = try missing(deployment.description.topics, in: log)
-        for refusal in try withoutAppendTime(deployment, log, but: missing) {
-            throw CommandFailure(.invalid, refusal.reason, hint: refusal.remedy)
+        let refusals = try withoutAppendTime(deployment, log, but: missing)
+        if !refusals.isEmpty {
+            let remedies = refusals.compactMap(\.remedy).joined(separator: "\n  ")
+            throw CommandFailure(
+                .invalid,
+                refusals.map(\.reason).joined(separator: "; "),
+                hint: remedies.isEmpty ? nil : remedies
+            )
         }
         let lines = missing.compactMap { log.commandToCreate($0) }
         if missing.isEmpty { return }

@@ -45,9 +45,11 @@ extension KafkaLog {
     public var suggestedPartitions: Int { 4 }
 
     /// Input topics belong to those who write to them, and a slip in a name must not become a topic.
+    ///
+    /// With the broker's time of each record: without it nobody can tell that a client's clock is ahead.
     public func commandToCreate(_ topic: String) -> String? {
         "kafka-topics.sh --bootstrap-server \(name) --create --topic \(topic) --partitions \(suggestedPartitions) "
-            + "--config retention.ms=-1 --config retention.bytes=-1"
+            + "--config retention.ms=-1 --config retention.bytes=-1 --config message.timestamp.type=LogAppendTime"
     }
 
     public func settings(of topic: String) throws(LogError) -> TopicSettings? {

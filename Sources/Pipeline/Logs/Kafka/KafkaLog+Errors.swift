@@ -102,10 +102,14 @@ extension LogError {
             let writes =
                 error.operation.hasPrefix("deliver") || error.operation.hasPrefix("produce")
                 || error.operation.contains("transaction")
-            let right = writes ? "Write and Describe" : "Read and Describe"
+            let right =
+                writes
+                ? "operations Write and Describe"
+                : error.operation.hasPrefix("describe the settings")
+                    ? "operation DescribeConfigs" : "operations Read and Describe"
             let name =
                 error.operation.contains("transaction") || topic.isEmpty ? "the output topics" : "topic '\(topic)'"
-            return "Grant \(user) the operations \(right) on \(name) (kafka-acls --add --topic)."
+            return "Grant \(user) the \(right) on \(name) (kafka-acls --add --topic)."
         }
     }
 }
