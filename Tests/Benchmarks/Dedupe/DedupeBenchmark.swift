@@ -5,10 +5,11 @@ import RuleLanguage
 /// What `dedupe` costs an event: the time that an engine without a rule takes longer for events of which half repeat another, and
 /// the memory of the identities that it remembers.
 ///
-/// Beside it a dictionary of the same identities, in the same run. The number of repetitions found is compared with the number
-/// made; memory beyond 24 bytes an identity is an error, and so is a warm engine that asks for any.
+/// Beside it a dictionary of the same identities, in the same run, and what an event costs where identities are forgotten as fast
+/// as new ones come. The number of repetitions found is compared with the number made; memory beyond 24 bytes an identity is an
+/// error. With a number as argument there are so many identities.
 @main enum DedupeBenchmark {
-    static let identities = 10_000_000
+    static let identities = CommandLine.arguments.dropFirst().first.flatMap { Int($0) } ?? 10_000_000
     static let epoch = 4_096
     static let hash = TextHash(key: .fixed)
     static let words = WordHash(hash)
@@ -28,15 +29,32 @@ import RuleLanguage
         let bytes = Double(engine.stateBytes - plain.stateBytes) / Double(ids)
         guard bytes <= 24 else { fail("\(bytes) bytes an identity") }
         // Once more, now that there is room for all: repetitions only.
-        let before = allocations()
-        let warm = run(engine, 1 << 20, traffic: { identity(2 * $0 + 1) })
-        guard warm.repetitions == 1 << 20 else { fail("\(warm.repetitions) repetitions of \(1 << 20)") }
-        let allocated = allocations().flatMap { after in before.map { after - $0 } }
+        let again = 1 << 20
+        let warm = run(engine, again, traffic: { identity((2 * $0 + 1) % count) })
+        guard warm.repetitions == again else { fail("\(warm.repetitions) repetitions of \(again)") }
         let cost = (looking.nanoseconds - bare.nanoseconds) / Double(count)
         print(
             "{\"events\":\(count),\"nanoseconds\":\(tenths(cost)),\"dictionary_nanoseconds\":\(tenths(dictionary(count))),"
-                + "\"bytes\":\(tenths(bytes)),\"warm_events\":\(1 << 20),\"allocations\":\(allocated.map { "\($0)" } ?? "null")}"
+                + "\"expiring_nanoseconds\":\(tenths(try expiring(count, bare.nanoseconds))),"
+                + "\"bytes\":\(tenths(bytes)),\"warm_events\":\(again),"
+                + "\"allocations\":\(warm.allocations.map { "\($0)" } ?? "null")}"
         )
+    }
+
+    /// What an event costs where half of the identities that come are remembered at once: then one goes for each that is new.
+    static func expiring(_ count: Int, _ bare: Double) throws -> Double {
+        // A millisecond from one event to the next.
+        let over = count / 2
+        let engine = try engine(dedupe: DedupeSchema(fields: [0], overMilliseconds: Int64(over)))
+        let forgetting = run(engine, count) { event in
+            let newest = event / 2
+            return event % 2 == 0
+                ? UInt64(newest) : UInt64(newest) - words.number(UInt64(event)) % UInt64(min(newest + 1, over / 2))
+        }
+        guard forgetting.repetitions == identities, engine.idCounters[0]?.evicted == 0 else {
+            fail("\(forgetting.repetitions) repetitions found, where \(identities) were made, and \(engine.idCounters)")
+        }
+        return (forgetting.nanoseconds - bare) / Double(count)
     }
 
     /// Every second event is new; the others repeat one at random.
@@ -83,14 +101,18 @@ import RuleLanguage
         )
     }
 
-    /// The time that the engine takes for so many events, and how many it says repeat another.
-    static func run(_ engine: Engine, _ count: Int, traffic: (Int) -> UInt64) -> (nanoseconds: Double, repetitions: Int)
-    {
+    /// The time that the engine takes for so many events, its allocations, and how many it says repeat another.
+    static func run(
+        _ engine: Engine,
+        _ count: Int,
+        traffic: (Int) -> UInt64
+    ) -> (nanoseconds: Double, allocations: Int?, repetitions: Int) {
         var rows = [Slot](repeating: .missing, count: 3 * epoch)
         let text = [UInt8](repeating: UInt8(ascii: "a"), count: 64)
         var events: [Event] = []
         events.reserveCapacity(epoch)
         var (nanoseconds, repetitions, at) = (0, 0, 0)
+        var allocated: Int? = 0
         text.withUnsafeBufferPointer { text in
             rows.withUnsafeMutableBufferPointer { rows in
                 guard let bytes = text.baseAddress, let fields = rows.baseAddress else { return }
@@ -119,16 +141,20 @@ import RuleLanguage
                     }
                     events.withUnsafeBufferPointer { events in
                         let input = EpochInput(events: events, watermark: 1_700_000_000_000 + Int64(at) - 300_000)
+                        let before = allocations()
                         let start = threadNanoseconds()
                         engine.process(input, lanes: 1) { lanes, body in for lane in 0..<lanes { body(lane) } }
                         nanoseconds += threadNanoseconds() - start
+                        allocated = allocations().flatMap { after in
+                            before.flatMap { before in allocated.map { $0 + after - before } }
+                        }
                     }
                     repetitions += engine.duplicateCounts[0]
                     at += epoch
                 }
             }
         }
-        return (Double(nanoseconds), repetitions)
+        return (Double(nanoseconds), allocated, repetitions)
     }
 
     /// What a dictionary takes for an event of the same traffic.
@@ -159,9 +185,9 @@ import RuleLanguage
     }
 
     /// Allocations of this thread so far; nil without the interposer.
-    static func allocations() -> Int? {
-        guard let symbol = dlsym(nil, "weir_allocation_count") else { return nil }
-        return unsafeBitCast(symbol, to: (@convention(c) () -> Int).self)()
+    static func allocations() -> Int? { counter.map { $0() } }
+    static let counter = dlsym(nil, "weir_allocation_count").map {
+        unsafeBitCast($0, to: (@convention(c) () -> Int).self)
     }
 
     static func fail(_ what: String) -> Never {
