@@ -133,6 +133,36 @@ import Testing
         }
     }
 
+    @Test(arguments: [(Int64(20_000), 2_000, true), (20_000, 1 << 20, false), (1_000_000, 1_000, false)])
+    func `searches that are begun together end as those that are begun one by one`(
+        over: Int64,
+        limit: Int,
+        isCrowded: Bool
+    ) throws {
+        var table = RecentIds(over: over, limit: limit)
+        var single = RecentIds(over: over, limit: limit)
+        var traffic = Traffic(seed: 5, over: over, isCrowded: isCrowded)
+        var (moved, ahead) = (0, 0)
+        for _ in 0..<(isCrowded ? 400 : 4_000) {
+            let sightings = (0..<32).map { _ in traffic.sighting() }
+            let moves = table.moves
+            let lines = sightings.enumerated().map { n, sighting in
+                // Some stop before they have come to their end.
+                (0..<n % 4).reduce(table.start(sighting.key)) { line, _ in table.ahead(sighting.key, line) }
+            }
+            for (sighting, line) in zip(sightings, lines) {
+                if line != table.start(sighting.key) { ahead += 1 }
+                if table.moves != moves { moved += 1 }
+                let from = table.moves == moves ? line : table.start(sighting.key)
+                let said = table.see(sighting.key, at: sighting.time, watermark: sighting.watermark, from: from)
+                try #require(said == single.see(sighting.key, at: sighting.time, watermark: sighting.watermark))
+            }
+        }
+        try table.checkInvariants()
+        #expect(OneSection.bytes { table.write(to: &$0) } == OneSection.bytes { single.write(to: &$0) })
+        #expect(moved > 50 && ahead > 500, "\(moved), \(ahead)")
+    }
+
     @Test(arguments: [-1, 1]) func `a memory one millisecond off is found out, so the comparison can fail`(
         off: Int64
     ) throws {

@@ -40,6 +40,16 @@ struct DuplicateStage: ~Copyable {
         var isText: Bool
     }
 
+    /// A search for an id that a lane has begun.
+    struct Search: BitwiseCopyable {
+        var id: UInt64
+        var event: Int32
+        var table: Int32
+        /// The line that it had come to when the table had moved its ids so often.
+        var line: RecentIds.Line
+        var moves: Int
+    }
+
     /// By event type.
     private let identities: OwnedBuffer<Identity>
     private let parts: OwnedBuffer<Part>
@@ -56,6 +66,10 @@ struct DuplicateStage: ~Copyable {
     private var repeats = OwnedBuffer<Bool>(undefined: 0)
     /// Per lane and event type: repetitions found in this epoch.
     private let found: OwnedBuffer<Int>
+    /// Per lane: the searches of a block of events.
+    private let searches: OwnedBuffer<Search>
+    /// Per lane: those of them that go on, by their place.
+    private let open: OwnedBuffer<Int>
     /// Per lane: keeps early loads from being optimised away.
     private let warmth: OwnedBuffer<UInt64>
     private var judged = OwnedBuffer<Event>(undefined: 0)
@@ -95,6 +109,8 @@ struct DuplicateStage: ~Copyable {
             RecentIds(over: memories[$0 / Slots.count], limit: limit)
         }
         found = OwnedBuffer(repeating: 0, count: lanes * schemas.count)
+        searches = OwnedBuffer(undefined: lanes * DuplicateStage.block)
+        open = OwnedBuffer(undefined: lanes * DuplicateStage.block)
         warmth = OwnedBuffer(repeating: 0, count: lanes)
         counts = [Int](repeating: 0, count: schemas.count)
     }
@@ -139,34 +155,81 @@ struct DuplicateStage: ~Copyable {
     }
 
     /// Events looked at together, so that the cache misses of their look-ups overlap.
-    private static let block = 16
+    private static let block = 32
 
     /// Looks up the ids that are a lane's slots', in the order of the events.
     func find(_ events: UnsafeBufferPointer<Event>, lane: Int, of lanes: Int) {
+        guard let first = events.baseAddress else { return }
         let slots = Slots.share(lane, of: lanes)
         let counts = found.base + lane * identities.count
+        let searches = searches.base + lane * DuplicateStage.block
         var start = 0
         while start < events.count {
-            let block = start..<min(start + DuplicateStage.block, events.count)
-            var warm: UInt64 = 0
-            for i in block where ids[i] != 0 && slots.contains(Slots.of(ids[i])) {
-                warm &+= tables[table(of: events[i], ids[i])].firstKey(ids[i])
+            let end = min(start + DuplicateStage.block, events.count)
+            var count = 0
+            for i in start..<end {
+                searches[count].event = Int32(truncatingIfNeeded: i)
+                searches[count].id = ids[i]
+                count &+= (ids[i] != 0 ? 1 : 0) & (slots.contains(Slots.of(ids[i])) ? 1 : 0)
             }
-            warmth[lane] = warm
-            for i in block where ids[i] != 0 && slots.contains(Slots.of(ids[i])) {
-                let event = events[i]
-                guard tables[table(of: event, ids[i])].see(ids[i], at: event.time, watermark: watermark) else {
+            lookAhead(first, searches, count, lane)
+            for n in 0..<count {
+                let search = searches[n]
+                let event = Int(search.event)
+                let table = Int(search.table)
+                let line = search.moves == tables[table].moves ? search.line : tables[table].start(search.id)
+                guard tables[table].see(search.id, at: first[event].time, watermark: watermark, from: line) else {
                     continue
                 }
-                repeats[i] = true
-                counts[Int(event.type)] &+= 1
+                repeats[event] = true
+                counts[Int(first[event].type)] &+= 1
             }
-            start = block.upperBound
+            start = end
         }
     }
 
+    /// Loads the lines that searches begin with, then those behind them where they go on, and so forth.
+    ///
+    /// Each loop is short and has no branch that depends on what is loaded, so that the loads of many searches are under way at
+    /// once.
     @inline(__always)
-    private func table(of event: Event, _ id: UInt64) -> Int { identities[Int(event.type)].tables &+ Slots.of(id) }
+    private func lookAhead(
+        _ events: UnsafePointer<Event>,
+        _ searches: UnsafeMutablePointer<Search>,
+        _ count: Int,
+        _ lane: Int
+    ) {
+        let open = open.base + lane * DuplicateStage.block
+        var warm: UInt64 = 0
+        for n in 0..<count {
+            let id = searches[n].id
+            let table = identities[Int(events[Int(searches[n].event)].type)].tables &+ Slots.of(id)
+            let line = tables[table].start(id)
+            searches[n].table = Int32(truncatingIfNeeded: table)
+            searches[n].line = line
+            searches[n].moves = tables[table].moves
+            open[n] = n
+            warm &+= line.pointee.key
+        }
+        var (left, round) = (count, 0)
+        while left > 0, round < DuplicateStage.rounds {
+            var goingOn = 0
+            for n in 0..<left {
+                let search = searches + open[n]
+                let line = search.pointee.line
+                let next = tables[Int(search.pointee.table)].ahead(search.pointee.id, line)
+                search.pointee.line = next
+                open[goingOn] = open[n]
+                goingOn &+= next == line ? 0 : 1
+                warm &+= next.pointee.key
+            }
+            (left, round) = (goingOn, round + 1)
+        }
+        warmth[lane] = warm
+    }
+
+    /// Most lines that are loaded ahead of a search.
+    private static let rounds = 6
 
     /// The events that are judged: those given, or a copy of them without the ones that repeat another, good until the next epoch.
     mutating func end(_ events: UnsafeBufferPointer<Event>) -> UnsafeBufferPointer<Event> {
@@ -178,7 +241,7 @@ struct DuplicateStage: ~Copyable {
         }
         if total == 0 { return events }
         judged.grow(to: events.count)
-        told.grow(to: total)
+        if identities.indices.contains(where: { identities[$0].isTold }) { told.grow(to: events.count) }
         var kept = 0
         for i in events.indices {
             if !repeats[i] {

@@ -8,9 +8,9 @@ import Models
 /// has been cleared. So what is said follows from the sightings, their watermarks and ``limit`` alone.
 ///
 /// Open addressing over lines of 64 bytes, four ids each, filled from their beginning; an id whose line is full stands in the next
-/// one that is not. Lines are found by the hash's highest bits behind the slot's own, so that a table grows by going through memory
-/// once. At most 7/8 full; grows by a fifth when more than 13/16 are still wanted: 18 to 24 bytes an id, and work of a constant
-/// size for each id that is added, expiry included. No memory is asked for but to grow.
+/// one that is not. Lines are found by the hash's highest bits behind the slot's own, so that a table grows in its place by going
+/// through memory once. At most 7/8 full; grows by a fifth when more than 13/16 are still wanted: 18 to 24 bytes an id, and work of
+/// a constant size for each id that is added, expiry included. No memory is asked for but to grow.
 ///
 /// A table that is full forgets the eldest eighth, counted in ``evicted``: those longest on their way out, not those of a sender.
 struct RecentIds: ~Copyable {
@@ -19,6 +19,9 @@ struct RecentIds: ~Copyable {
         var key: UInt64
         var time: Int64
     }
+
+    /// The first place of a line.
+    typealias Line = UnsafeMutablePointer<Entry>
 
     /// Places of a line.
     static var line: Int { 4 }
@@ -35,6 +38,8 @@ struct RecentIds: ~Copyable {
     var count = 0
     /// Ids forgotten before their time because the table was full.
     var evicted = 0
+    /// How often ids have been moved, or may have been.
+    private(set) var moves = 0
     /// No id was first seen before; spares passes in which nobody would be found to go.
     private var eldest = Int64.max
     private var memory: OwnedBuffer<Entry>
@@ -70,11 +75,16 @@ struct RecentIds: ~Copyable {
     ///   - watermark: the one in force; never goes back.
     @inline(__always)
     mutating func see(_ key: UInt64, at time: Int64, watermark: Int64) -> Bool {
+        see(key, at: time, watermark: watermark, from: start(key))
+    }
+
+    /// The same, of a search that has come to a line: by ``start(_:)`` and ``ahead(_:_:)``, since when ``moves`` is what it was.
+    @inline(__always)
+    mutating func see(_ key: UInt64, at time: Int64, watermark: Int64, from start: Line) -> Bool {
         let forgotten = horizon(watermark)
-        var at = home(key)
+        var line = start
         while true {
-            let line = places + at &* RecentIds.line
-            let same = RecentIds.holders(of: key, in: line)
+            let same = RecentIds.holders(of: key, line)
             if same != 0 {
                 let found = line + same.trailingZeroBitCount
                 if found.pointee.time > max(horizon(time), forgotten) { return true }
@@ -82,27 +92,39 @@ struct RecentIds: ~Copyable {
                 if time > forgotten { found.pointee.time = time }
                 return false
             }
-            let free = RecentIds.holders(of: 0, in: line)
-            if free != 0 {
-                if time > forgotten {
-                    add(Entry(key: key, time: time), line + free.trailingZeroBitCount, forgotten)
-                }
+            let taken = RecentIds.taken(line)
+            if taken < RecentIds.line {
+                if time > forgotten { add(Entry(key: key, time: time), line + taken, forgotten) }
                 return false
             }
-            at = after(at)
+            line = after(line)
         }
+    }
+
+    /// The line where an id's search begins, for a look ahead.
+    @inline(__always)
+    func start(_ key: UInt64) -> Line { places + home(key) &* RecentIds.line }
+
+    /// The line where an id's search goes on, or that one if it ends there, for a look ahead.
+    @inline(__always)
+    func ahead(_ key: UInt64, _ line: Line) -> Line {
+        let goesOn = (RecentIds.holders(of: key, line) == 0 ? 1 : 0) & (line[RecentIds.line &- 1].key == 0 ? 0 : 1)
+        return goesOn == 0 ? line : after(line)
     }
 
     /// Bits of those places of a line that hold a key: no branch, as nobody can tell which it will be.
     @inline(__always)
-    private static func holders(of key: UInt64, in line: UnsafeMutablePointer<Entry>) -> Int {
+    private static func holders(of key: UInt64, _ line: Line) -> Int {
         (line[0].key == key ? 1 : 0) | (line[1].key == key ? 2 : 0) | (line[2].key == key ? 4 : 0)
             | (line[3].key == key ? 8 : 0)
     }
 
-    /// The first place of an id's line, for a look ahead.
+    /// How many places of a line are taken, the first ones: no branch either.
     @inline(__always)
-    func firstKey(_ key: UInt64) -> UInt64 { places[home(key) &* RecentIds.line].key }
+    private static func taken(_ line: Line) -> Int {
+        (line[0].key == 0 ? 0 : 1) &+ (line[1].key == 0 ? 0 : 1) &+ (line[2].key == 0 ? 0 : 1)
+            &+ (line[3].key == 0 ? 0 : 1)
+    }
 
     /// What was first seen then or earlier is no longer known at a time.
     @inline(__always)
@@ -119,6 +141,11 @@ struct RecentIds: ~Copyable {
 
     @inline(__always)
     func after(_ line: Int) -> Int { line &+ 1 == lines ? 0 : line &+ 1 }
+    @inline(__always)
+    private func after(_ line: Line) -> Line {
+        let next = line + RecentIds.line
+        return next == places + lines &* RecentIds.line ? places : next
+    }
 
     /// Whether searches go on behind a line.
     @inline(__always)
@@ -136,6 +163,7 @@ struct RecentIds: ~Copyable {
 
     @inline(never)
     private mutating func addMakingRoom(_ entry: Entry, _ forgotten: Int64) {
+        moves &+= 1
         if eldest <= forgotten { removeAll { $0.time <= forgotten } }
         if lines < linesMax {
             // Else another pass would be due soon: each is paid for by a sixteenth of the places.
@@ -147,77 +175,92 @@ struct RecentIds: ~Copyable {
     }
 
     /// Puts an id that is not there into the first free place of its search.
+    @inline(__always)
     private func place(_ entry: Entry) {
         var at = home(entry.key)
-        while isFull(at) { at = after(at) }
-        var free = places + at * RecentIds.line
-        while free.pointee.key != 0 { free += 1 }
-        free.pointee = entry
+        while !put(entry, at) { at = after(at) }
     }
 
+    /// Puts an id into a line's first free place; false where there is none.
+    @inline(__always)
+    private func put(_ entry: Entry, _ at: Int) -> Bool {
+        let line = places + at &* RecentIds.line
+        let taken = RecentIds.taken(line)
+        if taken == RecentIds.line { return false }
+        line[taken] = entry
+        return true
+    }
+
+    /// Takes the ids out of a line: how many, and they in its first places.
+    @inline(__always)
+    private func take(_ at: Int) -> (count: Int, ids: InlineArray<4, Entry>) {
+        let line = places + at &* RecentIds.line
+        let taken = RecentIds.taken(line)
+        let ids: InlineArray<4, Entry> = [line[0], line[1], line[2], line[3]]
+        let free = Entry(key: 0, time: 0)
+        (line[0], line[1], line[2], line[3]) = (free, free, free, free)
+        return (taken, ids)
+    }
+
+    /// Lays the ids out over more lines, in the same memory: homes only move up, so from the last line down each id comes to a line
+    /// that is laid out already.
+    ///
+    /// The system moves the pages of a large block, and only those that are new cost anything.
     private mutating func grow(to wanted: Int) {
         let old = lines
-        let larger = RecentIds.emptyLines(wanted)
-        let from = places
+        let first = places - memory.base
+        memory.resize(to: (wanted + 1) * RecentIds.line)
         lines = wanted
-        places = RecentIds.first(of: larger)
-        for i in 0..<old * RecentIds.line where from[i].key != 0 { place(from[i]) }
-        memory = larger
+        places = RecentIds.first(of: memory)
+        let moved = memory.base + first
+        if moved != places { places.update(from: moved, count: old * RecentIds.line) }
+        let fresh = places + old * RecentIds.line
+        fresh.update(repeating: Entry(key: 0, time: 0), count: memory.base + memory.count - fresh)
+        // Those that stood behind their home in the first lines, and those that find the last line full: few.
+        var others: [Entry] = []
+        for line in (0..<old).reversed() {
+            let (count, ids) = take(line)
+            for i in 0..<count {
+                let id = ids[unchecked: i]
+                var at = home(id.key)
+                while at >= line, at < wanted, !put(id, at) { at &+= 1 }
+                if at < line || at == wanted { others.append(id) }
+            }
+        }
+        for id in others { place(id) }
     }
 
-    /// Removes the ids of which something holds, in one pass.
+    /// Removes the ids of which something holds, in one pass: those behind a place that becomes free move up.
+    @inline(__always)
     private mutating func removeAll(where isUnwanted: (Entry) -> Bool) {
         var eldest = Int64.max
-        for line in 0..<lines {
-            var place = line * RecentIds.line
-            let end = place + RecentIds.line
-            // Another id may come into a place that is cleared, from behind.
-            while place < end, places[place].key != 0 {
-                if isUnwanted(places[place]) {
-                    remove(line, place)
-                } else {
-                    eldest = min(eldest, places[place].time)
-                    place += 1
-                }
+        var removed = 0
+        // Behind a line where every search ends that comes to it: so nobody moves but to a line that the pass has been at.
+        var line = 0
+        while isFull(line) { line += 1 }
+        var hasRoom = false
+        for _ in 0..<lines {
+            line = after(line)
+            let place = places + line &* RecentIds.line
+            let wasFull = isFull(line)
+            var unwanted = 0
+            for i in 0..<RecentIds.line {
+                let (isTaken, goes) = (place[i].key != 0, isUnwanted(place[i]))
+                unwanted |= (isTaken && goes ? 1 : 0) &<< i
+                eldest = min(eldest, isTaken && !goes ? place[i].time : .max)
             }
+            if unwanted != 0 || hasRoom {
+                removed += unwanted.nonzeroBitCount
+                hasRoom = true
+                let (count, ids) = take(line)
+                for i in 0..<count where unwanted &>> i & 1 == 0 { self.place(ids[unchecked: i]) }
+            }
+            // A search that comes to a line with a free place goes no further.
+            if !wasFull { hasRoom = false }
         }
+        count -= removed
         self.eldest = eldest
     }
-
-    /// Clears a place; later ids of its searches move up, possibly into this very place.
-    private mutating func remove(_ line: Int, _ place: Int) {
-        count &-= 1
-        guard takeOut(line, place) else { return }
-        // Nobody who stands behind a line that was full may be cut off from it by the free place.
-        var (hole, at) = (line, after(line))
-        while true {
-            let wasFull = isFull(at)
-            let first = at * RecentIds.line
-            let moves = (first..<first + RecentIds.line).first { place in
-                places[place].key != 0 && distance(home(places[place].key), at) >= distance(hole, at)
-            }
-            if let moves {
-                places[hole * RecentIds.line + RecentIds.line - 1] = places[moves]
-                _ = takeOut(at, moves)
-                hole = at
-            }
-            if !wasFull { return }
-            at = after(at)
-        }
-    }
-
-    /// Takes one id out of a line, the line's last one into its place; returns whether the line was full.
-    private func takeOut(_ line: Int, _ place: Int) -> Bool {
-        let wasFull = isFull(line)
-        var last = (line + 1) * RecentIds.line - 1
-        while places[last].key == 0 { last -= 1 }
-        places[place] = places[last]
-        places[last] = Entry(key: 0, time: 0)
-        return wasFull
-    }
-
-    /// Lines from one on to another, round the end.
-    private func distance(_ from: Int, _ to: Int) -> Int { to >= from ? to - from : to - from + lines }
 
     // MARK: Full
 
