@@ -4,12 +4,14 @@
 /// known ones that are missing or of another type stay nil or 0, since the members differ between versions of librdkafka. One pass
 /// over some kilobytes, no recursion into what is unknown. Members: github.com/confluentinc/librdkafka/blob/master/STATISTICS.md.
 public struct KafkaStatistics: Sendable, Equatable {
-    /// One partition that a consumer fetches.
+    /// One partition of a topic that a client knows.
     public struct Partition: Sendable, Equatable {
         public var topic: String
         public var partition: Int32
         /// Records between the committed end of the partition and what the application has taken; nil when not known yet.
         public var lag: Int64?
+        /// Whether the consumer was told to fetch it; it knows of the topic's others too, after some minutes also of new ones.
+        public var isAssigned = false
     }
 
     /// The client's name, such as `weir-shop-0#consumer-2`: another one for each client made.
@@ -85,8 +87,10 @@ public struct KafkaStatistics: Sendable, Equatable {
 
     private func readPartition(_ reader: inout StatisticsReader, _ topic: String, _ number: String) -> Partition? {
         var values: [String: Int64] = [:]
+        var isAssigned = false
         _ = reader.members { reader, key in
             switch key {
+            case "desired": isAssigned = reader.flag() ?? false
             case "consumer_lag", "app_offset", "next_offset", "ls_offset", "fetchq_cnt":
                 values[key] = reader.number().flatMap { Int64(exactly: $0.rounded()) }
             default: reader.skip()
@@ -101,7 +105,12 @@ public struct KafkaStatistics: Sendable, Equatable {
         if let end = known("ls_offset"), let position = known("app_offset") ?? known("next_offset") {
             lag = max(0, end - position) + (known("app_offset") == nil ? known("fetchq_cnt") ?? 0 : 0)
         }
-        return Partition(topic: topic, partition: partition, lag: lag ?? known("consumer_lag"))
+        return Partition(
+            topic: topic,
+            partition: partition,
+            lag: lag ?? known("consumer_lag"),
+            isAssigned: isAssigned
+        )
     }
 }
 
@@ -191,6 +200,13 @@ struct StatisticsReader {
         let start = at
         skip()
         return Double(String(decoding: bytes[start..<at], as: UTF8.self))
+    }
+
+    /// Whether `true` comes next; nil, and the value skipped, when it is neither that nor `false`.
+    mutating func flag() -> Bool? {
+        let first = next()
+        skip()
+        return first == UInt8(ascii: "t") ? true : first == UInt8(ascii: "f") ? false : nil
     }
 
     /// Steps over the value that comes next, whatever it is.

@@ -64,6 +64,8 @@ def wakes(t):
     topology = t.topology("wakes", replacing=[
         (SUBJECT, TOLD), ("topology: quickstart", "topology: wakes\ntime: { lateness: 1m, idle: 1s }")])
     with Broker(t.folder) as broker:
+        # So often clients ask which partitions there are; every five minutes, where nobody says more.
+        broker.properties.write_text(broker.properties.read_text() + "topic.metadata.refresh.interval.ms=2000\n")
         create(broker, "orders", 2)
         shop = Shop(t, broker, topology)
         front, sent = BASE, {0: [], 1: [], 2: []}
@@ -131,8 +133,11 @@ def wakes(t):
         shop.sent = judged
         go_on(5 * MINUTE)
         shop.await_judged("the first partition")
-        records = journal(broker)
-        t.equal(sum(r["records"] for r in records), shop.sent, "a partition that is added waits for the next start")
+        t.equal(sum(r["records"] for r in journal(broker)), shop.sent, "a partition that is added waits for the next start")
+        wait_for("run tells of it", lambda: 'partitions were added to input topics' in shop.worker.err and "orders/2" in shop.worker.err
+                 and 'weir_kafka_unread_partitions{topic="orders"} 1\n' in shop.file.read_text(), process=shop.worker)
+        result = t.run("doctor", "--topology", topology, *broker.kind())
+        t.check("orders/2 holds records, and no epoch has taken any" in result.out, "log, metrics and doctor tell of it", result.out)
         shop.stop()
         shop.start()
         shop.sent += len(sent[2])

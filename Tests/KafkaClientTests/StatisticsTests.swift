@@ -17,7 +17,8 @@ import Testing
         #expect(found.transactionState == nil)
         #expect(
             found.partitions == [
-                .init(topic: "orders", partition: 0, lag: 250), .init(topic: "orders", partition: 1, lag: 42),
+                .init(topic: "orders", partition: 0, lag: 250, isAssigned: true),
+                .init(topic: "orders", partition: 1, lag: 42, isAssigned: true),
             ]
         )
     }
@@ -38,13 +39,16 @@ import Testing
         #expect(read("null") == nil)
         let odd = try #require(
             read(
-                #" { "name" : "a\"b", "txmsgs":"many", "rxmsgs": null, "brokers":[{}], "topics":{"t":7,"u":{"partitions":{"x":{},"3":{"consumer_lag":-1},"4":{"consumer_lag":9,"ls_offset":-1001}}}}, "new":[[{"a":[1,2,{"b":"}]"}]}]], "eos":{"txn_state":5}, "rtt":1e400 } "#
+                #" { "name" : "a\"b", "txmsgs":"many", "rxmsgs": null, "brokers":[{}], "topics":{"t":7,"u":{"partitions":{"x":{},"3":{"consumer_lag":-1,"desired":1},"4":{"consumer_lag":9,"ls_offset":-1001},"5":{"desired":true},"6":{"desired":false}}}}, "new":[[{"a":[1,2,{"b":"}]"}]}]], "eos":{"txn_state":5}, "rtt":1e400 } "#
             )
         )
         #expect(odd.name == "a\"b")
         #expect(odd.messagesSent == 0)
         #expect(
-            odd.partitions == [.init(topic: "u", partition: 3, lag: nil), .init(topic: "u", partition: 4, lag: 9)]
+            odd.partitions == [
+                .init(topic: "u", partition: 3, lag: nil), .init(topic: "u", partition: 4, lag: 9),
+                .init(topic: "u", partition: 5, lag: nil, isAssigned: true), .init(topic: "u", partition: 6, lag: nil),
+            ]
         )
     }
 

@@ -242,6 +242,33 @@ private final class MeteredShop {
         #expect(text.samples["weir_window_out_of_order_total"] == 20)
     }
 
+    @Test func `partitions that a consumer knows of and was not assigned are named until they are read`() throws {
+        let registry = MetricsRegistry()
+        let metrics = KafkaMetrics(registry, inputs: ["orders", "clicks"])
+        func observe(_ kind: String, orders: [Bool], others: String = "") throws {
+            let partitions = orders.enumerated().map { "\"\($0)\":{\"desired\":\($1)}" }.joined(separator: ",")
+            let text =
+                "{\"name\":\"w\",\"type\":\"\(kind)\",\"topics\":{\"orders\":{\"partitions\":{\(partitions)}}\(others)}}"
+            metrics.observe(try #require(Array(text.utf8).withUnsafeBytes { KafkaStatistics(json: $0) }))
+        }
+        func count(_ topic: String) -> Double? {
+            ExpositionChecker(registry.render()).samples["weir_kafka_unread_partitions{topic=\"\(topic)\"}"]
+        }
+        #expect(metrics.unreadPartitions == [] && count("orders") == nil)
+        // Who only asks about a topic, or writes to it, reads none of it.
+        try observe("consumer", orders: [false, false])
+        try observe("producer", orders: [true, false])
+        #expect(metrics.unreadPartitions == [] && count("orders") == nil)
+        try observe("consumer", orders: [true, true])
+        #expect(metrics.unreadPartitions == [] && count("orders") == 0)
+        let journal = ",\"weir.journal\":{\"partitions\":{\"0\":{\"desired\":true},\"1\":{\"desired\":false}}}"
+        try observe("consumer", orders: [true, true, false, false], others: journal)
+        #expect(metrics.unreadPartitions == [TopicPartition("orders", 2), TopicPartition("orders", 3)])
+        #expect(count("orders") == 2 && count("clicks") == nil && count("weir.journal") == nil)
+        try observe("consumer", orders: [true, true, true, true])
+        #expect(metrics.unreadPartitions == [] && count("orders") == 0)
+    }
+
     @Test func `reports of several Kafka clients become one set of metrics`() throws {
         func report(_ name: String, _ type: String, _ rest: String) -> KafkaStatistics? {
             Array("{\"name\":\"\(name)\",\"type\":\"\(type)\",\(rest)}".utf8).withUnsafeBytes {

@@ -110,6 +110,42 @@ private final class LogLines: Sendable {
         #expect(lines.all[2].contains("commit_p99_seconds=none"))
     }
 
+    @Test func `what came late is told by topic, once`() throws {
+        let reporter = reporter(nil)
+        _ = try judgeSamples()
+        reporter.report(seconds: 1)
+        let log = try EmbeddedLog(path: folder.path("shop.db"), application: "weir-quickstart")
+        defer { log.close() }
+        for n in 0..<2 {
+            let old = "{\"id\":\"old\(n)\",\"ts\":1600000000000,\"account\":\"a\",\"amount\":1}"
+            try Commands.append(log, "orders", key: nil, value: Array(old.utf8))
+        }
+        let worker = Worker(deployment, log: log, threads: 1, metrics: metrics)
+        try worker.run { worker.isReady }
+        #expect(worker.counts.late == 2)
+        for _ in 0..<2 { reporter.report(seconds: 1) }
+        let told = lines.all.filter { $0.contains("times=") && !$0.contains("times=none") }
+        #expect(told.count == 1 && told.first?.contains("times=\"orders: 2 late\"") == true, "\(lines.all)")
+    }
+
+    @Test func `partitions that nobody reads are told once, and again when they are more`() throws {
+        let kafka = KafkaMetrics(registry, inputs: ["orders"])
+        let reporter = MetricsReporter(registry, metrics, kafka, file: nil, telemetry: lines.log)
+        for partitions in [
+            "\"0\":{\"desired\":true}", "\"0\":{\"desired\":true},\"1\":{\"desired\":false}",
+            "\"0\":{\"desired\":true},\"1\":{},\"2\":{}",
+        ] {
+            let report =
+                "{\"name\":\"w\",\"type\":\"consumer\",\"topics\":{\"orders\":{\"partitions\":{\(partitions)}}}}"
+            Array(report.utf8).withUnsafeBytes { kafka.observe($0) }
+            for _ in 0..<2 { reporter.tellUnread() }
+        }
+        #expect(lines.all.count == 2, "\(lines.all)")
+        #expect(lines.all.first?.contains("level=warn") == true)
+        #expect(lines.all.first?.contains("partitions=orders/1\n") == true, "\(lines.all)")
+        #expect(lines.all.last?.contains("partitions=\"orders/1, orders/2\"") == true, "\(lines.all)")
+    }
+
     @Test func `the page for operators names every metric of a run, and no other`() throws {
         _ = KafkaMetrics(registry, inputs: [])
         // Some are there only with what they count.
@@ -122,7 +158,8 @@ private final class LogLines: Sendable {
             String(decoding: registry.render(), as: UTF8.self).split(separator: "\n").filter { $0.hasPrefix("# TYPE ") }
                 .map { String($0.split(separator: " ")[2]) }
         ).union([
-            "weir_watermark_lag_seconds", "weir_kafka_consumer_lag", "weir_dlq_records_total",
+            "weir_watermark_lag_seconds", "weir_kafka_consumer_lag", "weir_kafka_unread_partitions",
+            "weir_dlq_records_total",
             "weir_field_values_total",
             "weir_rule_undetermined_total",
         ])

@@ -28,6 +28,8 @@ public final class KafkaMetrics: Sendable {
         var clients: [String: Client] = [:]
         var count = 0
         var largestLag: Int?
+        /// By input topic, once a consumer has told of it.
+        var unread: [String: [Int32]] = [:]
     }
     private let reports = Mutex(Reports())
 
@@ -75,7 +77,9 @@ public final class KafkaMetrics: Sendable {
             reports.clients = reports.clients.filter { now - $0.value.heard < KafkaMetrics.silence }
             roundTrip.set(reports.clients.values.compactMap(\.roundTripSeconds).max() ?? 0)
             transactionErrors.set(reports.clients.values.count { $0.transactionState?.hasSuffix("Error") == true })
-            if !statistics.isProducer { reports.largestLag = lag(statistics.partitions) ?? reports.largestLag }
+            if statistics.isProducer { return }
+            reports.largestLag = lag(statistics.partitions) ?? reports.largestLag
+            for (topic, partitions) in unread(statistics.partitions) { reports.unread[topic] = partitions }
         }
     }
 
@@ -96,6 +100,31 @@ public final class KafkaMetrics: Sendable {
             ).set(lag)
         }
         return byTopic.values.max()
+    }
+
+    /// Sets how many partitions of each input topic nobody reads, as they were added after the start; returns which.
+    private func unread(_ partitions: [KafkaStatistics.Partition]) -> [String: [Int32]] {
+        var unread: [String: [Int32]] = [:]
+        // Whoever reads a topic was assigned all partitions that it had.
+        let read = Set(partitions.filter(\.isAssigned).map(\.topic)).intersection(inputs)
+        for topic in read {
+            let new = partitions.filter { $0.topic == topic && !$0.isAssigned }.map(\.partition).sorted()
+            unread[topic] = new
+            registry.gauge(
+                "weir_kafka_unread_partitions",
+                help:
+                    "Partitions that were added to an input topic after the start; they are read from the next one on.",
+                labels: ["topic": topic]
+            ).set(new.count)
+        }
+        return unread
+    }
+
+    /// Partitions of input topics whose records wait for the next start, as they were added after this one.
+    public var unreadPartitions: [TopicPartition] {
+        reports.withLock { reports in
+            reports.unread.flatMap { topic, partitions in partitions.map { TopicPartition(topic, $0) } }.sorted()
+        }
     }
 
     /// The lag of the input partition furthest behind, records; nil before the first report.

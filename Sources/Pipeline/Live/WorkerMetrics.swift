@@ -250,6 +250,10 @@ public final class WorkerMetrics: Sendable {
     public var verdictsSaid: Int { verdicts.reduce(0) { $0 + $1.value } }
     /// What was not as it should be since the last call, of records and fields, and how rules ended.
     public func takeIntake() -> IntakeReport { intake.takeNew() }
+    /// Since the start of the process, by input topic: events that were not judged at their own time in their turn.
+    public var displacedEvents: [(topic: String, counts: [(word: String, count: Int)])] {
+        zip(topics, displaced).map { ($0, $1.counts) }
+    }
     /// Times of the commits.
     public var commits: Histogram { commitSeconds }
 
@@ -302,6 +306,11 @@ private struct DisplacedMetrics: Sendable {
             help: "Events behind the watermark that are not late, as nobody had waited for their partition.",
             labels: ["topic": topic]
         )
+    }
+
+    /// In words, with how many.
+    var counts: [(word: String, count: Int)] {
+        [("late", late.value), ("set aside", setAside.value), ("early", early.value), ("aligned", aligned.value)]
     }
 
     func add(_ count: EpochProcessor.Displaced) {

@@ -319,6 +319,7 @@ struct Examination {
         }
         if deployment == nil { retention(of: Set(chain.taken.keys.map(\.topic)).sorted(), log) }
         try retention(log, chain.taken)
+        if let deployment { try newPartitions(of: deployment.description.topics, log, chain.taken) }
         try positions(log, chain.taken, deployment, application)
         if let ours = keyFingerprint, let theirs = last.keyFingerprint, ours != theirs {
             warn(
@@ -375,6 +376,27 @@ struct Examination {
             }
         }
         if isWhole, !losesInputs { ok("retention", "the inputs reach back to the journal's first epoch") }
+    }
+
+    /// Partitions whose records no epoch has taken: those that were added since the start wait for the next one.
+    private mutating func newPartitions(
+        of topics: [String],
+        _ log: any EventLog,
+        _ taken: [TopicPartition: JournalChain.Taken]
+    ) throws {
+        for topic in topics {
+            for partition in try log.partitions(of: topic) ?? [] {
+                let source = TopicPartition(topic, partition)
+                if taken[source] != nil { continue }
+                let (start, end) = try log.bounds(of: source)
+                if end == start { continue }
+                warn(
+                    "inputs",
+                    "\(source) holds records, and no epoch has taken any",
+                    "weir run reads partitions that were added since its start from the next one on"
+                )
+            }
+        }
     }
 
     private mutating func positions(

@@ -9,8 +9,8 @@ import Telemetry
 /// The file appears as a whole: it is written beside itself and renamed. It stays after the end; whoever reads it sees by its time
 /// that it is old (node_exporter: `node_textfile_mtime_seconds`).
 ///
-/// `@unchecked Sendable`: `thread`, `wake` and what ``report(seconds:)`` remembers are touched by the owner before the thread
-/// starts and after it was joined, and by the thread between.
+/// `@unchecked Sendable`: `thread`, `wake` and what was said last are touched by the owner before the thread starts and after it
+/// was joined, and by the thread between.
 final class MetricsReporter: @unchecked Sendable {
     static let fileSeconds = 10.0
     static let lineSeconds = 60.0
@@ -28,6 +28,10 @@ final class MetricsReporter: @unchecked Sendable {
     private var records = 0
     private var verdicts = 0
     private var commits: [Int] = []
+    /// Per topic and word, how many events were told.
+    private var displaced: [String: Int] = [:]
+    /// Said once.
+    private var unread: [TopicPartition] = []
     /// The file could not be written the last time; said once.
     private var isFailing = false
 
@@ -81,6 +85,7 @@ final class MetricsReporter: @unchecked Sendable {
             let reached = started.duration(to: .now).inSeconds
             if reached >= file {
                 writeFile()
+                tellUnread()
                 file = reached + MetricsReporter.fileSeconds
             }
             if reached >= line {
@@ -117,15 +122,44 @@ final class MetricsReporter: @unchecked Sendable {
     /// Says what was not as it should be since the last time, if anything: at the level of an error where nothing could be read.
     private func reportIntake() {
         let text = IntakeText(report: metrics.takeIntake())
-        guard let (fields, dead, rules) = text.logTexts else { return }
+        let times = newTimes()
+        if text.logTexts == nil, times.isEmpty { return }
+        let (fields, dead, rules) = text.logTexts ?? ("none", "none", "none")
         if text.isAllDead {
             telemetry.error("every record was a dead letter", ["dead_letters": .string(dead)])
         } else {
             telemetry.info(
                 "intake",
-                ["fields": .string(fields), "dead_letters": .string(dead), "rules": .string(rules)]
+                [
+                    "fields": .string(fields), "dead_letters": .string(dead), "rules": .string(rules),
+                    "times": .string(times.isEmpty ? "none" : times),
+                ]
             )
         }
+    }
+
+    /// Events since the last time that were not judged at their own time in their turn, such as `orders: 2 late, 1 early`.
+    private func newTimes() -> String {
+        metrics.displacedEvents.compactMap { topic, counts in
+            let new = counts.compactMap { word, count -> String? in
+                let key = "\(topic) \(word)"
+                defer { displaced[key] = count }
+                let more = count - displaced[key, default: 0]
+                return more > 0 ? "\(more) \(word)" : nil
+            }
+            return new.isEmpty ? nil : "\(topic): \(new.joined(separator: ", "))"
+        }.joined(separator: "; ")
+    }
+
+    /// Says which partitions of input topics nobody reads, when they become more.
+    func tellUnread() {
+        guard let found = kafka?.unreadPartitions, found != unread else { return }
+        unread = found
+        if found.isEmpty { return }
+        telemetry.warn(
+            "partitions were added to input topics: their records are judged from the next start on",
+            ["partitions": .string(found.map(\.description).joined(separator: ", "))]
+        )
     }
 
     // MARK: The file
