@@ -191,6 +191,14 @@ extension TopologyReader {
                 "remove 'required: false'"
             )
         }
+        let name = declared.schema.name
+        if let mark = toleranceMarks[name], !declared.schema.isRequired {
+            note(
+                mark,
+                "the field '\(name)' is \(role), and an event without it cannot be judged: 'on_error: missing' has no meaning",
+                "remove it"
+            )
+        }
         schema.fields[index].isRequired = true
     }
 

@@ -23,6 +23,7 @@ extension TopologyReader {
         let what = "event '\(event)'"
         unreadableFields = []
         currencyMarks = [:]
+        toleranceMarks = [:]
         guard let entries = mapping(node, "'fields'") else { return [] }
         if entries.isEmpty { note(node.mark, "\(what) has no fields", "add one 'name: type' per line") }
         if entries.count > Self.maximumFields {
@@ -227,6 +228,7 @@ extension TopologyReader {
         }
         if let node = keys["on_error"], let choice = word(node, "on_error", among: ["missing", "reject"]) {
             field.rejectsDamage = choice == "reject"
+            if !field.rejectsDamage { toleranceMarks[field.name] = node.mark }
             if field.isRequired, !field.rejectsDamage {
                 note(
                     node.mark,

@@ -22,6 +22,8 @@ struct TopologyReader {
     var fieldMarks: [String: SourceMark] = [:]
     /// Where fields name their currency, of the event read last.
     var currencyMarks: [String: SourceMark] = [:]
+    /// Where `on_error: missing` of a field stands, by the field's name.
+    var toleranceMarks: [String: SourceMark] = [:]
     /// `values:` of the file, and of the event read last over it.
     var values = ValueSettings()
     var eventValues = ValueSettings()

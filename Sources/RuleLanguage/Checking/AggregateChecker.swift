@@ -32,18 +32,12 @@ struct AggregateChecker {
         let scope = Scope(source: source, event: event, schema: schema, table: table, environment: environment)
         var counted: Set<Int> = []
         let argument = argument(syntax, scope, &counted)
+        let summed = counted
         let filter = filter(syntax, scope, &counted)
         let keys = countedKeys(syntax, schema, source)
-        if syntax.windowMilliseconds > environment.maximumWindowMilliseconds {
-            sink.error(
-                source,
-                syntax.windowSpan,
-                "a window of \(DurationText.text(milliseconds: syntax.windowMilliseconds)) is longer than this topology keeps",
-                suggestion:
-                    "at most \(DurationText.text(milliseconds: environment.maximumWindowMilliseconds)); limits.window in topology.yaml sets it"
-            )
-        }
+        checkWindow(syntax, source)
         guard sink.errorCount == errors else { return nil }
+        warnOfCurrencies(syntax, schema, summed, counted, keys, source)
         let resultType: ValueType =
             switch syntax.function {
             case .count, .distinct: .int

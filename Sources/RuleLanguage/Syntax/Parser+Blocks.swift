@@ -115,14 +115,7 @@ extension Parser {
     }
 
     mutating func duration(_ what: String) throws(SyntaxFailure) -> Int64 {
-        guard current.kind == .duration else {
-            let suggestion =
-                current.kind == .int
-                ? "write the unit: \(text(current))s, \(text(current))m, \(text(current))h or \(text(current))d"
-                : "for example 24h"
-            throw fail("expected \(what), found \(describe(current))", suggestion: suggestion)
-        }
-        let token = advance()
+        let token = try durationToken(what)
         guard let value = DurationText.milliseconds(text(token)), value > 0 else {
             throw fail(
                 "'\(text(token))' is not a usable duration",
@@ -131,6 +124,22 @@ extension Parser {
             )
         }
         return value
+    }
+
+    /// A window's length; what is beyond 64 bits is as long as can be, as the topology bounds it.
+    private mutating func windowLength() throws(SyntaxFailure) -> Int64 {
+        DurationText.milliseconds(text(try durationToken("the window's length"))) ?? .max
+    }
+
+    private mutating func durationToken(_ what: String) throws(SyntaxFailure) -> Token {
+        guard current.kind == .duration else {
+            let suggestion =
+                current.kind == .int
+                ? "write the unit: \(text(current))s, \(text(current))m, \(text(current))h or \(text(current))d"
+                : "for example 24h"
+            throw fail("expected \(what), found \(describe(current))", suggestion: suggestion)
+        }
+        return advance()
     }
 
     mutating func wholeNumber(_ what: String) throws(SyntaxFailure) -> Int {
@@ -229,7 +238,7 @@ extension Parser {
         } while accept(.comma)
         try word("over", shape)
         let windowToken = current.span
-        let window = try duration("the window's length")
+        let window = try windowLength()
         var excludes = false
         if isWord("excluding") {
             _ = advance()

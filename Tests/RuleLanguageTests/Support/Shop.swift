@@ -55,15 +55,43 @@ enum Shop {
         subjectField: 2
     )
 
-    static let environment = RuleEnvironment(
-        events: [order, click],
-        signals: [
-            .init(name: "ring.score", type: .double), .init(name: "ring.size", type: .int),
-            .init(name: "anomaly.score", type: .double),
-        ],
-        maximumWindowMilliseconds: 90 * 86_400_000,
-        hash: hash
-    )
+    /// Amounts in whatever currency another field names.
+    static let transfer: EventSchema = {
+        var amount = field("amount", .money)
+        amount.conversion.currencyField = "currency"
+        var fee = field("fee", .money)
+        fee.conversion.currencyField = "fee_currency"
+        var feeCurrency = field("fee_currency", .string, allowed: ["EUR"])
+        feeCurrency.isClosed = true
+        return EventSchema(
+            name: "transfer",
+            topic: "transfers",
+            fields: [
+                field("ts", .timestamp, required: true),
+                field("account", .string, entity: "account", required: true),
+                amount, field("currency", .string, allowed: ["EUR", "JPY"]), fee, feeCurrency, field("ok", .bool),
+            ],
+            time: .field(0),
+            idField: nil,
+            subjectField: 1
+        )
+    }()
+
+    static let environment = environment([order, click])
+    /// The same with one more event, for complaints that it makes.
+    static let widerEnvironment = environment([order, click, transfer])
+
+    private static func environment(_ events: [EventSchema]) -> RuleEnvironment {
+        RuleEnvironment(
+            events: events,
+            signals: [
+                .init(name: "ring.score", type: .double), .init(name: "ring.size", type: .int),
+                .init(name: "anomaly.score", type: .double),
+            ],
+            maximumWindowMilliseconds: 90 * 86_400_000,
+            hash: hash
+        )
+    }
 
     static func compile(_ text: String) throws -> RuleSet {
         do {
@@ -76,7 +104,7 @@ enum Shop {
     }
 
     /// Everything `compile` complains about, as people read it.
-    static func complaints(_ text: String, in environment: RuleEnvironment = environment) -> String {
+    static func complaints(_ text: String, in environment: RuleEnvironment = widerEnvironment) -> String {
         do {
             let set = try RuleSet.compile([RuleSource(path: "test.weir", text: text)], in: environment)
             return (set.warnings + set.notices).map(\.rendered).joined()
