@@ -42,7 +42,8 @@ import Testing
         #expect(
             event.undeclared.map(\.line) == [
                 "amount_2: { type: money, path: amount, scale: 2 }",
-                "net.ip: { type: string, entity: ip, personal: true }", nil, nil,
+                "net.ip: { type: string, entity: ip, personal: true }", nil,
+                "l.x: { type: int, path: \"l[0].x\" }  # no array on the way had more elements in the sample",
             ]
         )
         // Wrong types are for the decoder to tell.

@@ -30,7 +30,7 @@ import Testing
         let l = try at("l")
         #expect(l.present == 1 && l.empty == 1 && l.textLists == 1)
         let i = try at("i")
-        #expect(i.present == 2 && i.otherLists == 2)
+        #expect(i.present == 2 && i.otherLists == 1 && i.idLists == 1 && i.elements == 2)
         #expect(try at("i[].sku").present == 1)
         #expect(probe.facts.count == 8)
     }
@@ -71,7 +71,7 @@ import Testing
         func shape(_ text: String) -> String {
             guard let shape = Array(text.utf8).withUnsafeBytes({ NumberShape($0) }) else { return "-" }
             return
-                "\(shape.isCode ? "code" : shape.isInteger ? "int" : "fraction") \(shape.fractionDigits) \(shape.value)"
+                "\(shape.isLong || shape.hasLeadingZero ? "code" : shape.isInteger ? "int" : "fraction") \(shape.fractionDigits) \(shape.value)"
         }
         for (text, expected) in [
             ("0", "int 0 0.0"), ("-12", "int 0 -12.0"), ("007", "code 0 7.0"), ("1.50", "fraction 2 1.5"),
@@ -83,19 +83,47 @@ import Testing
         }
     }
 
-    @Test func `a time is one where the reader of topologies takes it for one`() {
-        func isTime(_ text: String) -> Bool { Array(text.utf8).withUnsafeBytes { isRFC3339($0) } }
-        for text in [
-            "2026-01-05T08:00:00Z", "2026-01-05 08:00:00", "2026-01-05t08:00:00.123456z", "2026-01-05T08:00:00+01:00",
-        ] {
-            #expect(isTime(text), "\(text)")
+    /// A text, and the forms in which it can be read, the strictest first; empty: it is no time.
+    private static let times: [(text: String, forms: [String])] = [
+        ("2026-01-05T08:00:00Z", ["rfc3339", "iso8601", "%Y-%m-%dT%H:%M:%S%z"]),
+        ("2026-01-05 08:00:00", ["rfc3339", "iso8601", "%Y-%m-%d %H:%M:%S"]),
+        ("2026-01-05t08:00:00.123456+01:00", ["rfc3339", "iso8601", "%Y-%m-%dt%H:%M:%S.%f%z"]),
+        ("2026-01-05", ["iso8601", "%Y-%m-%d"]), ("2026-01-05T08:00Z", ["iso8601", "%Y-%m-%dT%H:%M%z"]),
+        ("2026-01-05 08:00:00 +0100", ["iso8601", "%Y-%m-%d %H:%M:%S %z"]),
+        ("2026-01-05 8:05", ["%Y-%m-%d %H:%M"]), ("2026/01/05 08:00:00", ["%Y/%m/%d %H:%M:%S"]),
+        ("05.01.2026 08:00", ["%d.%m.%Y %H:%M", "%m.%d.%Y %H:%M"]), ("13.1.2026", ["%d.%m.%Y"]),
+        ("12/31/2010 8:26", ["%m/%d/%Y %H:%M"]), ("06/01/1998-07:55", ["%d/%m/%Y-%H:%M", "%m/%d/%Y-%H:%M"]),
+        ("1/2/2026 12:05 AM", ["%d/%m/%Y %I:%M %p", "%m/%d/%Y %I:%M %p"]),
+        ("01/02/03", ["%d/%m/%y", "%m/%d/%y", "%y/%m/%d"]), ("05/Jan/2026:08:00:00 +0100", ["%d/%b/%Y:%H:%M:%S %z"]),
+        ("Mon, 05 Jan 2026 08:00:00 GMT", ["%a, %d %b %Y %H:%M:%S GMT"]), ("January 5, 2026", ["%B %d, %Y"]),
+        ("05.01.2026, 08:00 Uhr", ["%d.%m.%Y, %H:%M Uhr", "%m.%d.%Y, %H:%M Uhr"]),
+        ("20260105", ["%Y%m%d"]), ("20260105T080000Z", ["%Y%m%dT%H%M%S%z"]), ("20260105080000", ["%Y%m%d%H%M%S"]),
+        ("2026-02-30", []), ("31/31/2026", []), ("1767571200", []), ("10.1.2.3", []), ("1.2", []), ("SKU-1234-56", []),
+        ("2026-01-05 25:00", []), ("2026-01-05 08:00:00 CEST", []), ("", []), ("Room 101", []),
+    ]
+
+    @Test func `a time has the forms in which the decoder takes it`() {
+        for (text, forms) in SampleProbeTests.times {
+            var times = TimeForms()
+            Array(text.utf8).withUnsafeBytes { times.take($0) }
+            #expect(times.readings.map(\.format.name) == forms, "\(text)")
+            #expect(Array(text.utf8).withUnsafeBytes { TimeForms.isTime($0) } != forms.isEmpty, "\(text)")
         }
-        for text in [
-            "2026-01-05", "2026-01-05T08:00Z", "2026-01-05T08:00:00+0100", "2026-01-05T08:00:00.Z",
-            "2026-01-05T08:00:00 x", "05.01.2026 08:00:00",
-        ] {
-            #expect(!isTime(text), "\(text)")
+    }
+
+    @Test func `each later time may rule out a form, and none brings one back`() {
+        func forms(_ texts: [String]) -> [String] {
+            var times = TimeForms()
+            for text in texts { Array(text.utf8).withUnsafeBytes { times.take($0) } }
+            return times.readings.map(\.format.name)
         }
+        #expect(forms(["1/2/2026", "2/2/2026"]) == ["%d/%m/%Y", "%m/%d/%Y"])
+        #expect(forms(["1/2/2026", "13/2/2026"]) == ["%d/%m/%Y"])
+        #expect(forms(["1/2/2026", "2/13/2026"]) == ["%m/%d/%Y"])
+        #expect(forms(["1/2/2026", "2/13/2026", "13/2/2026"]).isEmpty)
+        #expect(forms(["2026-01-05 08:00:00", "2026-01-05 08:00"]) == ["iso8601"])
+        #expect(forms(["2026-01-05 10:00", "2026-01-05 8:00"]) == ["%Y-%m-%d %H:%M"])
+        #expect(forms(["x", "2026-01-05"]).isEmpty)
     }
 
     @Test func `names tell entities, times and amounts`() {
@@ -110,13 +138,17 @@ import Testing
             ("item.seller", "seller"), ("item.price", nil), ("InvoiceNo", "order"), ("user_agent", nil),
             ("email.domain", nil), ("email", "email"),
             ("TERMINAL_ID", "seller"), ("CUSTOMER_ID_NB_TX_1DAY_WINDOW", nil), ("ship.address", "address"),
-            ("app", nil), ("description", nil),
+            ("app", nil), ("description", nil), ("Kundennummer", "account"), ("Bestellnr", "order"),
+            ("ArtikelNr", "item"),
+            ("Kunde_ID", "account"), ("Hausnummer", nil),
         ] as [(String, String?)] { #expect(words(path).entity == entity, "\(path)") }
         for (path, timeliness) in [
             ("ts", 2), ("TX_DATETIME", 2), ("created_at", 2), ("placed_at", 1), ("click_time", 2),
             ("attributed_time", -1), ("dwell_ms", -1),
-            ("amount", 0), ("expires_at", -1),
+            ("amount", 0), ("expires_at", -1), ("Bestelldatum", 2), ("Lieferdatum", -1), ("Zeit", 2),
         ] { #expect(words(path).timeliness == timeliness, "\(path)") }
+        #expect(words("Betrag").isMoney && !words("amount_cents").isMoney && !words("total_weight").isMoney)
+        #expect(words("currency_code").isCurrency && words("time_zone").isZone && !words("zone").isZone)
         #expect(words("TX_AMOUNT").isMoney && words("UnitPrice").isMoney && !words("Quantity").isMoney)
     }
 }

@@ -3,12 +3,12 @@ import Models
 /// How many decimal digits the minor unit of a currency has, by ISO 4217 as of 2026.
 ///
 /// Those withdrawn since 2010 are there too, for back-tests; metals, funds without a unit and codes for tests are not.
-enum CurrencyDigits {
+public enum CurrencyDigits {
     /// What ``digits(of:count:)`` returns at most.
     static let digitsMax = 4
 
     /// Nil for what is no code of three letters, in any case, that the list has.
-    static func digits(of text: UnsafePointer<UInt8>, count: Int) -> Int? {
+    public static func digits(of text: UnsafePointer<UInt8>, count: Int) -> Int? {
         guard count == 3, let index = place(text) else { return nil }
         let digits = table[index]
         return digits == none ? nil : Int(digits)

@@ -1,17 +1,17 @@
-import RuleLanguage
+public import RuleLanguage
 
 /// A time as it was written: by some clock, which may have said how far it is from UTC.
-struct WrittenTime {
+public struct WrittenTime {
     /// Since 1970, UTC where the offset is known, else by the clock that showed it.
-    var milliseconds: Int64
-    var hasOffset: Bool
+    public var milliseconds: Int64
+    public var hasOffset: Bool
 
     /// ISO 8601 as senders write it, or nil: `2026-01-05`, `2026-01-05T08:00`, `2026-01-05 08:00:00,123 +0100`.
     ///
     /// A `T`, a `t` or one blank before the hour; seconds and their fraction (behind `.` or `,`, cut below milliseconds) may be
     /// left out; the offset is `Z`, `+01`, `+0100` or `+01:00`, with a blank before it or none. Second 60 is the first of the next
     /// minute. A bare date is its midnight.
-    init?(iso8601 text: UnsafePointer<UInt8>, count: Int) {
+    public init?(iso8601 text: UnsafePointer<UInt8>, count: Int) {
         var scan = TimeScan(at: text, end: text + count)
         var time = TimeParts()
         guard scan.number(&time.year, digits: 4...4), scan.take(UInt8(ascii: "-")),
@@ -39,7 +39,7 @@ struct WrittenTime {
     }
 
     /// A time in a pattern, or nil; the whole text must fit.
-    init?(_ steps: UnsafePointer<TimePattern.Step>, stepCount: Int, _ text: UnsafePointer<UInt8>, count: Int) {
+    public init?(_ steps: UnsafePointer<TimePattern.Step>, stepCount: Int, _ text: UnsafePointer<UInt8>, count: Int) {
         var scan = TimeScan(at: text, end: text + count)
         var time = TimeParts()
         for index in 0..<stepCount {
@@ -50,7 +50,7 @@ struct WrittenTime {
     }
 
     /// An RFC 3339 time, or nil, as ``milliseconds(rfc3339:count:)`` takes it.
-    init?(rfc3339 text: UnsafePointer<UInt8>, count: Int) {
+    public init?(rfc3339 text: UnsafePointer<UInt8>, count: Int) {
         guard let time = Detection.milliseconds(rfc3339: text, count: count) else { return nil }
         let sign = text[count - 6]
         milliseconds = time

@@ -6,8 +6,8 @@ public struct EventDraft: Sendable {
     /// Where a file holds several types: the path and value that tell this one.
     var discriminator: (path: SamplePath, value: String)?
     var fields: [FieldDraft]
-    /// Indices of fields.
-    var time: Int
+    /// Indices of fields; of the time nil where the records' numbers stand for it.
+    var time: Int?
     var id: Int?
     var subject: Int
     /// Paths left out, each with the reason.
@@ -18,7 +18,7 @@ public struct EventDraft: Sendable {
     public internal(set) var records: Int
 
     /// The names of what was chosen, and how many fields there are.
-    public var timeField: String { fields[time].name }
+    public var timeField: String? { time.map { fields[$0].name } }
     public var idField: String? { id.map { fields[$0].name } }
     public var subjectField: String { fields[subject].name }
     public var fieldCount: Int { fields.count }
@@ -26,8 +26,8 @@ public struct EventDraft: Sendable {
 
 /// Why no event type can be made of a sample.
 enum EventObstacle: Error {
-    /// Nothing in it is a time, or nothing that is always there.
-    case time
+    /// No time is always there; in `present` of the records the one that is there most often.
+    case time(path: String, present: Int)
     /// Nothing that is always there could be whom it is about.
     case subject
 }
@@ -40,19 +40,24 @@ extension EventDraft {
     ///
     /// - Parameters:
     ///   - excluded: paths that can be neither time nor subject, as some records lack them.
+    ///   - banned: paths that can be neither though nothing better is there.
+    ///   - withoutCurrency: amounts that cannot be read in the currency beside them.
     init(
         name: String,
         _ probe: SampleProbe,
         isCSV: Bool,
         namesAreInvented: Bool,
-        excluded: Set<SamplePath>
+        excluded: Set<SamplePath>,
+        banned: Set<SamplePath>,
+        withoutCurrency: Set<SamplePath>
     ) throws(EventObstacle) {
-        let good = probe.records - probe.unreadable
-        var fields: [FieldDraft] = []
+        self.name = name
+        records = probe.records
+        fields = []
+        subject = 0
         var facts: [PathFacts] = []
-        leftOut = []
         for item in probe.facts {
-            if let draft = FieldDraft.guess(item, isCSV: isCSV) {
+            if let draft = FieldDraft.guess(item, in: probe, isCSV: isCSV) {
                 fields.append(draft)
                 facts.append(item)
             } else if let reason = EventDraft.reason(item, in: probe) {
@@ -60,19 +65,90 @@ extension EventDraft {
             }
         }
         EventDraft.separate(&fields, &facts, &leftOut)
-        let always = fields.indices.filter { facts[$0].present >= good && !excluded.contains(facts[$0].path) }
-        guard let (time, format, isSure) = EventDraft.time(among: always, fields, facts) else { throw .time }
-        fields[time].type = .timestamp
-        fields[time].format = format
-        fields[time].entity = nil
-        fields[time].isPersonal = false
-        if !isSure {
-            doubts.append("nothing is surely the time of the event: `\(fields[time].path.text)` was taken for it")
+        let good = probe.records - probe.unreadable
+        /// Those that at least so many of a hundred records have.
+        func present(_ wanted: Int, _ besides: Set<SamplePath>) -> [Int] {
+            fields.indices.filter { index in
+                (facts[index].present - facts[index].nullCount) * 100 >= good * wanted
+                    && !besides.contains(facts[index].path) && !fields[index].path.isInArray
+                    && fields[index].type != .stringList
+            }
         }
-        let candidates = always.filter { $0 != time && EventDraft.canBeText(fields[$0], facts[$0], isCSV: isCSV) }
-        guard let subject = EventDraft.subject(among: candidates, fields, facts) else { throw .subject }
-        fields[subject].type = .string
-        fields[subject].scale = 2
+        let always = present(100, excluded.union(banned))
+        let mostly = present(EventDraft.mostlyPercent, banned)
+        try chooseTime(always, mostly, facts)
+        try chooseSubject(always, mostly, facts, isCSV: isCSV, namesAreInvented: namesAreInvented)
+        for chosen in [time, subject].compactMap({ $0 }) where !always.contains(chosen) {
+            doubts.append(
+                "`\(fields[chosen].path.text)` is not in every record: those without it are dead letters, as nothing better is in all"
+            )
+        }
+        nameApart()
+        nameCurrencies(facts, besides: withoutCurrency)
+        settleTimes(facts, probe)
+        if let time, facts[time].times.readings.first?.hasHours == false, fields[time].format.needsZone {
+            doubts.append("`\(fields[time].path.text)` has no time of day: all events of a day are at its midnight")
+        }
+        if fields.count > EventDraft.fieldsMax { shorten() }
+    }
+
+    /// The time, of those that are in all records before those that are in most.
+    private mutating func chooseTime(_ always: [Int], _ mostly: [Int], _ facts: [PathFacts]) throws(EventObstacle) {
+        let found = EventDraft.time(among: always, fields, facts) ?? EventDraft.time(among: mostly, fields, facts)
+        if let found {
+            time = found.index
+            fields[found.index].type = .timestamp
+            fields[found.index].format = found.format
+            fields[found.index].coercions.remove(.ids)
+            fields[found.index].entity = nil
+            fields[found.index].isPersonal = false
+            fields[found.index].note = nil
+            if !found.isSure {
+                doubts.append(
+                    "nothing is surely the time of the event: `\(fields[found.index].path.text)` was taken for it"
+                )
+            }
+            return
+        }
+        let times = fields.indices.filter {
+            fields[$0].type == .timestamp && NameWords(facts[$0].path).timeliness >= 0
+        }
+        if let most = times.max(by: { facts[$0].present < facts[$1].present }) {
+            throw .time(path: fields[most].path.text, present: facts[most].present - facts[most].nullCount)
+        }
+        doubts.append(
+            "nothing in the records is a time: the number of a record stands for it, and windows count one second per record"
+        )
+    }
+
+    /// The subject, and the event's own id.
+    private mutating func chooseSubject(
+        _ always: [Int],
+        _ mostly: [Int],
+        _ facts: [PathFacts],
+        isCSV: Bool,
+        namesAreInvented: Bool
+    ) throws(EventObstacle) {
+        func texts(_ indices: [Int]) -> [Int] {
+            indices.filter { $0 != time && EventDraft.canBeText(fields[$0], facts[$0], isCSV: isCSV) }
+        }
+        var candidates = texts(always)
+        // Without a time there is little that speaks for events at all: then neither a measurement names anybody, nor one of a few
+        // words, nor the only thing there is.
+        if time == nil {
+            candidates = candidates.filter { index in
+                fields[index].entity != nil
+                    || [.string, .int].contains(fields[index].type) && fields.count > 1
+                        && facts[index].distinct.count >= min(10, facts[index].values)
+            }
+        }
+        let named = texts(mostly).filter { fields[$0].entity != nil }
+        guard
+            let subject = EventDraft.subject(among: candidates, fields, facts, areEvents: time != nil)
+                ?? EventDraft.subject(among: named, fields, facts, areEvents: true)
+        else { throw .subject }
+        self.subject = subject
+        fields[subject].becomeText(facts[subject], isCSV: isCSV)
         if fields[subject].entity == nil {
             let words = NameWords(fields[subject].path).last.filter { $0 != "id" }
             fields[subject].entity =
@@ -82,31 +158,31 @@ extension EventDraft {
                 "nothing is known to name somebody: `\(fields[subject].path.text)` was taken for whom the event is about"
             )
         }
-        self.time = time
-        self.subject = subject
         id = EventDraft.id(among: candidates.filter { $0 != subject }, fields, facts, event: name)
         if let id {
-            fields[id].type = .string
+            fields[id].becomeText(facts[id], isCSV: isCSV)
             fields[id].entity = nil
             fields[id].isPersonal = false
         }
-        self.name = name
-        self.fields = fields
-        records = probe.records
-        if fields.count > EventDraft.fieldsMax { shorten() }
-        nameApart()
     }
+
+    /// Of a hundred records those that must have what is taken for the time or the subject where nothing is in all.
+    private static let mostlyPercent = 95
 
     /// Why a path is no field; nil where nothing need be said.
     private static func reason(_ facts: PathFacts, in probe: SampleProbe) -> String? {
         if facts.values == 0 { return facts.empty > 0 ? "it was empty in every record" : nil }
-        if facts.path.isInArray || facts.objects == facts.values { return nil }
+        if facts.nullCount == facts.values { return "it was \(facts.nullWords.keys.sorted()[0]) in every record" }
+        if facts.objects == facts.values { return nil }
+        if facts.path.isInArray, facts.otherLists == 0, facts.objects == 0 {
+            let first = facts.path.throughFirst.text
+            return "its values are no texts, and a list holds nothing else; of one element: `\(first)`"
+        }
         let inside = facts.path.steps + [SamplePath.element]
         if probe.facts.contains(where: { $0.path.steps.count > inside.count && $0.path.steps.starts(with: inside) }) {
             return nil
         }
         if facts.otherLists > 0 { return "it is a list of other things than texts" }
-        if facts.codes > 0 { return "its numbers are longer than an int" }
         return "its values are of several types: \(facts.kinds.map(\.name).joined(separator: ", "))"
     }
 
@@ -127,30 +203,36 @@ extension EventDraft {
         }
     }
 
+    /// Whether all values can be read as texts that name somebody or something.
     private static func canBeText(_ field: FieldDraft, _ facts: PathFacts, isCSV: Bool) -> Bool {
-        field.type == .string || isCSV && field.type != .bool && field.type != .stringList
+        field.type == .string
+            || (isCSV ? field.type != .bool : facts.texts + facts.integers == facts.values && facts.leadingZeros == 0)
+                && field.type != .stringList
     }
 
     /// What is most likely the time of the event, and whether much speaks for it.
     private static func time(among candidates: [Int], _ fields: [FieldDraft], _ facts: [PathFacts]) -> (
-        Int, WrittenTime, Bool
+        index: Int, format: TimeFormat, isSure: Bool
     )? {
-        var best: (index: Int, format: WrittenTime, score: Int)?
+        var best: (index: Int, format: TimeFormat, score: Int)?
         for index in candidates {
             let (field, item) = (fields[index], facts[index])
             let timeliness = NameWords(item.path).timeliness
-            let isSorted = item.decreases * 20 <= item.values
+            let decreases =
+                field.type == .timestamp && !field.format.isNumber
+                ? item.times.readings.map(\.decreases).min() ?? 0 : item.decreases
+            let isSorted = decreases * 20 <= item.values
             var score = timeliness * 2
             var format = field.format
             if field.type == .timestamp {
                 score += 6
+                if field.format.needsZone, item.times.readings.first?.hasHours == false { score -= 1 }
             } else if let unit = FieldDraft.timeFormat(item), timeliness >= 0, isSorted,
                 item.distinct.count * 4 > item.values
             {
                 score += unit == .seconds && item.decimals == 0 ? 2 : 3
                 format = unit
-            } else if timeliness > 0, item.integers + item.decimals == item.values, item.lowest >= 0, item.highest < 4e9
-            {
+            } else if timeliness > 0, item.numbers == item.values, item.lowest >= 0, item.highest < 4e9 {
                 // Seconds since something.
                 score -= 2
                 format = .seconds
@@ -164,7 +246,14 @@ extension EventDraft {
     }
 
     /// Whom the event is most likely about.
-    private static func subject(among candidates: [Int], _ fields: [FieldDraft], _ facts: [PathFacts]) -> Int? {
+    ///
+    /// - Parameter areEvents: several records are of one; without a time each may be of another.
+    private static func subject(
+        among candidates: [Int],
+        _ fields: [FieldDraft],
+        _ facts: [PathFacts],
+        areEvents: Bool
+    ) -> Int? {
         // What has a handful of values in many records is a sort of things, whatever it is called.
         let telling = candidates.filter { facts[$0].distinct.count >= 10 || facts[$0].values < 100 }
         for some in [telling, candidates] {
@@ -174,6 +263,7 @@ extension EventDraft {
         }
         // What has many values, and each several times, comes next; of all that is left the one with the most.
         func rank(_ index: Int) -> (Int, Int) {
+            if !areEvents { return (0, facts[index].distinct.count) }
             let words = NameWords(facts[index].path)
             return (
                 words.isIdentifier && !facts[index].isUnique ? 2 : facts[index].isUnique ? 0 : 1,
@@ -199,7 +289,9 @@ extension EventDraft {
 
     /// Keeps what an event row has room for: what was chosen, what names an entity, then the first ones.
     private mutating func shorten() {
-        let chosen = [time, subject] + (id.map { [$0] } ?? [])
+        let currencies = Set(fields.compactMap(\.currency))
+        let chosen =
+            [time, subject, id].compactMap { $0 } + fields.indices.filter { currencies.contains(fields[$0].name) }
         let entities = fields.indices.filter { fields[$0].entity != nil && !chosen.contains($0) }
         let rest = fields.indices.filter { !chosen.contains($0) && !entities.contains($0) }
         let kept = Set((chosen + entities + rest).prefix(EventDraft.fieldsMax))
@@ -207,7 +299,7 @@ extension EventDraft {
             leftOut.append((fields[index].path, "an event has at most \(EventDraft.fieldsMax) fields"))
         }
         let order = fields.indices.filter { kept.contains($0) }
-        time = order.firstIndex(of: time) ?? 0
+        time = time.flatMap { order.firstIndex(of: $0) }
         subject = order.firstIndex(of: subject) ?? 0
         id = id.flatMap { order.firstIndex(of: $0) }
         fields = order.map { fields[$0] }
@@ -233,6 +325,9 @@ extension EventDraft {
         return name.first?.isLetter == true ? name : "e_\(name)"
     }
 
+    /// The time of records that tell none, as `topology.yaml` writes it.
+    static let rowTime = "{ from: 2020-01-01, every: 1s }"
+
     /// The event type as lines of `topology.yaml`.
     func lines(topic: String, csv: String?) -> [String] {
         let isCSV = csv != nil
@@ -243,7 +338,7 @@ extension EventDraft {
                 "    when: { \(YAMLText.scalar(discriminator.path.text)): \(YAMLText.quoted(discriminator.value)) }"
             )
         }
-        lines.append("    time: \(YAMLText.scalar(fields[time].name))")
+        lines.append("    time: \(time.map { YAMLText.scalar(fields[$0].name) } ?? EventDraft.rowTime)")
         if let id { lines.append("    id: \(YAMLText.scalar(fields[id].name))") }
         lines.append("    subject: \(YAMLText.scalar(fields[subject].name))")
         lines.append("    fields:")

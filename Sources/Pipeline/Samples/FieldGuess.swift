@@ -1,210 +1,196 @@
+import Detection
 import RuleLanguage
-
-/// What the name of a path says of the values there.
-struct NameWords {
-    /// The words of all keys, in small letters.
-    let words: [String]
-    /// The last key's own.
-    let last: [String]
-
-    init(_ path: SamplePath) {
-        let keys = path.steps.filter { $0 != SamplePath.element }
-        last = NameWords.split(keys.last ?? "")
-        words = keys.flatMap { NameWords.split($0) }
-    }
-
-    /// `CustomerID`, `customer_id` and `customer-id` are two words each, `IPAddress` too.
-    static func split(_ key: String) -> [String] {
-        var words: [String] = []
-        var word = ""
-        let characters = Array(key)
-        for (index, character) in characters.enumerated() {
-            let isBorder = !character.isLetter && !character.isNumber
-            let before = index > 0 ? characters[index - 1] : nil
-            let next = index + 1 < characters.count ? characters[index + 1] : nil
-            let beginsWord =
-                character.isUppercase
-                && (before?.isLowercase == true || before?.isUppercase == true && next?.isLowercase == true)
-            if isBorder || beginsWord, !word.isEmpty {
-                words.append(word)
-                word = ""
-            }
-            if !isBorder { word += character.lowercased() }
-        }
-        return word.isEmpty ? words : words + [word]
-    }
-
-    /// The kind of entity that a value of this name identifies; nil: none that is known.
-    var entity: String? {
-        if last.contains("ip") || last.contains("ipaddress") { return "ip" }
-        if last.contains("email") || last == ["mail"] { return last.contains("domain") ? nil : "email" }
-        var rest = words
-        while let word = rest.last, rest.count > 1, NameWords.idWords.contains(word) { rest.removeLast() }
-        guard let word = rest.last else { return nil }
-        return NameWords.entities.first { $0.words.contains(word) }?.kind
-    }
-
-    /// Whether it ends like the name of an identifier.
-    var isIdentifier: Bool {
-        last.last.map { NameWords.idWords.contains($0) || $0.count > 2 && $0.hasSuffix("id") } ?? false
-    }
-
-    /// How much it sounds like the time of the event, from -1 (of something else) to 2.
-    var timeliness: Int {
-        if !Set(words).isDisjoint(with: NameWords.otherTimes) { return -1 }
-        if !Set(last).isDisjoint(with: NameWords.times) { return 2 }
-        return last.last == "at" || last.last == "on" ? 1 : 0
-    }
-
-    /// Whether it sounds like an amount of money.
-    var isMoney: Bool {
-        !Set(last).isDisjoint(with: NameWords.amounts) && Set(words).isDisjoint(with: NameWords.counts)
-    }
-
-    private static let idWords: Set<String> = [
-        "id", "uid", "uuid", "guid", "key", "no", "nr", "num", "number", "code", "hash", "ref", "token",
-    ]
-    private static let times: Set<String> = [
-        "ts", "time", "timestamp", "datetime", "date", "created", "occurred", "when", "epoch", "millis",
-    ]
-    /// Of times that are not the event's, and of lengths of time.
-    private static let otherTimes: Set<String> = [
-        "updated", "modified", "expires", "expiry", "birth", "birthday", "dob", "attributed", "delivered", "shipped",
-        "processed",
-        "dwell", "zone", "timezone", "days", "hours", "minutes", "duration", "age", "deleted", "closed", "cancelled",
-        "due", "window",
-    ]
-    private static let amounts: Set<String> = [
-        "amount", "price", "total", "subtotal", "cost", "fee", "tax", "paid", "balance", "charge", "value", "discount",
-        "revenue",
-        "sum",
-    ]
-    private static let counts: Set<String> = [
-        "count", "quantity", "qty", "items", "number", "window", "percent", "rate", "ratio",
-    ]
-    private static let entities: [(kind: String, words: Set<String>)] = [
-        (
-            "account",
-            [
-                "account", "user", "customer", "buyer", "member", "client", "userid", "customerid", "accountid",
-                "username", "login",
-            ]
-        ),
-        ("device", ["device", "fingerprint", "deviceid"]),
-        ("card", ["card", "pan", "bin", "iban"]),
-        ("coupon", ["coupon", "voucher", "promo", "promocode"]),
-        ("item", ["item", "sku", "product", "article", "art", "asin", "stock", "productid", "itemid"]),
-        ("seller", ["seller", "merchant", "vendor", "shop", "store", "terminal", "merchantid", "sellerid"]),
-        ("phone", ["phone", "mobile", "msisdn"]),
-        ("address", ["address"]),
-        ("order", ["order", "invoice", "basket", "cart", "orderid", "invoiceno"]),
-        ("staff", ["staff", "employee", "operator", "clerk"]),
-        ("session", ["session", "sessionid"]),
-    ]
-    /// Entities that a person can be known by.
-    static let personal: Set<String> = ["account", "ip", "email", "phone", "address", "card"]
-    /// Whom a verdict is about, the likeliest first.
-    static let subjects = [
-        "account", "card", "device", "staff", "email", "phone", "session", "ip", "seller", "order", "item", "coupon",
-        "address",
-    ]
-}
-
-/// How a time is written, by the word of `format:`.
-enum WrittenTime: String, Sendable {
-    case milliseconds = "ms"
-    case seconds = "s"
-    case microseconds = "us"
-    case rfc3339
-}
 
 /// A field as `weir init` and `weir check --against` would declare it.
 struct FieldDraft: Sendable, Equatable {
     var name: String
     var path: SamplePath
     var type: FieldType
-    var format = WrittenTime.milliseconds
+    var format = TimeFormat.milliseconds
+    /// Other forms in which its times can be read: the sample does not tell which is meant.
+    var otherFormats: [TimeFormat] = []
+    /// Times that say nothing of how far they are from UTC.
+    var isLocalTime = false
+    /// Whose clock shows them; nil: UTC.
+    var zone: String?
     var scale = 2
+    /// The name of the field with its currency, instead of ``scale``.
+    var currency: String?
+    var roundsDecimals = false
+    var coercions: Coercions = []
+    var nullWords: [String] = []
     var entity: String?
     var isPersonal = false
     var maximumLength: Int?
+    /// What is said of it beside its line.
+    var note: String?
 
     /// What a value at a path most likely is; nil where no type of ours reads all of its values.
     ///
-    /// - Parameter isCSV: everything is text there, so a column may be read as one.
-    static func guess(_ facts: PathFacts, isCSV: Bool) -> FieldDraft? {
-        guard facts.values > 0, facts.objects == 0, facts.otherLists == 0 else { return nil }
-        // All of an array is a list, of texts only.
-        if facts.path.isInArray, facts.texts < facts.values || isCSV { return nil }
+    /// - Parameters:
+    ///   - probe: where the facts are from.
+    ///   - isCSV: everything is text there, so a column may be read as one.
+    static func guess(_ facts: PathFacts, in probe: SampleProbe, isCSV: Bool) -> FieldDraft? {
+        let values = facts.values - facts.nullCount
+        guard values > 0, facts.objects == 0, facts.otherLists == 0 else { return nil }
         let words = NameWords(facts.path)
-        let name = FieldDraft.name(of: facts.path, words)
-        var draft = FieldDraft(name: name, path: facts.path, type: .string)
-        let numbers = facts.integers + facts.decimals
-        let values = facts.values
-        if facts.textLists == values || facts.path.isInArray {
-            draft.type = .stringList
-        } else if facts.words == values {
-            draft.type = .bool
-        } else if facts.texts == values, facts.times == values {
-            draft.type = .timestamp
-            draft.format = .rfc3339
-        } else if numbers == values {
-            draft.setNumber(facts, words, isCSV: isCSV)
-        } else if !isCSV, facts.texts < values {
-            return nil
+        var draft = FieldDraft(name: name(of: facts.path, words), path: facts.path, type: .string)
+        let isList = facts.textLists + facts.idLists == facts.values
+        if facts.path.isInArray, facts.path.keys.contains(where: needsList) { return nil }
+        let isSingle = facts.path.isInArray && !isList && probe.isSingle(facts.path)
+        if isList || facts.path.isInArray && !(isSingle && draft.isBetterAlone(facts, words)) {
+            // All of an array is a list, of texts only.
+            guard draft.setList(facts, words) else { return nil }
+        } else {
+            if isSingle {
+                draft.path = facts.path.throughFirst
+                draft.note = "no array on the way had more elements in the sample"
+            }
+            guard draft.setScalar(facts, words, isCSV: isCSV) else { return nil }
         }
-        if draft.type == .string || draft.type == .int {
-            draft.entity = words.entity
-            draft.isPersonal = draft.entity.map { NameWords.personal.contains($0) } ?? false
-        }
-        // Numbers as columns have no type of their own: what identifies is text, of which no digit counts.
-        if isCSV, draft.type == .int, draft.entity != nil || facts.codes > 0 || words.isIdentifier {
-            draft.type = .string
-        }
-        if draft.type == .int, !isCSV, facts.codes > 0 { return nil }
         if draft.type == .string || draft.type == .stringList, facts.longest > 1024 {
             draft.maximumLength = min(65_535, facts.longest * 2)
         }
         return draft
     }
 
-    private mutating func setNumber(_ facts: PathFacts, _ words: NameWords, isCSV: Bool) {
-        if let format = FieldDraft.timeFormat(facts), words.timeliness > 0 {
-            type = .timestamp
-            self.format = format
-        } else if isCSV, facts.bits == facts.integers, facts.decimals == 0, ["is", "has"].contains(words.last.first) {
+    /// Whether the only element of an array tells more as itself than in a list: an entity, a number, a time.
+    private func isBetterAlone(_ facts: PathFacts, _ words: NameWords) -> Bool {
+        words.entity != nil || facts.texts < facts.values || facts.isTime || words.isMoney && facts.numericTexts > 0
+    }
+
+    private mutating func setList(_ facts: PathFacts, _ words: NameWords) -> Bool {
+        type = .stringList
+        if facts.path.isInArray, facts.textLists + facts.idLists < facts.values {
+            guard facts.texts + facts.integers == facts.values, facts.integers == 0 || words.isIdentity else {
+                return false
+            }
+        }
+        if facts.integers > 0 || facts.idLists > 0 { coercions.insert(.ids) }
+        return true
+    }
+
+    private mutating func setScalar(_ facts: PathFacts, _ words: NameWords, isCSV: Bool) -> Bool {
+        let values = facts.values - facts.nullCount
+        let isTruth = facts.words + facts.truthTexts > 0 || words.isQuestion
+        if isTruth, facts.words + facts.truthTexts + facts.bits == values {
             type = .bool
-        } else if words.isMoney, facts.fractionDigits <= 4, facts.codes == 0, facts.highest < 1e12 {
-            type = .money
-            scale = max(2, facts.fractionDigits)
+            if facts.truthTexts > 0 || !isCSV && facts.bits > 0 { coercions.insert(.booleans) }
+        } else if facts.isTime, let reading = facts.times.readings.first,
+            !reading.format.isTerse || words.timeliness != 0,
+            facts.integers == 0 || words.timeliness > 0
+        {
+            setTime(reading, of: facts)
+        } else if facts.numbers == values {
+            setNumber(facts, words, isCSV: isCSV)
+        } else if !isCSV, facts.texts < facts.values {
+            guard facts.texts + facts.integers == facts.values, words.isIdentity else { return false }
+            setText(facts, words, isCSV: isCSV)
         } else {
-            type = facts.decimals > 0 ? .double : .int
+            setText(facts, words, isCSV: isCSV)
+        }
+        if type == .string || type == .int {
+            entity = words.entity
+            isPersonal = entity.map { NameWords.personal.contains($0) } ?? false
+        }
+        // In a text that is free to be anything a word for nothing may be one of them.
+        let isFree = type == .string && entity == nil
+        nullWords = facts.nullWords.keys.filter { !isFree || NullWord.isCertain($0) }.sorted()
+        return true
+    }
+
+    private mutating func setText(_ facts: PathFacts, _ words: NameWords, isCSV: Bool) {
+        type = .string
+        if !isCSV, facts.integers > 0 { coercions.insert(.ids) }
+        if words.isMoney, facts.numbers * 2 < facts.values, facts.texts > 0 {
+            note = "not read as money: its texts are no plain numbers"
         }
     }
 
+    private mutating func setTime(_ reading: TimeForms.Reading, of facts: PathFacts) {
+        type = .timestamp
+        format = reading.format
+        isLocalTime = reading.withoutOffset > 0 && reading.format.needsZone
+        // Of the same text an order of day and month is a choice, a stricter form that reads it too is none.
+        if let order = format.order {
+            otherFormats = facts.times.readings.dropFirst().map(\.format).filter {
+                $0.order != nil && $0.order != order
+            }
+        }
+    }
+
+    private mutating func setNumber(_ facts: PathFacts, _ words: NameWords, isCSV: Bool) {
+        if facts.paddedTexts > 0 { coercions.insert(.numbers) }
+        if let format = FieldDraft.timeFormat(facts), words.timeliness > 0 {
+            type = .timestamp
+            self.format = format
+            return
+        }
+        // What identifies is text, of which no digit counts; where numbers have no type of their own, codes are texts too.
+        let isText = isCSV || facts.numericTexts > 0
+        let isCode = facts.leadingZeros > 0 || words.isIdentifier
+        if facts.decimals == 0, words.isIdentity || isText && isCode || facts.longIntegers > 0 {
+            coercions = []
+            return setText(facts, words, isCSV: isCSV)
+        }
+        let isNoise = facts.longFractions > 0 && facts.longFractions == facts.noisyFractions
+        if words.isMoney, facts.longFractions == 0 || isNoise, facts.leadingZeros == 0, facts.highest < 1e12 {
+            type = .money
+            scale = max(2, facts.plainDigits)
+            roundsDecimals = isNoise
+            if isNoise { note = "numbers with digits of arithmetic, such as 9.989999999999998, are rounded" }
+            return
+        }
+        if !isCSV, facts.numericTexts > 0 {
+            // A text of digits may be a code: only its name, a fraction or numbers beside it make it a number.
+            guard facts.leadingZeros == 0, facts.hasFractions || words.isQuantity || facts.integers > 0 else {
+                coercions = []
+                if facts.leadingZeros == 0 {
+                    note = "texts of digits: for a number write { type: int, coerce: [numbers] }"
+                }
+                return setText(facts, words, isCSV: isCSV)
+            }
+            coercions.insert(.numbers)
+        }
+        type = facts.hasFractions ? .double : .int
+    }
+
     /// The unit in which numbers are times of this century; nil where they are none.
-    static func timeFormat(_ facts: PathFacts) -> WrittenTime? {
-        guard facts.integers + facts.decimals == facts.values, facts.values > 0 else { return nil }
-        for (format, unit) in [(WrittenTime.milliseconds, 1e3), (.seconds, 1), (.microseconds, 1e6)] {
+    static func timeFormat(_ facts: PathFacts) -> TimeFormat? {
+        let values = facts.values - facts.nullCount
+        guard values > 0, facts.numbers == values else { return nil }
+        for (format, unit) in [(TimeFormat.milliseconds, 1e3), (.seconds, 1), (.microseconds, 1e6)] {
             let range = 946_684_800 * unit...4_102_444_800 * unit
             if range.contains(facts.lowest), range.contains(facts.highest) {
-                return facts.decimals > 0 && format != .seconds ? nil : format
+                return facts.hasFractions && format != .seconds ? nil : format
             }
         }
         return nil
     }
 
+    /// Takes it for a text that names somebody or something, whatever its type was.
+    mutating func becomeText(_ facts: PathFacts, isCSV: Bool) {
+        type = .string
+        coercions = !isCSV && facts.integers > 0 ? .ids : []
+        format = .milliseconds
+        otherFormats = []
+        isLocalTime = false
+        scale = 2
+        roundsDecimals = false
+        note = nil
+    }
+
     /// A name that rules can write: `account` for `account.id`, else the path's own, what cannot stand in a name replaced.
     private static func name(of path: SamplePath, _ words: NameWords) -> String {
-        var keys = path.steps.filter { $0 != SamplePath.element }
+        var keys = path.keys
         if keys.count > 1, words.last.allSatisfy({ ["id", "key", "code", "uuid"].contains($0) }) { keys.removeLast() }
         let parts = keys.map { key in
             let part = key.map { $0.isASCII && ($0.isLetter || $0.isNumber) ? $0 : "_" }.prefix(60)
             let name = String(part)
+            if TopologyReader.reservedWords.contains(name) { return "\(name)_" }
             return name.first?.isLetter == true ? name : "f_\(name)"
         }
-        let name = parts.joined(separator: ".")
-        return String(name.prefix(120)) + (parts.contains { TopologyReader.reservedWords.contains($0) } ? "_" : "")
+        return String(parts.joined(separator: ".").prefix(120))
     }
 
     /// Whether the path follows from the name, so that it need not be written.
@@ -215,21 +201,32 @@ struct FieldDraft: Sendable, Equatable {
     /// The field as a line of `topology.yaml`, behind its indentation.
     func line(isCSV: Bool) -> String {
         var keys: [String] = []
+        func texts(_ texts: [String]) -> String { "[\(texts.map { YAMLText.quoted($0) }.joined(separator: ", "))]" }
         if !pathFollows(isCSV: isCSV) { keys.append("path: \(pathText(isCSV: isCSV))") }
-        if type == .timestamp, format != .milliseconds { keys.append("format: \(format.rawValue)") }
-        if type == .money { keys.append("scale: \(scale)") }
+        if type == .timestamp, format != .milliseconds { keys.append("format: \(YAMLText.scalar(format.name))") }
+        if let zone { keys.append("zone: \(YAMLText.zone(zone))") }
+        if type == .money { keys.append(currency.map { "currency: \(YAMLText.scalar($0))" } ?? "scale: \(scale)") }
+        if roundsDecimals { keys.append("decimals: round") }
+        let coerced = Coercions.words.filter { coercions.contains($0.coercion) }.map(\.word)
+        if !coerced.isEmpty { keys.append("coerce: [\(coerced.joined(separator: ", "))]") }
+        if !nullWords.isEmpty { keys.append("null_values: \(texts(nullWords))") }
         if let entity { keys.append("entity: \(entity)") }
         if isPersonal { keys.append("personal: true") }
         if let maximumLength { keys.append("max_length: \(maximumLength)") }
         let name = YAMLText.scalar(name)
-        return keys.isEmpty
+        let line =
+            keys.isEmpty
             ? "\(name): \(type.rawValue)" : "\(name): { type: \(type.rawValue), \(keys.joined(separator: ", ")) }"
+        let orders = ([format] + otherFormats).compactMap(\.order).joined(separator: " or ")
+        let remark = note ?? (otherFormats.isEmpty ? nil : "undecided: \(orders)")
+        return remark.map { "\(line)  # \($0)" } ?? line
     }
 
+    /// Whether a key cannot stand in the text of a path.
+    private static func needsList(_ key: String) -> Bool { key.contains { ".[]@$/".contains($0) } }
+
     private func pathText(isCSV: Bool) -> String {
-        let needsList =
-            !isCSV
-            && path.steps.contains { step in step != SamplePath.element && step.contains { ".[]@$/".contains($0) } }
+        let needsList = !isCSV && path.keys.contains(where: FieldDraft.needsList)
         if needsList { return "[\(path.steps.map { YAMLText.scalar($0) }.joined(separator: ", "))]" }
         return YAMLText.scalar(path.text)
     }
@@ -244,6 +241,11 @@ enum YAMLText {
             && text.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber) || "._-".contains($0) }
         let words: Set<String> = ["y", "n", "yes", "no", "on", "off", "true", "false", "null"]
         return isPlain && !words.contains(text.lowercased()) ? text : quoted(text)
+    }
+
+    /// Names of zones hold strokes.
+    static func zone(_ name: String) -> String {
+        name.allSatisfy { $0.isLetter || $0 == "/" || $0 == "_" } ? name : quoted(name)
     }
 
     static func quoted(_ text: String) -> String {

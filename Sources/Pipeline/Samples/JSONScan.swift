@@ -82,6 +82,24 @@ struct JSONScan {
         return false
     }
 
+    /// A text with the escapes resolved that keep one sign, such as `\/`; others stay as they stand.
+    static func plain(_ bytes: some Sequence<UInt8>) -> [UInt8] {
+        var text: [UInt8] = []
+        var isEscaped = false
+        for byte in bytes {
+            if !isEscaped, byte == UInt8(ascii: "\\") {
+                isEscaped = true
+                continue
+            }
+            if isEscaped, ![UInt8(ascii: "/"), UInt8(ascii: "\""), UInt8(ascii: "\\")].contains(byte) {
+                text.append(UInt8(ascii: "\\"))
+            }
+            text.append(byte)
+            isEscaped = false
+        }
+        return text
+    }
+
     /// The scalar at a path of keys, escapes as they stand; nil where there is none.
     static func scalar(_ path: [String], in record: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer? {
         var scan = JSONScan(record)
@@ -114,8 +132,9 @@ struct JSONScan {
 /// What a number looks like, as JSON writes numbers, leading zeros allowed.
 struct NumberShape {
     var isInteger: Bool
-    /// A whole number that is a code rather than a quantity: it begins with a zero, or does not fit into 64 bits.
-    var isCode: Bool
+    /// A whole number that does not fit into 64 bits, or one that begins with a zero as codes do.
+    var isLong: Bool
+    var hasLeadingZero: Bool
     var fractionDigits: Int
     var value: Double
 
@@ -158,34 +177,10 @@ struct NumberShape {
             magnitude = Double(String(decoding: bytes, as: UTF8.self)).map { abs($0) } ?? magnitude
         }
         guard at == bytes.count else { return nil }
-        isCode = isInteger && (whole > 18 || whole > 1 && bytes[first] == UInt8(ascii: "0"))
+        isLong = isInteger && whole > 18
+        hasLeadingZero = isInteger && whole > 1 && bytes[first] == UInt8(ascii: "0")
         value = isNegative ? -magnitude : magnitude
     }
-}
-
-/// Whether a text is a time as `format: rfc3339` reads it.
-func isRFC3339(_ text: UnsafeRawBufferPointer) -> Bool {
-    guard text.count >= 19 else { return false }
-    for (index, byte) in text.prefix(19).enumerated() {
-        switch index {
-        case 4, 7: if byte != UInt8(ascii: "-") { return false }
-        case 10: if byte != 0x20, byte | 0x20 != UInt8(ascii: "t") { return false }
-        case 13, 16: if byte != UInt8(ascii: ":") { return false }
-        default: if byte &- UInt8(ascii: "0") > 9 { return false }
-        }
-    }
-    var rest = text.dropFirst(19)
-    if rest.first == UInt8(ascii: ".") {
-        let digits = rest.dropFirst().prefix { $0 &- UInt8(ascii: "0") <= 9 }
-        if digits.isEmpty { return false }
-        rest = rest.dropFirst(1 + digits.count)
-    }
-    guard let sign = rest.first else { return true }
-    if sign | 0x20 == UInt8(ascii: "z") { return rest.count == 1 }
-    let offset = Array(rest.dropFirst())
-    return (sign == UInt8(ascii: "+") || sign == UInt8(ascii: "-")) && offset.count == 5
-        && offset[2] == UInt8(ascii: ":")
-        && [0, 1, 3, 4].allSatisfy { offset[$0] &- UInt8(ascii: "0") <= 9 }
 }
 
 /// A value of somebody's data as it may be shown: its form, not what it says.

@@ -132,7 +132,7 @@ public struct SampleComparison {
         }
         var names = Set(schema.fields.map(\.name))
         let lines = undeclared.map { item in
-            var draft = FieldDraft.guess(item, isCSV: isCSV)
+            var draft = FieldDraft.guess(item, in: probe, isCSV: isCSV)
             let name = draft?.name ?? ""
             var number = 2
             while let taken = draft?.name, !names.insert(taken).inserted {

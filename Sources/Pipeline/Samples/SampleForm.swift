@@ -9,6 +9,10 @@ struct SampleForm: Sendable {
     var columns: [String] = []
     /// The file has no names of columns, so these are ours.
     var namesAreInvented = false
+    /// How numbers are written.
+    private var signs = NumberSigns()
+    /// What could be read in another way too.
+    var doubts: [String] { csv.flatMap { signs.doubt($0) }.map { [$0] } ?? [] }
 
     /// Lines that are looked at, and bytes of them.
     private static let linesMax = 400
@@ -33,13 +37,13 @@ struct SampleForm: Sendable {
         if odd > 0 {
             throw LogError(.refused, "\(path): the file holds control characters: it is neither JSON Lines nor CSV.")
         }
-        return SampleForm(rows: lines)
+        return try SampleForm(rows: lines, of: path)
     }
 
     /// JSON.
     init() {}
 
-    private init(rows lines: [[UInt8]]) {
+    private init(rows lines: [[UInt8]], of path: String) throws(LogError) {
         var dialect = CSVDialect.standard
         if lines.contains(where: { String(validating: $0, as: UTF8.self) == nil }) {
             dialect.encoding =
@@ -59,10 +63,13 @@ struct SampleForm: Sendable {
         }
         let values = rows.map { row in row.withUnsafeBytes { CSVDecoder.values(of: $0, dialect) } }
         let whole = values.compactMap { $0 }.filter { !$0.isEmpty }
-        SampleForm.findNumbers(whole, &dialect)
+        for value in whole.joined() { signs.take(value) }
+        signs.settle(&dialect)
         let names = whole.first.map { $0.map { String(decoding: $0, as: UTF8.self) } } ?? []
-        if SampleForm.isHeader(names, behind: whole.dropFirst(), dialect) {
+        if SampleForm.isHeader(names, behind: whole.dropFirst()) {
             columns = names
+        } else if let twice = SampleForm.nameTwice(names, whole.dropFirst()) {
+            throw LogError(.refused, "\(path):1: the header names the column `\(twice)` twice.")
         } else {
             let comments = lines.filter { $0.first == dialect.comment && dialect.comment != nil }
             (columns, namesAreInvented) = SampleForm.inventedNames(names.count, comments, dialect)
@@ -109,33 +116,39 @@ struct SampleForm: Sendable {
         return zip(row, row.dropFirst()).contains { $0 == byte && $1 == 0x20 || $0 == 0x20 && $1 == byte }
     }
 
-    /// Whether numbers have a decimal comma or separated thousands: by what stands in columns that hold nothing else.
-    private static func findNumbers(_ rows: [[[UInt8]]], _ dialect: inout CSVDialect) {
-        var commas = 0
-        var points = 0
-        var thousands: [UInt8: Int] = [:]
-        for value in rows.joined() {
-            guard let shape = WrittenNumber(value) else { continue }
-            if shape.decimal == UInt8(ascii: ",") { commas += 1 }
-            if shape.decimal == UInt8(ascii: ".") { points += 1 }
-            if let separator = shape.thousands { thousands[separator, default: 0] += 1 }
+    /// Learns from rows further down how numbers are written.
+    mutating func learn(_ rows: SampleRecords) {
+        guard var dialect = csv else { return }
+        signs = NumberSigns()
+        rows.forEach { row in
+            for value in CSVDecoder.values(of: row, dialect) ?? [] { signs.take(value) }
         }
-        if commas > points, dialect.delimiter != .byte(UInt8(ascii: ",")) { dialect.decimal = UInt8(ascii: ",") }
-        dialect.thousands =
-            thousands.filter { $0.key != dialect.decimal }.max { ($0.value, $0.key) < ($1.value, $1.key) }?.key
+        signs.settle(&dialect)
+        csv = dialect
     }
 
     /// A row names columns where all its texts differ and none is a number or a time; one may be empty, as that of row numbers
     /// often is.
-    private static func isHeader(_ names: [String], behind rows: some Collection<[[UInt8]]>, _ dialect: CSVDialect)
-        -> Bool
-    {
+    private static func isHeader(_ names: [String], behind rows: some Collection<[[UInt8]]>) -> Bool {
         if names.isEmpty || rows.isEmpty || Set(names).count < names.count { return false }
-        return names.allSatisfy { name in
-            name.isEmpty && names.count > 1
-                || Array(name.utf8).withUnsafeBytes { NumberShape($0) == nil && !isRFC3339($0) }
-                    && WrittenNumber(Array(name.utf8)) == nil && !name.isEmpty
-        }
+        return names.allSatisfy { $0.isEmpty && names.count > 1 || isName($0) }
+    }
+
+    private static func isName(_ text: String) -> Bool {
+        !text.isEmpty && WrittenNumber(Array(text.utf8)) == nil
+            && Array(text.utf8).withUnsafeBytes { NumberShape($0) == nil && !TimeForms.isTime($0) }
+    }
+
+    /// What a row names twice that would be a header otherwise, with numbers or times below it.
+    private static func nameTwice(_ names: [String], _ rows: ArraySlice<[[UInt8]]>) -> String? {
+        var seen: Set<String> = []
+        guard let twice = names.first(where: { !seen.insert($0).inserted }),
+            names.allSatisfy(isName),
+            rows.allSatisfy({ row in
+                row.contains { $0.withUnsafeBytes { NumberShape($0) != nil || TimeForms.isTime($0) } }
+            })
+        else { return nil }
+        return twice
     }
 
     /// Names for columns that have none: those of a comment with as many of them, else `c1`, `c2` and so on.
@@ -150,7 +163,7 @@ struct SampleForm: Sendable {
                 continue
             }
             let names = values.map { String(decoding: $0, as: UTF8.self) }
-            if isHeader(names, behind: [values], trimming) { return (names, false) }
+            if isHeader(names, behind: [values]) { return (names, false) }
         }
         return ((0..<count).map { "c\($0 + 1)" }, true)
     }
@@ -166,50 +179,5 @@ struct SampleForm: Sendable {
             }
         }
         probe.see(row: row, columns: columns)
-    }
-}
-
-/// A number as people write it in tables, whatever the sign before its fraction.
-private struct WrittenNumber {
-    /// What must be the sign before the fraction; nil where there is none, or it cannot be told.
-    var decimal: UInt8?
-    /// What must stand between the thousands.
-    var thousands: UInt8?
-
-    /// Nil where it is no number.
-    init?(_ bytes: [UInt8]) {
-        var groups: [Int] = [0]
-        var separators: [UInt8] = []
-        for byte in bytes.first == UInt8(ascii: "-") ? bytes.dropFirst() : bytes[...] {
-            if byte &- UInt8(ascii: "0") <= 9 {
-                groups[groups.count - 1] += 1
-            } else if [UInt8(ascii: "."), UInt8(ascii: ","), UInt8(ascii: "'")].contains(byte) {
-                separators.append(byte)
-                groups.append(0)
-            } else {
-                return nil
-            }
-        }
-        guard !groups.contains(0), groups.count <= 8 else { return nil }
-        guard let last = separators.last else { return }
-        let isGrouped = groups[0] <= 3 && groups[1..<(groups.count - 1)].allSatisfy { $0 == 3 }
-        if separators.count == 1 {
-            // One group of three may be thousands or a fraction: nobody can tell by this one.
-            if groups[1] != 3 || groups[0] > 3 { decimal = last == UInt8(ascii: "'") ? nil : last }
-            return
-        }
-        guard isGrouped, Set(separators.dropLast()).count == 1 else { return nil }
-        if separators[0] == last {
-            guard groups[groups.count - 1] == 3 else { return nil }
-            thousands = last
-        } else {
-            thousands = separators[0]
-            decimal = last
-        }
-    }
-
-    /// Whether a dialect reads it as a number.
-    func fits(_ dialect: CSVDialect) -> Bool {
-        (decimal == nil || decimal == dialect.decimal) && (thousands == nil || thousands == dialect.thousands)
     }
 }

@@ -1,146 +1,5 @@
 import RuleLanguage
 
-/// A place in records: JSON keys from the outside inwards, with a step into arrays; of CSV one column.
-public struct SamplePath: Sendable, Hashable, Comparable {
-    /// The keys; ``element`` stands for each element of an array.
-    public var steps: [String]
-
-    /// A step from an array to its elements; no key can be it, as it is no valid Unicode text in a record.
-    static let element = "\u{0}[]"
-
-    /// As topologies write it: `account.id`, `line_items[].sku`.
-    public var text: String {
-        var text = ""
-        for step in steps {
-            if step == SamplePath.element {
-                text += "[]"
-            } else {
-                text += text.isEmpty ? step : ".\(step)"
-            }
-        }
-        return text
-    }
-
-    init(steps: [String]) { self.steps = steps }
-
-    /// Where a probe finds what a declared path leads to: elements are not told apart, and a list of texts is found at the list
-    /// itself.
-    ///
-    /// Nil for what stands beside the value.
-    init?(_ path: FieldPath) {
-        guard !path.isBeside else { return nil }
-        steps = path.steps.map { step in if case .key(let key) = step { key } else { SamplePath.element } }
-        while steps.last == SamplePath.element { steps.removeLast() }
-    }
-
-    /// Whether it leads through an array.
-    var isInArray: Bool { steps.contains(SamplePath.element) }
-
-    public static func < (a: SamplePath, b: SamplePath) -> Bool { a.steps.lexicographicallyPrecedes(b.steps) }
-}
-
-/// What a sample of records holds at one path, and how it is written there.
-public struct PathFacts: Sendable {
-    public var path: SamplePath
-    /// Records that hold something there, empty texts and `null` apart.
-    public var present = 0
-    /// Records that hold `null`, or an empty column or text.
-    public var empty = 0
-    public var texts = 0
-    /// Numbers without a fraction or exponent, and others.
-    public var integers = 0
-    public var decimals = 0
-    public var words = 0
-    /// Arrays of nothing but texts, other arrays, and objects.
-    public var textLists = 0
-    public var otherLists = 0
-    public var objects = 0
-    /// Of texts that look like RFC 3339, and of those written as numbers are.
-    var times = 0
-    var numericTexts = 0
-    /// Of columns that are `0` or `1`.
-    var bits = 0
-    /// Of whole numbers that begin with a zero, or have more digits than an `int` holds.
-    var codes = 0
-    /// Numbers, in the order of the records: bounds, digits behind the point, and how often one was smaller than the one before.
-    var lowest = Double.infinity
-    var highest = -Double.infinity
-    var fractionDigits = 0
-    /// Numbers with more digits behind the point than money has.
-    var longFractions = 0
-    var decreases = 0
-    /// Longest text in bytes.
-    var longest = 0
-    /// Hashes of different values, up to ``distinctMax``.
-    var distinct: Set<Int> = []
-    /// The first few different texts.
-    var examples: [String] = []
-    /// The first value, masked.
-    public var example = ""
-
-    private var last = -Double.infinity
-    private var lastText: [UInt8] = []
-    fileprivate var lastRecord = -1
-    fileprivate var lastEmpty = -1
-
-    static let distinctMax = 65_536
-    static let examplesMax = 33
-
-    init(path: SamplePath) { self.path = path }
-
-    /// Values of all sorts but `null` and empty ones.
-    var values: Int { texts + integers + decimals + words + textLists + otherLists + objects }
-    /// Whether each value was another.
-    var isUnique: Bool { values > 0 && distinct.count == min(values, PathFacts.distinctMax) }
-
-    /// The sorts of values, the most frequent first, with how many there were of each.
-    public var kinds: [(name: String, count: Int)] {
-        [
-            ("text", texts), ("number", integers + decimals), ("bool", words), ("list of texts", textLists),
-            ("list", otherLists), ("object", objects),
-        ].filter { $0.1 > 0 }.sorted { $0.1 > $1.1 }.map { (name: $0.0, count: $0.1) }
-    }
-
-    mutating func add(text bytes: UnsafeRawBufferPointer) {
-        texts += 1
-        longest = max(longest, bytes.count)
-        if NumberShape(bytes) != nil { numericTexts += 1 }
-        if isRFC3339(bytes) { times += 1 }
-        if bytes.count <= 32 {
-            if bytes.lexicographicallyPrecedes(lastText) { decreases += 1 }
-            lastText.removeAll(keepingCapacity: true)
-            lastText.append(contentsOf: bytes)
-        }
-        note(bytes)
-        if examples.count < PathFacts.examplesMax, bytes.count <= 64 {
-            let text = String(decoding: bytes, as: UTF8.self)
-            if !examples.contains(text) { examples.append(text) }
-        }
-    }
-
-    mutating func add(number bytes: UnsafeRawBufferPointer, _ shape: NumberShape) {
-        if shape.isInteger { integers += 1 } else { decimals += 1 }
-        if shape.isCode { codes += 1 }
-        if bytes.count == 1, bytes[0] == UInt8(ascii: "0") || bytes[0] == UInt8(ascii: "1") { bits += 1 }
-        fractionDigits = max(fractionDigits, shape.fractionDigits)
-        if shape.fractionDigits > 4 { longFractions += 1 }
-        longest = max(longest, bytes.count)
-        if shape.value < last { decreases += 1 }
-        last = shape.value
-        lowest = min(lowest, shape.value)
-        highest = max(highest, shape.value)
-        note(bytes)
-    }
-
-    private mutating func note(_ bytes: UnsafeRawBufferPointer) {
-        if example.isEmpty { example = MaskedExample.text(bytes) }
-        guard distinct.count < PathFacts.distinctMax else { return }
-        var hasher = Hasher()
-        hasher.combine(bytes: bytes)
-        distinct.insert(hasher.finalize())
-    }
-}
-
 /// What records hold, path by path, read without a schema: of JSON the keys there are, of CSV the columns.
 ///
 /// For the control plane: looks at some thousand records and allocates as it likes.
@@ -168,6 +27,14 @@ struct SampleProbe: Sendable {
     init() {}
 
     subscript(path: SamplePath) -> PathFacts? { facts.first { $0.path == path } }
+
+    /// Whether no array on the way to a path ever had a second element.
+    func isSingle(_ path: SamplePath) -> Bool {
+        path.steps.indices.allSatisfy { index in
+            path.steps[index] != SamplePath.element
+                || (self[SamplePath(steps: Array(path.steps[..<index]))]?.elements ?? 2) < 2
+        }
+    }
 
     /// Takes in one record of JSON.
     mutating func see(json record: UnsafeRawBufferPointer) {
@@ -297,11 +164,11 @@ struct SampleProbe: Sendable {
         }
         markPresent(index)
         var count = 0
-        var areTexts = true
+        var texts = 0
+        var integers = 0
         while true {
             scan.skipBlanks()
             let first = scan.peek
-            if first != UInt8(ascii: "\"") { areTexts = false }
             if first == UInt8(ascii: "{"), depth < SampleProbe.depthMax, count < SampleProbe.elementsMax,
                 let below = child(of: node, key: SamplePath.element)
             {
@@ -309,8 +176,13 @@ struct SampleProbe: Sendable {
                 guard seeObject(&scan, below, depth + 1) else { return false }
             } else if first == UInt8(ascii: "\"") {
                 guard let text = scan.text() else { return false }
+                texts += 1
                 facts[index].longest = max(facts[index].longest, text.count)
                 if facts[index].example.isEmpty { facts[index].example = "[\(MaskedExample.text(text))]" }
+            } else if first == UInt8(ascii: "-") || first &- UInt8(ascii: "0") <= 9 {
+                let word = scan.word()
+                guard !word.isEmpty else { return false }
+                if let shape = NumberShape(word), shape.isInteger, !shape.hasLeadingZero { integers += 1 }
             } else {
                 guard scan.skipValue() else { return false }
             }
@@ -319,7 +191,14 @@ struct SampleProbe: Sendable {
             if scan.take(UInt8(ascii: "]")) { break }
             guard scan.take(UInt8(ascii: ",")) else { return false }
         }
-        if areTexts { facts[index].textLists += 1 } else { facts[index].otherLists += 1 }
+        facts[index].elements = max(facts[index].elements, count)
+        if texts == count {
+            facts[index].textLists += 1
+        } else if texts + integers == count {
+            facts[index].idLists += 1
+        } else {
+            facts[index].otherLists += 1
+        }
         return true
     }
 }

@@ -9,6 +9,8 @@ struct SampleRecords {
 
     private var bytes: [UInt8] = []
     private var ends: [Int] = []
+    /// Places in the file of those that are kept.
+    private var places: Set<Int> = []
     /// Records read.
     private(set) var total = 0
     /// The file was read to its end.
@@ -26,6 +28,7 @@ struct SampleRecords {
                 guard total % stride == 0, bytes.count < SampleRecords.keptBytesMax else { return true }
                 bytes.append(contentsOf: record.bytes)
                 ends.append(bytes.count)
+                places.insert(total - 1)
                 left -= 1
                 if left == 0 {
                     stride = max(16, stride * 2)
@@ -39,6 +42,13 @@ struct SampleRecords {
                 return
             }
         }
+    }
+
+    /// Keeps one more, behind all others, unless it is kept already.
+    mutating func append(_ record: [UInt8], place: Int) {
+        guard places.insert(place).inserted else { return }
+        bytes += record
+        ends.append(bytes.count)
     }
 
     /// Lends each record that is kept, in the file's order.

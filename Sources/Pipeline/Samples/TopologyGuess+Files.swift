@@ -24,15 +24,17 @@ extension TopologyGuess {
     public var rules: String {
         guard let event = firstEvent else { return "" }
         let subject = event.fields[event.subject].name
+        let names = Set(event.fields.map(\.name) + event.fields.compactMap(\.entity))
+        let count = ["n", "hourly", "events_in_hour"].first { !names.contains($0) } ?? "n_of_\(event.fields.count)"
         return """
             // A first rule, in shadow: it reports and decides nothing. Remove `mode shadow` when you trust it.
             rule busy_\(subject.map { $0.isLetter || $0.isNumber ? String($0) : "_" }.joined().prefix(40)) "Many events of one \(event.fields[event.subject].entity ?? "subject") within an hour" {
               mode shadow
               on \(event.name)
-              let n = count() of \(event.name) by \(subject) over 1h
-              when n >= 20
+              let \(count) = count() of \(event.name) by \(subject) over 1h
+              when \(count) >= 20
               then review, score +20
-              because "{n} events of {\(subject)} in an hour"
+              because "{\(count)} events of {\(subject)} in an hour"
             }
 
             """
@@ -51,7 +53,7 @@ extension TopologyGuess {
         for event in events {
             func named(_ index: Int) -> String { "`\(event.fields[index].name)`" }
             text +=
-                "- `\(event.name)`: the time of the event is \(named(event.time)), it is about \(named(event.subject))"
+                "- `\(event.name)`: the time of the event is \(event.time.map(named) ?? "the record's number"), it is about \(named(event.subject))"
             text += event.id.map { ", its own id is \(named($0)).\n" } ?? ", and it has no id of its own.\n"
         }
         text += doubts.map { "- Doubtful: \($0).\n" }.joined()

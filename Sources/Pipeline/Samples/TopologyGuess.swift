@@ -3,9 +3,10 @@ import RuleLanguage
 
 /// A first topology for a file that nobody has described, tried on the file itself.
 ///
-/// Looks at the first 20,000 records and ever fewer of the rest to guess, then lets the decoder read the file by the guess; what it
-/// refuses is declared more loosely, or left out, until nothing changes. Both stop after 256 MiB of records. A guess is a start for
-/// somebody who knows the data: what nothing speaks for stands among ``doubts``.
+/// Looks at the first 20,000 records and ever fewer of the rest to guess, then lets the decoder read the file by the guess. Records
+/// that it does not take as they are join those that are looked at; what it refuses all the same is declared more loosely, or left
+/// out, until nothing changes. Both stop after 256 MiB of records. A guess is a start for somebody who knows the data: what could
+/// be read in another way too stands among ``doubts``.
 public struct TopologyGuess {
     public let name: String
     public let topic: String
@@ -16,16 +17,20 @@ public struct TopologyGuess {
     /// The file was read to its end.
     public let isWhole: Bool
     /// What was taken though little speaks for it.
-    public var doubts: [String] { events.flatMap(\.doubts) }
+    public var doubts: [String] { form.doubts + events.flatMap(\.doubts) }
 
     let path: String
-    private let sample: SampleRecords
+    private var sample: SampleRecords
     /// Where the types of a file are told apart.
     private var discriminator: SamplePath?
     /// Paths that the decoder has refused, and what they may still be: nothing, where it refused that too.
     private var loosened: [SamplePath: FieldType?] = [:]
     private var longTexts: Set<SamplePath> = []
     private var excluded: Set<SamplePath> = []
+    /// Those that cannot be time or subject in many records.
+    private var banned: Set<SamplePath> = []
+    /// Amounts that cannot be read in the currency beside them.
+    private var withoutCurrency: Set<SamplePath> = []
     /// Times before 2000 are times of events here.
     private(set) var beginsEarly = false
     /// The file is not in order of time.
@@ -51,18 +56,30 @@ public struct TopologyGuess {
         events = []
         trial = SampleTrial()
         guard sample.count > 0 else { throw LogError(.refused, "\(path): the file holds no records.") }
+        form.learn(sample)
         let team = ThreadTeam(lanes: threads)
         defer { team.stop() }
         var known: String?
-        // Each turn declares something more loosely; what is declared has so many levels and no more.
+        // Each turn has learnt more or declares something more loosely; what is declared has so many levels and no more.
         for _ in 0..<40 {
             try guess()
-            let text = yaml
-            if text == known { break }
-            known = text
+            if yaml == known {
+                guard adapt() else { break }
+                try guess()
+                if yaml == known { break }
+            }
+            known = yaml
             trial = try tried(team)
-            if !adapt() { break }
+            if trial.isClean, trial.late == 0 || sortsReplay { break }
+            learn()
         }
+    }
+
+    /// Adds what the decoder did not take as it is to what the guess looks at.
+    private mutating func learn() {
+        let odd = trial.odd.sorted { $0.key < $1.key }
+        for (place, record) in odd { sample.append(record, place: place) }
+        form.learn(sample)
     }
 
     private mutating func guess() throws(LogError) {
@@ -104,16 +121,18 @@ public struct TopologyGuess {
                 probe,
                 isCSV: form.csv != nil,
                 namesAreInvented: form.namesAreInvented,
-                excluded: excluded
+                excluded: excluded,
+                banned: banned,
+                withoutCurrency: withoutCurrency
             )
         } catch {
             let paths = probe.facts.filter { $0.objects < $0.values }.prefix(12).map { "`\($0.path.text)`" }
             let found = "its paths are \(paths.joined(separator: ", "))"
             switch error {
-            case .time:
+            case .time(let nearest, let present):
                 throw LogError(
                     .refused,
-                    "\(path): nothing that stands in every record of '\(name)' is a time; \(found)."
+                    "\(path): nothing that stands in every record of '\(name)' is a time: `\(nearest)` is one in \(present) of \(probe.records - probe.unreadable); \(found)."
                 )
             case .subject:
                 throw LogError(
@@ -131,18 +150,15 @@ public struct TopologyGuess {
         for index in draft.fields.indices.reversed() {
             let path = draft.fields[index].path
             if longTexts.contains(path) { draft.fields[index].maximumLength = 65_535 }
-            guard let type = loosened[path], ![draft.time, draft.subject].contains(index), index != draft.id else {
-                continue
-            }
+            guard let type = loosened[path], ![draft.time, draft.subject, draft.id].contains(index) else { continue }
             if let type {
-                draft.fields[index].type = type
-                if type != .string, type != .int { draft.fields[index].entity = nil }
+                draft.fields[index].loosen(to: type)
                 continue
             }
             draft.leftOut.append((path, "its values are of several types"))
             draft.fields.remove(at: index)
-            if draft.time > index { draft.time -= 1 }
             if draft.subject > index { draft.subject -= 1 }
+            draft.time = draft.time.map { $0 > index ? $0 - 1 : $0 }
             draft.id = draft.id.map { $0 > index ? $0 - 1 : $0 }
         }
     }
@@ -202,6 +218,9 @@ public struct TopologyGuess {
                 limits: limits,
                 hash: TextHash(key: .fixed)
             )
+        } catch let error as DiagnosticError {
+            let first = error.diagnostics.first.map { "\($0.message), in line \($0.line) of it" } ?? ""
+            throw LogError(.refused, "\(path): the topology that would be made of it is none: \(first).")
         } catch { throw LogError(.refused, "\(path): no topology can be made of it: \(error)") }
         return try SampleTrial(
             RecordFile(path: path, splitter: form.splitter),
@@ -210,7 +229,8 @@ public struct TopologyGuess {
             topic: 0,
             lateness: description.time.latenessMilliseconds,
             team: team,
-            reach: Int64(SampleRecords.readBytesMax)
+            reach: Int64(SampleRecords.readBytesMax),
+            keepsOdd: true
         )
     }
 
@@ -232,8 +252,7 @@ public struct TopologyGuess {
                 discriminator = nil
                 isChanged = true
             case .timestampOutOfRange, .missingField, .wrongType, .invalidTimestamp, .numberOutOfRange,
-                .tooManyDecimals,
-                .textTooLong, .tooManyElements, .duplicateField:
+                .tooManyDecimals, .unknownCurrency, .textTooLong, .tooManyElements, .duplicateField:
                 if loosen(fault) { isChanged = true }
             default: continue
             }
@@ -247,15 +266,17 @@ public struct TopologyGuess {
             for (index, field) in event.fields.enumerated() where field.path.text == fault.path {
                 if fault.code == .textTooLong {
                     if longTexts.insert(field.path).inserted { isChanged = true }
-                } else if index == event.time, fault.code == .timestampOutOfRange {
-                    if !beginsEarly {
-                        beginsEarly = true
-                        isChanged = true
-                    } else if excluded.insert(field.path).inserted {
+                } else if index == event.time, fault.code == .timestampOutOfRange, !beginsEarly {
+                    beginsEarly = true
+                    isChanged = true
+                } else if [event.time, event.subject, event.id].contains(index) {
+                    // A few records without it may be dead letters where nothing better is there, and no more.
+                    let isRare = fault.count * 20 <= trial.records && fault.code != .timestampOutOfRange
+                    if isRare ? excluded.insert(field.path).inserted : banned.insert(field.path).inserted {
                         isChanged = true
                     }
-                } else if [event.time, event.subject].contains(index) || index == event.id {
-                    if excluded.insert(field.path).inserted { isChanged = true }
+                } else if field.currency != nil {
+                    if withoutCurrency.insert(field.path).inserted { isChanged = true }
                 } else {
                     let next = TopologyGuess.looser(field.type, isCSV: form.csv != nil)
                     if loosened[field.path] != .some(next) {
@@ -317,9 +338,25 @@ extension SampleForm {
     var splitter: RecordSplitter { csv.map { .csv($0) } ?? .lines }
 }
 
+extension FieldDraft {
+    /// What another type makes of it.
+    fileprivate mutating func loosen(to type: FieldType) {
+        self.type = type
+        currency = nil
+        zone = nil
+        roundsDecimals = false
+        coercions = coercions.intersection(type == .double || type == .int ? .numbers : type == .string ? .ids : [])
+        if type != .string { entity = nil }
+        if entity == nil { isPersonal = false }
+    }
+}
+
 extension SampleTrial {
     /// Nothing was tried.
     init() {}
+
+    /// Whether each record was taken as it is.
+    fileprivate var isClean: Bool { faults.isEmpty && damaged.isEmpty }
 }
 
 /// A rule file that is not on disk yet.

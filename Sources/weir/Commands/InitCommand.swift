@@ -38,7 +38,8 @@ enum InitCommand {
         let width = guess.events.map(\.name.count).max() ?? 0
         for event in guess.events {
             let name = event.name + String(repeating: " ", count: width - event.name.count)
-            text += "  \(name)  \(counted(event.fieldCount, "field")), time \(event.timeField), "
+            text +=
+                "  \(name)  \(counted(event.fieldCount, "field")), time \(event.timeField ?? "the record's number"), "
             text += event.idField.map { "id \($0), " } ?? ""
             text += "subject \(event.subjectField)\n"
         }
@@ -68,7 +69,8 @@ extension InitCommand: Command {
             discussion: """
                 Reads JSON Lines or CSV, plain, .gz or .zst, and guesses how it is written, which fields there are and of which type,
                 what is the time of an event, its id, whom it is about and which fields name entities, by names and values. The
-                decoder then tries the guess on the file, so that a replay of it has no dead letters. Up to 256 MiB are read.
+                decoder then tries the guess on the file, and what it does not take is learnt from, so that a replay of it has no
+                dead letters. What could be read in two ways is said. Up to 256 MiB are read.
 
                 Writes topology.yaml, rules/first.weir and README.md into a new folder; one that is there already is left as it is.
                 With --json it prints one object with the keys folder, topology, records, whole, dead_letters, seconds, doubts and
