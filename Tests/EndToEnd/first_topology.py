@@ -16,6 +16,10 @@ REFUSED = {
 }
 
 
+# Records that no topology can judge, of which `init` says so: a 32nd of July.
+DEAD = {"darpa/": 10}
+
+
 def files():
     for path in sorted((SHARED / "data").rglob("*")):
         if path.is_file() and path.suffix in (".csv", ".gz", ".zst", ".json", ".jsonl", ".txt") and path.stem != "LICENSE":
@@ -39,7 +43,8 @@ def tried(t, path, name):
     summary = json.loads(t.run("replay", "--topology", folder, "--input", path, "--json").out)
     counts = (summary["dead_letters"], summary["late"], guess["dead_letters"])
     told = [f"{e['event']}: {e['fields']} fields, time {e['time']}, id {e['id']}, subject {e['subject']}" for e in guess["events"]]
-    t.equal(counts, (0, 0, 0), f"{path.name}: {guess['records']} records are judged ({'; '.join(told)})")
+    dead = next((n for part, n in DEAD.items() if part in str(path)), 0)
+    t.equal(counts, (dead, 0, dead), f"{path.name}: {guess['records']} records are judged ({'; '.join(told)})")
     fit = t.run("check", folder, "--against", path, "--json").out.strip().splitlines()[-1]
     t.check(json.loads(fit)["against"]["fits"], f"{path.name}: it fits the file it was made from")
     return guess

@@ -124,6 +124,12 @@ import Testing
         #expect(forms(["2026-01-05 08:00:00", "2026-01-05 08:00"]) == ["iso8601"])
         #expect(forms(["2026-01-05 10:00", "2026-01-05 8:00"]) == ["%Y-%m-%d %H:%M"])
         #expect(forms(["x", "2026-01-05"]).isEmpty)
+        // Nearly all is told apart from all.
+        var times = TimeForms()
+        for text in (1...31).map({ "07/\($0)/1998" }) + ["07/32/1998"] {
+            Array(text.utf8).withUnsafeBytes { times.take($0) }
+        }
+        #expect(times.readings.isEmpty && times.nearest?.format.name == "%m/%d/%Y" && times.nearest?.misses == 1)
     }
 
     @Test func `names tell entities, times and amounts`() {

@@ -78,7 +78,8 @@ extension EventDraft {
         let mostly = present(EventDraft.mostlyPercent, banned)
         try chooseTime(always, mostly, facts)
         try chooseSubject(always, mostly, facts, isCSV: isCSV, namesAreInvented: namesAreInvented)
-        for chosen in [time, subject].compactMap({ $0 }) where !always.contains(chosen) {
+        for chosen in [time, subject].compactMap({ $0 })
+        where (facts[chosen].present - facts[chosen].nullCount) < good {
             doubts.append(
                 "`\(fields[chosen].path.text)` is not in every record: those without it are dead letters, as nothing better is in all"
             )
@@ -94,8 +95,15 @@ extension EventDraft {
 
     /// The time, of those that are in all records before those that are in most.
     private mutating func chooseTime(_ always: [Int], _ mostly: [Int], _ facts: [PathFacts]) throws(EventObstacle) {
-        let found = EventDraft.time(among: always, fields, facts) ?? EventDraft.time(among: mostly, fields, facts)
+        let strict = EventDraft.time(among: always, fields, facts)
+        let loose = EventDraft.time(among: mostly, fields, facts, isLoose: true)
+        let found = strict?.isSure == true || loose?.isSure != true ? strict ?? loose : loose
         if let found {
+            if let misses = facts[found.index].times.nearest?.misses, misses > 0, !found.format.isNumber {
+                doubts.append(
+                    "`\(fields[found.index].path.text)` is no time in some records, which are dead letters, as nothing better is in all"
+                )
+            }
             time = found.index
             fields[found.index].type = .timestamp
             fields[found.index].format = found.format
@@ -103,6 +111,9 @@ extension EventDraft {
             fields[found.index].entity = nil
             fields[found.index].isPersonal = false
             fields[found.index].note = nil
+            if !found.format.isNumber, let reading = facts[found.index].times.nearest {
+                fields[found.index].isLocalTime = reading.withoutOffset > 0 && reading.format.needsZone
+            }
             if !found.isSure {
                 doubts.append(
                     "nothing is surely the time of the event: `\(fields[found.index].path.text)` was taken for it"
@@ -211,22 +222,28 @@ extension EventDraft {
     }
 
     /// What is most likely the time of the event, and whether much speaks for it.
-    private static func time(among candidates: [Int], _ fields: [FieldDraft], _ facts: [PathFacts]) -> (
-        index: Int, format: TimeFormat, isSure: Bool
-    )? {
+    ///
+    /// - Parameter isLoose: a text that is no time in a few records is one too.
+    private static func time(
+        among candidates: [Int],
+        _ fields: [FieldDraft],
+        _ facts: [PathFacts],
+        isLoose: Bool = false
+    ) -> (index: Int, format: TimeFormat, isSure: Bool)? {
         var best: (index: Int, format: TimeFormat, score: Int)?
         for index in candidates {
             let (field, item) = (fields[index], facts[index])
             let timeliness = NameWords(item.path).timeliness
-            let decreases =
-                field.type == .timestamp && !field.format.isNumber
-                ? item.times.readings.map(\.decreases).min() ?? 0 : item.decreases
+            let decreases = item.times.nearest?.decreases ?? item.decreases
             let isSorted = decreases * 20 <= item.values
             var score = timeliness * 2
             var format = field.format
             if field.type == .timestamp {
                 score += 6
                 if field.format.needsZone, item.times.readings.first?.hasHours == false { score -= 1 }
+            } else if isLoose, field.type == .string, let reading = item.times.nearest, !reading.format.isTerse {
+                score += 6
+                format = reading.format
             } else if let unit = FieldDraft.timeFormat(item), timeliness >= 0, isSorted,
                 item.distinct.count * 4 > item.values
             {

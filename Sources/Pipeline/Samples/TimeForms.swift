@@ -13,36 +13,50 @@ struct TimeForms: Sendable {
         fileprivate(set) var decreases = 0
         /// Times that say nothing of how far they are from UTC.
         fileprivate(set) var withoutOffset = 0
+        /// Texts that are no time in this form.
+        fileprivate(set) var misses = 0
         /// Some time is not midnight.
         fileprivate(set) var hasHours = false
         fileprivate var last = Int64.min
 
         fileprivate init(_ format: TimeFormat) { self.format = format }
 
-        fileprivate mutating func take(_ text: UnsafeRawBufferPointer) -> Bool {
-            guard let time = TimeForms.time(text, format) else { return false }
+        fileprivate mutating func take(_ text: UnsafeRawBufferPointer) {
+            guard let time = TimeForms.time(text, format) else {
+                misses += 1
+                return
+            }
             if time.milliseconds < last { decreases += 1 }
             last = time.milliseconds
             if !time.hasOffset { withoutOffset += 1 }
             if time.milliseconds % 86_400_000 != 0 { hasHours = true }
-            return true
         }
     }
 
     /// Texts that were looked at.
     private(set) var count = 0
+    private var candidates: [Reading] = []
     /// The strictest form first; empty where no form reads all.
-    private(set) var readings: [Reading] = []
+    var readings: [Reading] { candidates.filter { $0.misses == 0 } }
+    /// The form that reads the most, where that is nearly all; nil where it is less.
+    var nearest: Reading? {
+        candidates.min { $0.misses < $1.misses }.flatMap { $0.misses * 20 <= count ? $0 : nil }
+    }
 
     static let bytesMax = 48
 
     mutating func take(_ text: UnsafeRawBufferPointer) {
         if count == 0, TimeForms.mayBeTime(text) {
-            readings = TimeForms.formats(of: String(decoding: text, as: UTF8.self)).map { Reading($0) }
+            candidates = TimeForms.formats(of: String(decoding: text, as: UTF8.self))
+                .map { Reading($0) }.filter { TimeForms.time(text, $0.format) != nil }
         }
         count += 1
-        if readings.isEmpty { return }
-        for index in readings.indices.reversed() where !readings[index].take(text) { readings.remove(at: index) }
+        if candidates.isEmpty { return }
+        for index in candidates.indices.reversed() {
+            candidates[index].take(text)
+            // Far from all texts, so that none is looked at in vain.
+            if candidates[index].misses * 20 > count + 200 { candidates.remove(at: index) }
+        }
     }
 
     func decreases(in format: TimeFormat) -> Int { readings.first { $0.format == format }?.decreases ?? 0 }
