@@ -22,6 +22,12 @@ import Testing
         own=5 fence own=6 batch=7 listen
         own=5 close batch=6 notOwned
         own=5 fence close batch=6 fenced
+        # Only the epoch behind the newest is written, also where the newest had to be looked up.
+        own=5 batch=5 discontinuous5/5 · batch=7 discontinuous7/5 · batch=6 listen
+        own=-1 batch=1 discontinuous1/-1 · batch=0 listen
+        own=5 batch=6-7 listen · quiet transact · ok finish · batch=7 discontinuous7/7 · batch=8 listen
+        own=5 batch=6 listen · quiet transact · late settle · batch=7 settle · newest=5 discontinuous7/5
+        own=5 batch=6-7 listen · quiet transact · late settle · batch=9 settle · newest=7 discontinuous9/7
         # A suspect producer has the journal looked at first.
         own=5 batch=6 listen · suspect settle · foreign=5 transact
         own=5 batch=6 listen · suspect settle · newest=5 transact · ok finish · batch=7 listen · quiet transact
@@ -42,7 +48,7 @@ import Testing
         own=5 batch=6 listen · quiet transact · late settle · newest=7 overtaken7/5
         own=5 batch=6 listen · quiet transact · late settle · foreign=6 overtaken6/5
         own=5 batch=6 listen · quiet transact · late settle · foreign=5 pause100
-        own=5 batch=9 listen · quiet transact · late settle · newest=9 finish · batch=10 listen · suspect settle · newest=9 transact
+        own=5 batch=6-9 listen · quiet transact · late settle · newest=9 finish · batch=10 listen · suspect settle · newest=9 transact
         own=5 batch=6 listen · quiet transact · lateZombie error
         own=5 batch=none listen · quiet transact · late unknown
         own=5 batch=6 listen · quiet transact · late settle · newest=5 pause100 · paused listen · quiet transact · late settle · newest=5 pause200 · paused listen · quiet transact · late settle · newest=5 exhausted
@@ -66,26 +72,30 @@ import Testing
             let wanted = words.removeLast()
             var step: CommitCourse.Step?
             for word in words {
-                let (name, number) = CommitCourseTests.parts(of: word)
+                let (name, number, last) = CommitCourseTests.parts(of: word)
                 switch name {
                 case "own": course.own(newest: try #require(number))
                 case "fence": course.fence()
                 case "close": course.close()
-                default: step = course.next(try #require(CommitCourseTests.fact(name, number), "\(word)"))
+                default: step = course.next(try #require(CommitCourseTests.fact(name, number, last), "\(word)"))
                 }
             }
             #expect(step.map(CommitCourseTests.name) == wanted, "after \(words.joined(separator: " "))")
         }
     }
 
-    private static func parts(of word: String) -> (name: String, number: Int64?) {
+    /// The name, and behind `=` a number or the first and last of some; none where it is no number.
+    private static func parts(of word: String) -> (name: String, number: Int64?, last: Int64?) {
         let parts = word.split(separator: "=").map(String.init)
-        return (parts[0], parts.count > 1 ? Int64(parts[1]) : nil)
+        guard parts.count > 1 else { return (parts[0], nil, nil) }
+        if let number = Int64(parts[1]) { return (parts[0], number, number) }
+        let ends = parts[1].split(separator: "-").map { Int64($0) }
+        return (parts[0], ends.first ?? nil, ends.last ?? nil)
     }
 
-    private static func fact(_ name: String, _ number: Int64?) -> CommitCourse.Fact? {
+    private static func fact(_ name: String, _ number: Int64?, _ last: Int64?) -> CommitCourse.Fact? {
         switch name {
-        case "batch": .batch(last: number)
+        case "batch": .batch(number.flatMap { first in last.map { first...$0 } })
         case "paused": .paused
         case "quiet": .heard(isSuspect: false)
         case "suspect": .heard(isSuspect: true)
@@ -116,6 +126,7 @@ import Testing
         case .fail(.notOwned): "notOwned"
         case .fail(.fenced): "fenced"
         case .fail(.overtaken(let newest, let known)): "overtaken\(newest)/\(known)"
+        case .fail(.discontinuous(let first, let newest)): "discontinuous\(first)/\(newest)"
         case .fail(.error): "error"
         case .fail(.unknown): "unknown"
         case .fail(.exhausted): "exhausted"
@@ -155,7 +166,7 @@ import Testing
 
     /// Takes a batch through its course, as the writer does; brokers that do not answer end it as failed.
     private func run(_ course: inout CommitCourse, _ epoch: Int64, _ world: inout World) -> End {
-        var step = course.next(.batch(last: epoch))
+        var step = course.next(.batch(epoch...epoch))
         while true {
             switch step {
             case .pause: step = course.next(.paused)
@@ -188,7 +199,7 @@ import Testing
                     ended += 1
                     #expect(world.journal.contains { !$0.isOurs }, "seed \(seed): somebody else was there")
                     course.fence()
-                    #expect(course.next(.batch(last: epoch)) == .fail(.fenced))
+                    #expect(course.next(.batch(epoch...epoch)) == .fail(.fenced))
                     break
                 }
                 // A batch that failed is committed again, as the worker does.

@@ -156,7 +156,7 @@ import Testing
         }
     }
 
-    @Test func `a leader that takes over from a follower that is behind is found out`() throws {
+    @Test func `a leader that takes over from a follower that is behind writes nothing`() throws {
         let world = try WorkerWorld(seed: 4)
         try world.produce(200)
         let standby = try Standby(world)
@@ -172,10 +172,15 @@ import Testing
             clock: world.clock
         )
         var rounds = 0
-        try leader.run {
-            rounds += 1
-            return rounds > 100
+        let before = world.outputs()
+        let error = logError {
+            try leader.run {
+                rounds += 1
+                return rounds > 100
+            }
         }
-        #expect(try !world.findings().isEmpty)
+        #expect(error?.kind == .corrupt)
+        #expect(world.outputs() == before)
+        #expect(try world.findings().isEmpty)
     }
 }

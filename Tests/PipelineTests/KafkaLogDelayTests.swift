@@ -156,7 +156,16 @@ struct KafkaLogDelayTests {
         defer { log.close() }
         try log.create([TopicRequirement(name: journal, partitions: 1)])
         try log.writer.takeOwnership()
+        try log.writer.commit(first(journal), positions: [])
         try body(log, proxy, journal)
+    }
+
+    /// Epoch 0, which has nothing to say: the tests count from 1.
+    private func first(_ journal: String) -> OutputBatch {
+        var batch = OutputBatch(topics: [journal])
+        batch.append(topic: 0, key: nil, value: { $0 += JournalRecord.stub(0) })
+        batch.epochs = 0...0
+        return batch
     }
 
     private func batch(_ epoch: Int64, journal: String) -> OutputBatch {
@@ -230,6 +239,7 @@ struct KafkaLogDelayTests {
         defer { former.close() }
         try former.create([TopicRequirement(name: journal, partitions: 1)])
         try former.writer.takeOwnership()
+        try former.writer.commit(first(journal), positions: [])
         let before = former.writer.recreations
         // The answer is lost once, librdkafka asks again by itself and the commit answers OK, late.
         proxy.arm(KafkaLogProxy.Api.endTransaction, .dropAnswer)
@@ -265,6 +275,7 @@ struct KafkaLogDelayTests {
         defer { former.close() }
         try former.create([TopicRequirement(name: journal, partitions: 1)])
         let owned = try former.takeOwnership()
+        try owned.commit(first(journal), positions: [])
         try owned.commit(batch(1, journal: journal), positions: [])
         // While the decision is held, another takes over and commits its own epoch of this number.
         proxy.arm(KafkaLogProxy.Api.endTransaction, .hold)

@@ -80,6 +80,11 @@ struct KafkaLogOutageTests {
     @Test func `a broker killed under commits comes back and nothing is lost, torn or doubled`() throws {
         let broker = try TestBroker.own()
         var log = try start(broker.address)
+        // Epoch 0 has nothing to say: the others are numbered as their input positions.
+        var first = OutputBatch(topics: [journal])
+        first.append(topic: 0, key: nil, value: { $0 += JournalRecord.stub(0) })
+        first.epochs = 0...0
+        try log.writer.commit(first, positions: [])
         let progress = Progress()
         let killer = Thread { progress.kill(broker.directory) }
         killer.start()
@@ -125,9 +130,9 @@ struct KafkaLogOutageTests {
             var found: [Int64] = []
             try Waiting.until {
                 found = try epochs(log, name, count)
-                return found.count >= last
+                return found.count >= (name == journal ? last + 1 : last)
             }
-            #expect(found == Array(1...last), "\(name)")
+            #expect(found == Array((name == journal ? 0 : 1)...last), "\(name)")
         }
         var records = OutputBatch(topics: [input.topic])
         records.append(topic: 0, key: nil, value: { $0.append(7) })

@@ -97,19 +97,19 @@ struct KafkaLogTests {
         #expect(try log.committedPositions(of: sources) == [])
         try log.assign(sources.map { SourcePosition(source: $0, next: 0) })
         try log.writer.commit(
-            batch(epochs: 1...2, values: ["a", "b"]),
+            batch(epochs: 0...1, values: ["a", "b"]),
             positions: [SourcePosition(source: sources[0], next: 3)]
         )
         try log.writer.commit(
-            batch(epochs: 3...3, values: ["c"]),
+            batch(epochs: 2...2, values: ["c"]),
             positions: [SourcePosition(source: sources[1], next: 9)]
         )
-        #expect(try log.writer.lastJournalEpoch() == 3)
+        #expect(try log.writer.lastJournalEpoch() == 2)
         #expect(try all(log, verdicts).map(\.value) == ["a", "b", "c"])
         #expect(try all(log, verdicts).first == Seen(offset: 0, key: "k", value: "a", headers: ["ce_id=a"]))
         #expect(
             try all(log, journal).compactMap(\.value)
-                == (1...3).map { String(decoding: JournalRecord.stub($0), as: UTF8.self) }
+                == (0...2).map { String(decoding: JournalRecord.stub($0), as: UTF8.self) }
         )
         #expect(
             try log.committedPositions(of: sources) == [
@@ -182,16 +182,16 @@ struct KafkaLogTests {
         defer { former.close() }
         try makeTopics(former)
         try former.writer.takeOwnership()
-        try former.writer.commit(batch(epochs: 1...1, values: ["a"]), positions: [])
+        try former.writer.commit(batch(epochs: 0...0, values: ["a"]), positions: [])
         let newer = try log()
         defer { newer.close() }
         try newer.writer.takeOwnership()
-        #expect(try newer.writer.lastJournalEpoch() == 1)
+        #expect(try newer.writer.lastJournalEpoch() == 0)
         let error = #expect(throws: LogError.self) {
-            try former.writer.commit(batch(epochs: 2...2, values: ["zombie"]), positions: [])
+            try former.writer.commit(batch(epochs: 1...1, values: ["zombie"]), positions: [])
         }
         #expect(error?.kind == .fenced)
-        try newer.writer.commit(batch(epochs: 2...2, values: ["b"]), positions: [])
+        try newer.writer.commit(batch(epochs: 1...1, values: ["b"]), positions: [])
         #expect(try all(newer, verdicts).map(\.value) == ["a", "b"])
     }
 
@@ -221,7 +221,7 @@ struct KafkaLogTests {
         defer { log.close() }
         try makeTopics(log)
         try log.writer.takeOwnership()
-        for epoch in 1...40 as ClosedRange<Int64> {
+        for epoch in 0...40 as ClosedRange<Int64> {
             try log.writer.commit(batch(epochs: epoch...epoch, values: []), positions: [])
         }
         #expect(try log.writer.lastJournalEpoch() == 40)
@@ -236,7 +236,7 @@ struct KafkaLogTests {
         defer { log.close() }
         try makeTopics(log)
         try log.writer.takeOwnership()
-        try log.writer.commit(batch(epochs: 1...3, values: ["a"]), positions: [])
+        try log.writer.commit(batch(epochs: 0...3, values: ["a"]), positions: [])
         #expect(log.writer.questions.readingAhead == [])
         #expect(try log.writer.lastJournalEpoch() == 3)
         #expect(log.writer.questions.readingAhead == [])
@@ -258,13 +258,13 @@ struct KafkaLogTests {
         try log.writer.takeOwnership()
         let error = #expect(throws: LogError.self) {
             try log.writer.commit(
-                batch(epochs: 1...1, values: [String(repeating: "x", count: 2_000_000)]),
+                batch(epochs: 0...0, values: [String(repeating: "x", count: 2_000_000)]),
                 positions: []
             )
         }
         #expect(error?.kind == .refused)
         #expect(error?.message.contains("message.max.bytes") == true)
-        try log.writer.commit(batch(epochs: 1...1, values: ["short"]), positions: [])
+        try log.writer.commit(batch(epochs: 0...0, values: ["short"]), positions: [])
         #expect(try all(log, verdicts).map(\.value) == ["short"])
     }
 

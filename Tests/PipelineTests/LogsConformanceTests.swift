@@ -347,13 +347,13 @@ func logError(_ body: () throws -> Void) -> LogError? {
             batch.epochs = epoch...epoch
             return batch
         }
-        try former.commit(batch("by the first", epoch: 1), positions: [])
+        try former.commit(batch("by the first", epoch: 0), positions: [])
         let (second, newer) = try fixture.own()
         if fixture.fencesByOwnership {
-            #expect(logError { try former.commit(batch("by a zombie", epoch: 2), positions: []) }?.kind == .fenced)
+            #expect(logError { try former.commit(batch("by a zombie", epoch: 1), positions: []) }?.kind == .fenced)
         }
-        try newer.commit(batch("by the second", epoch: 2), positions: [])
-        for epoch in 2...3 as ClosedRange<Int64> {
+        try newer.commit(batch("by the second", epoch: 1), positions: [])
+        for epoch in 1...2 as ClosedRange<Int64> {
             #expect(logError { try former.commit(batch("by a zombie", epoch: epoch), positions: []) }?.kind == .fenced)
         }
         #expect(
@@ -363,6 +363,40 @@ func logError(_ body: () throws -> Void) -> LogError? {
         )
         first.close()
         second.close()
+    }
+
+    @Test(arguments: cases)
+    func `an epoch that does not follow the newest of the journal is not written, now or by the next owner`(
+        _ logCase: LogCase
+    ) throws {
+        let fixture = try logCase.make()
+        var (log, writer) = try fixture.own()
+        let name = fixture.topic("next")
+        let journal = fixture.topic("weir.journal")
+        try log.create([TopicRequirement(name: name, partitions: 1), TopicRequirement(name: journal, partitions: 1)])
+        func commit(_ epochs: ClosedRange<Int64>) throws {
+            var batch = OutputBatch(topics: [name, journal])
+            batch.add(0, key: nil, value: "\(epochs)")
+            for epoch in epochs { batch.append(topic: 1, key: nil, value: { $0 += JournalRecord.stub(epoch) }) }
+            batch.epochs = epochs
+            try writer.commit(batch, positions: [])
+        }
+        #expect(logError { try commit(1...1) }?.kind == .corrupt)
+        try commit(0...1)
+        for wrong in [0...0, 1...2, 3...3] as [ClosedRange<Int64>] {
+            #expect(logError { try commit(wrong) }?.kind == .corrupt, "\(wrong)")
+        }
+        try commit(2...2)
+        log.close()
+        (log, writer) = try fixture.own()
+        #expect(logError { try commit(2...2) }?.kind == .corrupt)
+        #expect(logError { try commit(4...4) }?.kind == .corrupt)
+        try commit(3...3)
+        #expect(
+            try fixture.readAll(log, TopicPartition(name, 0)).map(\.value)
+                == ["0...1", "2...2", "3...3"].map { bytes($0) }
+        )
+        log.close()
     }
 
     @Test(arguments: cases)

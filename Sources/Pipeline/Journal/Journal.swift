@@ -187,7 +187,7 @@ public struct JournalChain {
             throw LogError(
                 .outOfRange,
                 "the journal begins with epoch \(record.epoch): its beginning was deleted, and there is no snapshot to start from. "
-                    + "Keep the journal (retention.ms=-1), or start anew with an empty journal"
+                    + "Keep the journal (retention.ms=-1), or start anew (weir run --start-anew) with an empty journal"
             )
         }
         // The snapshot knows what came of the epochs it stands for.

@@ -225,7 +225,7 @@ public struct JournalRecord: Sendable, Equatable {
         guard !topologyName.isEmpty else {
             throw LogError(
                 .corrupt,
-                "the journal's epoch \(epoch) does not say which topology wrote it: start anew with an empty journal"
+                "the journal's epoch \(epoch) does not say which topology wrote it: start anew (weir run --start-anew) with an empty journal"
             )
         }
     }
@@ -241,7 +241,7 @@ public struct JournalRecord: Sendable, Equatable {
             throw LogError(
                 .incompatible,
                 "the journal is of version \(version), this program reads \(JournalRecord.version): use the release that wrote it, "
-                    + "or start anew with an empty journal"
+                    + "or start anew (weir run --start-anew) with an empty journal"
             )
         }
     }

@@ -212,7 +212,7 @@ final class JournalReplay {
     private static func lost(_ source: TopicPartition, _ wanted: Int64, _ start: Int64) -> LogError {
         LogError(
             .outOfRange,
-            "\(source): offset \(wanted) is needed to rebuild the state, but the log begins at \(start): raise the topic's retention. Start anew with an empty journal, or restore the topic"
+            "\(source): offset \(wanted) is needed to rebuild the state, but the log begins at \(start): raise the topic's retention. Restore the topic, or start anew (weir run --start-anew) with an empty journal"
         )
     }
 

@@ -27,7 +27,7 @@ final class Leader {
     /// Number of the next epoch.
     private var epoch: Int64
     /// Per source, the offset behind the last record judged.
-    private var judgedTo: [Int64]
+    private(set) var judgedTo: [Int64]
     /// The same as of the last commit that was started; -1 before there was one.
     private var handedOverTo: [Int64]
     /// Per source, the offset from which nothing is read any more; nil: everything is.
@@ -111,13 +111,6 @@ final class Leader {
             reached: tracker.clocks.map(\.reached)
         )
         pace = WorkerPace(options: options, polledAt: now)
-    }
-
-    /// Offsets that the log holds as committed and that are not those of the journal, which counts.
-    func differentPositions() throws(LogError) -> [SourcePosition] {
-        try log.committedPositions(of: sources).filter { position in
-            sources.firstIndex(of: position.source).map { judgedTo[$0] != position.next } ?? false
-        }
     }
 
     /// Performs what the pace decides, until `shouldStop` returns true and what was there then is judged and committed.

@@ -15,6 +15,9 @@ public struct WorkerOptions: Sendable {
     public var drainMilliseconds: Int64 = 5000
     /// Partitions of the verdict topic when it is made.
     public var verdictPartitions = 4
+    /// Takes an empty journal for a first one although positions are committed or verdicts are there: judges the inputs from their
+    /// beginning, and says again what was said of them.
+    public var startsAnew = false
 
     public init() {}
 }
@@ -101,6 +104,13 @@ public final class Worker {
         // First of all: another topology's log is left exactly as it is.
         try Journal(in: log).require(topology: deployment.description.name)
         try log.create(OutputTopics.requirements(partitions: options.verdictPartitions))
+        let checks = StartChecks(log: log)
+        if let unread = try checks.requireJournalTopic() {
+            telemetry.warn(
+                "the settings of the journal's topic cannot be read: whether it keeps its records is not known",
+                ["topic": .string(OutputTopics.journal), "reason": .string(unread.message)]
+            )
+        }
         let sources = try Worker.sources(of: deployment, in: log)
         let committer = Committer(try log.takeOwnership(), clock)
         self.committer = committer
@@ -132,7 +142,12 @@ public final class Worker {
             metrics: metrics,
             committed: committed
         )
-        let different = try leader.differentPositions()
+        let different = try checks.requireWholeJournal(
+            newest: follower.lastRecord,
+            sources: sources,
+            judgedTo: leader.judgedTo,
+            startsAnew: options.startsAnew
+        )
         if let first = different.first {
             telemetry.warn(
                 "committed positions differ from the journal; the journal counts",

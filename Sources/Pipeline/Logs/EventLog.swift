@@ -166,7 +166,8 @@ public protocol LogWriter: AnyObject {
     /// by the journal's end (its last record's epoch number) and tries again until it knows.
     ///
     /// - Throws: ``LogError``: `fenced` when another owner has taken over; `transient` when the same batch may succeed later;
-    ///   `refused` for what can never be written. Nothing of a batch that was refused is seen.
+    ///   `corrupt` when its first epoch is not the one behind the journal's newest; `refused` for what can never be written.
+    ///   Nothing of a batch that was refused is seen.
     func commit(_ outputs: borrowing OutputBatch, positions: [SourcePosition]) throws(LogError)
 
     /// What the log counts about its commits.

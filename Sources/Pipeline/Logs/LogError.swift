@@ -30,3 +30,13 @@ public struct LogError: Error, Sendable, CustomStringConvertible {
     }
     public var description: String { message }
 }
+
+extension LogError {
+    /// A batch that would leave epochs out of the journal, or write some twice: nothing of it was written.
+    init(discontinuous first: Int64, after newest: Int64) {
+        self.init(
+            .corrupt,
+            "epoch \(first) does not follow the journal, whose newest is \(newest): the journal was changed while it was written"
+        )
+    }
+}

@@ -302,18 +302,20 @@ struct Examination {
                 error.message,
                 error.kind == .refused
                     ? "weir run and weir audit refuse this log for the same reason"
-                    : "keep the log as it is, and start anew with an empty journal",
+                    : "keep the log as it is, and start anew (weir run --start-anew) with an empty journal",
                 ExitCode(error.kind)
             )
         }
-        guard let first = chain.first, let last = chain.last else { return ok("journal", "empty") }
+        guard let first = chain.first, let last = chain.last else {
+            return try emptyJournal(log, deployment)
+        }
         if first.epoch == 0 {
             ok("journal", "epochs 0 to \(last.epoch) of topology '\(last.topologyName)', without a gap")
         } else {
             fail(
                 "journal",
                 "it begins with epoch \(first.epoch): its beginning was deleted",
-                "set retention.ms=-1 on \(OutputTopics.journal); state cannot be rebuilt, start anew with an empty journal",
+                "set retention.ms=-1 on \(OutputTopics.journal); state cannot be rebuilt, start anew (weir run --start-anew) with an empty journal",
                 .stateCorrupt
             )
         }
@@ -338,6 +340,21 @@ struct Examination {
         }
     }
 
+    /// Whether an empty journal is a first one.
+    private mutating func emptyJournal(_ log: any EventLog, _ deployment: Deployment?) throws {
+        var sources: [TopicPartition] = []
+        for topic in deployment?.description.topics ?? [] {
+            for partition in try log.partitions(of: topic) ?? [] { sources.append(TopicPartition(topic, partition)) }
+        }
+        do throws(LogError) {
+            try StartChecks(log: log).requireFirstStart(try log.committedPositions(of: sources))
+            ok("journal", "empty")
+        } catch {
+            guard error.kind == .corrupt else { throw error }
+            fail("journal", error.message, "weir run refuses to start for the same reason", .stateCorrupt)
+        }
+    }
+
     /// Without snapshots all that the journal names must be there to rebuild the state.
     private mutating func retention(_ log: any EventLog, _ taken: [TopicPartition: JournalChain.Taken])
         throws
@@ -351,7 +368,7 @@ struct Examination {
                 fail(
                     "retention",
                     "\(source) is in the journal and does not exist",
-                    "restore the topic, or start anew",
+                    "restore the topic, or start anew (weir run --start-anew) with an empty journal",
                     .stateCorrupt
                 )
                 continue
@@ -362,7 +379,7 @@ struct Examination {
                 fail(
                     "retention",
                     "\(source) begins at offset \(start), and the journal needs it from \(first)",
-                    "raise the topic's retention.ms and retention.bytes; restore the records, or start anew with an empty journal",
+                    "raise the topic's retention.ms and retention.bytes; restore the records, or start anew (weir run --start-anew) with an empty journal",
                     .stateCorrupt
                 )
             } else if end < next {
@@ -370,7 +387,7 @@ struct Examination {
                 fail(
                     "retention",
                     "\(source) ends at offset \(end), and the journal took it up to \(next)",
-                    "the topic was deleted and made anew, or lost its end: restore it, or start anew with an empty journal",
+                    "the topic was deleted and made anew, or lost its end: restore it, or start anew (weir run --start-anew) with an empty journal",
                     .stateCorrupt
                 )
             }
@@ -426,7 +443,7 @@ struct Examination {
             warn(
                 "positions",
                 differing.joined(separator: "; "),
-                "the journal counts, so weir run starts right; while it runs they may differ for a moment"
+                "the journal counts; ahead of it while nothing runs, they mean that it lost its end, and weir run refuses to start"
             )
         }
     }

@@ -35,10 +35,13 @@ enum RunCommand {
         try InputTopics.prepare(deployment, log, telemetry)
         deployment = try deployment.keyed(by: hashKey(arguments, deployment.description.name, telemetry))
         let releases = try FolderReleases(deployment, former: arguments.strings("release"))
+        var options = WorkerOptions()
+        options.startsAnew = arguments.isSet("start-anew")
         let worker = Worker(
             deployment,
             log: log,
             threads: arguments.threads,
+            options: options,
             releases: releases,
             metrics: metrics,
             telemetry: telemetry
@@ -100,6 +103,11 @@ extension RunCommand: Command {
                 release is given with --release are judged again by it, and their counts held against the journal; of others
                 a warning names the release.
 
+                What the journal says was judged is believed. One that has lost its end or everything, as the positions committed with
+                it or the verdicts show, is refused (exit 7), as going on would say verdicts again; so is one whose topic does not keep
+                it whole and in order (exit 3). --start-anew accepts an empty one: the inputs are judged from their beginning, and
+                subscribers get every verdict of theirs again, under the ids it had if rules and windows are the same.
+
                 Identifiers are told apart by a keyed hash, so that nobody can choose one that is taken for another. The key is made
                 at the first start and kept as hash-key in --state, for the owner alone. Without --state that is beside the
                 embedded log (FILE.db.hash-key), or in $STATE_DIRECTORY, $XDG_STATE_HOME/weir or ~/.local/state/weir, in a
@@ -109,6 +117,10 @@ extension RunCommand: Command {
                 """,
             flags: [.topology, .former] + FlagDefinition.logs + [
                 .state, .hashKeyFile, .threads,
+                .toggle(
+                    "start-anew",
+                    "take an empty journal for a first one though verdicts are there: judges the inputs from their beginning, says all again"
+                ),
                 .option(
                     "metrics",
                     "FILE",

@@ -239,6 +239,9 @@ final class SimulatedLog: EventLog, LogWriter {
         if faults.fencedAtCommit == commits {
             store.content.withLock { $0.owners[application]?.generation += 1 }
         }
+        if let first = outputs.epochs?.lowerBound, isOwner, first != newestEpoch + 1 {
+            throw LogError(discontinuous: first, after: newestEpoch)
+        }
         var transaction = SimulatedStore.Transaction(
             application: application,
             generation: generation,
@@ -360,6 +363,16 @@ extension SimulatedLog {
         }
         guard let renewed else { throw SimulatedStore.fenced(application) }
         producer = renewed
+    }
+
+    private var isOwner: Bool {
+        store.content.withLock { $0.owners[application]?.generation == generation }
+    }
+
+    private var newestEpoch: Int64 {
+        let newest = store.content.withLock { $0.topics[journalTopic]?.first?.records.last { $0.value != nil }?.value }
+        guard let newest else { return -1 }
+        return (try? newest.withUnsafeBytes { try JournalRecord(parsing: $0) }.epoch) ?? -1
     }
 
     private func commitsOfOurs() -> Int { store.content.withLock { $0.owners[application]?.commits ?? 0 } }

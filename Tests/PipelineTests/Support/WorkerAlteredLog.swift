@@ -73,6 +73,7 @@ final class AlteredLog: EventLog, LogWriter {
     private let log: SimulatedLog
     var partitionsOf: (_ topic: String, _ true: [Int32]?) -> [Int32]? = { $1 }
     var boundsOf: (_ source: TopicPartition, _ true: (start: Int64, end: Int64)) -> (start: Int64, end: Int64) = { $1 }
+    var settingsOf: (_ topic: String) throws(LogError) -> TopicSettings? = { _ in nil }
     /// Asked before each commit; an error takes its place.
     var beforeCommit: () -> LogError? = { nil }
 
@@ -88,6 +89,7 @@ final class AlteredLog: EventLog, LogWriter {
     func append(_ outputs: borrowing OutputBatch, flushing: Bool) throws(LogError) -> Bool {
         try log.append(outputs, flushing: flushing)
     }
+    func settings(of topic: String) throws(LogError) -> TopicSettings? { try settingsOf(topic) }
     func partitions(of topic: String) throws(LogError) -> [Int32]? {
         partitionsOf(topic, try log.partitions(of: topic))
     }

@@ -69,6 +69,7 @@ public final class EmbeddedLog: EventLog {
         }
         let made = try EmbeddedWriter(path: path, application: application, patience: patience, clock: clock)
         writer = made
+        made.newestEpoch = try Journal(in: self).newest()?.epoch ?? -1
         return made
     }
 

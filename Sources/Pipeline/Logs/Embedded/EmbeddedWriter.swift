@@ -4,6 +4,8 @@ final class EmbeddedWriter: LogWriter {
     private let application: String
     /// Higher than that of every owner before.
     let generation: Int64
+    /// The newest epoch in the journal, -1 when it is empty; whoever takes ownership looks, and nobody else writes from then on.
+    var newestEpoch: Int64 = -1
 
     /// Takes ownership.
     init(path: String, application: String, patience: Int, clock: any WorkerClock) throws(LogError) {
@@ -42,6 +44,9 @@ final class EmbeddedWriter: LogWriter {
                         + "them."
                 )
             }
+            if let first = outputs.epochs?.lowerBound, first != newestEpoch + 1 {
+                throw LogError(discontinuous: first, after: newestEpoch)
+            }
             try file.insert(outputs)
             let move = try file.statement(
                 """
@@ -57,6 +62,7 @@ final class EmbeddedWriter: LogWriter {
                 try move.run()
             }
             try file.end()
+            if let last = outputs.epochs?.upperBound { newestEpoch = last }
         } catch {
             file.rollback()
             throw error

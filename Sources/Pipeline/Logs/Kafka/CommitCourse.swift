@@ -3,9 +3,10 @@ import KafkaClient
 /// Decides what ``KafkaWriter`` does next about a batch, and whether it is committed.
 ///
 /// A pure state machine: facts in, one step out. The writer performs the steps and decides nothing. It keeps these promises,
-/// whatever the facts are: an epoch is never written again while it may be in the journal already; a batch is only called committed
-/// when it was answered so or the journal says so; and who finds another's epoch in the journal never writes again. Another's is
-/// also one of the same number, and of the same content: whoever took over while our commit was under way began where we had begun.
+/// whatever the facts are: only the epoch behind the journal's newest is written, and never again while it may be there already;
+/// a batch is only called committed when it was answered so or the journal says so; and who finds another's epoch in the journal
+/// never writes again. Another's is also one of the same number, and of the same content: whoever took over while our commit was
+/// under way began where we had begun.
 ///
 /// What leads from one step to the next:
 /// ```
@@ -45,6 +46,8 @@ struct CommitCourse {
         case overtaken(newest: Int64, known: Int64)
         /// An error that no other attempt heals.
         case error(KafkaError)
+        /// The batch begins with an epoch that does not follow the journal's newest.
+        case discontinuous(first: Int64, newest: Int64)
         /// Where the batch has no epoch the journal cannot tell.
         case unknown(KafkaError)
         /// Too many attempts failed, the last one so.
@@ -53,8 +56,8 @@ struct CommitCourse {
 
     /// What the writer knows, each after the step that asked for it.
     enum Fact: Equatable {
-        /// A batch is to be committed, whose last epoch this is.
-        case batch(last: Int64?)
+        /// A batch is to be committed, which has these epochs.
+        case batch(ClosedRange<Int64>?)
         case paused
         case heard(isSuspect: Bool)
         /// The newest epoch of the journal once nothing of ours was open any more, -1 when it is empty; and whether we wrote its
@@ -89,7 +92,8 @@ struct CommitCourse {
     /// producer is suspect any more.
     private var mustLook = false
     /// Of the running batch.
-    private var last: Int64?
+    private var epochs: ClosedRange<Int64>?
+    private var last: Int64? { epochs?.upperBound }
     private var attempt = 0
     /// How its last attempt failed.
     private var failure: KafkaError?
@@ -123,7 +127,7 @@ struct CommitCourse {
     /// A step that could not be performed ends the course of its batch: what is not known yet is asked for again with the next one.
     mutating func next(_ fact: Fact) -> Step {
         switch (fact, phase) {
-        case (.batch(let last), _): return begin(last)
+        case (.batch(let epochs), _): return begin(epochs)
         case (.paused, .pausing): return go(.listening, .listen)
         case (.heard(let isSuspect), .listening):
             if isSuspect { mustLook = true }
@@ -138,16 +142,24 @@ struct CommitCourse {
         }
     }
 
-    private mutating func begin(_ last: Int64?) -> Step {
+    private mutating func begin(_ epochs: ClosedRange<Int64>?) -> Step {
         switch ownership {
         case .none: return go(.idle, .fail(.notOwned))
         case .lost: return go(.idle, .fail(.fenced))
         case .held: break
         }
-        self.last = last
+        self.epochs = epochs
         attempt = 0
         failure = nil
         if let unresolved { return go(.resolving(unresolved), .settle) }
+        return listen()
+    }
+
+    /// Goes on to write the batch where it is the next one.
+    private mutating func listen() -> Step {
+        if let first = epochs?.lowerBound, first != newestEpoch + 1 {
+            return go(.idle, .fail(.discontinuous(first: first, newest: newestEpoch)))
+        }
         return go(.listening, .listen)
     }
 
@@ -157,11 +169,11 @@ struct CommitCourse {
         if newest == newestEpoch {
             // It is not there, nor will it be. An attempt of this batch is followed by the next, an earlier batch's by the first of
             // this one.
-            return failure == nil ? go(.listening, .listen) : retry()
+            return failure == nil ? listen() : retry()
         }
         if newest != epoch || !isOurs { return overtaken(newest) }
         newestEpoch = newest
-        return epoch == last ? go(.idle, .finish) : go(.listening, .listen)
+        return epoch == last ? go(.idle, .finish) : listen()
     }
 
     private mutating func take(_ outcome: CommitOutcome) -> Step {

@@ -249,7 +249,7 @@ final class KafkaWriter: LogWriter {
 
     /// Performs the steps of a batch's course.
     private func run(_ outputs: borrowing OutputBatch, positions: [SourcePosition]) throws(LogError) {
-        var step = course.next(.batch(last: outputs.epochs?.upperBound))
+        var step = course.next(.batch(outputs.epochs))
         while true {
             let fact: CommitCourse.Fact
             switch step {
@@ -290,6 +290,7 @@ final class KafkaWriter: LogWriter {
                 """
             )
         case .error(let error): questions.mapped(error)
+        case .discontinuous(let first, let newest): LogError(discontinuous: first, after: newest)
         case .unknown(let error):
             LogError(.transient, "the outcome of a commit without an epoch is unknown: \(error)")
         case .exhausted(let error):
