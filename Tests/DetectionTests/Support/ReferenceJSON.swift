@@ -3,6 +3,9 @@ import RuleLanguage
 @testable import Detection
 
 /// A strict JSON reader in the plainest form, to compare with: recursive, on arrays, no speed.
+///
+/// What it throws has a type, since the test library keeps a backtrace of each error that is thrown without one: over millions of
+/// records that would hide what a decoder keeps.
 struct ReferenceJSON {
     indirect enum Value {
         case object([(key: String, value: Value)])
@@ -32,12 +35,12 @@ struct ReferenceJSON {
         while let byte, [0x20, 0x09, 0x0A, 0x0D].contains(byte) { at += 1 }
     }
 
-    mutating func take(_ text: String) throws {
+    mutating func take(_ text: String) throws(Refused) {
         guard bytes[at...].starts(with: text.utf8) else { throw Refused() }
         at += text.utf8.count
     }
 
-    mutating func value() throws -> Value {
+    mutating func value() throws(Refused) -> Value {
         blanks()
         switch byte {
         case UInt8(ascii: "{"):
@@ -94,13 +97,13 @@ struct ReferenceJSON {
         }
     }
 
-    mutating func digits() throws {
+    mutating func digits() throws(Refused) {
         let first = at
         while let byte, byte >= UInt8(ascii: "0"), byte <= UInt8(ascii: "9") { at += 1 }
         if at == first { throw Refused() }
     }
 
-    mutating func number() throws -> String {
+    mutating func number() throws(Refused) -> String {
         let first = at
         if byte == UInt8(ascii: "-") { at += 1 }
         if byte == UInt8(ascii: "0") { at += 1 } else { try digits() }
@@ -116,7 +119,7 @@ struct ReferenceJSON {
         return String(decoding: bytes[first..<at], as: UTF8.self)
     }
 
-    mutating func hex() throws -> UInt16 {
+    mutating func hex() throws(Refused) -> UInt16 {
         guard at + 4 <= bytes.count, bytes[at..<at + 4].allSatisfy({ Character(Unicode.Scalar($0)).isHexDigit }),
             let unit = UInt16(String(decoding: bytes[at..<at + 4], as: UTF8.self), radix: 16)
         else { throw Refused() }
@@ -124,7 +127,7 @@ struct ReferenceJSON {
         return unit
     }
 
-    mutating func string() throws -> String {
+    mutating func string() throws(Refused) -> String {
         try take("\"")
         var result: [UInt8] = []
         while let byte {
@@ -192,14 +195,14 @@ extension ReferenceJSON {
     static func expected(_ value: Value) -> String? {
         guard case .object(let members) = value else { return nil }
         /// The only value of a key: nil where there is none, or null.
-        func member(_ name: String, of members: [(key: String, value: Value)]?) throws -> Value? {
+        func member(_ name: String, of members: [(key: String, value: Value)]?) throws(Damage) -> Value? {
             let all = (members ?? []).filter { $0.key == name }
             if all.count > 1 { throw Damage(code: "duplicate_field") }
             if case .word("null") = all.first?.value { return nil }
             return all.first?.value
         }
         /// The members of an object, where there is one.
-        func object(_ value: Value?) throws -> [(key: String, value: Value)]? {
+        func object(_ value: Value?) throws(Damage) -> [(key: String, value: Value)]? {
             switch value {
             case .object(let members): return members
             case nil: return nil
@@ -208,7 +211,7 @@ extension ReferenceJSON {
             default: throw Damage(code: "wrong_type")
             }
         }
-        func number(_ value: Value?) throws -> String? {
+        func number(_ value: Value?) throws(Damage) -> String? {
             switch value {
             case .number(let text): return text
             case nil: return nil
@@ -217,10 +220,10 @@ extension ReferenceJSON {
         }
         var parts: [String] = []
         var damages: [String] = []
-        func optional(_ name: String, _ value: () throws -> String?) {
-            do {
+        func optional(_ name: String, _ value: () throws(Damage) -> String?) {
+            do throws(Damage) {
                 if let text = try value() { parts.append("\(name)=\(text)") }
-            } catch let damage as Damage { damages.append("damaged \(name) \(damage.code)") } catch {}
+            } catch { damages.append("damaged \(name) \(error.code)") }
         }
         guard case .number(let time) = try? member("ts", of: members), let time = integer(time),
             (946_684_800_000...4_102_444_800_000).contains(time)
@@ -230,14 +233,14 @@ extension ReferenceJSON {
             case .string(let account) = try? member("id", of: inner), !account.isEmpty
         else { return nil }
         parts.append("account='\(account)'")
-        optional("ratio") {
+        optional("ratio") { () throws(Damage) in
             guard let text = try number(try member("ratio", of: inner)) else { return nil }
             guard let value = Double(text), value.isFinite, digitCount(text) <= 64 else {
                 throw Damage(code: "number_out_of_range")
             }
             return "\(value)"
         }
-        optional("count") {
+        optional("count") { () throws(Damage) in
             guard let text = try number(try member("count", of: members)) else { return nil }
             if digitCount(text) > 64 { throw Damage(code: "number_out_of_range") }
             guard let value = integer(text) else {
@@ -245,18 +248,18 @@ extension ReferenceJSON {
             }
             return "\(value)"
         }
-        optional("first") {
+        optional("first") { () throws(Damage) in
             switch try member("first", of: members) {
             case .word(let word): return word
             case nil: return nil
             default: throw Damage(code: "wrong_type")
             }
         }
-        optional("tags") {
+        optional("tags") { () throws(Damage) in
             switch try member("tags", of: members) {
             case .array(let elements):
-                let texts = try elements.map {
-                    guard case .string(let text) = $0 else { throw Damage(code: "wrong_type") }
+                let texts = try elements.map { element throws(Damage) in
+                    guard case .string(let text) = element else { throw Damage(code: "wrong_type") }
                     return text
                 }
                 return "[\(texts.joined(separator: " "))]"
