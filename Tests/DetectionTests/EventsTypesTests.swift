@@ -115,6 +115,36 @@ private func type(
         #expect(accepted > 300)
     }
 
+    @Test func `a discriminator is compared to its last byte, however long it is and whichever came before`() throws {
+        let long = String(repeating: "x", count: 140)
+        let names =
+            ["", "a", "ab", "ä"] + [6, 7, 8, 9, 15, 16, 17, 126, 127, 128, 129].map { String(long.prefix($0)) }
+        let kind = FieldSchema(name: "kind", path: ["type"], type: .string, maximumLength: 1_000)
+        let plan = try plan(names.enumerated().map { type("t\($0)", is: $1, extra: [kind]) })
+        var random = SplitMix64(seed: 6)
+        var warm = Bench(plan)
+        var name = ""
+        var unknown = 0
+        for round in 0..<4_000 {
+            // Runs of one type, so that it is remembered, between others that differ from it in their end.
+            if Int.random(in: 0..<4, using: &random) == 0 { name = names.randomElement(using: &random) ?? "" }
+            let ends = ["", "", "", "", "x", "y", "\\u0078"]
+            let text = name + (ends.randomElement(using: &random) ?? "")
+            let outcome = warm.outcome(#"{"ts":1760000000000,"type":"\#(text)","account":"a"}"#)
+            let meant = text.replacing("\\u0078", with: "x")
+            if let type = names.firstIndex(of: meant) {
+                #expect(warm.batch.event(warm.batch.count - 1).type == UInt16(type))
+                #expect(outcome == "ts=1760000000000 account='a' kind='\(meant)'")
+            } else {
+                // An escaped text has no place in the record.
+                #expect(outcome == "unknown_event_type type @\(text == meant ? 28 : 0)")
+                unknown += 1
+            }
+            if round % 100 == 0 { warm.batch.removeAll() }
+        }
+        #expect(unknown > 500)
+    }
+
     @Test func `discriminators may differ in path and be numbers, in objects below`() throws {
         let plan = try plan([
             type("a", when: ["meta", "v"], is: "2"), type("b", when: ["kind"], is: "b"),

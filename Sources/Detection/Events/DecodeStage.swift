@@ -31,7 +31,7 @@ public struct StagedRecord: BitwiseCopyable, Sendable {
     /// How many bytes of what stands beside its value follow it.
     public var besideLength: Int
 
-    public init(
+    @inlinable public init(
         offset: Int64,
         appendTime: Int64?,
         start: Int,
