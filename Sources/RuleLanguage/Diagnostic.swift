@@ -52,14 +52,30 @@ public struct Diagnostic: Error, Sendable, Equatable {
             let number = String(line)
             let margin = String(repeating: " ", count: max(4, number.count))
             let gutter = String(repeating: " ", count: margin.count - number.count) + number
+            let (shown, before) = aroundCaret
             // Tabs are kept in front of the caret, so that it stands below its character whatever their width.
-            let lead = sourceLine.prefix(max(0, column - 1)).map { $0 == "\t" ? "\t" : " " }.joined()
-            let room = max(1, sourceLine.count - (column - 1))
-            text += "\(gutter) | \(sourceLine)\n\(margin) | \(lead)^"
+            let lead = shown.prefix(before).map { $0 == "\t" ? "\t" : " " }.joined()
+            let room = max(1, shown.count - before)
+            text += "\(gutter) | \(shown)\n\(margin) | \(lead)^"
             text += String(repeating: "~", count: max(0, min(length, room) - 1)) + "\n"
         }
         if let suggestion { text += "     = \(suggestion)\n" }
         return text
+    }
+
+    /// Characters of a line that are shown; of a longer one those around the caret.
+    static let shownMax = 160
+
+    /// The part of the line that is shown, and how many of its characters stand before the caret.
+    private var aroundCaret: (shown: String, before: Int) {
+        let line = Array(sourceLine)
+        let before = max(0, column - 1)
+        guard line.count > Diagnostic.shownMax else { return (sourceLine, before) }
+        let start = max(0, min(before - Diagnostic.shownMax / 2, line.count - Diagnostic.shownMax))
+        let end = min(line.count, start + Diagnostic.shownMax)
+        let head = start > 0 ? "…" : ""
+        let tail = end < line.count ? "…" : ""
+        return (head + String(line[start..<end]) + tail, before - start + head.count)
     }
 
     /// The known word closest to `word` by edit distance, if it is close enough to be meant (Damerau–Levenshtein, at most a third

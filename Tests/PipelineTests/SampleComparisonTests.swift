@@ -89,4 +89,16 @@ import Testing
             #expect(throws: LogError.self) { _ = try compared(order, text, input: input) }
         }
     }
+
+    @Test func `an input that names a topic nobody reads is told which there are`() {
+        do {
+            _ = try compared(order, "", input: "ordrs=absent.jsonl")
+            Issue.record("there is no such topic")
+        } catch {
+            #expect(
+                "\(error)".contains("reads no topic 'ordrs', as ordrs=absent.jsonl names; did you mean '"),
+                "\(error)"
+            )
+        }
+    }
 }

@@ -139,17 +139,19 @@ struct GoldenDiagnostic: Sendable, CustomTestStringConvertible {
         #expect(topology.rules.map(\.text) == ["// first\n", "// fine\n"])
 
         folder.makeFolder("rules/c.weir")
-        folder.write("\u{0}", "rules/d.weir", bytes: [0xFF])
+        folder.write("", "rules/d.weir", bytes: Array("// a\nrule ".utf8) + [0xFC])
+        folder.write("", "rules/f.weir", bytes: [0xFF, 0xFE, 0x72, 0])
         folder.write(String(repeating: " ", count: TopologyDescription.maximumFileBytes + 1), "rules/e.weir")
         do {
             _ = try TopologyDescription.load(folder: folder.path)
             Issue.record("loaded")
         } catch {
             #expect(
-                error.diagnostics.map(\.message) == [
-                    "the rule file '\(folder.path)/rules/c.weir' cannot be read: it is not a regular file",
-                    "the rule file '\(folder.path)/rules/d.weir' is not valid UTF-8",
-                    "the rule file '\(folder.path)/rules/e.weir' cannot be read: it is larger than 1048576 bytes",
+                error.diagnostics.map { "\($0.path):\($0.line):\($0.column) \($0.message)" } == [
+                    "\(folder.path)/rules/c.weir:1:1 the rule file cannot be read: it is not a regular file",
+                    "\(folder.path)/rules/e.weir:1:1 the rule file cannot be read: it is larger than 1048576 bytes",
+                    "\(folder.path)/rules/f.weir:1:1 the file is UTF-16, not UTF-8",
+                    "\(folder.path)/rules/d.weir:2:6 the file is not valid UTF-8",
                 ]
             )
         }

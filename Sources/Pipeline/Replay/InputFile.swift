@@ -23,6 +23,19 @@ final class InputFile {
         return (topic ?? (deployment.description.topics.count == 1 ? 0 : nil), path)
     }
 
+    /// What looks like `TOPIC=PATH`, and is no file as a whole, must name a topic.
+    private static func checkTopic(_ input: String, _ deployment: Deployment) throws(LogError) {
+        let topics = deployment.description.topics
+        guard let equals = input.firstIndex(of: "="), FileText.kind(of: input) == .absent else { return }
+        let name = String(input[..<equals])
+        guard !name.isEmpty, !name.contains("/"), !topics.contains(name) else { return }
+        let near = Diagnostic.nearest(to: name, among: topics).map { "did you mean '\($0)'?" }
+        throw LogError(
+            .refused,
+            "the topology reads no topic '\(name)', as \(input) names; \(near ?? "topics are \(topics.joined(separator: ", "))")"
+        )
+    }
+
     /// The partitions that inputs stand for, each by its place in the list.
     ///
     /// A file of one topic's records has the rank of its path among those of that topic; those of several topics come behind all of
@@ -52,6 +65,7 @@ final class InputFile {
         _ shouldStop: @escaping () -> Bool
     ) throws(LogError) {
         let (topic, path) = InputFile.parts(of: argument, deployment)
+        try InputFile.checkTopic(argument, deployment)
         self.path = path
         self.topic = topic.map { deployment.description.topics[$0] }
         let events = deployment.description.events

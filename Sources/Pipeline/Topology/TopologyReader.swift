@@ -228,18 +228,33 @@ extension TopologyReader {
             return []
         }
         var rules: [RuleSource] = []
-        for (relative, mark) in sorted {
+        for (relative, _) in sorted {
             let shown = relative.hasPrefix("/") ? relative : "\(folder)/\(relative)"
             switch files.text(relative) {
             case .failure(let problem):
-                note(
-                    mark,
-                    "the rule file '\(shown)' cannot be read: \(problem.reason)",
-                    problem.kind == .tooLarge ? "split it into several files" : "make it readable or remove it"
+                diagnostics.append(
+                    Diagnostic(
+                        path: shown,
+                        line: 1,
+                        column: 1,
+                        message: "the rule file cannot be read: \(problem.reason)",
+                        suggestion: problem.kind == .tooLarge
+                            ? "split it into several files" : "make it readable or remove it"
+                    )
                 )
             case .success(let bytes):
                 guard let text = String(validating: bytes, as: UTF8.self) else {
-                    note(mark, "the rule file '\(shown)' is not valid UTF-8", "save the file as UTF-8")
+                    let place = YAMLDocument.place(ofInvalidByteIn: bytes)
+                    let isWide = bytes.starts(with: [0xFF, 0xFE]) || bytes.starts(with: [0xFE, 0xFF])
+                    diagnostics.append(
+                        Diagnostic(
+                            path: shown,
+                            line: place.line,
+                            column: place.column,
+                            message: isWide ? "the file is UTF-16, not UTF-8" : "the file is not valid UTF-8",
+                            suggestion: "save the file as UTF-8"
+                        )
+                    )
                     continue
                 }
                 rules.append(RuleSource(path: shown, text: text))

@@ -69,7 +69,7 @@ struct YAMLDocument: Sendable {
         }
     }
 
-    private static func place(ofInvalidByteIn bytes: [UInt8]) -> (line: Int, column: Int) {
+    static func place(ofInvalidByteIn bytes: [UInt8]) -> (line: Int, column: Int) {
         // Replacement keeps everything before the first bad byte; a genuine U+FFFD is three bytes that re-encode to themselves.
         var line = 1
         var column = 1

@@ -67,6 +67,7 @@ struct RuleCompiler {
             check(test, ruleIds: blocks.rules.map(\.id.text))
         }
         guard sink.errors.isEmpty else { return nil }
+        warnOfActions(blocks)
         noteIdle(blocks)
         builder.freeze()
         let canonical =
@@ -84,6 +85,40 @@ struct RuleCompiler {
             notices: sink.notices,
             unit: builder.unit
         )
+    }
+
+    /// Warns of what a rule asks for and nothing can come of.
+    private func warnOfActions(_ blocks: BlockSyntax) {
+        for rule in blocks.rules {
+            guard let span = rule.seen["then"] else { continue }
+            let decisions = rule.actions.compactMap(\.decision)
+            if let most = decisions.max(), let other = decisions.first(where: { $0 == .allow && $0 != most }) {
+                sink.warning(
+                    rule.source,
+                    span,
+                    "'\(other.name)' has no effect beside '\(most.name)': of a rule's decisions the strongest counts",
+                    suggestion: "remove one of the two"
+                )
+            }
+            let points = rule.actions.reduce(0) { if case .score(let points) = $1 { $0 + points } else { $0 } }
+            if decisions.isEmpty, points != 0, blocks.policies.isEmpty {
+                sink.warning(
+                    rule.source,
+                    span,
+                    "'score' decides nothing: this rule set has no policy",
+                    suggestion: "add one: policy shop { score review at 40, block at 80 cap 100 }"
+                )
+            }
+            let cap = blocks.policies.first?.policy.cap ?? Policy.none.cap
+            if points > cap {
+                sink.warning(
+                    rule.source,
+                    span,
+                    "an event's score is at most \(cap), and this rule adds \(points)",
+                    suggestion: "write score +\(cap)"
+                )
+            }
+        }
     }
 
     /// Tells of what is read and does nothing yet: once each, for there may be hundreds.
