@@ -15,8 +15,10 @@ public struct FieldPath: Sendable, Hashable, ExpressibleByArrayLiteral, CustomSt
 
     /// Where the steps begin.
     public enum Origin: Sendable, Hashable {
-        /// In the record's value.
+        /// In the record's value, inside its envelope where the event type has one.
         case value
+        /// In the record's value, outside its envelope.
+        case around
         /// The record's key; without steps.
         case recordKey
         /// The last header of this name; without steps.
@@ -46,7 +48,7 @@ public struct FieldPath: Sendable, Hashable, ExpressibleByArrayLiteral, CustomSt
     /// Whether it leads through all elements of an array, and so to a list.
     public var hasEach: Bool { steps.contains(.each) }
     /// Whether the value stands beside the record's value: its key or a header.
-    public var isBeside: Bool { origin != .value }
+    public var isBeside: Bool { origin != .value && origin != .around }
     /// The keys it begins with, up to the first array.
     public var leadingKeys: [String] {
         var keys: [String] = []
@@ -59,6 +61,13 @@ public struct FieldPath: Sendable, Hashable, ExpressibleByArrayLiteral, CustomSt
     /// The CSV column it names.
     public var column: String { leadingKeys.first ?? "" }
 
+    /// The path from an element on where this one leads through all elements of the array at another, else nil.
+    public func inside(elementsOf array: FieldPath) -> FieldPath? {
+        let head = array.steps + [.each]
+        guard origin == array.origin, steps.starts(with: head) else { return nil }
+        return FieldPath(origin: origin, steps: Array(steps[head.count...]))
+    }
+
     /// Whether one leads to, or through, the place of the other.
     public func overlaps(_ other: FieldPath) -> Bool {
         origin == other.origin
@@ -70,7 +79,7 @@ public struct FieldPath: Sendable, Hashable, ExpressibleByArrayLiteral, CustomSt
         switch origin {
         case .recordKey: return "@key"
         case .header(let name): return "@headers.\(name)"
-        case .value: break
+        case .value, .around: break
         }
         var text = ""
         for step in steps {
@@ -80,6 +89,7 @@ public struct FieldPath: Sendable, Hashable, ExpressibleByArrayLiteral, CustomSt
             case .each: text += "[]"
             }
         }
+        if origin == .around { text = "@" + text }
         return text
     }
 }
@@ -93,11 +103,18 @@ public struct FieldPathError: Error, Sendable, Equatable {
 extension FieldPath {
     /// Reads the text form.
     ///
+    /// - Parameter hasEnvelope: `@NAME` then leads outside it.
     /// - Throws: ``FieldPathError``, which knows JSONPath and JSON pointers.
-    public init(text: String) throws(FieldPathError) {
+    public init(text: String, hasEnvelope: Bool = false) throws(FieldPathError) {
         if let foreign = FieldPath.foreign(text) { throw foreign }
         if text.hasPrefix("@") {
-            self = try FieldPath.beside(text)
+            do throws(FieldPathError) {
+                self = try FieldPath.beside(text)
+            } catch {
+                guard hasEnvelope, text.utf8.count > 1 else { throw error }
+                try self.init(text: String(text.dropFirst()))
+                origin = .around
+            }
             return
         }
         self.init(steps: [])

@@ -168,12 +168,19 @@ public struct DedupeSchema: Sendable, Equatable {
 /// At most 96 fields.
 public struct EventSchema: Sendable, Equatable {
     public var name: String
-    public var topic: String
+    /// The topics it is read from, in the order of the topology; one at least.
+    public var topics: [String]
+    /// The first of them.
+    public var topic: String { topics[0] }
     public var format: InputFormat
     /// How its CSV is written.
     public var csv: CSVDialect
     /// Where a topic carries several types: the path and the value by which a record is known to be of this type.
     public var discriminator: (path: FieldPath, value: String)?
+    /// What its fields are wrapped in, or nil.
+    public var envelope: Envelope?
+    /// The array of whose elements each is an event, or nil: a record is one.
+    public var each: FieldPath?
     public var fields: [FieldSchema]
     public var time: EventTime
     /// Index of the field that holds the event's own id, or nil: then it is `topic/partition/offset`.
@@ -192,6 +199,8 @@ public struct EventSchema: Sendable, Equatable {
         format: InputFormat = .json,
         csv: CSVDialect = .standard,
         discriminator: (path: FieldPath, value: String)? = nil,
+        envelope: Envelope? = nil,
+        each: FieldPath? = nil,
         fields: [FieldSchema],
         time: EventTime,
         idField: Int?,
@@ -201,10 +210,12 @@ public struct EventSchema: Sendable, Equatable {
         dedupe: DedupeSchema? = nil
     ) {
         self.name = name
-        self.topic = topic
+        topics = [topic]
         self.format = format
         self.csv = csv
         self.discriminator = discriminator
+        self.envelope = envelope
+        self.each = each
         self.fields = fields
         self.time = time
         self.idField = idField
@@ -215,7 +226,8 @@ public struct EventSchema: Sendable, Equatable {
     }
 
     public static func == (a: EventSchema, b: EventSchema) -> Bool {
-        a.name == b.name && a.topic == b.topic && a.format == b.format && a.csv == b.csv
+        a.name == b.name && a.topics == b.topics && a.envelope == b.envelope && a.each == b.each && a.format == b.format
+            && a.csv == b.csv
             && a.discriminator?.path == b.discriminator?.path
             && a.discriminator?.value == b.discriminator?.value && a.fields == b.fields && a.time == b.time
             && a.idField == b.idField && a.subjectField == b.subjectField && a.emission == b.emission

@@ -52,6 +52,7 @@ private func parts(_ plan: DecodePlan, key: String?, _ headers: [String: String]
         switch result {
         case .events: return describe(batch.event(0), plan)
         case .rejected(let letter): return "\(letter.code.name) \(plan.path(of: letter) ?? "-")"
+        case .ignored: return "ignored"
         case .full: return "full"
         }
     }

@@ -128,7 +128,7 @@ import Testing
 
     @Test func `topics are in the order of their names, which decides between equal times`() throws {
         var late = order
-        late.topic = "zebra"
+        late.topics = ["zebra"]
         #expect(throws: DecodePlanError.self) {
             try DecodePlan(schemas: [late, order], topics: ["zebra", "orders"], hash: TextHash(key: .fixed))
         }

@@ -363,7 +363,7 @@ private func type(
         case .events: #expect(describe(batch.event(0), plan) == expected)
         case .rejected(let letter):
             #expect("\(letter.code.name) \(plan.path(of: letter) ?? "-") @\(letter.byteOffset)" == expected)
-        case .full: Issue.record("full")
+        case .full, .ignored: Issue.record("\(result)")
         }
     }
 

@@ -93,6 +93,7 @@ private func topology(csv: String, extra: String = "") throws -> TopologyDescrip
                     )
                 case .rejected(let letter):
                     rows.append("\(letter.code.name) \(plan.path(of: letter) ?? "-") @\(letter.byteOffset)")
+                case .ignored: rows.append("ignored")
                 case .full: rows.append("full")
                 }
                 return true

@@ -58,6 +58,7 @@ private struct ConvertedValue: Sendable, CustomTestStringConvertible {
             }
             return shown(batch.event(0), description.events[0]) + (marks && isCoerced ? " coerced" : "")
         case .rejected(let letter): return letter.code.name
+        case .ignored: return "ignored"
         case .full: return "full"
         }
     }

@@ -43,6 +43,7 @@ private func outcome(_ description: TopologyDescription, offset: Int64, appendTi
     switch result {
     case .events: return "\(batch.event(0).time)"
     case .rejected(let letter): return letter.code.name
+    case .ignored: return "ignored"
     case .full: return "full"
     }
 }

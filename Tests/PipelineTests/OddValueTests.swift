@@ -120,6 +120,7 @@ private struct Outcome: Equatable {
         switch result {
         case .events: text = ""
         case .rejected(let letter): text = "dead \(letter.code.name)"
+        case .ignored: text = "ignored"
         case .full: text = "full"
         }
         if case .events = result {

@@ -64,7 +64,8 @@ import Testing
             "limits",
             [
                 "`keys`": "`\(limits.keys)`", "`entries_per_key`": "`\(limits.entriesPerKey)`",
-                "`dedupe_ids`": "`\(limits.dedupeIds)`", "`text_bytes`": "`\(limits.textBytes)`",
+                "`dedupe_ids`": "`\(limits.dedupeIds)`", "`events_per_record`": "`\(limits.eventsPerRecord)`",
+                "`text_bytes`": "`\(limits.textBytes)`",
                 "`record_bytes`": "`\(limits.recordBytes)`",
                 "`window`": duration(limits.windowMilliseconds),
             ]

@@ -21,12 +21,18 @@ func scanArray(
             isList: path.isList,
             firstElement: sink.listsCount
         )
-        step = walk.value(start, step: path.firstStep, &sink)
+        if walk.field.pointee.kind == .elements {
+            // Kept for later: the events need the record's other fields.
+            sink.elements = start
+            step = skipLoosely(start, before: sink.end)
+        } else {
+            step = walk.value(start, step: path.firstStep, &sink)
+        }
         if step.fault != nil {
             sink.listsCount = walk.firstElement
             step = work.passDamaged(step, walk.field, start, &sink)
             if step.fault != nil { return step }
-        } else if path.isList {
+        } else if path.isList, walk.field.pointee.kind != .elements {
             storeList(from: walk.firstElement, walk.field, &sink)
         }
         index = path.next

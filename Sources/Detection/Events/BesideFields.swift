@@ -100,6 +100,6 @@ private func convertText(
         if isNull(text, count: count, work.conversion(of: field).entry, work) { return nil }
         return convertOtherText(text, count: count, field, work, &sink)
     // The topology has neither beside a value.
-    case .list, .discriminator: return .wrongType
+    case .list, .discriminator, .elements, .operation: return .wrongType
     }
 }

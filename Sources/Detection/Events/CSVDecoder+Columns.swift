@@ -146,3 +146,14 @@ struct EncodingTable: ~Copyable {
         return at - target
     }
 }
+
+extension CSVDecoder {
+    /// The offset in the record as it came, each of whose bytes is one character unless it is UTF-8.
+    func place(of fault: UnsafePointer<UInt8>, in record: UnsafePointer<UInt8>) -> Int {
+        let offset = fault - record
+        if expansion == 1 { return offset }
+        var inside = 0
+        for at in 0..<offset where record[at] & 0xC0 == 0x80 { inside += 1 }
+        return offset - inside
+    }
+}

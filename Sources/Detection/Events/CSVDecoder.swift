@@ -29,6 +29,7 @@ public struct CSVDecoder: ~Copyable, @unchecked Sendable {
     /// Column of every field of every type, -1 where there is none; types follow each other as their fields do in the plan.
     private let columnOfField: OwnedBuffer<Int32>
     private let discriminatorColumns: [Int]
+    private let ignoresOtherTypes: Bool
     // The dialect, as scalars: a look at it costs nothing.
     /// Of ``CSVDialect/Delimiter/byte(_:)``.
     private let delimiter: UInt8
@@ -41,7 +42,7 @@ public struct CSVDecoder: ~Copyable, @unchecked Sendable {
     private let thousands: UInt8?
     private let characters: EncodingTable
     /// Bytes that one byte of a file may become.
-    private let expansion: Int
+    let expansion: Int
 
     /// A decoder of rows that are events of the given types.
     ///
@@ -91,6 +92,7 @@ public struct CSVDecoder: ~Copyable, @unchecked Sendable {
         characters = EncodingTable(dialect.encoding)
         expansion = dialect.encoding.expansion
         discriminatorColumns = discriminators
+        ignoresOtherTypes = types.allSatisfy { plan.ignoring[Int(plan.typePlans[$0].topic)].otherTypes }
         columnCount = names.count
         memory = DecodeMemory(plan)
         work = DecodeWork(plan, memory)
@@ -99,7 +101,10 @@ public struct CSVDecoder: ~Copyable, @unchecked Sendable {
     }
 
     /// Decodes one record without its line end and appends its event to the batch; as ``EventDecoder`` does, else.
+    ///
+    /// - Parameter topic: index of the record's topic in the plan; nil: it is its type's first.
     public mutating func decode(
+        topic: Int? = nil,
         partition: Int32,
         offset: Int64,
         value: UnsafeRawBufferPointer?,
@@ -113,7 +118,10 @@ public struct CSVDecoder: ~Copyable, @unchecked Sendable {
         if let code = partsAtBlanks ? splitAtBlanks(record, &sink) : splitColumns(record, &sink) {
             return .rejected(DeadLetter(code, byteOffset: place(of: sink.faultAt, in: record)))
         }
-        guard let index = selectType() else { return .rejected(DeadLetter(.unknownEventType)) }
+        guard let index = selectType() else {
+            let isIgnored = topic.map { work.ignoring[$0].otherTypes } ?? ignoresOtherTypes
+            return isIgnored ? .ignored : .rejected(DeadLetter(.unknownEventType))
+        }
         let type = types[index]
         if let code = convert(type, record: record, &sink) {
             let fault = max(record, min(sink.faultAt, sink.end))
@@ -121,25 +129,18 @@ public struct CSVDecoder: ~Copyable, @unchecked Sendable {
         }
         return finish(
             work,
-            type: type,
-            topic: -1,
-            partition: partition,
-            offset: offset,
-            batch.textCount,
-            sink.end - record,
-            appendTime,
+            RecordPlace(
+                type: type,
+                topic: topic ?? -1,
+                partition: partition,
+                offset: offset,
+                start: batch.textCount,
+                count: sink.end - record,
+                appendTime: appendTime
+            ),
             sink,
             &batch
         )
-    }
-
-    /// The offset in the record as it came, each of whose bytes is one character unless it is UTF-8.
-    private func place(of fault: UnsafePointer<UInt8>, in record: UnsafePointer<UInt8>) -> Int {
-        let offset = fault - record
-        if expansion == 1 { return offset }
-        var inside = 0
-        for at in 0..<offset where record[at] & 0xC0 == 0x80 { inside += 1 }
-        return offset - inside
     }
 
     /// Copies the record into the batch.
@@ -388,7 +389,7 @@ public struct CSVDecoder: ~Copyable, @unchecked Sendable {
             return nil
         case .list: return convertList(column, field, nil, &sink)
         case .converted: return convertOther(column, field, &sink)
-        case .discriminator: return nil
+        case .discriminator, .elements, .operation: return nil
         }
     }
 

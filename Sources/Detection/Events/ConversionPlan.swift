@@ -61,33 +61,35 @@ struct ConversionPlan: ~Copyable {
     init(
         _ schemas: [EventSchema],
         _ hash: TextHash,
-        _ fields: inout [DecodePlan.Field],
-        _ keys: inout [DecodePlan.Key],
-        _ types: inout [DecodePlan.TypePlan]
+        _ plan: inout PlanBuilder
     ) {
         var builder = Builder(hash: hash)
         for (type, schema) in schemas.enumerated() {
             if case .rows(let first, let step) = schema.time {
-                types[type].firstTime = first
-                types[type].timeStep = step
+                plan.types[type].firstTime = first
+                plan.types[type].timeStep = step
             }
-            types[type].firstAmount = Int32(builder.amounts.count)
+            plan.types[type].firstAmount = Int32(builder.amounts.count)
             for (index, field) in schema.fields.enumerated() {
-                let place = Int(types[type].firstField) + index
+                let place = Int(plan.types[type].firstField) + index
                 guard let entry = builder.entry(field, in: schema) else { continue }
-                builder.strict.append(fields[place])
-                fields[place].kind = .converted
-                fields[place].conversion = Int32(builder.entries.count)
+                builder.strict.append(plan.fields[place])
+                plan.fields[place].kind = .converted
+                plan.fields[place].conversion = Int32(builder.entries.count)
                 builder.entries.append(entry)
                 if entry.currencySlot >= 0 { builder.amounts.append(Int32(place)) }
             }
-            types[type].amountCount = Int32(builder.amounts.count) - types[type].firstAmount
+            plan.types[type].amountCount = Int32(builder.amounts.count) - plan.types[type].firstAmount
         }
-        for key in keys.indices where keys[key].textSlot >= 0 {
-            let field = fields[Int(keys[key].field)]
+        for (twin, field) in plan.twins {
+            plan.fields[twin].kind = plan.fields[field].kind
+            plan.fields[twin].conversion = plan.fields[field].conversion
+        }
+        for key in plan.keys.indices where plan.keys[key].textSlot >= 0 {
+            let field = plan.fields[Int(plan.keys[key].field)]
             // A text may be a null word; one in whose place a number may stand is a text like any other.
             if field.kind == .converted, builder.entries[Int(field.conversion)].nullWordCount > 0 {
-                keys[key].textSlot = -1
+                plan.keys[key].textSlot = -1
             }
         }
         entries = OwnedBuffer(builder.entries)

@@ -120,7 +120,7 @@ func convertOtherText(
             return strict.pointee.kind == .instant ? .invalidTimestamp : .wrongType
         }
         return storeConverted(step.number, writtenAt: start, entry, strict, work, &sink)
-    case .list, .discriminator, .converted: return .wrongType
+    case .list, .discriminator, .converted, .elements, .operation: return .wrongType
     }
 }
 

@@ -10,7 +10,7 @@ public enum DeadLetterCode: UInt8, Sendable, CaseIterable {
     case numberOutOfRange, wrongType, missingField, valueNotAllowed, valueOutOfRange, tooManyDecimals, textTooLong
     case unknownEventType, invalidTimestamp, timestampOutOfRange, tombstone, tooManyElements, tooManyKeys, invalidCSV,
         tooFewColumns, notAnObject
-    case registryFraming, unknownCurrency, missingAppendTime
+    case registryFraming, unknownCurrency, missingAppendTime, tooManyEvents
 
     /// The name in dead letters and metrics, snake_case.
     public var name: String {
@@ -42,6 +42,7 @@ public enum DeadLetterCode: UInt8, Sendable, CaseIterable {
         case .registryFraming: "registry_framing"
         case .unknownCurrency: "unknown_currency"
         case .missingAppendTime: "missing_append_time"
+        case .tooManyEvents: "too_many_events"
         }
     }
 }
@@ -54,11 +55,22 @@ public struct DeadLetter: Sendable, Equatable {
     public var path: Int32
     /// Where in the record it was noticed.
     public var byteOffset: UInt32
+    /// Which element of its record it is about, or -1: the record.
+    public var part: Int32 = -1
+    /// The element's bytes: so many from there; none: it is about the record.
+    var elementStart: UInt32 = 0
+    var elementLength: UInt32 = 0
 
     init(_ code: DeadLetterCode, path: Int32 = -1, byteOffset: Int = 0) {
         self.code = code
         self.path = path
         self.byteOffset = UInt32(clamping: byteOffset)
+    }
+
+    /// Counts its places from so many bytes further in front.
+    mutating func shift(by bytes: UInt32) {
+        byteOffset += bytes
+        elementStart += bytes
     }
 
     /// The letter of a record longer than `limit` bytes, for those who know its length before they hold its content.
@@ -69,6 +81,8 @@ public struct DeadLetter: Sendable, Equatable {
 public enum DecodeResult: Sendable, Equatable {
     /// So many events were appended to the batch, one after the other.
     case events(Int)
+    /// Nothing was appended, and that is as it should be.
+    case ignored
     /// Nothing was appended.
     case rejected(DeadLetter)
     /// The batch has no room below its text limit: nothing was appended; close the epoch and decode the record again.
@@ -134,7 +148,10 @@ extension DecodePlan {
             return "\(name) is in no known currency: see `\(field?.conversion.currencyField ?? "its currency")`"
         case .tooFewColumns: return "the line has fewer columns than the header needs for \(name)"
         case .missingAppendTime: return "the log does not tell when it took the record, which is the time of its event"
-        case .notAnObject: return "the record is JSON, but no object"
+        case .notAnObject: return "the \(letter.part < 0 ? "record" : "element") is JSON, but no object"
+        case .tooManyEvents:
+            return
+                "the record holds more than \(limits.eventsPerRecord) events in \(name); the further ones are not judged"
         case .registryFraming:
             let begins = "the record begins with the 5 bytes of a schema registry"
             return letter.byteOffset > 0
@@ -159,9 +176,11 @@ extension DecodePlan {
     /// Appends the dead letter's JSON object: `code`, `message`, `field`, `byte_offset`, `topic`, `partition`, `offset`, of
     /// a file also `file` and `line`, and the original bytes as `record`, or as `record_base64` when they are not valid UTF-8.
     ///
-    /// Longer than `limit` bytes, the original is cut (at a character's border) and `record_truncated` and `record_bytes` say so; a
-    /// tombstone has `"record":null`. `topic` is `null` for a file that holds the records of several. `fullLength` is the
-    /// record's length where `value` is only its beginning. Allocates: dead letters are the exception.
+    /// Of an element of several `part` says which one, and the bytes are the element's: as many letters as a record may give, they
+    /// are no longer together than it is. Longer than `limit` bytes, the original is cut (at a character's border) and
+    /// `record_truncated` and `record_bytes` say so; a tombstone has `"record":null`. `topic` is `null` for a file that holds the
+    /// records of several. `fullLength` is the record's length where `value` is only its beginning. Allocates: dead letters are
+    /// the exception.
     public func appendRecord(
         of letter: DeadLetter,
         topic: String?,
@@ -191,11 +210,17 @@ extension DecodePlan {
             DecodePlan.appendJSON(file.path, to: &output)
             output.append(contentsOf: ",\"line\":\(file.line),".utf8)
         }
-        guard let value else {
+        if letter.part >= 0 { output.append(contentsOf: "\"part\":\(letter.part),".utf8) }
+        guard var value else {
             output.append(contentsOf: "\"record\":null}".utf8)
             return
         }
-        let length = max(value.count, fullLength ?? 0)
+        var length = max(value.count, fullLength ?? 0)
+        let element = Int(letter.elementStart)..<Int(letter.elementStart + letter.elementLength)
+        if !element.isEmpty, element.upperBound <= value.count {
+            value = UnsafeRawBufferPointer(rebasing: value[element])
+            length = value.count
+        }
         var kept = UnsafeRawBufferPointer(rebasing: value.prefix(limit))
         let isText = kept.withMemoryRebound(to: UInt8.self) { bytes in
             guard let start = bytes.baseAddress else { return true }

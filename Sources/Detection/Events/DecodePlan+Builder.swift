@@ -21,15 +21,84 @@ struct PlanBuilder {
     var pathSteps: [DecodePlan.PathStep] = []
     var besideFields: [DecodePlan.BesideField] = []
     var partsBeside: [FieldPath.Origin] = []
+    /// Of types whose records hold several events: the type, the keys of an element, and its plan.
+    var pendingElements: [(type: Int, levels: [Level], plan: DecodePlan.TypePlan)] = []
+    /// Fields that stand for another at a second place of its path.
+    var twins: [(twin: Int, field: Int)] = []
     var sharing = 1
     /// Most paths into arrays that a type has.
     var arraySharing = 0
 
     mutating func add(_ schema: EventSchema, type: Int, topic: Int, limits: DecodeLimits) {
         var levels = [Level()]
+        var elementLevels = [Level()]
         let firstField = fields.count
         let firstBeside = besideFields.count
+        let firstArrayPath = arrayPaths.count
+        let required = addFields(of: schema, type: type, limits)
+        // Behind all fields, which follow each other: a path may need a copy of its field.
+        for (index, field) in schema.fields.enumerated() where !field.path.isBeside {
+            let path = fields[firstField + index].path
+            if let inside = schema.each.flatMap({ field.path.inside(elementsOf: $0) }) {
+                insert(inside, field: firstField + index, path: path, into: &elementLevels, first: false)
+            } else {
+                insert(field.path, of: schema, field: firstField + index, path: path, into: &levels)
+            }
+        }
+        let elementsPath = insertMarks(of: schema, into: &levels)
+        if let discriminator = schema.discriminator, !discriminator.path.isBeside {
+            // Its own path would hide the field's in messages, so it borrows the one that is there.
+            let path = addPath(discriminator.path, field: nil)
+            fields.append(DecodePlan.Field(kind: .discriminator, slot: -1, path: path))
+            insert(discriminator.path, of: schema, field: fields.count - 1, path: path, into: &levels, first: true)
+        }
+        arraySharing = max(arraySharing, arrayPaths.count - firstArrayPath)
+        let lists = schema.fields.count { $0.type == .stringList }
+        let operations = PlanBuilder.operations(of: schema)
+        if schema.each != nil {
+            let plan = DecodePlan.TypePlan(
+                root: 0,
+                // Its row holds the record's own fields already.
+                fieldCount: 0,
+                firstField: Int32(firstField),
+                requiredLow: required.inside.low,
+                requiredHigh: required.inside.high,
+                timeField: -1,
+                topic: UInt16(topic),
+                discriminator: 0,
+                seenWords: 0,
+                listElements: 0
+            )
+            pendingElements.append((type, elementLevels, plan))
+        }
+        finish(
+            levels,
+            DecodePlan.TypePlan(
+                root: 0,
+                fieldCount: Int32(schema.fields.count),
+                firstField: Int32(firstField),
+                requiredLow: required.ofRecord.low,
+                requiredHigh: required.ofRecord.high,
+                timeField: schema.time.fieldIndex.map { Int32($0) } ?? -1,
+                topic: UInt16(topic),
+                discriminator: schema.discriminator.map { hash($0.value) } ?? 0,
+                seenWords: 0,
+                listElements: Int32(lists * limits.listElements),
+                firstBeside: Int32(firstBeside),
+                besideCount: Int32(besideFields.count - firstBeside),
+                isPlain: schema.each == nil && besideFields.count == firstBeside && operations == 0,
+                elementsPath: elementsPath,
+                operations: operations
+            )
+        )
+    }
+
+    /// Adds the fields of a type, and returns which of them a record must have in itself and which in an element, a bit each.
+    private mutating func addFields(of schema: EventSchema, type: Int, _ limits: DecodeLimits)
+        -> (ofRecord: (low: UInt64, high: UInt64), inside: (low: UInt64, high: UInt64))
+    {
         var required: (low: UInt64, high: UInt64) = (0, 0)
+        var requiredInside = required
         for (index, field) in schema.fields.enumerated() {
             let path = addPath(field.path, field: (type, index))
             let isTime = index == schema.time.fieldIndex
@@ -41,36 +110,13 @@ struct PlanBuilder {
                 addBeside(field.path, field: fields.count - 1, isRequired: isRequired)
                 continue
             }
-            if isRequired {
+            func note(_ required: inout (low: UInt64, high: UInt64)) {
                 if index < 64 { required.low |= 1 << UInt64(index) } else { required.high |= 1 << UInt64(index - 64) }
             }
-            insert(field.path, field: fields.count - 1, path: path, into: &levels, first: false)
+            let isInside = schema.each.map { field.path.inside(elementsOf: $0) != nil } ?? false
+            if isRequired { isInside ? note(&requiredInside) : note(&required) }
         }
-        if let discriminator = schema.discriminator, !discriminator.path.isBeside {
-            // Its own path would hide the field's in messages, so it borrows the one that is there.
-            let path = addPath(discriminator.path, field: nil)
-            fields.append(DecodePlan.Field(kind: .discriminator, slot: -1, path: path))
-            insert(discriminator.path, field: fields.count - 1, path: path, into: &levels, first: true)
-        }
-        arraySharing = max(arraySharing, schema.fields.count { $0.path.leadingKeys.count < $0.path.steps.count })
-        let lists = schema.fields.count { $0.type == .stringList }
-        finish(
-            levels,
-            DecodePlan.TypePlan(
-                root: 0,
-                fieldCount: Int32(schema.fields.count),
-                firstField: Int32(firstField),
-                requiredLow: required.low,
-                requiredHigh: required.high,
-                timeField: schema.time.fieldIndex.map { Int32($0) } ?? -1,
-                topic: UInt16(topic),
-                discriminator: schema.discriminator.map { hash($0.value) } ?? 0,
-                seenWords: 0,
-                listElements: Int32(lists * limits.listElements),
-                firstBeside: Int32(firstBeside),
-                besideCount: Int32(besideFields.count - firstBeside)
-            )
-        )
+        return (required, requiredInside)
     }
 
     /// The types of a topic, with a selector where there is something to select.
@@ -83,23 +129,28 @@ struct PlanBuilder {
         // Two types without a discriminator cannot be told apart: neither is taken.
         let candidates = undiscriminated.count > 1 ? members.filter { schemas[$0].discriminator != nil } : members
         var levels = [Level()]
-        var distinct: [FieldPath] = []
+        var distinct: [[FieldPath]] = []
         let firstField = fields.count
         var slots: [Int] = []
+        var selectors: [(path: FieldPath, type: Int, field: Int, id: Int32)] = []
         for type in candidates {
             guard let path = schemas[type].discriminator?.path else {
                 slots.append(-1)
                 continue
             }
-            if let known = distinct.firstIndex(of: path) {
+            let places = schemas[type].places(of: path)
+            if let known = distinct.firstIndex(of: places) {
                 slots.append(known)
                 continue
             }
             slots.append(distinct.count)
-            distinct.append(path)
+            distinct.append(places)
             let id = addPath(path, field: nil)
             fields.append(DecodePlan.Field(kind: .discriminator, slot: Int32(distinct.count - 1), path: id))
-            insert(path, field: fields.count - 1, path: id, into: &levels, first: false)
+            selectors.append((path, type, fields.count - 1, id))
+        }
+        for (path, type, field, id) in selectors {
+            insert(path, of: schemas[type], field: field, path: id, into: &levels)
         }
         finish(
             levels,
@@ -124,13 +175,12 @@ struct PlanBuilder {
         )
     }
 
-    private mutating func addPath(_ path: FieldPath, field: (type: Int, index: Int)?) -> Int32 {
+    mutating func addPath(_ path: FieldPath, field: (type: Int, index: Int)?) -> Int32 {
         paths.append(DecodePlan.Path(text: path.description, field: field))
         return Int32(paths.count - 1)
     }
 
-    private mutating func insert(_ path: FieldPath, field: Int, path id: Int32, into levels: inout [Level], first: Bool)
-    {
+    mutating func insert(_ path: FieldPath, field: Int, path id: Int32, into levels: inout [Level], first: Bool) {
         var level = 0
         let keys = path.leadingKeys
         let entersArray = keys.count < path.steps.count
@@ -176,7 +226,7 @@ struct PlanBuilder {
         }
     }
 
-    private mutating func finish(_ levels: [Level], _ plan: DecodePlan.TypePlan) {
+    mutating func finish(_ levels: [Level], _ plan: DecodePlan.TypePlan) {
         let firstNode = nodes.count
         var seen: Int32 = 0
         for level in levels {
@@ -233,7 +283,8 @@ struct PlanBuilder {
         var index = key.field
         while index >= 0 {
             let field = fields[Int(index)]
-            if field.kind == .discriminator {
+            if field.slot < 0 || field.kind == .discriminator {
+                // Of two neither counts, as of two discriminators.
                 reach.tellsType = true
             } else {
                 reach.fields.insert(Int(field.slot))
@@ -244,8 +295,9 @@ struct PlanBuilder {
         var path = key.array
         while path >= 0 {
             let field = fields[Int(arrayPaths[Int(path)].field)]
-            reach.fields.insert(Int(field.slot))
-            reach.isNeeded = reach.isNeeded || field.isNeeded
+            // Where the record's events should be, nothing else may be.
+            if field.slot >= 0 { reach.fields.insert(Int(field.slot)) }
+            reach.isNeeded = reach.isNeeded || field.isNeeded || field.kind == .elements
             path = arrayPaths[Int(path)].next
         }
         for below in key.child.map({ levels[$0].keys }) ?? [] {

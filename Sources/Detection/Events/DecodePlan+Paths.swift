@@ -4,6 +4,10 @@ import RuleLanguage
 public struct TopicReading: Sendable, Equatable {
     /// Five bytes of a schema registry, a zero and the schema's number, stand before the JSON.
     public var isFramed = false
+    /// Records that are of no event type are nobody's concern.
+    public var ignoresOtherTypes = false
+    /// So are records without a value.
+    public var ignoresTombstones = false
 
     public init() {}
 }
@@ -22,6 +26,12 @@ extension DecodePlan {
         var next: Int32
         /// It passes all elements of an array, so what it leads to is gathered.
         var isList: Bool
+    }
+
+    /// What a topic, or the merged group, does with records that are no events.
+    struct Ignoring {
+        var otherTypes: Bool
+        var tombstones: Bool
     }
 
     /// One step of a path into an array.
@@ -46,6 +56,61 @@ extension DecodePlan {
 }
 
 extension PlanBuilder {
+    /// Inserts a path wherever it may lead: the field itself at the first place, copies of it at the others.
+    mutating func insert(
+        _ path: FieldPath,
+        of schema: EventSchema,
+        field: Int,
+        path id: Int32,
+        into levels: inout [Level],
+        first: Bool = false
+    ) {
+        for (number, place) in schema.places(of: path).enumerated() {
+            var copy = field
+            if number > 0 {
+                copy = fields.count
+                var twin = fields[field]
+                twin.next = -1
+                fields.append(twin)
+                twins.append((copy, field))
+            }
+            insert(place, field: copy, path: id, into: &levels, first: first)
+        }
+    }
+
+    /// What a type needs beside its fields: where its elements begin, and what was done to a row.
+    mutating func insertMarks(of schema: EventSchema, into levels: inout [Level]) -> Int32 {
+        var elements: Int32 = -1
+        if let each = schema.each {
+            elements = addPath(each, field: nil)
+            fields.append(DecodePlan.Field(kind: .elements, slot: -1, path: elements))
+            let path = FieldPath(origin: each.origin, steps: each.steps + [.each])
+            insert(path, of: schema, field: fields.count - 1, path: elements, into: &levels)
+        }
+        if case .debezium = schema.envelope {
+            let path = FieldPath(origin: .around, steps: [.key("op")])
+            let id = addPath(path, field: nil)
+            fields.append(DecodePlan.Field(kind: .operation, slot: -1, path: id))
+            insert(path, of: schema, field: fields.count - 1, path: id, into: &levels)
+        }
+        return elements
+    }
+
+    /// Adds the plans by which the elements of records are scanned; after all event types, whose numbers they must not take.
+    mutating func finishElements() {
+        for (type, levels, plan) in pendingElements {
+            finish(levels, plan)
+            types[type].element = Int32(types.count - 1)
+        }
+        pendingElements = []
+    }
+
+    /// The operations that make events of a type, a bit each by the letter's place in the alphabet; 0: a record has none.
+    static func operations(of schema: EventSchema) -> UInt32 {
+        guard case .debezium(let operations) = schema.envelope else { return 0 }
+        return operations.reduce(0) { $0 | 1 << UInt32($1.letter - UInt8(ascii: "a")) }
+    }
+
     /// - Parameters:
     ///   - steps: from the array on.
     ///   - head: of the array's paths, -1 before the first.

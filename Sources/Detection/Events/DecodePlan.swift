@@ -16,6 +16,8 @@ public struct DecodeLimits: Sendable, Equatable {
     public var latest: Int64 = 4_102_444_800_000
     /// How far an event time may be ahead of the log's append time, where that is known; further, the event is judged at that.
     public var futureMilliseconds: Int64 = 3_600_000
+    /// Events of one record; its further elements are left out, and that is a dead letter.
+    public var eventsPerRecord = 10_000
 
     public init() {}
 }
@@ -48,6 +50,8 @@ public final class DecodePlan: @unchecked Sendable {
         case converted
         /// Not a field: the value that tells the event type.
         case discriminator
+        /// Nor these: the array whose elements are events, and what was done to a row.
+        case elements, operation
     }
 
     struct Field {
@@ -142,6 +146,13 @@ public final class DecodePlan: @unchecked Sendable {
         /// In ``ConversionPlan/amounts``.
         var firstAmount: Int32 = 0
         var amountCount: Int32 = 0
+        /// It has none of those, nor what follows: its events are complete with their scan.
+        var isPlain = true
+        /// The plan of an element, where a record holds several events, else -1; and the path of their array.
+        var element: Int32 = -1
+        var elementsPath: Int32 = -1
+        /// The changes of a row that are events, see ``PlanBuilder/operations(of:)``; 0: the record is no change.
+        var operations: UInt32 = 0
     }
 
     /// The types among which a record of a topic (or of a merged file) is told apart.
@@ -192,6 +203,8 @@ public final class DecodePlan: @unchecked Sendable {
     /// Per topic, then for the merged group.
     let framed: OwnedBuffer<Bool>
     let conversions: ConversionPlan
+    /// The same.
+    let ignoring: OwnedBuffer<Ignoring>
     let seenWords: Int
     let selectorWidth: Int
     /// How often a text may be unescaped: most fields that share one path, and all paths into arrays of a type.
@@ -222,8 +235,10 @@ public final class DecodePlan: @unchecked Sendable {
         }
         var builder = PlanBuilder(hash: hash)
         for (type, schema) in schemas.enumerated() {
-            guard let topic = topics.firstIndex(of: schema.topic) else {
-                throw DecodePlanError(description: "event type \(schema.name) reads the unknown topic \(schema.topic)")
+            guard let topic = topics.firstIndex(of: schema.topic), schema.topics.allSatisfy(topics.contains) else {
+                throw DecodePlanError(
+                    description: "event type \(schema.name) reads an unknown topic of \(schema.topics)"
+                )
             }
             guard schema.fields.count <= 96 else {
                 throw DecodePlanError(
@@ -247,14 +262,15 @@ public final class DecodePlan: @unchecked Sendable {
             }
             builder.add(schema, type: type, topic: topic, limits: limits)
         }
+        builder.finishElements()
         let json = schemas.indices.filter { schemas[$0].format == .json }
-        groups = topics.map { topic in builder.group(json.filter { schemas[$0].topic == topic }, of: schemas) }
+        groups = topics.map { topic in builder.group(json.filter { schemas[$0].topics.contains(topic) }, of: schemas) }
         mergedGroup = builder.group(json, of: schemas)
         guard builder.keys.count < Int(Int16.max) else {
             throw DecodePlanError(description: "the event types have more than \(Int16.max) keys together")
         }
 
-        conversions = ConversionPlan(schemas, hash, &builder.fields, &builder.keys, &builder.types)
+        conversions = ConversionPlan(schemas, hash, &builder)
         self.schemas = schemas
         self.topics = topics
         self.limits = limits
@@ -274,6 +290,19 @@ public final class DecodePlan: @unchecked Sendable {
         pathSteps = OwnedBuffer(builder.pathSteps)
         besideFields = OwnedBuffer(builder.besideFields)
         partsBeside = builder.partsBeside
+        let ignorings = topics.map { topic in
+            Ignoring(
+                otherTypes: readings[topic]?.ignoresOtherTypes ?? false,
+                tombstones: readings[topic]?.ignoresTombstones ?? false
+                    || schemas.contains { $0.topics.contains(topic) && $0.isChange }
+            )
+        }
+        // In a file of all topics, what all of them ignore.
+        let common = Ignoring(
+            otherTypes: ignorings.allSatisfy(\.otherTypes),
+            tombstones: ignorings.allSatisfy(\.tombstones)
+        )
+        ignoring = OwnedBuffer(ignorings + [common])
         framed = OwnedBuffer(topics.map { readings[$0]?.isFramed ?? false } + [false])
         seenWords = builder.types.map { Int($0.seenWords) }.max() ?? 1
         selectorWidth = max(1, groups.map { $0.selectorSlots.count }.max() ?? 1, mergedGroup.selectorSlots.count)

@@ -93,6 +93,8 @@ public struct DecodeStage: ~Copyable {
     public private(set) var eventSources: [Int32] = []
     /// What could not be decoded, in the order of the records.
     public private(set) var rejected: [RejectedRecord] = []
+    /// What is nobody's concern, in the same order.
+    public private(set) var ignored: [StagedRecord] = []
 
     /// - Parameters:
     ///   - sources: by ``StagedRecord/source``.
@@ -141,6 +143,7 @@ public struct DecodeStage: ~Copyable {
             }
             eventSources.append(contentsOf: lanes[l].sources)
             rejected.append(contentsOf: lanes[l].rejected)
+            ignored.append(contentsOf: lanes[l].ignored)
         }
     }
 
@@ -167,6 +170,7 @@ public struct DecodeStage: ~Copyable {
         events = UnsafeMutableBufferPointer(start: eventMemory.base, count: kept)
         eventSources.removeLast(eventSources.count - kept)
         rejected.removeAll { isMeant(Int($0.record.source), $0.record.offset) }
+        ignored.removeAll { isMeant(Int($0.source), $0.offset) }
     }
 
     /// Forgets the result; keeps the memory.
@@ -174,6 +178,7 @@ public struct DecodeStage: ~Copyable {
         events = UnsafeMutableBufferPointer(start: eventMemory.base, count: 0)
         eventSources.removeAll(keepingCapacity: true)
         rejected.removeAll(keepingCapacity: true)
+        ignored.removeAll(keepingCapacity: true)
         for l in lanes.indices { lanes[l].removeAll() }
     }
 }
@@ -189,6 +194,7 @@ struct DecodeLane: ~Copyable {
     /// Per event of the batch, the source it came from.
     private(set) var sources: [Int32] = []
     private(set) var rejected: [RejectedRecord] = []
+    private(set) var ignored: [StagedRecord] = []
 
     init(_ plan: DecodePlan, _ sources: [SourceDecoding]) throws(CSVHeaderError) {
         decoder = EventDecoder(plan: plan)
@@ -220,6 +226,7 @@ struct DecodeLane: ~Copyable {
                 result = .rejected(.tooLarge(limit: recordLimit))
             } else if csvOf[source] >= 0 {
                 result = csv.base[csvOf[source]].decode(
+                    topic: decodings[source].topic,
                     partition: decodings[source].partition,
                     offset: record.offset,
                     value: value,
@@ -238,7 +245,12 @@ struct DecodeLane: ~Copyable {
                 )
             }
             switch result {
-            case .events(let count): for _ in 0..<count { sources.append(record.source) }
+            case .events(let count):
+                for _ in 0..<count { sources.append(record.source) }
+                if decoder.partLetters.isEmpty { break }
+                for letter in decoder.partLetters { rejected.append(RejectedRecord(letter: letter, record: record)) }
+                decoder.partLetters.removeAll(keepingCapacity: true)
+            case .ignored: ignored.append(record)
             case .rejected(let letter): rejected.append(RejectedRecord(letter: letter, record: record))
             case .full: preconditionFailure("a batch is closed long before its text is full")
             }
@@ -249,5 +261,6 @@ struct DecodeLane: ~Copyable {
         batch.removeAll()
         sources.removeAll(keepingCapacity: true)
         rejected.removeAll(keepingCapacity: true)
+        ignored.removeAll(keepingCapacity: true)
     }
 }

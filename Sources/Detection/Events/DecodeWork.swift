@@ -41,6 +41,7 @@ struct DecodeWork {
     let besideFields: UnsafeMutablePointer<DecodePlan.BesideField>
     /// Per group, whether a schema registry's bytes stand before each record.
     let framed: UnsafeMutablePointer<Bool>
+    let ignoring: UnsafeMutablePointer<DecodePlan.Ignoring>
     let conversions: UnsafePointer<ConversionPlan.Tables>
     let hash: TextHash
     let limits: DecodeLimits
@@ -92,6 +93,7 @@ struct DecodeWork {
         pathSteps = plan.pathSteps.base
         besideFields = plan.besideFields.base
         framed = plan.framed.base
+        ignoring = plan.ignoring.base
         conversions = UnsafePointer(plan.conversions.tables.base)
         hash = plan.hash
         limits = plan.limits
@@ -145,4 +147,8 @@ struct RecordSink {
     var isOdd = false
     /// The record is not UTF-8 throughout, so each text that is kept is looked at.
     var isDubious = false
+    /// Where the array begins whose elements are events; nil before it was met.
+    var elements: UnsafePointer<UInt8>?
+    /// What was done to a row, Debezium's letter; 0 before it was met.
+    var operation: UInt8 = 0
 }

@@ -19,6 +19,8 @@ public struct EventDecoder: ~Copyable, @unchecked Sendable {
     public let plan: DecodePlan
     private let memory: DecodeMemory
     let work: DecodeWork
+    /// What was wrong with single elements of the last record; whoever reads them takes them away.
+    public var partLetters: [DeadLetter] = []
 
     public init(plan: DecodePlan) {
         self.plan = plan
@@ -45,11 +47,12 @@ public struct EventDecoder: ~Copyable, @unchecked Sendable {
         appendTime: Int64? = nil,
         into batch: inout EventBatch
     ) -> DecodeResult {
-        guard let value else { return .rejected(DeadLetter(.tombstone)) }
+        let group = topic ?? work.groupCount - 1
+        guard let value else { return work.ignoring[group].tombstones ? .ignored : .rejected(DeadLetter(.tombstone)) }
         var rest = value
         // A zero or the first byte of a byte order mark: what JSON never begins with.
         if let first = value.first, first &- 1 >= 0xEE {
-            let prefix = recordPrefix(value, isFramed: work.framed[topic ?? work.groupCount - 1])
+            let prefix = recordPrefix(value, isFramed: work.framed[group])
             if let code = prefix.fault { return .rejected(DeadLetter(code, byteOffset: prefix.count)) }
             rest = UnsafeRawBufferPointer(rebasing: value[prefix.count...])
         }
@@ -61,11 +64,15 @@ public struct EventDecoder: ~Copyable, @unchecked Sendable {
             value: rest,
             beside: beside,
             appendTime: appendTime,
+            letters: &partLetters,
             into: &batch
         )
-        guard rest.count < value.count, case .rejected(var letter) = result else { return result }
-        // Its place counts from the record's first byte.
-        letter.byteOffset += UInt32(truncatingIfNeeded: value.count - rest.count)
+        if rest.count == value.count { return result }
+        // Places count from the record's first byte.
+        let skipped = UInt32(truncatingIfNeeded: value.count - rest.count)
+        for index in partLetters.indices { partLetters[index].shift(by: skipped) }
+        guard case .rejected(var letter) = result else { return result }
+        letter.shift(by: skipped)
         return .rejected(letter)
     }
 }
@@ -79,6 +86,7 @@ private func decodeRecord(
     value: UnsafeRawBufferPointer,
     beside: UnsafeRawBufferPointer?,
     appendTime: Int64?,
+    letters: inout [DeadLetter],
     into batch: inout EventBatch
 ) -> DecodeResult {
     let count = value.count
@@ -123,55 +131,61 @@ private func decodeRecord(
         DeadLetter(code, path: sink.faultPath, byteOffset: sink.faultAt - start)
     }
     func complete(_ type: Int, _ sink: RecordSink) -> DecodeResult {
-        var sink = sink
-        if work.types[type].besideCount > 0, let code = takeBeside(work, type: type, beside, &sink) {
-            return .rejected(DeadLetter(code, path: sink.faultPath))
-        }
-        return finish(
-            work,
+        let record = RecordPlace(
             type: type,
             topic: topic,
             partition: partition,
             offset: offset,
-            recordStart,
-            count,
-            appendTime,
-            sink,
-            &batch
+            start: recordStart,
+            count: count,
+            appendTime: appendTime
         )
+        if work.types[type].isPlain { return finish(work, record, sink, &batch) }
+        return finishShaped(work, record, beside, sink, letters: &letters, &batch)
     }
     var out = sink(row: batch.rows.base + batch.rowsCount)
     var type = Int(work.onlyTypes[group])
     if type < 0 {
-        // Guess the type and let the scan confirm it; a wrong guess costs the keys before the discriminator.
-        let guess = Int(work.guesses[group])
-        if guess >= 0 {
-            var outcome = scanRecord(work, type: guess, start, &out, confirmed: false)
-            type = guess
-            if case .otherType = outcome {
-                type = typeNamed(out.discriminator, in: group, work)
-                if type >= 0 {
-                    out = sink(row: batch.rows.base + batch.rowsCount)
-                    outcome = scanRecord(work, type: type, start, &out, confirmed: false)
-                }
-            }
-            if type >= 0, case .complete = outcome, out.discriminator != 0 {
-                work.guesses[group] = Int32(truncatingIfNeeded: type)
-                return complete(type, out)
-            }
-        }
+        type = scanGuessed(work, group: group, start, &out)
+        if type >= 0 { return complete(type, out) }
         // Anything unusual: the discriminators first, then the type they name, so that the answer never depends on the guess.
         var selection = sink(row: work.selectorRow)
         switch selectType(work, group: group, start, beside, &selection) {
+        case .rejected(.unknownEventType) where work.ignoring[group].otherTypes: return .ignored
         case .rejected(let code): return .rejected(letter(code, selection))
         case .type(let selected): type = selected
         }
         out = sink(row: batch.rows.base + batch.rowsCount)
     }
     if case .fault(let code) = scanRecord(work, type: type, start, &out, confirmed: true) {
-        return .rejected(letter(code, out))
+        // What is wrong with a row that is nobody's concern is not either; that it is JSON is.
+        let isIgnored = out.faultPath >= 0 && isOtherChange(work, type: type, out)
+        return isIgnored ? .ignored : .rejected(letter(code, out))
     }
     return complete(type, out)
+}
+
+/// Scans a record as one of the type that the last one was of, or of the type that its discriminator names instead.
+///
+/// A wrong guess costs the keys before the discriminator.
+///
+/// - Returns: the type; negative: nothing is sure.
+@inline(__always)
+private func scanGuessed(_ work: DecodeWork, group: Int, _ start: UnsafePointer<UInt8>, _ sink: inout RecordSink) -> Int
+{
+    var type = Int(work.guesses[group])
+    if type < 0 { return -1 }
+    let fresh = sink
+    var outcome = scanRecord(work, type: type, start, &sink, confirmed: false)
+    if case .otherType = outcome {
+        type = typeNamed(sink.discriminator, in: group, work)
+        if type < 0 { return -1 }
+        sink = fresh
+        outcome = scanRecord(work, type: type, start, &sink, confirmed: false)
+    }
+    guard case .complete = outcome, sink.discriminator != 0 else { return -1 }
+    work.guesses[group] = Int32(truncatingIfNeeded: type)
+    return type
 }
 
 private enum Selection {
@@ -220,36 +234,43 @@ private func typeNamed(_ discriminator: UInt64, in index: Int, _ work: DecodeWor
     }
 }
 
+/// A record on its way to an event: where it came from, what type it is of, and where its bytes stand in the batch's text.
+struct RecordPlace {
+    var type: Int
+    /// Negative in a file of all topics: then its type's first.
+    var topic: Int
+    var partition: Int32
+    var offset: Int64
+    var start: Int
+    var count: Int
+    var appendTime: Int64?
+}
+
 /// Appends the event whose row is filled, after the checks that need the whole of it.
 @inline(__always)
 func finish(
     _ work: DecodeWork,
-    type: Int,
-    topic: Int,
-    partition: Int32,
-    offset: Int64,
-    _ recordStart: Int,
-    _ count: Int,
-    _ appendTime: Int64?,
+    _ record: RecordPlace,
+    part: UInt16 = 0,
     _ sink: RecordSink,
     _ batch: inout EventBatch
 ) -> DecodeResult {
-    let plan = work.types + type
+    let plan = work.types + record.type
     var sink = sink
     if plan.pointee.amountCount > 0, let code = settleAmounts(work, plan, &sink) {
-        let place = sink.faultAt - UnsafePointer(sink.text + recordStart)
+        let place = sink.faultAt - UnsafePointer(sink.text + record.start)
         return .rejected(DeadLetter(code, path: sink.faultPath, byteOffset: place))
     }
     let hasTime = plan.pointee.timeField >= 0
     var writtenTime: Int64 = 0
     if hasTime {
         writtenTime = sink.row[Int(plan.pointee.timeField)].int
-    } else if let code = placedTime(&writtenTime, plan, offset, appendTime, work.limits) {
+    } else if let code = placedTime(&writtenTime, plan, record, work.limits) {
         return .rejected(DeadLetter(code))
     }
     var time = writtenTime
     var flags: EventFlags = []
-    if let appendTime, case let ahead = time.subtractingReportingOverflow(appendTime),
+    if let appendTime = record.appendTime, case let ahead = time.subtractingReportingOverflow(appendTime),
         ahead.overflow ? time > 0 : ahead.partialValue > work.limits.futureMilliseconds
     {
         // A log whose own clock is that wrong has no better time.
@@ -264,14 +285,15 @@ func finish(
     batch.entries[batch.count] = EventBatch.Entry(
         row: batch.rowsCount,
         time: time,
-        offset: offset,
-        partition: partition,
-        topic: topic < 0 ? plan.pointee.topic : UInt16(truncatingIfNeeded: topic),
-        type: UInt16(truncatingIfNeeded: type),
-        recordOffset: UInt32(truncatingIfNeeded: recordStart),
-        recordLength: UInt32(truncatingIfNeeded: count),
+        offset: record.offset,
+        partition: record.partition,
+        topic: record.topic < 0 ? plan.pointee.topic : UInt16(truncatingIfNeeded: record.topic),
+        type: UInt16(truncatingIfNeeded: record.type),
+        recordOffset: UInt32(truncatingIfNeeded: record.start),
+        recordLength: UInt32(truncatingIfNeeded: record.count),
         writtenTime: writtenTime,
-        flags: flags
+        flags: flags,
+        part: part
     )
     batch.count += 1
     batch.rowsCount += Int(plan.pointee.fieldCount)
@@ -286,15 +308,14 @@ func finish(
 private func placedTime(
     _ time: inout Int64,
     _ plan: UnsafePointer<DecodePlan.TypePlan>,
-    _ offset: Int64,
-    _ appendTime: Int64?,
+    _ record: RecordPlace,
     _ limits: DecodeLimits
 ) -> DeadLetterCode? {
     if plan.pointee.timeStep == 0 {
-        guard let appendTime else { return .missingAppendTime }
+        guard let appendTime = record.appendTime else { return .missingAppendTime }
         time = appendTime
     } else {
-        let span = offset.multipliedReportingOverflow(by: plan.pointee.timeStep)
+        let span = record.offset.multipliedReportingOverflow(by: plan.pointee.timeStep)
         let sum = plan.pointee.firstTime.addingReportingOverflow(span.partialValue)
         if span.overflow || sum.overflow { return .timestampOutOfRange }
         time = sum.partialValue

@@ -18,19 +18,23 @@ struct EventReference: BitwiseCopyable, Sendable {
     var topic: UInt16
     var type: UInt16
     /// Bytes of the id's text, or one of the two below.
-    private var length: UInt64
+    private var length: UInt32
+    /// Which of its record's events it is; negative where a record is one.
+    private var part: Int32
     private var text = InlineArray<64, UInt8>(repeating: 0)
 
-    private static let isNumber = UInt64.max
-    private static let isMissing = UInt64.max - 1
+    private static let isNumber = UInt32.max
+    private static let isMissing = UInt32.max - 1
 
     /// - Parameters:
     ///   - id: the event's slot of its id, where it has one.
     ///   - idIsText: whether that is a text, else an integer.
-    init(_ event: Event, id: Slot?, idIsText: Bool) {
+    ///   - hasPart: whether its record may hold others.
+    init(_ event: Event, id: Slot?, idIsText: Bool, hasPart: Bool = false) {
         (offset, time, partition) = (event.offset, event.time, event.partition)
         (topic, type) = (event.topic, event.type)
         number = 0
+        part = hasPart ? Int32(event.part) : -1
         length = EventReference.isMissing
         guard let id, !id.isMissing else { return }
         guard idIsText else {
@@ -40,14 +44,20 @@ struct EventReference: BitwiseCopyable, Sendable {
         let from = event.text + id.textOffset
         let count = TextLog.cut(from, count: id.textLength)
         withUnsafeMutableBytes(of: &text) { $0.copyMemory(from: UnsafeRawBufferPointer(start: from, count: count)) }
-        length = UInt64(count)
+        length = UInt32(count)
     }
 
     /// Whether its bytes are those of a reference: what is read from somewhere need not be.
-    var isSound: Bool { length <= UInt64(EventReference.idBytesMax) || length >= EventReference.isMissing }
+    var isSound: Bool {
+        (length <= UInt32(EventReference.idBytesMax) || length >= EventReference.isMissing)
+            && (-1...Int32(UInt16.max)).contains(part)
+    }
 
     /// Whether the event has an id of its own.
     var hasIdentifier: Bool { length != EventReference.isMissing }
+
+    /// Which of its record's events it is; nil where a record is one.
+    var partOfRecord: Int? { part < 0 ? nil : Int(part) }
 
     /// Appends the id as the inside of a JSON string; nothing where the event has none.
     func appendIdentifier(to out: inout ByteBuffer) {
@@ -63,6 +73,9 @@ struct EventReference: BitwiseCopyable, Sendable {
                 }
             }
         }
+        guard hasIdentifier, let partOfRecord else { return }
+        out.append(UInt8(ascii: "#"))
+        out.append(Int64(partOfRecord))
     }
 }
 
@@ -80,13 +93,15 @@ struct EventReferences: Sendable, Equatable {
     }
     /// By event type.
     private var identifiers: [Identifier?]
+    private var hasParts: [Bool]
     private var topics: Int
 
     init(_ schemas: [EventSchema] = []) {
         identifiers = schemas.map { schema in
             schema.idField.map { Identifier(field: $0, isText: schema.fields[$0].type == .string) }
         }
-        topics = Set(schemas.map(\.topic)).count
+        hasParts = schemas.map { $0.each != nil }
+        topics = Set(schemas.flatMap(\.topics)).count
     }
 
     /// Whether there are such a topic and such a type: of what is read from somewhere nobody knows.
@@ -96,9 +111,10 @@ struct EventReferences: Sendable, Equatable {
 
     func reference(to event: Event) -> EventReference {
         let type = Int(event.type)
-        guard type < identifiers.count, let id = identifiers[type] else {
-            return EventReference(event, id: nil, idIsText: false)
+        guard type < identifiers.count else { return EventReference(event, id: nil, idIsText: false) }
+        guard let id = identifiers[type] else {
+            return EventReference(event, id: nil, idIsText: false, hasPart: hasParts[type])
         }
-        return EventReference(event, id: event.fields[id.field], idIsText: id.isText)
+        return EventReference(event, id: event.fields[id.field], idIsText: id.isText, hasPart: hasParts[type])
     }
 }

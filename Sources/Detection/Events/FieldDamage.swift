@@ -102,7 +102,7 @@ extension DecodeWork {
         at place: UnsafePointer<UInt8>,
         _ sink: inout RecordSink
     ) -> DeadLetterCode? {
-        if field.pointee.isNeeded || field.pointee.kind == .discriminator {
+        if field.pointee.isNeeded || field.pointee.slot < 0 || field.pointee.kind == .discriminator {
             sink.faultPath = field.pointee.path
             sink.faultAt = min(place, sink.end)
             return code

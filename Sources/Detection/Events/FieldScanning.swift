@@ -58,6 +58,9 @@ func scanOtherField(
         }
         if let code = storeTime(time, field, &sink) { return ScanStep(next: at, fault: code) }
         return step
+    case .operation where at.pointee == UInt8(ascii: "\""):
+        sink.operation = at[1]
+        return skipLoosely(at, before: sink.end)
     case .list where at.pointee == UInt8(ascii: "["):
         return scanList(at, field, nil, work, &sink)
     case .converted: return scanConverted(at, field, work, &sink)

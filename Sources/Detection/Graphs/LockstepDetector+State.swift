@@ -11,7 +11,7 @@ extension LockstepDetector {
                 pairs[slot].write(to: &$0)
             }
         }
-        writer.section(section("rings"), layout: "lockstep rings 1: rings, population, sweep; " + layout) {
+        writer.section(section("rings"), layout: "lockstep rings 2: rings, population, sweep; " + layout) {
             rings.write(to: &$0)
             population.write(to: &$0)
             $0.put(sweptTo)
@@ -33,7 +33,7 @@ extension LockstepDetector {
             try pairs[slot].read(from: &source)
             try source.finish()
         }
-        var source = try reader.open(section("rings"), layout: "lockstep rings 1: rings, population, sweep; " + layout)
+        var source = try reader.open(section("rings"), layout: "lockstep rings 2: rings, population, sweep; " + layout)
         try rings.read(from: &source)
         try population.read(from: &source)
         sweptTo = try source.take()

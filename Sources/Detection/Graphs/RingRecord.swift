@@ -249,6 +249,10 @@ public struct RingChange: Sendable, Equatable {
         out.append(Int64(event.partition))
         out.append(",\"offset\":")
         out.append(event.offset)
+        if let part = event.partOfRecord {
+            out.append(",\"part\":")
+            out.append(Int64(part))
+        }
         if event.hasIdentifier {
             out.append(",\"id\":\"")
             event.appendIdentifier(to: &out)

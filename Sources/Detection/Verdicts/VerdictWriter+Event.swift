@@ -53,25 +53,33 @@ extension VerdictWriter {
     @discardableResult
     func writeEventIdentifier(_ event: Event, longest: Int = .max, _ output: inout ByteBuffer) -> Bool {
         let type = types[Int(event.type)]
+        var isCut = false
         if type.idField >= 0, !event.fields[type.idField].isMissing {
             let id = event.fields[type.idField]
-            guard type.idIsText else {
+            if type.idIsText {
+                let bytes = event.text + id.textOffset
+                var length = min(id.textLength, longest)
+                isCut = length < id.textLength
+                while isCut, length > 0, bytes[length] & 0xC0 == 0x80 { length -= 1 }
+                output.appendEscaped(bytes, count: length)
+            } else {
                 output.append(id.int)
-                return false
             }
-            let bytes = event.text + id.textOffset
-            var length = min(id.textLength, longest)
-            let isCut = length < id.textLength
-            while isCut, length > 0, bytes[length] & 0xC0 == 0x80 { length -= 1 }
-            output.appendEscaped(bytes, count: length)
-            return isCut
+        } else {
+            text.append(topics[Int(event.topic)], to: &output)
+            output.append(UInt8(ascii: "/"))
+            output.append(Int64(event.partition))
+            output.append(UInt8(ascii: "/"))
+            output.append(event.offset)
         }
-        text.append(topics[Int(event.topic)], to: &output)
-        output.append(UInt8(ascii: "/"))
-        output.append(Int64(event.partition))
-        output.append(UInt8(ascii: "/"))
-        output.append(event.offset)
-        return false
+        if type.hasParts { VerdictWriter.writePart(event, &output) }
+        return isCut
+    }
+
+    /// Tells an event from the others of its record.
+    private static func writePart(_ event: Event, _ output: inout ByteBuffer) {
+        output.append(UInt8(ascii: "#"))
+        output.append(Int64(event.part))
     }
 
     /// Writes the verdict's id, which follows from the event's place in the log and the topology's name.
@@ -82,6 +90,7 @@ extension VerdictWriter {
         name.append(Int64(event.partition))
         name.append(UInt8(ascii: "/"))
         name.append(event.offset)
+        if types[Int(event.type)].hasParts { VerdictWriter.writePart(event, &name) }
         name.append(UInt8(ascii: "/"))
         text.append(topology, to: &name)
         let into = output.room(VerdictRecord.idLength)

@@ -32,6 +32,8 @@ struct VerdictWriter: ~Copyable {
         /// Slot of the id, or -1; whether it is a text; slot of the subject.
         var idField: Int
         var idIsText: Bool
+        /// A record of it holds several events, so a part stands behind each id.
+        var hasParts: Bool
         var subjectField: Int
         var subject: Piece
         var event: Piece
@@ -116,6 +118,7 @@ struct VerdictWriter: ~Copyable {
             return TypeText(
                 idField: schema.idField ?? -1,
                 idIsText: schema.idField.map { schema.fields[$0].type == .string } ?? false,
+                hasParts: schema.each != nil,
                 subjectField: schema.subjectField,
                 subject: text.add(",\"subject\":{\"type\":\"\(subject.entity ?? subject.name)\",\"id\":\""),
                 event: text.add("\"},\"event\":{\"type\":\"\(schema.name)\",\"topic\":\""),

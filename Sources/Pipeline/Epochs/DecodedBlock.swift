@@ -45,6 +45,8 @@ final class DecodedBlock {
     /// Per event, in the order of decoding, the source it came from.
     var eventSources: [Int32] { decoding.eventSources }
     var rejected: [RejectedRecord] { decoding.rejected }
+    /// What is nobody's concern, as the topology says.
+    var ignored: [StagedRecord] { decoding.ignored }
     /// Per source, the offset of the first record that was held back.
     var heldFrom: [Int64?] { held.from }
     /// Per source, the least event time that was held back.
@@ -127,7 +129,10 @@ final class DecodedBlock {
     }
 
     /// The bytes of a rejected record; nil for a tombstone.
-    func value(of rejected: RejectedRecord) -> UnsafeRawBufferPointer? { rejected.record.value(in: staging[0].bytes) }
+    func value(of rejected: RejectedRecord) -> UnsafeRawBufferPointer? { value(of: rejected.record) }
+
+    /// The bytes of a staged record; nil for a tombstone.
+    func value(of record: StagedRecord) -> UnsafeRawBufferPointer? { record.value(in: staging[0].bytes) }
 
     /// Forgets records and events but those set aside, which become records to decode again; keeps the memory.
     func removeAll() {

@@ -52,7 +52,7 @@ final class EpochProcessor {
     ///
     /// - Parameters:
     ///   - records: how many the epoch took, dead letters and all.
-    ///   - rejected: how many of them are dead letters.
+    ///   - rejected: how many dead letters that gave, and how many records were ignored.
     ///   - watermark: the one in force; nil before there is one.
     ///   - triggers: decisions that come before the events.
     ///   - isAligned: asked of an event behind the watermark, by its index in the given order: whether nobody had waited for its
@@ -62,6 +62,7 @@ final class EpochProcessor {
         _ events: UnsafeMutableBufferPointer<Event>,
         records: Int,
         rejected: Int,
+        ignored: Int = 0,
         watermark: Int64?,
         triggers: [Trigger] = [],
         isAligned: (Int) -> Bool = { _ in false },
@@ -112,6 +113,7 @@ final class EpochProcessor {
         counts.records = Int64(records)
         counts.events = Int64(kept)
         counts.deadLetters = Int64(rejected)
+        counts.ignored = Int64(ignored)
         counts.setAside = Int64(setAside.count)
         counts.duplicates = Int64(engine.duplicateCounts.reduce(0, +))
         // Of those that are told of the engine has written a verdict.

@@ -215,15 +215,18 @@ public struct IntakeReport: Sendable {
 
     /// What people should know: fields that were never there, rules that could never be decided, many dead letters.
     ///
-    /// - Parameter records: read in all.
-    public func warnings(records: Int) -> [String] {
+    /// - Parameters:
+    ///   - records: read in all.
+    ///   - ignored: those of them that held no event, as the topology allows.
+    public func warnings(records: Int, ignored: Int = 0) -> [String] {
         var warnings: [String] = []
         for line in fields where judged[line.event] > 0 && line[.missing] == judged[line.event] && !line.isTold {
             let schema = description.events[line.event]
             let field = schema.fields[line.field]
+            let thing = schema.each == nil ? "record" : "element"
             warnings.append(
                 "field '\(field.name)' (path '\(field.path)') was missing in "
-                    + "\(judged[line.event] == 1 ? "the only record" : "all \(judged[line.event]) records") of event '\(schema.name)'"
+                    + "\(judged[line.event] == 1 ? "the only \(thing)" : "all \(judged[line.event]) \(thing)s") of event '\(schema.name)'"
             )
         }
         for (rule, line) in zip(ruleSet.rules, rules) {
@@ -233,7 +236,15 @@ public struct IntakeReport: Sendable {
             warnings.append("rule '\(rule.id)' could never be decided, for lack of \(lacks.joined(separator: ", "))")
         }
         let dead = dead.reduce(0) { $0 + $1.count }
-        if dead * 10 > records { warnings.append("\(dead) of \(records) records were dead letters") }
+        // Each element of a record is an event or a dead letter of its own.
+        let isSplit = description.events.contains { $0.each != nil }
+        let all = isSplit ? dead + judged.reduce(0, +) + ignored : records
+        if dead * 10 > all {
+            warnings.append("\(dead) of \(all) records\(isSplit ? " and elements" : "") were dead letters")
+        }
+        if ignored > 0, ignored == records {
+            warnings.append("no record held an event: all \(records) were ignored, as the topology says")
+        }
         return warnings
     }
 

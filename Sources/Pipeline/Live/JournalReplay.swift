@@ -160,6 +160,7 @@ final class JournalReplay {
             block.events,
             records: block.stagedCount,
             rejected: block.rejected.count,
+            ignored: block.ignored.count,
             watermark: record.watermark,
             triggers: record.triggers,
             isAligned: { i in

@@ -231,6 +231,7 @@ final class Leader {
             block.events,
             records: block.stagedCount,
             rejected: block.rejected.count,
+            ignored: block.ignored.count,
             watermark: watermark,
             triggers: triggers,
             isAligned: { i in

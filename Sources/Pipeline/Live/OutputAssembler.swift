@@ -89,7 +89,10 @@ final class OutputAssembler {
             let value = text
             batch.append(
                 topic: OutputTopics.deadLettersIndex,
-                key: { $0.append(contentsOf: "\(source.topic)/\(source.partition)/\(offset)".utf8) },
+                key: {
+                    $0.append(contentsOf: "\(source.topic)/\(source.partition)/\(offset)".utf8)
+                    if rejected.letter.part >= 0 { $0.append(contentsOf: "#\(rejected.letter.part)".utf8) }
+                },
                 value: { $0.append(contentsOf: value) },
                 headers: [("content-type", Array("application/json".utf8))]
             )
@@ -103,9 +106,23 @@ final class OutputAssembler {
     /// Appends late events as they came, with their origin and time in headers.
     ///
     /// What is longer than ``lateBytesMax`` is cut there, and a header `weir_length` gives its full length; the event itself stands
-    /// in its topic.
+    /// in its topic. A record with several late events is written once, with the earliest one's time, and a header `weir_parts`
+    /// names them.
     func appendLate(_ events: [Event], watermark: Int64?, to batch: inout OutputBatch) {
+        struct Origin: Hashable {
+            var topic: UInt16
+            var partition: Int32
+            var offset: Int64
+        }
+        var parts: [Origin: [UInt16]] = [:]
+        func origin(_ event: Event) -> Origin? {
+            guard deployment.description.events[Int(event.type)].each != nil else { return nil }
+            return Origin(topic: event.topic, partition: event.partition, offset: event.offset)
+        }
+        for event in events { if let origin = origin(event) { parts[origin, default: []].append(event.part) } }
         for event in events {
+            let named = origin(event).map { parts[$0]?.sorted() ?? [] }
+            if let origin = origin(event), parts.removeValue(forKey: origin) == nil { continue }
             let topic = deployment.description.topics[Int(event.topic)]
             let length = Int(event.recordLength)
             let record = UnsafeBufferPointer(
@@ -120,7 +137,8 @@ final class OutputAssembler {
                     ("weir_topic", Array(topic.utf8)), ("weir_partition", Array("\(event.partition)".utf8)),
                     ("weir_offset", Array("\(event.offset)".utf8)), ("weir_event_time_ms", Array("\(event.time)".utf8)),
                     ("weir_watermark_ms", Array("\(watermark ?? 0)".utf8)),
-                ] + (length > OutputAssembler.lateBytesMax ? [("weir_length", Array("\(length)".utf8))] : [])
+                ] + (named.map { [("weir_parts", Array($0.map(String.init).joined(separator: ",").utf8))] } ?? [])
+                    + (length > OutputAssembler.lateBytesMax ? [("weir_length", Array("\(length)".utf8))] : [])
             )
         }
     }

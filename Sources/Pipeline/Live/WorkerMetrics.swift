@@ -20,6 +20,8 @@ public final class WorkerMetrics: Sendable {
     private let truncated: Counter
     private let silent: Counter
     /// Per input topic.
+    private let ignored: [Counter]
+    /// The same.
     private let displaced: [DisplacedMetrics]
     /// Per rule of the set.
     private let rules: [RuleMetrics]
@@ -64,6 +66,7 @@ public final class WorkerMetrics: Sendable {
             help: "Verdicts of which something was left out, as a record has a longest length."
         )
         silent = registry.counter("weir_silent_total", help: "Events judged that left no verdict.")
+        ignored = WorkerMetrics.ignored(registry, topics)
         displaced = topics.map { DisplacedMetrics(registry, $0) }
         rules = deployment.release.rules.rules.map { RuleMetrics(registry, $0) }
         intake = IntakeMetrics(registry, deployment)
@@ -124,6 +127,16 @@ public final class WorkerMetrics: Sendable {
         ).set(1)
     }
 
+    private static func ignored(_ registry: MetricsRegistry, _ topics: [String]) -> [Counter] {
+        topics.map {
+            registry.counter(
+                "weir_ignored_records_total",
+                help: "Records that make no event and are nobody's concern, as the topology says.",
+                labels: ["topic": $0]
+            )
+        }
+    }
+
     private static let ringStatuses: [RingStatus] = [.opened, .updated, .closed]
 
     // MARK: Bumped by the worker
@@ -154,6 +167,9 @@ public final class WorkerMetrics: Sendable {
             }
         }
         silent.add(Int(processor.counts.silent))
+        for record in block.ignored {
+            if let topic = topics.firstIndex(of: sources[Int(record.source)].topic) { ignored[topic].add() }
+        }
         for (metrics, count) in zip(displaced, processor.displaced) { metrics.add(count) }
         for (metrics, count) in zip(duplicates, processor.engine.duplicateCounts) where count > 0 {
             metrics?.found.add(count)

@@ -22,7 +22,7 @@ final class EventFeed {
     private(set) var isRead = false
     /// What ended the reading, to be told when the events before it were judged.
     private(set) var failure: LogError?
-    private var rejected = 0
+    private var read = RecordCounts()
 
     /// - Parameter reject: gets each block with the file's records that became no events.
     init(
@@ -59,7 +59,9 @@ final class EventFeed {
         // Read to its end with this block: what waits then is all there is.
         let isLast = block.stagedCount < FileReplay.epochEvents && !block.isFull && !file.isBroken
         block.decode(team)
-        rejected += block.rejected.count
+        read.records += block.stagedCount
+        read.rejected += block.rejected.count
+        read.ignored += block.ignored.count
         try reject(block, file)
         if block.events.count * 2 >= block.stagedCount {
             takeGathered()
@@ -99,10 +101,10 @@ final class EventFeed {
         if block.events.isEmpty { spare.append(block) } else { waiting.append(block) }
     }
 
-    /// How many dead letters there were since this was asked last.
-    func takeRejected() -> Int {
-        defer { rejected = 0 }
-        return rejected
+    /// What was read since this was asked last.
+    func takeCounts() -> RecordCounts {
+        defer { read = RecordCounts() }
+        return read
     }
 
     // MARK: Taking
@@ -173,17 +175,37 @@ final class EventFeed {
     }
 }
 
+/// What became of records: one may give several events and dead letters, or none.
+struct RecordCounts {
+    var records = 0
+    /// Dead letters.
+    var rejected = 0
+    var ignored = 0
+
+    static func += (sum: inout RecordCounts, other: RecordCounts) {
+        sum.records += other.records
+        sum.rejected += other.rejected
+        sum.ignored += other.ignored
+    }
+}
+
 /// How much an epoch of a replay holds.
 ///
-/// It follows from the events alone: no dead letter moves an epoch's end, and with it what is late.
+/// It follows from the events alone: no dead letter moves an epoch's end, and with it what is late. An epoch may end between the
+/// events of one record, as no replay begins at an epoch of another.
 struct EpochSize {
     private(set) var count = 0
     private var bytes = 0
+    /// The record of the last event.
+    private var last: (offset: Int64, partition: Int32) = (-1, -1)
 
     var isFull: Bool { count == FileReplay.epochEvents || bytes >= FileReplay.epochBytes }
 
     mutating func add(_ event: Event) {
         count += 1
+        // Events of one record share its bytes.
+        if last == (event.offset, event.partition) { return }
+        last = (event.offset, event.partition)
         bytes += Int(event.recordLength)
     }
 }

@@ -34,8 +34,10 @@ public struct ReplaySummary: Sendable {
 
     init(_ deployment: Deployment) { intake = IntakeReport(deployment) }
 
-    /// Nothing could be read: there were records, and each is a dead letter.
-    public var isAllDead: Bool { counts.deadLetters > 0 && counts.deadLetters == counts.records }
+    /// Nothing could be read: there were records, and all that they gave is dead letters.
+    public var isAllDead: Bool {
+        counts.deadLetters > 0 && counts.events + counts.setAside == 0 && counts.ignored == 0
+    }
 }
 
 /// Runs a topology over files: JSON Lines or CSV, plain, gzip or zstd; several are merged by event time.
@@ -155,9 +157,9 @@ public final class FileReplay {
             } else {
                 events = try merge(feeds, buffer, &sources, &gave)
             }
-            let rejected = feeds.reduce(0) { $0 + $1.takeRejected() }
-            if !events.isEmpty || rejected > 0 {
-                try judge(events, rejected: rejected, &tracker, held: { waiting[$0] }) { i in
+            let read = feeds.reduce(into: RecordCounts()) { $0 += $1.takeCounts() }
+            if !events.isEmpty || read.records > 0 {
+                try judge(events, read, &tracker, held: { waiting[$0] }) { i in
                     (feeds.count == 1 ? 0 : sources[i], events[i].time)
                 }
             }
@@ -210,18 +212,18 @@ public final class FileReplay {
             }
         }
         all.sort { Event.precedes($0, $1) }
-        var rejected = feeds.reduce(0) { $0 + $1.takeRejected() }
+        var read = feeds.reduce(into: RecordCounts()) { $0 += $1.takeCounts() }
         var at = 0
-        while at < all.count || rejected > 0, !isStopped() {
+        while at < all.count || read.records > 0, !isStopped() {
             var size = EpochSize()
             while at + size.count < all.count, !size.isFull {
                 buffer.initializeElement(at: size.count, to: all[at + size.count])
                 size.add(all[at + size.count])
             }
-            try judge(UnsafeMutableBufferPointer(rebasing: buffer[..<size.count]), rejected: rejected, &tracker) { i in
+            try judge(UnsafeMutableBufferPointer(rebasing: buffer[..<size.count]), read, &tracker) { i in
                 (0, all[at + i].time)
             }
-            rejected = 0
+            read = RecordCounts()
             at += size.count
         }
         withExtendedLifetime(feeds) {}
@@ -238,11 +240,12 @@ public final class FileReplay {
     /// Judges the events as one epoch.
     ///
     /// - Parameters:
+    ///   - read: the records that were read for it, some of whose events may wait for the next.
     ///   - held: the event time that a source has given and that waited when the epoch began; nil: none.
     ///   - origin: of an event by its index, before the epoch is sorted.
     private func judge(
         _ events: UnsafeMutableBufferPointer<Event>,
-        rejected: Int,
+        _ read: RecordCounts,
         _ tracker: inout WatermarkTracker,
         held: (Int) -> Int64? = { _ in nil },
         origin: (Int) -> (source: Int, time: Int64)
@@ -250,8 +253,9 @@ public final class FileReplay {
         watermark = tracker.advance(held: held)
         processor.process(
             events,
-            records: events.count + rejected,
-            rejected: rejected,
+            records: read.records,
+            rejected: read.rejected,
+            ignored: read.ignored,
             watermark: watermark,
             accepted: { i in
                 let (source, time) = origin(i)

@@ -69,8 +69,8 @@ final class InputFile {
         self.path = path
         self.topic = topic.map { deployment.description.topics[$0] }
         let events = deployment.description.events
-        let types = events.indices.filter {
-            topic == nil || deployment.description.topics.firstIndex(of: events[$0].topic) == topic
+        let types = events.indices.filter { type in
+            topic.map { events[type].topics.contains(deployment.description.topics[$0]) } ?? true
         }
         let isCSV = types.contains { events[$0].format == .csv }
         if isCSV, !types.allSatisfy({ events[$0].format == .csv }) {

@@ -23,6 +23,8 @@ public final class InputRecords {
 
     /// Records that were given and cannot be read.
     public private(set) var unreadable = 0
+    /// Records that were given though they hold no event, as may be.
+    public private(set) var ignored = 0
     /// Records that were not given: whose topic is not known, and longer ones than `limits.record_bytes`.
     public private(set) var withoutTopic = 0
     public private(set) var tooLong = 0
@@ -30,8 +32,8 @@ public final class InputRecords {
     private let deployment: Deployment
     private let team = ThreadTeam(lanes: 1)
     private var feeds: [EventFeed] = []
-    /// Unreadable records that wait, from ``nextRejected`` on.
-    private var rejected: [(topic: Int, value: [UInt8])] = []
+    /// Records without events that wait, from ``nextRejected`` on.
+    private var rejected: [(topic: Int, value: [UInt8], isIgnored: Bool)] = []
     private var nextRejected = 0
     /// Whose event was given last.
     private var given: EventFeed?
@@ -66,7 +68,10 @@ public final class InputRecords {
     /// The next record; nil at the end.
     public func next() throws(LogError) -> Record? {
         if let feed = given {
-            feed.advance()
+            // A record is given once, however many events it holds.
+            if let offset = feed.head?.pointee.offset {
+                while let head = feed.head, head.pointee.offset == offset { feed.advance() }
+            }
             feed.endEpoch()
             given = nil
         }
@@ -103,28 +108,39 @@ public final class InputRecords {
     }
 
     private func takeRejected() -> Record {
-        let (topic, value) = rejected[nextRejected]
+        let (topic, value, isIgnored) = rejected[nextRejected]
         nextRejected += 1
         if nextRejected == rejected.count {
             rejected.removeAll(keepingCapacity: true)
             nextRejected = 0
         }
-        unreadable += 1
+        if isIgnored { ignored += 1 } else { unreadable += 1 }
         return Record(topic: topic, key: nil, value: value, time: clock.reached)
     }
 
     /// Keeps a block's records that are no events.
     private func keep(_ block: DecodedBlock, _ file: InputFile) {
-        for record in block.rejected {
-            guard let topic = file.decoding.topic else {
-                withoutTopic += 1
-                continue
-            }
-            guard let value = block.value(of: record), value.count == record.record.fullLength else {
-                tooLong += 1
-                continue
-            }
-            rejected.append((topic, Array(value)))
+        var next = 0
+        var last = Int64(-1)
+        for letter in block.rejected where letter.record.offset != last {
+            last = letter.record.offset
+            // Of one with several events some may be readable.
+            while next < block.events.count, block.events[next].offset < last { next += 1 }
+            if next < block.events.count, block.events[next].offset == last { continue }
+            keep(letter.record, block, file, isIgnored: false)
         }
+        for record in block.ignored { keep(record, block, file, isIgnored: true) }
+    }
+
+    private func keep(_ record: StagedRecord, _ block: DecodedBlock, _ file: InputFile, isIgnored: Bool) {
+        guard let topic = file.decoding.topic else {
+            withoutTopic += 1
+            return
+        }
+        guard let value = block.value(of: record), value.count == record.fullLength else {
+            tooLong += 1
+            return
+        }
+        rejected.append((topic, Array(value), isIgnored))
     }
 }

@@ -54,7 +54,9 @@ public struct SampleComparison {
         let schemas = deployment.description.events
         let types = schemas.indices.filter {
             file.decoding.topic == nil
-                || deployment.description.topics.firstIndex(of: schemas[$0].topic) == file.decoding.topic
+                || schemas[$0].topics.contains {
+                    deployment.description.topics.firstIndex(of: $0) == file.decoding.topic
+                }
         }
         var form = SampleForm()
         form.csv = file.dialect

@@ -61,6 +61,7 @@ public struct Deployment: Sendable {
         var limits = DecodeLimits()
         limits.recordBytes = description.limits.recordBytes
         limits.textBytes = description.limits.textBytes
+        limits.eventsPerRecord = description.limits.eventsPerRecord
         limits.earliest = description.time.earliest
         limits.latest = description.time.latest
         limits.futureMilliseconds = description.time.futureMilliseconds

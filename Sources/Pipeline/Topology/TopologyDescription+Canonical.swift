@@ -10,21 +10,6 @@ extension TopologyDescription {
     func makeCanonicalText() -> String {
         var out = "weir-topology 1\n"
         func line(_ key: String, _ value: some CustomStringConvertible) { out += "\(key) \(value)\n" }
-        func quoted(_ text: String) -> String { "\(text.utf8.count):\(text)" }
-        func path(_ path: FieldPath) -> String {
-            switch path.origin {
-            case .recordKey: return "@key"
-            case .header(let name): return "@header \(quoted(name))"
-            case .value: break
-            }
-            return path.steps.map { step in
-                switch step {
-                case .key(let key): quoted(key)
-                case .index(let index): "[\(index)]"
-                case .each: "[]"
-                }
-            }.joined(separator: " ")
-        }
         line("name", name)
         line("version", version)
         line("seed", seed)
@@ -43,15 +28,22 @@ extension TopologyDescription {
         line("record_bytes", limits.recordBytes)
         line("window", limits.windowMilliseconds)
         line("source", quoted(verdictSource))
-        for (topic, reading) in readings.sorted(by: { $0.key < $1.key }) where reading.isFramed {
-            line("framing \(topic)", "registry")
+        if limits.eventsPerRecord != LimitSettings().eventsPerRecord {
+            line("events_per_record", limits.eventsPerRecord)
+        }
+        for (topic, reading) in readings.sorted(by: { $0.key < $1.key }) {
+            if reading.isFramed { line("framing \(topic)", "registry") }
+            if reading.ignoresOtherTypes { line("ignore \(topic)", "other_types") }
+            if reading.ignoresTombstones { line("ignore \(topic)", "tombstones") }
         }
         for event in events {
             line("event", event.name)
-            line(" topic", event.topic)
+            line(" topic", event.topics.joined(separator: " "))
             line(" format", event.format.rawValue)
             if event.csv != .standard { line(" csv", event.csv.canonical) }
-            if let when = event.discriminator { line(" when", "\(path(when.path)) = \(quoted(when.value))") }
+            if let when = event.discriminator { line(" when", "\(when.path.canonical) = \(quoted(when.value))") }
+            if let envelope = event.envelope { line(" envelope", envelope.canonical) }
+            if let each = event.each { line(" each", each.canonical) }
             switch event.time {
             case .field(let index): line(" time", index)
             case .append: line(" time", "append")
@@ -63,7 +55,7 @@ extension TopologyDescription {
             if !event.contextFields.isEmpty { line(" context", event.contextFields) }
             if let dedupe = event.dedupe { line(" dedupe", "\(dedupe.fields) \(dedupe.overMilliseconds)") }
             for field in event.fields {
-                line(" field", "\(field.name) \(field.type.rawValue) \(path(field.path))")
+                line(" field", "\(field.name) \(field.type.rawValue) \(field.path.canonical)")
                 var flags: [String] = []
                 if field.isRequired { flags.append("required") }
                 if field.rejectsDamage { flags.append("on_error=reject") }
@@ -98,6 +90,36 @@ extension TopologyDescription {
             line(" events", model.inputs.events)
         }
         return out
+    }
+}
+
+/// A text behind its length.
+private func quoted(_ text: String) -> String { "\(text.utf8.count):\(text)" }
+
+extension FieldPath {
+    fileprivate var canonical: String {
+        switch origin {
+        case .recordKey: return "@key"
+        case .header(let name): return "@header \(quoted(name))"
+        case .value, .around: break
+        }
+        let steps = steps.map { step in
+            switch step {
+            case .key(let key): quoted(key)
+            case .index(let index): "[\(index)]"
+            case .each: "[]"
+            }
+        }
+        return (origin == .around ? "@ " : "") + steps.joined(separator: " ")
+    }
+}
+
+extension Envelope {
+    fileprivate var canonical: String {
+        switch self {
+        case .cloudEvents: "cloudevents"
+        case .debezium(let changes): "debezium \(changes.map(\.rawValue).sorted().joined(separator: " "))"
+        }
     }
 }
 

@@ -54,6 +54,8 @@ public struct LimitSettings: Sendable, Equatable {
     public var textBytes: Int = 65_535
     /// Longest record in bytes; a longer one is a dead letter.
     public var recordBytes: Int = 1_048_576
+    /// Events that one record may hold.
+    public var eventsPerRecord: Int = 10_000
     /// Longest window that a rule may ask for.
     public var windowMilliseconds: Int64 = 90 * 86_400_000
 

@@ -7,14 +7,17 @@ enum TopologyKeys {
     ]
     static let time = ["tick", "lateness", "late", "future", "earliest", "latest", "idle"]
     static let replay = ["sort"]
-    static let limits = ["keys", "entries_per_key", "dedupe_ids", "text_bytes", "record_bytes", "window"]
+    static let limits = [
+        "keys", "entries_per_key", "dedupe_ids", "text_bytes", "record_bytes", "window", "events_per_record",
+    ]
     static let identifiers = ["key_file"]
     static let event = [
-        "topic", "format", "csv", "when", "time", "id", "subject", "emit", "context", "dedupe", "fields", "values",
+        "topic", "format", "csv", "envelope", "each", "when", "time", "id", "subject", "emit", "context", "dedupe",
+        "fields", "values",
     ]
     /// Of an event's `time` that its records' places give.
     static let eventTime = ["from", "every"]
-    static let topics = ["framing"]
+    static let topics = ["ignore", "framing"]
     static let dedupe = ["by", "over"]
     static let csv = ["delimiter", "header", "quote", "comment", "encoding", "trim", "decimal", "thousands"]
     static let field = [

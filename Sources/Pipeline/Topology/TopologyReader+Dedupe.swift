@@ -40,6 +40,11 @@ extension TopologyReader {
             if fields.count > Self.maximumDedupeFields {
                 note(by.mark, "\(fields.count) fields in 'by', more than \(Self.maximumDedupeFields)")
             }
+            if let each = schema.each, !fields.isEmpty,
+                !fields.contains(where: { schema.fields[$0].path.inside(elementsOf: each) != nil })
+            {
+                note(by.mark, "\(what) takes all elements of a record for one event", "name a field of the element too")
+            }
         }
         guard let over = keys["over"].flatMap({ duration($0, "over", Self.dedupeMilliseconds) }), !fields.isEmpty else {
             return nil

@@ -52,10 +52,11 @@ extension TopologyReader {
         missing("subject", "add 'subject: FIELD', the field or entity that verdicts are about", &self)
         missing("fields", "add 'fields:' with one 'name: type' per line", &self)
 
-        let topic = keys["topic"].flatMap { readTopic($0) } ?? ""
+        let topics = keys["topic"].map { readTopicNames($0) } ?? []
         let format = keys["format"].flatMap { word($0, "format", among: ["json", "csv"]) }
         let input: InputFormat = format == "csv" || format == nil && keys["csv"] != nil ? .csv : .json
         let emit = keys["emit"].flatMap { word($0, "emit", among: ["flagged", "all"]) } ?? "flagged"
+        let envelope = readShape(keys, what: what, format: input)
         let discriminator = keys["when"].flatMap { readDiscriminator($0, what: what, format: input) }
         let own = readValues(keys["values"], of: "'values' of \(what)")
         eventValues = own.over(values)
@@ -64,6 +65,7 @@ extension TopologyReader {
                 readFields($0, event: entry.key, format: input, limits: limits, hasKeyFile: hasKeyFile)
             }
             ?? []
+        checkElements(keys["each"], declared, what: what)
         if let path = discriminator?.path, let node = keys["when"] {
             for field in declared.map(\.schema) where field.path != path && field.path.overlaps(path) {
                 note(
@@ -82,16 +84,19 @@ extension TopologyReader {
 
         var schema = EventSchema(
             name: entry.key,
-            topic: topic,
+            topic: topics.first ?? "",
             format: input,
             csv: csv,
             discriminator: discriminator,
+            envelope: envelope,
+            each: shape.each,
             fields: declared.map(\.schema),
             time: .field(0),
             idField: nil,
             subjectField: 0,
             emission: emit == "all" ? .all : .flagged
         )
+        if !topics.isEmpty { schema.topics = topics }
         readEventTime(timeNode, declared, &schema)
         if let index = readReference(subjectNode, "subject", in: schema) {
             let field = schema.fields[index]
@@ -227,7 +232,7 @@ extension TopologyReader {
         return nil
     }
 
-    private mutating func readTopic(_ node: YAMLNode) -> String? {
+    mutating func readTopic(_ node: YAMLNode) -> String? {
         guard let topic = text(node, "topic") else { return nil }
         let isLegal =
             topic.utf8.count <= 249 && topic != "." && topic != ".."
@@ -261,7 +266,8 @@ extension TopologyReader {
             )
             return nil
         }
-        guard let path = path(entries[0].key, at: entries[0].mark, format: format),
+        guard
+            let path = path(entries[0].key, at: entries[0].mark, format: format, hasEnvelope: shape.hasEnvelope),
             let value = text(entries[0].value, "when")
         else { return nil }
         if path.steps.contains(where: { if case .key = $0 { false } else { true } }) {
@@ -276,10 +282,14 @@ extension TopologyReader {
 
     /// Several event types of one topic must be told apart, by one path with one value each.
     private mutating func checkTopics(_ events: [(schema: EventSchema, mark: SourceMark)]) {
-        for (index, event) in events.enumerated() where !event.schema.topic.isEmpty {
-            let earlier = events[..<index].filter { $0.schema.topic == event.schema.topic }
+        for (index, event) in events.enumerated() {
+            // Of several topics that two share, the first one tells.
+            let topic = event.schema.topics.first { topic in
+                !topic.isEmpty && events[..<index].contains { $0.schema.topics.contains(topic) }
+            }
+            guard let topic else { continue }
+            let earlier = events[..<index].filter { $0.schema.topics.contains(topic) }
             guard let first = earlier.first else { continue }
-            let topic = event.schema.topic
             if first.schema.format != event.schema.format {
                 note(
                     event.mark,
@@ -310,7 +320,7 @@ extension TopologyReader {
                 )
                 continue
             }
-            if mine.path != others.path {
+            if event.schema.places(of: mine.path) != first.schema.places(of: others.path) {
                 note(
                     event.mark,
                     "event '\(event.schema.name)' is told by '\(mine.path)', "

@@ -173,8 +173,22 @@ extension TopologyReader {
 
     /// What a path gives and what the field takes must agree.
     private mutating func check(_ path: FieldPath, at node: YAMLNode, of owner: String, _ type: FieldType) {
+        var (path, head) = (path, [FieldPath.Step]())
+        if let each = shape.each, let inside = path.inside(elementsOf: each) {
+            if inside.steps.isEmpty || inside.leadingKeys.isEmpty {
+                note(node.mark, "'\(path)' is a whole element", "name a key in it, such as '\(path).id'")
+            }
+            (path, head) = (inside, each.steps + [.each])
+        } else if let each = shape.each, each.overlaps(path), path.steps != each.steps + [.each] {
+            note(
+                node.mark,
+                "'\(path)' reads \(each), of whose elements each is an event",
+                "read the event's own element: '\(each)[].KEY'"
+            )
+            return
+        }
         if path.hasEach, type != .stringList {
-            let first = FieldPath(steps: path.steps.map { $0 == .each ? .index(0) : $0 })
+            let first = FieldPath(steps: head + path.steps.map { $0 == .each ? .index(0) : $0 })
             note(
                 node.mark,
                 "a path through '[]' gives a list, and \(owner) is \(article(type))",
@@ -196,7 +210,7 @@ extension TopologyReader {
             return FieldPath(keys: path)
         }
         guard let written = text(node, "path") else { return nil }
-        return path(written, at: node.mark, format: format)
+        return path(written, at: node.mark, format: format, hasEnvelope: shape.hasEnvelope)
     }
 
     private mutating func readEnum(_ node: YAMLNode?, _ owner: String, _ type: FieldType, _ field: inout FieldSchema) {
@@ -277,10 +291,10 @@ extension TopologyReader {
     }
 
     /// The path that a text means, or the one column of CSV; nil when it means none, which is noted.
-    mutating func path(_ written: String, at mark: SourceMark, format: InputFormat) -> FieldPath? {
+    mutating func path(_ written: String, at mark: SourceMark, format: InputFormat, hasEnvelope: Bool) -> FieldPath? {
         if format == .csv { return [written] }
         do throws(FieldPathError) {
-            return try FieldPath(text: written)
+            return try FieldPath(text: written, hasEnvelope: hasEnvelope)
         } catch {
             note(mark, error.message, error.suggestion)
             return nil

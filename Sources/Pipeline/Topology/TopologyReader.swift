@@ -7,6 +7,12 @@ import RuleLanguage
 /// value that could not be read is replaced by its default only to go on looking: with any diagnostic the description is thrown
 /// away.
 struct TopologyReader {
+    /// What the meaning of an event's paths hangs on.
+    struct RecordShape {
+        var hasEnvelope = false
+        var each: FieldPath?
+    }
+
     static let maximumEvents = 256
 
     let document: YAMLDocument
@@ -16,6 +22,8 @@ struct TopologyReader {
     private(set) var diagnostics: [Diagnostic] = []
     /// Every event name of the file, those too whose declaration could not be read: nothing that mentions them is blamed for that.
     var declaredEvents: Set<String> = []
+    /// How the records of the event that is being read are made up.
+    var shape = RecordShape()
     /// Fields of the event read last whose declaration could not be read.
     var unreadableFields: Set<String> = []
     /// Where each field is declared, by `EVENT FIELD`.
@@ -83,7 +91,7 @@ struct TopologyReader {
         let source = verdicts["source"].flatMap { readSource($0) } ?? "weir/\(name)"
         let rules = readRules(top["rules"], files: files)
 
-        let topics = Set(events.map(\.topic)).sorted()
+        let topics = Set(events.flatMap(\.topics)).sorted()
         guard diagnostics.isEmpty else {
             throw DiagnosticError(
                 diagnostics.enumerated().sorted { a, b in
@@ -185,6 +193,7 @@ extension TopologyReader {
         // A string slot counts its bytes in 24 bits; the decoder's own bound is lower still.
         set("text_bytes", 1...65_535, &limits.textBytes, &self)
         set("record_bytes", 64...(64 << 20), &limits.recordBytes, &self)
+        set("events_per_record", 1...65_536, &limits.eventsPerRecord, &self)
         if let window = keys["window"].flatMap({ duration($0, "window", 1...(3660 * 86_400_000)) }) {
             limits.windowMilliseconds = window
         }

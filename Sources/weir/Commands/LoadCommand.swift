@@ -34,7 +34,7 @@ enum LoadCommand {
         let left = records.withoutTopic + records.tooLong
         if records.withoutTopic > 0 {
             terminal.warn(
-                "\(counted(records.withoutTopic, "record")) not loaded: unreadable, in a file of several topics; "
+                "\(counted(records.withoutTopic, "record")) not loaded: no event could be read, in a file of several topics; "
                     + "weir replay --dead-letters names them, and --input TOPIC=FILE says which topic a file is for"
             )
         }
@@ -44,12 +44,14 @@ enum LoadCommand {
         if count == 0, left > 0 { throw CommandFailure(.invalid, "no record could be loaded") }
         if arguments.isSet("json") {
             terminal.line(
-                "{\"records\":\(count),\"unreadable\":\(records.unreadable),\"without_topic\":\(records.withoutTopic),"
+                "{\"records\":\(count),\"unreadable\":\(records.unreadable),\"ignored\":\(records.ignored),"
+                    + "\"without_topic\":\(records.withoutTopic),"
                     + "\"too_long\":\(records.tooLong),\"seconds\":\(seconds.rounded(to: 3))}"
             )
         } else {
             let among =
-                records.unreadable > 0 ? ", \(ProgressReport.grouped(records.unreadable)) unreadable among them" : ""
+                (records.unreadable > 0 ? ", \(ProgressReport.grouped(records.unreadable)) unreadable among them" : "")
+                + (records.ignored > 0 ? ", \(ProgressReport.grouped(records.ignored)) without an event" : "")
             terminal.note(
                 "\(ProgressReport.grouped(count)) records in \(seconds.rounded(to: 2)) s, "
                     + "\(ProgressReport.grouped(Int(Double(count) / max(seconds, 1e-9))))/s\(among)"
@@ -115,7 +117,8 @@ extension LoadCommand: Command {
 
                 In an embedded log missing topics are made; on Kafka only with --create. A load that is stopped or fails has
                 written a part: loading again writes it once more.
-                With --json the summary is one object with the keys records, unreadable, without_topic, too_long and seconds.
+                With --json the summary is one object with the keys records, unreadable, ignored, without_topic, too_long and
+                seconds.
                 """,
             flags: [
                 .topology,

@@ -69,7 +69,10 @@ enum ReplayCommand {
             )
             return .invalid
         }
-        for warning in summary.intake.warnings(records: Int(summary.counts.records)) { terminal.warn(warning) }
+        let counts = summary.counts
+        for warning in summary.intake.warnings(records: Int(counts.records), ignored: Int(counts.ignored)) {
+            terminal.warn(warning)
+        }
         return .ok
     }
 
@@ -106,6 +109,7 @@ enum ReplayCommand {
             "silent        \(c.silent)",
         ]
         if c.duplicates > 0 { lines.append("duplicates    \(c.duplicates)  (not judged again)") }
+        if c.ignored > 0 { lines.append("ignored       \(c.ignored)  (without an event, as the topology says)") }
         lines += [
             "dead letters  \(c.deadLetters)", "late          \(c.late + c.setAside)\(lateHint(c, deployment))",
             "rings         \(summary.ringsOpened)", "epochs        \(summary.epochs)",

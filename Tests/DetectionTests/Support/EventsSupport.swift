@@ -48,7 +48,7 @@ func plan(
 ) throws -> DecodePlan {
     try DecodePlan(
         schemas: schemas,
-        topics: Set(schemas.map(\.topic)).sorted(),
+        topics: Set(schemas.flatMap(\.topics)).sorted(),
         limits: limits,
         hash: TextHash(key: .fixed),
         pseudonymise: pseudonymise
@@ -83,6 +83,7 @@ struct Bench: ~Copyable {
         case .events: return describe(batch.event(batch.count - 1), decoder.plan)
         case .rejected(let letter):
             return "\(letter.code.name) \(decoder.plan.path(of: letter) ?? "-") @\(letter.byteOffset)"
+        case .ignored: return "ignored"
         case .full: return "full"
         }
     }
