@@ -68,10 +68,13 @@ extension Evaluator {
         return isCut
     }
 
-    /// Writes a field of the event judged last as JSON: a missing one as `null`, a personal one masked.
+    /// Writes a field of an event as JSON: a missing one as `null`, a personal one masked.
+    ///
+    /// The event need not have been judged: of one that repeats another the verdict quotes fields too.
     public mutating func appendField(_ field: Int, event: Int, _ input: EvaluationInput, to out: inout [UInt8]) {
         let schema = ruleSet.environment.events[event].fields[field]
         guard let type = StaticType(schema.type).valueType else { return }
+        machine.aim(input, unit.header)
         append(input.fields[field], type, isPersonal: schema.isPersonal, form: .json, end: .max, to: &out)
     }
 
