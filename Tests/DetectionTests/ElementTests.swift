@@ -262,6 +262,117 @@ private func outcomes(
         #expect(try outcomes(#"{"data_base64":"e30="}"#, [schema]) == ["missing_field ts @0"])
     }
 
+    @Test func `records as Debezium's connectors write them are read, changes of every kind`() throws {
+        func customer(_ operations: Set<ChangeOperation>) -> EventSchema {
+            EventSchema(
+                name: "customer",
+                topic: "shop.inventory.customers",
+                envelope: .debezium(operations),
+                fields: [
+                    FieldSchema(
+                        name: "ts",
+                        path: FieldPath(origin: .around, steps: [.key("ts_ms")]),
+                        type: .timestamp,
+                        isRequired: true
+                    ),
+                    FieldSchema(name: "id", path: ["id"], type: .int, isRequired: true),
+                    FieldSchema(name: "who", path: ["email"], type: .string, isRequired: true, entity: "email"),
+                    FieldSchema(
+                        name: "was",
+                        path: FieldPath(origin: .around, steps: [.key("before"), .key("email")]),
+                        type: .string
+                    ),
+                    FieldSchema(
+                        name: "table",
+                        path: FieldPath(origin: .around, steps: [.key("source"), .key("table")]),
+                        type: .string
+                    ),
+                ],
+                time: .field(0),
+                idField: nil,
+                subjectField: 2
+            )
+        }
+        // The form of the MySQL connector with its schema (JsonConverter's default), and that of PostgreSQL's without.
+        let row =
+            #"{"type":"struct","fields":[{"type":"int32","optional":false,"field":"id"},{"type":"string","optional":false,"field":"email"}],"optional":true,"name":"shop.inventory.customers.Value","field":"after"}"#
+        func mysql(_ op: String, _ before: String, _ after: String, snapshot: String = "false") -> String {
+            #"{"schema":{"type":"struct","fields":[\#(row),{"type":"string","optional":false,"field":"op"},{"type":"int64","optional":true,"field":"ts_ms"}],"optional":false,"name":"shop.inventory.customers.Envelope","version":2},"payload":{"before":\#(before),"after":\#(after),"source":{"version":"2.7.3.Final","connector":"mysql","name":"shop","ts_ms":1760000000000,"snapshot":"\#(snapshot)","db":"inventory","sequence":null,"ts_us":1760000000000000,"ts_ns":1760000000000000000,"table":"customers","server_id":223344,"gtid":null,"file":"mysql-bin.000003","pos":401,"row":0,"thread":7,"query":null},"transaction":null,"op":"\#(op)","ts_ms":1760000000123,"ts_us":1760000000123456,"ts_ns":1760000000123456789}}"#
+        }
+        func postgres(_ op: String, _ before: String, _ after: String) -> String {
+            #"{"before":\#(before),"after":\#(after),"source":{"version":"2.7.3.Final","connector":"postgresql","name":"shop","ts_ms":1760000000000,"snapshot":"first","db":"inventory","sequence":"[null,\"23456\"]","schema":"public","table":"customers","txId":556,"lsn":46523128,"xmin":null},"transaction":{"id":"556:46523128","total_order":1,"data_collection_order":1},"op":"\#(op)","ts_ms":1760000000123}"#
+        }
+        let anne = #"{"id":1004,"first_name":"Anne","email":"annek@example.org"}"#
+        let marie = #"{"id":1004,"first_name":"Anne Marie","email":"am@example.org"}"#
+        for write in [{ mysql($0, $1, $2) }, { postgres($0, $1, $2) }] as [(String, String, String) -> String] {
+            let head = "0: ts=1760000000123 id=1004 who="
+            for (op, before, after, kind, said) in [
+                ("c", "null", anne, ChangeOperation.create, "'annek@example.org' table='customers'"),
+                ("u", anne, marie, .update, "'am@example.org' was='annek@example.org' table='customers'"),
+                ("u", "null", marie, .update, "'am@example.org' table='customers'"),
+                ("r", "null", anne, .snapshot, "'annek@example.org' table='customers'"),
+                ("d", anne, "null", .delete, "'annek@example.org' was='annek@example.org' table='customers'"),
+            ] {
+                let record = write(op, before, after)
+                #expect(try outcomes(record, [customer([kind])]) == [head + said], "\(op)")
+                let others = Set(ChangeOperation.allCases).subtracting([kind, .delete])
+                #expect(try outcomes(record, [customer(others)]) == ["ignored"], "\(op)")
+            }
+        }
+        // The record that lets a compacted topic forget the row; a table that was emptied; what a program wrote into the log.
+        #expect(try outcomes(nil, [customer([.delete])]) == ["ignored"])
+        #expect(try outcomes(postgres("t", "null", "null"), [customer([.create, .update])]) == ["ignored"])
+        let message =
+            #"{"op":"m","ts_ms":1760000000123,"source":{"table":""},"message":{"prefix":"p","content":"Zm9v"}}"#
+        #expect(try outcomes(message, [customer([.create, .update])]) == ["ignored"])
+        // The delete's form in which a row has its key alone lacks what is required, and says so.
+        let bare = postgres("d", #"{"id":1004}"#, "null")
+        #expect(try outcomes(bare, [customer([.delete])]).map { $0.hasPrefix("missing_field email") } == [true])
+    }
+
+    @Test func `records in the structured mode of CloudEvents are read, whatever their data is`() throws {
+        let attributes =
+            #""specversion":"1.0","type":"com.example.order","source":"/shop","id":"C234-1234-1234","time":"2025-10-09T08:53:20Z","comexampleextension1":"value","datacontenttype":"application/json""#
+        let schema = EventSchema(
+            name: "order",
+            topic: "t",
+            discriminator: (
+                path: FieldPath(origin: .around, steps: [.key("type")]), value: "com.example.order"
+            ),
+            envelope: .cloudEvents,
+            fields: [
+                FieldSchema(
+                    name: "ts",
+                    path: FieldPath(origin: .around, steps: [.key("time")]),
+                    type: .timestamp,
+                    isRequired: true,
+                    timeFormat: .rfc3339
+                ),
+                FieldSchema(
+                    name: "id",
+                    path: FieldPath(origin: .around, steps: [.key("id")]),
+                    type: .string
+                ),
+                FieldSchema(name: "who", path: ["who"], type: .string, isRequired: true, entity: "account"),
+                // The data's own members are not the attributes.
+                FieldSchema(name: "type", path: ["type"], type: .string),
+            ],
+            time: .field(0),
+            idField: 1,
+            subjectField: 2
+        )
+        let event = "0: ts=1760000000000 id='C234-1234-1234' who='ada' type='gift'"
+        #expect(try outcomes(#"{\#(attributes),"data":{"who":"ada","type":"gift"}}"#, [schema]) == [event])
+        #expect(try outcomes(#"{"data":{"type":"gift","who":"ada"},\#(attributes)}"#, [schema]) == [event])
+        for data in [#""data_base64":"eyJ3aG8iOiJhZGEifQ==""#, #""data":"<much wow=\"xml\"/>""#, #""data":null"#] {
+            let found = try outcomes(#"{\#(attributes),\#(data)}"#, [schema])
+            #expect(
+                found.count == 1 && found[0].hasPrefix("missing_field who") || found[0].hasPrefix("wrong_type"),
+                "\(found)"
+            )
+        }
+    }
+
     // MARK: What is nobody's concern
 
     @Test func `other types and tombstones are ignored where the topic says so, and broken records are not`() throws {
@@ -287,6 +398,43 @@ private func outcomes(
         ] as [(String?, String, String)] {
             #expect(try outcomes(record, [schema]).map { $0.hasPrefix(plain) } == [true])
             #expect(try outcomes(record, [schema], readings: ["t": reading]).map { $0.hasPrefix(ignored) } == [true])
+        }
+    }
+
+    @Test func `a row of CSV is of the topic that its file is named for`() throws {
+        var schema = EventSchema(
+            name: "order",
+            topic: "b",
+            format: .csv,
+            fields: [
+                FieldSchema(name: "ts", path: ["ts"], type: .timestamp, isRequired: true),
+                FieldSchema(name: "who", path: ["who"], type: .string, isRequired: true, entity: "account"),
+            ],
+            time: .field(0),
+            idField: nil,
+            subjectField: 1
+        )
+        schema.topics = ["b", "a"]
+        let plan = try DecodePlan(schemas: [schema], topics: ["a", "b"], hash: TextHash(key: .fixed))
+        for topic in [0, 1, nil] as [Int?] {
+            var stage = try DecodeStage(
+                plan: plan,
+                sources: [SourceDecoding(topic: topic, partition: 0, csv: (columns: ["ts", "who"], types: [0]))],
+                lanes: 1
+            )
+            let row = Array("1760000000000,ada".utf8)
+            let staged = [
+                StagedRecord(offset: 0, appendTime: nil, start: 0, length: row.count, source: 0, fullLength: row.count)
+            ]
+            row.withUnsafeBytes { bytes in
+                staged.withUnsafeBufferPointer { records in
+                    guard let start = bytes.baseAddress else { return }
+                    stage.begin(records, bytes: start, lanes: 1)
+                    stage.run(0)
+                    stage.end()
+                    #expect(stage.events.map(\.topic) == [UInt16(topic ?? 1)])
+                }
+            }
         }
     }
 

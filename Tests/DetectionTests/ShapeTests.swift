@@ -105,6 +105,74 @@ private func outcome(_ members: String, _ paths: [String], isRequired: Bool = fa
         }
         #expect(pairs > 200_000 && found > 5_000, "\(pairs) \(found)")
     }
+
+    @Test func `elements that are events agree with a plain evaluation of random documents`() throws {
+        var random = SplitMix64(seed: 11)
+        var (events, letters, empty, found) = (0, 0, 0, 0)
+        for _ in 0..<1_000 {
+            func paths() -> [FieldPath] {
+                var kept: [FieldPath] = []
+                for path in (0..<3).map({ _ in Document.path(&random) })
+                where !kept.contains(where: { Document.conflict($0, path) }) { kept.append(path) }
+                return kept
+            }
+            let (own, inside) = (paths(), paths())
+            var schema = try schema(
+                own.map(\.description) + inside.map { "order.lines[].\($0.description)" }
+            )
+            schema.each = ["order", "lines"]
+            for index in inside.indices where !inside[index].hasEach {
+                schema.fields[2 + own.count + index].type = .string
+            }
+            let plan = try plan([schema])
+            var decoder = EventDecoder(plan: plan)
+            var batch = EventBatch()
+            for _ in 0..<20 {
+                let document = Document.object(depth: 0, &random)
+                let lines = (0..<Int.random(in: 0...4, using: &random)).map { _ in
+                    Int.random(in: 0..<6, using: &random) == 0
+                        ? Document.any(depth: 1, &random) : Document.object(depth: 1, &random)
+                }
+                let order = "\"order\":{\"lines\":\(Document.array(lines).text(&random))}"
+                let members = document.members(&random)
+                let record = Array(
+                    (Bool.random(using: &random)
+                        ? "{\(order),\(members),\"ts\":1760000000000,\"who\":\"x\"}"
+                        : "{\"ts\":1760000000000,\"who\":\"x\",\(members),\(order)}").utf8
+                )
+                var expected: [String] = []
+                for (part, line) in lines.enumerated() {
+                    guard case .object = line else { continue }
+                    let values =
+                        own.map { document.value(at: $0.steps[...]) } + inside.map { line.value(at: $0.steps[...]) }
+                    expected.append("\(part): ts=1760000000000 who='x'" + Document.describe(values))
+                }
+                batch.removeAll()
+                decoder.partLetters.removeAll()
+                let result = record.withUnsafeBytes {
+                    decoder.decode(topic: 0, partition: 0, offset: 0, value: $0, into: &batch)
+                }
+                let said = (0..<batch.count).map { "\(batch.event($0).part): \(describe(batch.event($0), plan))" }
+                let refused = decoder.partLetters.map { Int($0.part) }
+                #expect(result == (lines.isEmpty ? .ignored : .events(expected.count)))
+                #expect(decoder.partLetters.allSatisfy { $0.code == .notAnObject })
+                if said != expected
+                    || Set(refused).union(said.compactMap { Int($0.prefix { $0 != ":" }) }) != Set(lines.indices)
+                    || refused.count + said.count != lines.count
+                {
+                    Issue.record(
+                        "\(String(decoding: record, as: UTF8.self)) \(own) \(inside): \(said), expected \(expected)"
+                    )
+                    return
+                }
+                events += said.count
+                letters += refused.count
+                if lines.isEmpty { empty += 1 }
+                if expected.contains(where: { $0.contains(" f") }) { found += 1 }
+            }
+        }
+        #expect(events > 30_000 && letters > 2_000 && empty > 2_000 && found > 5_000, "\(events) \(letters) \(found)")
+    }
 }
 
 /// A random document, and what a path of it is by the plainest reading.
@@ -154,7 +222,7 @@ private indirect enum Document {
         return .object(names.map { ($0, any(depth: depth + 1, &random)) })
     }
 
-    private static func any(depth: Int, _ random: inout SplitMix64) -> Document {
+    static func any(depth: Int, _ random: inout SplitMix64) -> Document {
         switch Int.random(in: 0..<(depth > 3 ? 3 : 10), using: &random) {
         case 0, 1: .string(["", "x", "tä", "\"\\\n", "longer than eight"].randomElement(using: &random) ?? "")
         case 2: .other(["null", "1.5", "true"].randomElement(using: &random) ?? "null")
@@ -173,7 +241,7 @@ private indirect enum Document {
         }.joined(separator: ",")
     }
 
-    private func text(_ random: inout SplitMix64) -> String {
+    func text(_ random: inout SplitMix64) -> String {
         switch self {
         case .object: "{\(members(&random))}"
         case .array(let elements): "[" + elements.map { $0.text(&random) }.joined(separator: " , ") + "]"
