@@ -59,6 +59,43 @@ import Testing
         #expect(try compared(order, good + "{\"ts\":1767571200000}\n").fits, "once is enough")
     }
 
+    @Test func `paths are looked for inside envelopes and in elements, and told as they are declared`() throws {
+        let change = """
+            topology: shop
+            events:
+              order:
+                topic: orders
+                envelope: debezium
+                when: { "@source.table": orders }
+                time: ts
+                subject: account
+                fields:
+                  ts: { type: timestamp, path: "@ts_ms" }
+                  account: { type: string, entity: account }
+
+            """
+        let record =
+            "\"after\":{\"account\":\"a\",\"note\":\"x\"},\"source\":{\"table\":\"orders\"},\"op\":\"c\",\"ts_ms\":1767571200000}"
+        for text in ["{\(record)\n", "{\"schema\":{\"type\":\"struct\"},\"payload\":{\(record)}\n"] {
+            let found = try compared(change, text)
+            #expect(found.fits && found.strangers == 0 && found.events[0].declared.map(\.present) == [1, 1])
+            #expect(found.events[0].undeclared.map(\.line) == ["note: string"])
+            #expect(found.events[0].undeclared.map(\.facts.path.text) == ["note"])
+        }
+        let lines = order.replacing("    time: ts\n", with: "    time: ts\n    each: lines\n")
+            .replacing("path: amuont", with: "path: \"lines[].price\"")
+        let found = try compared(
+            lines,
+            "{\"ts\":1767571200000,\"account\":\"a\",\"old\":\"x\",\"lines\":[{\"price\":1,\"sku\":\"a\"},{\"price\":2,\"sku\":\"b\"}]}\n"
+        )
+        #expect(
+            found.events[0].undeclared.compactMap(\.line) == [
+                "sku: { type: string, path: \"lines[].sku\", entity: item }"
+            ]
+        )
+        #expect(found.fits && found.trial.events == 2 && found.events[0].declared.map(\.present) == [1, 1, 1, 1])
+    }
+
     @Test func `no more than a thousand records are looked at`() throws {
         let good = "{\"ts\":1767571200000,\"account\":\"a\"}\n"
         let found = try compared(order, String(repeating: good, count: 1000) + "{\"late\":1}\n")

@@ -107,7 +107,9 @@ public struct SampleComparison {
                     continue
                 }
                 if row[column].elementsEqual(value.utf8) { return type }
-            } else if JSONScan.scalar(path.leadingKeys, in: record)?.elementsEqual(value.utf8) == true {
+            } else if schemas[type].places(of: path).contains(where: {
+                JSONScan.scalar($0.leadingKeys, in: record)?.elementsEqual(value.utf8) == true
+            }) {
                 return type
             }
         }
@@ -118,7 +120,8 @@ public struct SampleComparison {
         var facts: [SamplePath: PathFacts] = [:]
         for item in probe.facts { facts[item.path] = item }
         let declared = schema.fields.enumerated().map { index, field in
-            let found = SamplePath(field.path).flatMap { facts[$0] }
+            let found = schema.places(of: field.path).compactMap { SamplePath($0).flatMap { facts[$0] } }
+                .max { $0.present < $1.present }
             return Declared(
                 field: field,
                 isRequired: field.isRequired || index == schema.time.fieldIndex || index == schema.subjectField,
@@ -126,15 +129,30 @@ public struct SampleComparison {
                 facts: found
             )
         }
-        var known = Set(schema.fields.compactMap { SamplePath($0.path) })
-        if let path = schema.discriminator.flatMap({ SamplePath($0.path) }) { known.insert(path) }
+        let paths = schema.fields.map(\.path) + (schema.discriminator.map { [$0.path] } ?? [])
+        let known = Set(paths.flatMap { schema.places(of: $0) }.compactMap { SamplePath($0) })
+        // Paths begin inside an envelope, and what is around it is not the sender's.
+        let inside = schema.envelope.map { $0.places(of: FieldPath(steps: [])).compactMap { SamplePath($0)?.steps } }
+        let each = schema.each.flatMap { SamplePath($0) }.map { $0.steps + [SamplePath.element] }
         let undeclared = probe.facts.filter { item in
             // What only holds others is told by them.
-            !known.contains(item.path) && item.values > item.objects
+            guard !known.contains(item.path), item.values > item.objects else { return false }
+            return inside?.contains { item.path.steps.count > $0.count && item.path.steps.starts(with: $0) } ?? true
         }
         var names = Set(schema.fields.map(\.name))
         let lines = undeclared.map { item in
-            var draft = FieldDraft.guess(item, in: probe, isCSV: isCSV)
+            var item = item
+            if let head = inside?.first(where: { item.path.steps.starts(with: $0) }) {
+                item.path = SamplePath(steps: Array(item.path.steps.dropFirst(head.count)))
+            }
+            // An element that is an event has one value where its record has one in each.
+            let whole = item.path
+            var ownItem = item
+            if let head = each, whole.steps.count > head.count, whole.steps.starts(with: head) {
+                ownItem.path = SamplePath(steps: Array(whole.steps.dropFirst(head.count)))
+            }
+            var draft = FieldDraft.guess(ownItem, in: probe, isCSV: isCSV)
+            if ownItem.path != whole { draft?.path = whole }
             let name = draft?.name ?? ""
             var number = 2
             while let taken = draft?.name, !names.insert(taken).inserted {

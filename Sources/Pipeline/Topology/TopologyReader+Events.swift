@@ -240,7 +240,9 @@ extension TopologyReader {
                 isLetterOrDigit(byte) || byte == UInt8(ascii: ".") || byte == UInt8(ascii: "_")
                     || byte == UInt8(ascii: "-")
             }
-        if !isLegal {
+        if topic.contains("*") {
+            note(node.mark, "'\(topic)' is a pattern, and topics are named", "list them: topic: [orders, eu.orders]")
+        } else if !isLegal {
             note(node.mark, "'\(topic)' is no topic name", "at most 249 of a-z, A-Z, 0-9, '.', '_' and '-'")
         } else if topic.hasPrefix("weir.") {
             note(

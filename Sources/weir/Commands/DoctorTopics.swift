@@ -67,7 +67,7 @@ extension Examination {
     ///
     /// Where events have no other time than that, ``InputTopics/withoutAppendTime(_:_:but:)`` refuses the topic.
     mutating func producersTimes(of deployment: Deployment, _ log: any EventLog, but missing: [String]) {
-        let timed = Set(deployment.description.events.filter { $0.time.fieldIndex != nil }.map(\.topic))
+        let timed = Set(deployment.description.events.filter { $0.time.fieldIndex != nil }.flatMap(\.topics))
         for topic in timed.sorted() where !missing.contains(topic) {
             do {
                 let kind = try log.settings(of: topic)?.values["message.timestamp.type"]

@@ -81,16 +81,17 @@ enum InputTopics {
     {
         let wanted = ["message.timestamp.type": "LogAppendTime"]
         var refusals: [(reason: String, remedy: String?)] = []
-        for event in deployment.description.events where event.time == .append && !missing.contains(event.topic) {
-            guard let kept = try log.settings(of: event.topic)?.values["message.timestamp.type"],
-                kept != "LogAppendTime"
-            else { continue }
-            refusals.append(
-                (
-                    "event '\(event.name)' takes its time from the log (`time: append`), but topic '\(event.topic)' keeps that of its producers (message.timestamp.type=\(kept))",
-                    log.commandToSet(wanted, of: event.topic)
+        for event in deployment.description.events where event.time == .append {
+            for topic in event.topics where !missing.contains(topic) {
+                guard let kept = try log.settings(of: topic)?.values["message.timestamp.type"], kept != "LogAppendTime"
+                else { continue }
+                refusals.append(
+                    (
+                        "event '\(event.name)' takes its time from the log (`time: append`), but topic '\(topic)' keeps that of its producers (message.timestamp.type=\(kept))",
+                        log.commandToSet(wanted, of: topic)
+                    )
                 )
-            )
+            }
         }
         return refusals
     }
