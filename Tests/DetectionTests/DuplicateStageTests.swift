@@ -109,6 +109,33 @@ import Testing
         #expect(counters.ids > 10 && counters.evicted == 0)
     }
 
+    @Test(arguments: [(1, Int64(0)), (1, 6), (2, 6)])
+    func `tables that grow and forget between the events of a block find what they would one by one`(
+        lanes: Int,
+        step: Int64
+    ) throws {
+        let bench = try DuplicateStageTests.bench(lanes: lanes)
+        var oracle = Oracle()
+        var random = SplitMix64(seed: 9)
+        var number = 0
+        for _ in 0..<20 {
+            let orders = (number..<number + 1_000).map { i in
+                // Every second one is new; the others repeat one of the last few, mostly in the same block.
+                let back = i % 2 == 0 ? 0 : Int.random(in: 0..<min(12, i / 2 + 1), using: &random)
+                let time = 1_700_000_000_000 + Int64(i) * step
+                return Order(time: time, account: "a", amount: Int64(i / 2 - back), country: "c")
+            }
+            let watermark = (orders.first?.time ?? 0) - 10_000
+            let repeats = oracle.repeats(orders, watermark: watermark).count { $0 }
+            _ = bench.judge(orders, watermark: watermark)
+            try #require(bench.engine.duplicateCounts == [repeats] && repeats == 500)
+            try bench.engine.checkInvariants()
+            number += 1_000
+        }
+        let counters = try #require(bench.engine.idCounters[0])
+        #expect(step == 0 ? counters.ids == 10_000 : counters.ids < 9_000, "\(counters)")
+    }
+
     @Test(arguments: [1, 2, 4]) func `where every event has its verdict a repetition has one that says so and allows`(
         lanes: Int
     ) throws {
