@@ -16,7 +16,6 @@ enum SizeRules {
 
     /// Functions that are longer with a reason, as `file: name`, and how long at most; of several with one name the longest counts.
     static let longFunctions: [String: Int] = [
-        // One walk over a record's fields, whose state lives in registers.
         // One pass over the bytes, whose state lives in registers.
         "Sources/Detection/Events/RecordScanning.swift: scanRecord": 196,
         // The plan of all streams, in the order in which each part needs the one before.

@@ -76,7 +76,7 @@ enum DemoCommand {
         for _ in 0..<worker.ringsOpened { scorecard.recordRing() }
         terminal.flush()
         let summary =
-            "\(worker.counts.records) events, \(printed) verdicts, \(worker.ringsOpened) rings in \(seconds.rounded(to: 1)) s (\(Int(Double(worker.counts.records) / max(seconds, 1e-9))) events/s)"
+            "\(worker.counts.events) events, \(printed) verdicts, \(worker.ringsOpened) rings in \(seconds.rounded(to: 1)) s (\(Int(Double(worker.counts.events) / max(seconds, 1e-9))) events/s)"
         if showsJSON {
             terminal.line(
                 "{\"events\":\(worker.counts.records),\"verdicts\":\(printed),\"rings\":\(worker.ringsOpened),\"seconds\":\(seconds.rounded(to: 3)),\(scorecard.jsonMembers)}"

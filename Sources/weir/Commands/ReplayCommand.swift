@@ -52,8 +52,8 @@ enum ReplayCommand {
         if !summary.isComplete {
             let files = writers.filter(\.isFile).map(\.path)
             let kept = files.isEmpty ? "" : "; not written: \(files.joined(separator: ", "))"
-            let events = ProgressReport.grouped(Int(summary.counts.records))
-            terminal.note("stopped before the end, after \(events) events\(kept)")
+            let records = ProgressReport.grouped(Int(summary.counts.records))
+            terminal.note("stopped before the end, after \(records) records\(kept)")
             if let stopped = StopSignal.received { return stopped }
         }
         let seconds = started.duration(to: .now).inSeconds
@@ -84,7 +84,7 @@ enum ReplayCommand {
     private static func json(_ summary: ReplaySummary, _ seconds: Double) -> String {
         let c = summary.counts
         return
-            "{\"records\":\(c.records),\"events\":\(c.events),\"verdicts\":\(c.verdicts),\"silent\":\(c.silent),\"dead_letters\":\(c.deadLetters),\"late\":\(c.late),\"early\":\(c.early),\"set_aside\":\(c.setAside),\"duplicates\":\(c.duplicates),\"ignored\":\(c.ignored),\"rings\":\(summary.ringsOpened),\"epochs\":\(summary.epochs),\"seconds\":\(seconds.rounded(to: 3)),\"events_per_second\":\(Int(Double(c.records) / max(seconds, 1e-9))),\"state_bytes\":\(summary.stateBytes),"
+            "{\"records\":\(c.records),\"events\":\(c.events),\"verdicts\":\(c.verdicts),\"silent\":\(c.silent),\"dead_letters\":\(c.deadLetters),\"late\":\(c.late),\"early\":\(c.early),\"set_aside\":\(c.setAside),\"duplicates\":\(c.duplicates),\"ignored\":\(c.ignored),\"rings\":\(summary.ringsOpened),\"epochs\":\(summary.epochs),\"seconds\":\(seconds.rounded(to: 3)),\"events_per_second\":\(Int(Double(c.events) / max(seconds, 1e-9))),\"state_bytes\":\(summary.stateBytes),"
             + IntakeText(report: summary.intake).json + "}"
     }
 
@@ -113,7 +113,7 @@ enum ReplayCommand {
         lines += [
             "dead letters  \(c.deadLetters)", "late          \(c.late + c.setAside)\(lateHint(c, deployment))",
             "rings         \(summary.ringsOpened)", "epochs        \(summary.epochs)",
-            "seconds       \(seconds.rounded(to: 3)) (\(Int(Double(c.records) / max(seconds, 1e-9))) events/s)",
+            "seconds       \(seconds.rounded(to: 3)) (\(Int(Double(c.events) / max(seconds, 1e-9))) events/s)",
             "state         \(summary.stateBytes) bytes, \(summary.windows.keys) keys",
         ]
         let intake = IntakeText(report: summary.intake)
