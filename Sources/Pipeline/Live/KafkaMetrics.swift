@@ -20,6 +20,7 @@ public final class KafkaMetrics: Sendable {
 
     private let registry: MetricsRegistry
     private let inputs: Set<String>
+    private let patterns: [TopicPattern]
     private let roundTrip: Gauge
     private let sent: Counter
     private let received: Counter
@@ -33,10 +34,11 @@ public final class KafkaMetrics: Sendable {
     }
     private let reports = Mutex(Reports())
 
-    /// - Parameter inputs: the topics whose lag counts.
+    /// - Parameter inputs: the topics whose lag counts, or patterns of them.
     public init(_ registry: MetricsRegistry, inputs: [String]) {
         self.registry = registry
         self.inputs = Set(inputs)
+        patterns = inputs.compactMap { TopicPattern($0) }
         roundTrip = registry.gauge(
             "weir_kafka_broker_rtt_seconds",
             help: "Longest median round trip to a broker; for a consumer with the time an empty fetch is held back."
@@ -54,6 +56,10 @@ public final class KafkaMetrics: Sendable {
             "weir_kafka_transaction_errors",
             help: "Transactional producers in an error state at their last report."
         )
+    }
+
+    private func isInput(_ topic: String) -> Bool {
+        inputs.contains(topic) || patterns.contains { $0.matches(topic) }
     }
 
     /// Takes one client's report; what cannot be read is left aside.
@@ -86,7 +92,7 @@ public final class KafkaMetrics: Sendable {
     /// Sets the lag of each input topic that the report names; returns the largest.
     private func lag(_ partitions: [KafkaStatistics.Partition]) -> Int? {
         var byTopic: [String: Int] = [:]
-        for partition in partitions where inputs.contains(partition.topic) {
+        for partition in partitions where isInput(partition.topic) {
             guard let lag = partition.lag else { continue }
             byTopic[partition.topic] = max(byTopic[partition.topic] ?? 0, Int(lag))
         }
@@ -106,7 +112,7 @@ public final class KafkaMetrics: Sendable {
     private func unread(_ partitions: [KafkaStatistics.Partition]) -> [String: [Int32]] {
         var unread: [String: [Int32]] = [:]
         // Whoever reads a topic was assigned all partitions that it had.
-        let read = Set(partitions.filter(\.isAssigned).map(\.topic)).intersection(inputs)
+        let read = Set(partitions.filter(\.isAssigned).map(\.topic).filter { isInput($0) })
         for topic in read {
             let new = partitions.filter { $0.topic == topic && !$0.isAssigned }.map(\.partition).sorted()
             unread[topic] = new

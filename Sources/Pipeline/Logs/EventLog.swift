@@ -183,6 +183,9 @@ public protocol LogAdministration: AnyObject {
     /// How people call the log: the file, or the brokers.
     var name: String { get }
 
+    /// The names of all topics that we may see, sorted.
+    func topics() throws(LogError) -> [String]
+
     /// Makes the topics that are missing; those that exist are left as they are.
     func create(_ topics: [TopicRequirement]) throws(LogError)
 

@@ -1,5 +1,5 @@
 public import Detection
-import RuleLanguage
+public import RuleLanguage
 
 /// Where a replay writes; nil: not wanted.
 public struct ReplayOutputs {
@@ -96,6 +96,16 @@ public final class FileReplay {
             let topic = deployment.description.topics.firstIndex(of: String(input[..<equals]))
         else { return (nil, input) }
         return (topic, String(input[input.index(after: equals)...]))
+    }
+
+    /// The deployment with the topics in place of its patterns that inputs name, as `TOPIC=FILE`.
+    public static func bound(_ deployment: Deployment, to inputs: [String]) throws(DiagnosticError) -> Deployment {
+        try deployment.bound(
+            to: inputs.compactMap { input in
+                guard let equals = input.firstIndex(of: "="), FileText.kind(of: input) == .absent else { return nil }
+                return String(input[..<equals])
+            }
+        )
     }
 
     /// Reads everything and closes nothing; call once.

@@ -39,6 +39,14 @@ public struct Deployment: Sendable {
         try Deployment(description, pseudonyms: pseudonymKey, hashKey: hashKey)
     }
 
+    /// The same with the topics that its patterns mean among these; itself where it has none.
+    ///
+    /// A pattern that means none of them stays a topic of that name, which no log has.
+    public func bound(to topics: [String]) throws(DiagnosticError) -> Deployment {
+        if description.topicPatterns.isEmpty { return self }
+        return try Deployment(description.bound(to: topics), pseudonyms: pseudonymKey, hashKey: hashKey)
+    }
+
     private init(
         _ description: TopologyDescription,
         pseudonyms key: HMACSHA256?,

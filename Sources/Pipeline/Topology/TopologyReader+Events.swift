@@ -234,14 +234,21 @@ extension TopologyReader {
 
     mutating func readTopic(_ node: YAMLNode) -> String? {
         guard let topic = text(node, "topic") else { return nil }
+        let isPattern = TopicPattern(topic) != nil
         let isLegal =
             topic.utf8.count <= 249 && topic != "." && topic != ".."
             && topic.utf8.allSatisfy { byte in
                 isLetterOrDigit(byte) || byte == UInt8(ascii: ".") || byte == UInt8(ascii: "_")
-                    || byte == UInt8(ascii: "-")
+                    || byte == UInt8(ascii: "-") || (isPattern && byte == UInt8(ascii: "*"))
             }
-        if topic.contains("*") {
-            note(node.mark, "'\(topic)' is a pattern, and topics are named", "list them: topic: [orders, eu.orders]")
+        if topic == "*" {
+            note(node.mark, "'*' means every topic there is", "say how their names begin or end, such as '*.orders'")
+        } else if topic.contains("*"), !isPattern {
+            note(
+                node.mark,
+                "'\(topic)' is no pattern of topics",
+                "one star, at the beginning or the end, such as '*.orders'"
+            )
         } else if !isLegal {
             note(node.mark, "'\(topic)' is no topic name", "at most 249 of a-z, A-Z, 0-9, '.', '_' and '-'")
         } else if topic.hasPrefix("weir.") {
@@ -286,11 +293,14 @@ extension TopologyReader {
     private mutating func checkTopics(_ events: [(schema: EventSchema, mark: SourceMark)]) {
         for (index, event) in events.enumerated() {
             // Of several topics that two share, the first one tells.
+            func isShared(_ topic: String, _ other: EventSchema) -> Bool {
+                other.topics.contains { TopicPattern.meet($0, topic) }
+            }
             let topic = event.schema.topics.first { topic in
-                !topic.isEmpty && events[..<index].contains { $0.schema.topics.contains(topic) }
+                !topic.isEmpty && events[..<index].contains { isShared(topic, $0.schema) }
             }
             guard let topic else { continue }
-            let earlier = events[..<index].filter { $0.schema.topics.contains(topic) }
+            let earlier = events[..<index].filter { isShared(topic, $0.schema) }
             guard let first = earlier.first else { continue }
             if first.schema.format != event.schema.format {
                 note(

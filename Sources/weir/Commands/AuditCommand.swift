@@ -19,6 +19,7 @@ enum AuditCommand {
             terminal
         )
         defer { log.close() }
+        deployment = try InputTopics.bound(deployment, to: log)
         var progress = ProgressReport(terminal, unit: "epochs", total: nil)
         let audit = JournalAudit(deployment, log: log, releases: releases, threads: Cores.available)
         let result = try audit.run { epochs in

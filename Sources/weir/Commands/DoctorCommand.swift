@@ -201,6 +201,12 @@ struct Examination {
         do {
             if let records = try log.examineRecords() { tell(of: records) }
             try ownTopics(log)
+            var deployment = deployment
+            if let unbound = deployment {
+                do { deployment = try InputTopics.bound(unbound, to: log) } catch let failure as CommandFailure {
+                    fail("inputs", failure.message, failure.hint, failure.code)
+                }
+            }
             if let deployment { try inputs(log, deployment) }
             try journal(log, deployment, application)
         } catch {

@@ -23,6 +23,22 @@ enum InputTopics {
             "topology '\(deployment.description.name)' reads CSV (`format: csv` of event '\(event.name)'), and the records of a log are JSON"
     }
 
+    /// The deployment with the topics of the log in place of its patterns.
+    ///
+    /// - Throws: ``CommandFailure`` (exit 3) for a pattern by which no topic is named: nothing would be read by it.
+    static func bound(_ deployment: Deployment, to log: any EventLog) throws -> Deployment {
+        if deployment.description.topicPatterns.isEmpty { return deployment }
+        let bound = try deployment.bound(to: log.topics())
+        if let pattern = bound.description.topicPatterns.first {
+            throw CommandFailure(
+                .invalid,
+                "no topic of \(log.name) is named like '\(pattern)'",
+                hint: "create it, or correct `topic:` in \(deployment.description.path)"
+            )
+        }
+        return bound
+    }
+
     /// The topics among these that the log does not have.
     static func missing(_ topics: [String], in log: any LogReader) throws(LogError) -> [String] {
         var missing: [String] = []

@@ -5,9 +5,16 @@ import Telemetry
 /// `weir load`: files of events into the topics of a log, from where a pipeline judges them.
 enum LoadCommand {
     static func run(_ arguments: ParsedArguments, _ terminal: Terminal) throws -> ExitCode {
-        let deployment = try Deployment(folder: arguments.required("topology"))
-        try InputTopics.requireJSON(deployment)
         let inputs = arguments.strings("input")
+        let deployment = try FileReplay.bound(Deployment(folder: arguments.required("topology")), to: inputs)
+        try InputTopics.requireJSON(deployment)
+        if let pattern = deployment.description.topicPatterns.first {
+            throw CommandFailure(
+                .invalid,
+                "the topology reads the topics that are named like '\(pattern)', and no input says which of them it is for",
+                hint: "--input TOPIC=FILE says it"
+            )
+        }
         var files = DistinctFiles()
         for input in inputs { files.read("--input", FileReplay.parts(of: input, deployment).path) }
         files.read("--kafka", arguments.string("kafka"))

@@ -5,9 +5,9 @@ import RuleLanguage
 /// `weir replay`: a topology over files.
 enum ReplayCommand {
     static func run(_ arguments: ParsedArguments, _ terminal: Terminal) throws -> ExitCode {
-        let deployment = try Deployment(
-            folder: arguments.required("topology"),
-            hashKey: HashKeyPlace.givenOrFixed(arguments)
+        let deployment = try FileReplay.bound(
+            Deployment(folder: arguments.required("topology"), hashKey: HashKeyPlace.givenOrFixed(arguments)),
+            to: arguments.strings("input")
         )
         for warning in deployment.release.rules.warnings { terminal.show(warning) }
         var files = DistinctFiles()

@@ -19,7 +19,6 @@ enum RunCommand {
         try files.check()
         let telemetry = terminal.log(level: .info, json: arguments.isSet("json"))
         let registry = MetricsRegistry()
-        let metrics = WorkerMetrics(registry, deployment)
         let kafka =
             arguments.string("kafka") == nil ? nil : KafkaMetrics(registry, inputs: deployment.description.topics)
         let log = try LogOpening.require(
@@ -32,9 +31,11 @@ enum RunCommand {
         )
         defer { log.close() }
         StopSignal.install()
+        deployment = try InputTopics.bound(deployment, to: log)
         try InputTopics.prepare(deployment, log, telemetry)
         deployment = try deployment.keyed(by: hashKey(arguments, deployment.description.name, telemetry))
         let releases = try FolderReleases(deployment, former: arguments.strings("release"))
+        let metrics = WorkerMetrics(registry, deployment)
         var options = WorkerOptions()
         options.startsAnew = arguments.isSet("start-anew")
         let worker = Worker(

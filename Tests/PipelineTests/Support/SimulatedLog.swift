@@ -139,6 +139,11 @@ final class SimulatedLog: EventLog, LogWriter {
         }
     }
 
+    func topics() throws(LogError) -> [String] {
+        try requireAlive()
+        return store.content.withLock { $0.topics.keys.sorted() }
+    }
+
     func partitions(of topic: String) throws(LogError) -> [Int32]? {
         try requireAlive()
         return store.content.withLock { content in content.topics[topic].map { (0..<Int32($0.count)).map { $0 } } }

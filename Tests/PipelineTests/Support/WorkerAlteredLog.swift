@@ -24,6 +24,7 @@ final class AsideLog: EventLog, LogWriter, @unchecked Sendable {
         _ = try locked { () throws(LogError) in try log.takeOwnership() }
         return self
     }
+    func topics() throws(LogError) -> [String] { try locked { () throws(LogError) in try log.topics() } }
     func create(_ topics: [TopicRequirement]) throws(LogError) {
         try locked { () throws(LogError) in try log.create(topics) }
     }
@@ -85,6 +86,7 @@ final class AlteredLog: EventLog, LogWriter {
         _ = try log.takeOwnership()
         return self
     }
+    func topics() throws(LogError) -> [String] { try log.topics() }
     func create(_ topics: [TopicRequirement]) throws(LogError) { try log.create(topics) }
     func append(_ outputs: borrowing OutputBatch, flushing: Bool) throws(LogError) -> Bool {
         try log.append(outputs, flushing: flushing)

@@ -313,6 +313,14 @@ extension EmbeddedFile {
         return found
     }
 
+    func topicNames() throws(LogError) -> [String] {
+        let select = try statement("SELECT DISTINCT topic FROM partitions ORDER BY topic")
+        defer { select.reset() }
+        var names: [String] = []
+        while try select.step() { names.append(select.text(0)) }
+        return names
+    }
+
     func unknownTopic(_ topic: String) -> LogError {
         LogError(.refused, "\(path) has no topic '\(topic)'. Create it, or check the name.")
     }

@@ -87,6 +87,11 @@ public final class EmbeddedLog: EventLog {
         return try file.partitionList(topic)?.map(\.number)
     }
 
+    public func topics() throws(LogError) -> [String] {
+        try follow()
+        return try file.topicNames()
+    }
+
     public func bounds(of source: TopicPartition) throws(LogError) -> (start: Int64, end: Int64) {
         try follow()
         return try file.edges(of: file.find(source))

@@ -25,6 +25,10 @@ extension KafkaLog {
         replacedProperties.filter { configuration[$0.key] != nil }.map { ($0.key, $0.value) }
     }
 
+    public func topics() throws(LogError) -> [String] {
+        try questions.attempt { () throws(KafkaError) in try self.questions.adminClient().topics().map(\.name) }
+    }
+
     public func create(_ topics: [TopicRequirement]) throws(LogError) {
         try questions.attempt { () throws(KafkaError) in
             let admin = try self.questions.adminClient()
