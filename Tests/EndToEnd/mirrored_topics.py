@@ -52,6 +52,7 @@ def test(t):
         path = t.folder / f"{name}.jsonl"
         path.write_bytes(b"".join(line + b"\n" for line in lines))
         inputs += ["--input", f"{name}={path}"]
+    t.check("dead letters  none" in t.run("check", pattern, "--against", inputs[1]).out, "check reads a file by the name of its topic")
     results = []
     for folder in (pattern, t.topology("listed", replacing=[("topic: orders", f"topic: [{', '.join(parts)}]")])):
         output = t.folder / "replayed.jsonl"

@@ -29,7 +29,9 @@ enum CheckCommand {
             return .invalid
         }
         guard let input = arguments.string("against") else { return .ok }
-        let found = CheckComparison(comparison: try SampleComparison(deployment, input: input))
+        // A topic that a pattern means is named by the input.
+        let bound = try FileReplay.bound(deployment, to: [input])
+        let found = CheckComparison(comparison: try SampleComparison(bound, input: input))
         terminal.write(isJSON ? found.json + "\n" : found.text)
         for objection in found.objections { terminal.fail(objection, hint: nil) }
         return found.comparison.fits ? .ok : .invalid
