@@ -9,13 +9,14 @@ from traffic import orders
 INPUT = "orders"
 
 
-def judge(t, log, topology, *words):
-    """Runs until all inputs are judged, and returns how often each verdict stands in the log."""
+def judge(t, log, topology, *words, warned=False):
+    """Runs until all inputs are judged, and returns how often each verdict stands in the log; `warned`: the flag did nothing."""
     worker = t.start("run", "--topology", topology, *log.kind(), *words, label="run")
     try:
         wait_for("run is ready", lambda: "ready" in worker.err, process=worker)
         wait_for("run drains the orders", lambda: is_drained(log, [INPUT]), process=worker)
         t.equal(worker.terminate(), 143, "SIGTERM ends run with 143")
+        t.equal("take --start-anew away" in worker.err, warned, "the flag is warned of where it does nothing, and only there")
     finally:
         worker.kill()
     return said(log)
@@ -42,6 +43,8 @@ def anew(t, log, topology, once):
     t.equal(twice, Counter({name: 2 for name in once}), "with --start-anew each verdict is said once more, under its id")
     records = journal(log)
     t.equal([r["epoch"] for r in records], list(range(len(records))), "and the journal begins with epoch 0")
+    # Who leaves the flag where it is, as in a unit file, would never be told of a journal lost later.
+    t.equal(judge(t, log, topology, "--start-anew", warned=True), twice, "with the flag left on nothing is said again")
     # The next start is an ordinary one.
     t.equal(judge(t, log, topology), twice, "a start after that says nothing again")
 

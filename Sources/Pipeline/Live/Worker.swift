@@ -148,6 +148,12 @@ public final class Worker {
             judgedTo: leader.judgedTo,
             startsAnew: options.startsAnew
         )
+        if options.startsAnew, follower.lastRecord != nil {
+            telemetry.warn(
+                "the journal is not empty, so nothing starts anew: take --start-anew away, or a journal lost later is taken for a first one",
+                ["epochs": .int(Int(follower.nextEpoch))]
+            )
+        }
         if let first = different.first {
             telemetry.warn(
                 "committed positions differ from the journal; the journal counts",
