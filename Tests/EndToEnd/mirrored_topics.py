@@ -35,6 +35,7 @@ def test(t):
         for words, code in ((["run"], 3), (["audit"], 3), (["doctor"], 3)):
             result = t.run(*words, "--topology", pattern, *broker.kind(), code=code)
             t.check("is named like '*.orders'" in result.out + result.err, f"{words[0]} without such a topic: exit {code}", result.err)
+            t.check("--topic *" not in result.out + result.err, "and nobody is told to make a topic of that name")
         fill("eu.orders", "us.orders")
         judge("eu.orders", "us.orders")
         fill("ap.orders")

@@ -201,16 +201,19 @@ struct Examination {
         do {
             if let records = try log.examineRecords() { tell(of: records) }
             try ownTopics(log)
-            var deployment = deployment
-            if let unbound = deployment {
-                do { deployment = try InputTopics.bound(unbound, to: log) } catch let failure as CommandFailure {
-                    fail("inputs", failure.message, failure.hint, failure.code)
-                }
-            }
-            if let deployment { try inputs(log, deployment) }
-            try journal(log, deployment, application)
+            let bound = try deployment.flatMap { try bind($0, to: log) }
+            if let bound { try inputs(log, bound) }
+            try journal(log, bound ?? deployment, application)
         } catch {
             fail("log", error)
+        }
+    }
+
+    /// The deployment with the log's topics; nil where one of its patterns means none, which is told.
+    private mutating func bind(_ deployment: Deployment, to log: any EventLog) throws -> Deployment? {
+        do { return try InputTopics.bound(deployment, to: log) } catch let failure as CommandFailure {
+            fail("inputs", failure.message, failure.hint, failure.code)
+            return nil
         }
     }
 
