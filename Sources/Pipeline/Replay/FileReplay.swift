@@ -100,12 +100,15 @@ public final class FileReplay {
 
     /// The deployment with the topics in place of its patterns that inputs name, as `TOPIC=FILE`.
     public static func bound(_ deployment: Deployment, to inputs: [String]) throws(DiagnosticError) -> Deployment {
-        try deployment.bound(
-            to: inputs.compactMap { input in
-                guard let equals = input.firstIndex(of: "="), FileText.kind(of: input) == .absent else { return nil }
-                return String(input[..<equals])
-            }
-        )
+        try deployment.bound(to: inputs.compactMap { claimedTopic(of: $0) })
+    }
+
+    /// What stands for a topic in an input that looks like `TOPIC=FILE` and is no file as a whole, whether there is such a topic or
+    /// not.
+    static func claimedTopic(of input: String) -> String? {
+        guard let equals = input.firstIndex(of: "="), FileText.kind(of: input) == .absent else { return nil }
+        let name = input[..<equals]
+        return name.isEmpty || name.contains("/") ? nil : String(name)
     }
 
     /// Reads everything and closes nothing; call once.

@@ -26,9 +26,7 @@ final class InputFile {
     /// What looks like `TOPIC=PATH`, and is no file as a whole, must name a topic.
     private static func checkTopic(_ input: String, _ deployment: Deployment) throws(LogError) {
         let topics = deployment.description.topics
-        guard let equals = input.firstIndex(of: "="), FileText.kind(of: input) == .absent else { return }
-        let name = String(input[..<equals])
-        guard !name.isEmpty, !name.contains("/"), !topics.contains(name) else { return }
+        guard let name = FileReplay.claimedTopic(of: input), !topics.contains(name) else { return }
         let near = Diagnostic.nearest(to: name, among: topics).map { "did you mean '\($0)'?" }
         throw LogError(
             .refused,
