@@ -25,28 +25,27 @@ private func lines(topic: String = "t", envelope: Envelope? = nil) throws -> Eve
     )
 }
 
+/// A path that leads outside the envelope.
+private func around(_ keys: String...) -> FieldPath { FieldPath(origin: .around, steps: keys.map { .key($0) }) }
+
 /// A row of a database as a change of it is told.
 private func account(_ operations: Set<ChangeOperation>, name: String = "account") -> EventSchema {
     EventSchema(
         name: name,
         topic: "db",
-        discriminator: (path: FieldPath(origin: .around, steps: [.key("source"), .key("table")]), value: name),
+        discriminator: (path: around("source", "table"), value: name),
         envelope: .debezium(operations),
         fields: [
             FieldSchema(
                 name: "ts",
-                path: FieldPath(origin: .around, steps: [.key("ts_ms")]),
+                path: around("ts_ms"),
                 type: .timestamp,
                 isRequired: true
             ),
             FieldSchema(name: "who", path: ["who"], type: .string, isRequired: true, entity: "account"),
             FieldSchema(name: "again", path: ["who"], type: .string, entity: "person"),
-            FieldSchema(name: "op", path: FieldPath(origin: .around, steps: [.key("op")]), type: .string),
-            FieldSchema(
-                name: "was",
-                path: FieldPath(origin: .around, steps: [.key("before"), .key("who")]),
-                type: .string
-            ),
+            FieldSchema(name: "op", path: around("op"), type: .string),
+            FieldSchema(name: "was", path: around("before", "who"), type: .string),
         ],
         time: .field(0),
         idField: nil,
@@ -271,22 +270,14 @@ private func outcomes(
                 fields: [
                     FieldSchema(
                         name: "ts",
-                        path: FieldPath(origin: .around, steps: [.key("ts_ms")]),
+                        path: around("ts_ms"),
                         type: .timestamp,
                         isRequired: true
                     ),
                     FieldSchema(name: "id", path: ["id"], type: .int, isRequired: true),
                     FieldSchema(name: "who", path: ["email"], type: .string, isRequired: true, entity: "email"),
-                    FieldSchema(
-                        name: "was",
-                        path: FieldPath(origin: .around, steps: [.key("before"), .key("email")]),
-                        type: .string
-                    ),
-                    FieldSchema(
-                        name: "table",
-                        path: FieldPath(origin: .around, steps: [.key("source"), .key("table")]),
-                        type: .string
-                    ),
+                    FieldSchema(name: "was", path: around("before", "email"), type: .string),
+                    FieldSchema(name: "table", path: around("source", "table"), type: .string),
                 ],
                 time: .field(0),
                 idField: nil,
@@ -337,20 +328,20 @@ private func outcomes(
             name: "order",
             topic: "t",
             discriminator: (
-                path: FieldPath(origin: .around, steps: [.key("type")]), value: "com.example.order"
+                path: around("type"), value: "com.example.order"
             ),
             envelope: .cloudEvents,
             fields: [
                 FieldSchema(
                     name: "ts",
-                    path: FieldPath(origin: .around, steps: [.key("time")]),
+                    path: around("time"),
                     type: .timestamp,
                     isRequired: true,
                     timeFormat: .rfc3339
                 ),
                 FieldSchema(
                     name: "id",
-                    path: FieldPath(origin: .around, steps: [.key("id")]),
+                    path: around("id"),
                     type: .string
                 ),
                 FieldSchema(name: "who", path: ["who"], type: .string, isRequired: true, entity: "account"),

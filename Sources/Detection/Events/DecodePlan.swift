@@ -200,11 +200,10 @@ public final class DecodePlan: @unchecked Sendable {
     let arrayPaths: OwnedBuffer<ArrayPath>
     let pathSteps: OwnedBuffer<PathStep>
     let besideFields: OwnedBuffer<BesideField>
-    /// Per topic, then for the merged group.
+    /// Both per topic, then for the merged group.
     let framed: OwnedBuffer<Bool>
-    let conversions: ConversionPlan
-    /// The same.
     let ignoring: OwnedBuffer<Ignoring>
+    let conversions: ConversionPlan
     let seenWords: Int
     let selectorWidth: Int
     /// How often a text may be unescaped: most fields that share one path, and all paths into arrays of a type.

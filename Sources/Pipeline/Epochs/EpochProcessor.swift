@@ -52,7 +52,8 @@ final class EpochProcessor {
     ///
     /// - Parameters:
     ///   - records: how many the epoch took, dead letters and all.
-    ///   - rejected: how many dead letters that gave, and how many records were ignored.
+    ///   - rejected: how many dead letters that gave: one of several events may give several.
+    ///   - ignored: how many of them hold no event, and need not.
     ///   - watermark: the one in force; nil before there is one.
     ///   - triggers: decisions that come before the events.
     ///   - isAligned: asked of an event behind the watermark, by its index in the given order: whether nobody had waited for its

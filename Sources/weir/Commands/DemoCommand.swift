@@ -79,7 +79,7 @@ enum DemoCommand {
             "\(worker.counts.events) events, \(printed) verdicts, \(worker.ringsOpened) rings in \(seconds.rounded(to: 1)) s (\(Int(Double(worker.counts.events) / max(seconds, 1e-9))) events/s)"
         if showsJSON {
             terminal.line(
-                "{\"events\":\(worker.counts.records),\"verdicts\":\(printed),\"rings\":\(worker.ringsOpened),\"seconds\":\(seconds.rounded(to: 3)),\(scorecard.jsonMembers)}"
+                "{\"events\":\(worker.counts.events),\"verdicts\":\(printed),\"rings\":\(worker.ringsOpened),\"seconds\":\(seconds.rounded(to: 3)),\(scorecard.jsonMembers)}"
             )
         } else {
             terminal.line("")
