@@ -526,7 +526,7 @@ def covered(records):
     """Per (topic, partition) the offset behind the last journaled one."""
     reached = {}
     for record in records:
-        for topic, partition, _, to in record["ranges"]:
+        for topic, partition, _, to, *_ in record["ranges"]:
             reached[topic, partition] = max(to, reached.get((topic, partition), 0))
     return reached
 
@@ -547,7 +547,7 @@ def check_journal(t, log, topics=INPUT_TOPICS):
     ends = log.ends(topics)
     reached = {source: start for source, (start, _) in ends.items()}
     for record in records:
-        for topic, partition, start, to in record["ranges"]:
+        for topic, partition, start, to, *_ in record["ranges"]:
             if reached.get((topic, partition)) != start or to <= start:
                 fail(f"epoch {record['epoch']} takes {topic}/{partition} {start}..<{to}, but {reached.get((topic, partition))} is next")
             reached[topic, partition] = to

@@ -77,6 +77,34 @@ import Testing
         #expect(try Self.parse(keyed) == record)
         record.keyFingerprint = nil
 
+        record.ranges[0].digest = InputDigest(content: 0x0123_4567_89ab_cdef)
+        record.ranges[1].digest = InputDigest(content: 1, headers: .max)
+        record.proof = .init(engine: "0.1.0", inputDigest: 15, verdictDigest: 0xfedc_ba98_7654_3210)
+        bytes = []
+        record.write(to: &bytes)
+        let proven =
+            expected
+            .replacing(#""version":4"#, with: #""version":5"#)
+            .replacing(#"["orders",3,7,9]"#, with: #"["orders",3,7,9,"0123456789abcdef"]"#)
+            .replacing(#"740993]"#, with: #"740993,"0000000000000001","ffffffffffffffff"]"#)
+            .replacing(
+                #""release":"bb""#,
+                with:
+                    #""release":"bb","engine":"0.1.0","input_digest":"000000000000000f","verdict_digest":"fedcba9876543210""#
+            )
+        #expect(String(decoding: bytes, as: UTF8.self) == proven)
+        #expect(try Self.parse(proven) == record)
+        for (part, instead) in [
+            (#","0123456789abcdef"]"#, "]"), (#""0123456789abcdef""#, #""0123456789abcdeg""#),
+            (#""0123456789abcdef""#, #""123456789abcdef""#), (#","engine":"0.1.0""#, ""),
+            (#","input_digest":"000000000000000f""#, ""), (#","verdict_digest":"fedcba9876543210""#, ""),
+            (#""version":5"#, #""version":4"#),
+        ] {
+            #expect(proven.contains(part))
+            #expect(logError { _ = try Self.parse(proven.replacing(part, with: instead)) }?.kind == .corrupt, "\(part)")
+        }
+        record.proof = nil
+
         record.watermark = nil
         record.ranges = []
         bytes = []
@@ -85,13 +113,13 @@ import Testing
     }
 
     @Test(arguments: [
-        #"{"version":5,"epoch":12,"what":{"nobody":["knows"]},"topology_name":7}"#, #"{"version":3}"#,
+        #"{"version":6,"epoch":12,"what":{"nobody":["knows"]},"topology_name":7}"#, #"{"version":3}"#,
         #"{"epoch":12,"topology_name":"world-2","ranges":[],"version":1}"#,
     ])
     func `a record of another version is told as that, whatever keys follow`(_ text: String) {
         let error = logError { _ = try Self.parse(text) }
         #expect(error?.kind == .incompatible, "\(error?.message ?? "")")
-        #expect(error?.message.contains("this program reads 4") == true, "\(error?.message ?? "")")
+        #expect(error?.message.contains("this program reads 4 and 5") == true, "\(error?.message ?? "")")
     }
 
     @Test(arguments: [#"{"epochs":12}"#, #"{"topology_name":"world-2","version":4}"#, "{}", "[2]", #"{"version":"2"}"#])

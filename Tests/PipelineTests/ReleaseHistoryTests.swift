@@ -191,7 +191,10 @@ import Testing
 
     // MARK: What is not found
 
-    @Test func `an audit without a release ends as incompatible and names it, its epochs and the places`() throws {
+    @Test
+    func `an audit without a release names it, its epochs and the places, and without any it ends as incompatible`()
+        throws
+    {
         let world = try WorkerWorld(seed: 44)
         let (first, wider) = (try Self.folder(.first), try Self.folder(.wider))
         var borders: [Int64] = []
@@ -209,14 +212,20 @@ import Testing
                 threads: 1
             ).run { _ in true }
         }
-        let error = logError { _ = try audit(wider, []) }
+        let part = try audit(wider, [])
+        #expect(part.isClean && part.epochs == borders[2] + 1)
+        #expect(part.otherReleaseEpochs == borders[0] + 1 + borders[2] - borders[1])
+        #expect(part.verdicts > 30 && part.notCompared > 30)
+        for words in [
+            "epochs 0 to \(borders[0]) and \(borders[1] + 1) to \(borders[2])", "release \(first.release.shortDigest)",
+            "Looked in: \(wider.description.folder)",
+        ] { #expect(part.otherReleases.contains(words), "\(words) in: \(part.otherReleases)") }
+        let rest = try audit(first, [])
+        #expect(rest.otherReleases.contains("\(wider.release.shortDigest)") && rest.notCompared == part.verdicts)
+        let error = logError { _ = try audit(Self.folder(.reworded), []) }
         #expect(error?.kind == .incompatible)
         let message = error?.message ?? ""
-        for part in [
-            "epochs 0 to \(borders[0]) and \(borders[1] + 1) to \(borders[2])", "release \(first.release.shortDigest)",
-            "Looked in: \(wider.description.folder).", "--release",
-        ] { #expect(message.contains(part), "\(part) in: \(message)") }
-        #expect(logError { _ = try audit(first, []) }?.message.contains("\(wider.release.shortDigest)") == true)
+        #expect(message.contains("\(first.release.shortDigest)") && message.contains("--release"), "\(message)")
         for (deployment, former) in [(first, wider), (wider, first)] {
             let result = try audit(deployment, [former])
             #expect(result.isClean && result.epochs == borders[2] + 1 && result.verdicts > 100, "\(result)")

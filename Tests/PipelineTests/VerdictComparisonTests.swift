@@ -11,13 +11,18 @@ import Testing
         var content = "a"
         var subject = "ada"
         var recorded = "1"
+        /// Where it lies in the log.
+        var partition: Int32 = 0
+        var engine = "2"
         var description: String { "\(epoch.map { "\($0)" } ?? "?")/\(number)\(content)" }
 
         var id: String {
             let digits = String(number)
             return "00000000-0000-5000-8000-" + String(repeating: "0", count: 12 - digits.count) + digits
         }
-        var value: [UInt8] { Array("{\"verdict_id\":\"\(id)\",\"decision\":\"\(content)\"}".utf8) }
+        var value: [UInt8] {
+            Array("{\"verdict_id\":\"\(id)\",\"decision\":\"\(content)\",\"versions\":{\"engine\":\"\(engine)\"}}".utf8)
+        }
         var headers: [(String, [UInt8])] {
             [("ce_id", Array(id.utf8)), ("ce_recordedtime", Array(recorded.utf8))]
                 + (epoch.map { [("ce_epoch", Array("\($0)".utf8))] } ?? [])
@@ -32,16 +37,24 @@ import Testing
     private static func said(
         replay: [Verdict],
         log: [Verdict],
-        doubted: [Int64] = [],
+        standings: [Int64: VerdictComparison.Standing] = [:],
+        partitions: Int = 1,
+        shortened: Set<Int32> = [],
         findingsMax: Int = 20
     ) -> (counts: VerdictComparison.Counts, findings: [JournalAudit.Finding]) {
-        var comparison = VerdictComparison(findingsMax: findingsMax)
-        for epoch in doubted { comparison.doubt(epoch: epoch) }
-        for verdict in replay {
+        var comparison = VerdictComparison(findingsMax: findingsMax, partitions: partitions)
+        var begun: Int64 = -1
+        func begin(to epoch: Int64) {
+            while begun < epoch {
+                begun += 1
+                comparison.begin(epoch: begun, standings[begun] ?? [])
+            }
+        }
+        for verdict in replay.sorted(by: { $0.epoch ?? -1 < $1.epoch ?? -1 }) {
+            begin(to: verdict.epoch ?? -1)
             verdict.value.withUnsafeBytes { value in
                 verdict.subject.utf8.withContiguousStorageIfAvailable { key in
                     comparison.expect(
-                        epoch: verdict.epoch ?? -1,
                         key: UnsafeRawBufferPointer(key),
                         value: value
                     ) { digest in
@@ -54,6 +67,7 @@ import Testing
                 }
             }
         }
+        begin(to: 9)
         for (n, verdict) in log.enumerated() {
             // All headers in one piece of memory, as a log lends them.
             let bytes = verdict.headers.flatMap(\.1)
@@ -69,6 +83,7 @@ import Testing
                             key: UnsafeRawBufferPointer(key),
                             value: value,
                             headers: headers,
+                            in: verdict.partition,
                             at: "weir.verdicts/0/\(n)",
                             epochs: (9, 12)
                         )
@@ -76,7 +91,7 @@ import Testing
                 }
             }
         }
-        comparison.finish()
+        comparison.finish(shortened: shortened)
         return (comparison.counts, comparison.findings)
     }
 
@@ -135,9 +150,91 @@ import Testing
         _ log: [Verdict],
         _ wanted: Int64
     ) {
-        let counts = Self.said(replay: replay, log: log, doubted: [2, 3, 5]).counts
+        let counts = Self.said(replay: replay, log: log, standings: [2: .otherKey, 3: .otherKey, 5: .otherKey]).counts
         #expect(counts.doubted == wanted, "\(name)")
         #expect(counts.doubted <= counts.missing + counts.different)
+    }
+
+    /// Epochs 2 and 3 were judged by another version: what it judged counts, and not its name.
+    @Test func `what another version judged is compared without the versions, and counted apart`() {
+        func said(_ epoch: Int64, _ content: String, _ engine: String) -> VerdictComparison.Counts {
+            var verdict = Self.v(epoch, 1, content)
+            verdict.engine = engine
+            return Self.said(
+                replay: [Self.v(epoch, 1)],
+                log: [verdict],
+                standings: [2: .otherEngine, 3: [.otherEngine, .otherKey]]
+            )
+            .counts
+        }
+        for epoch in 2...3 as ClosedRange<Int64> {
+            #expect(said(epoch, "a", "1").different == 0)
+            let counts = said(epoch, "b", "1")
+            #expect(counts.different == 1 && counts.byEngine == 1 && counts.doubted == 0)
+        }
+        #expect(said(4, "a", "1").different == 1 && said(4, "a", "1").byEngine == 0)
+        let gone = Self.said(replay: [Self.v(2, 1)], log: [], standings: [2: .otherEngine]).counts
+        #expect(gone.missing == 1 && gone.byEngine == 1)
+    }
+
+    @Test func `verdicts of a release that is not there are neither right nor wrong`() {
+        let counts = Self.said(
+            replay: [Self.v(1, 1), Self.v(2, 2), Self.v(3, 3)],
+            log: [Self.v(1, 1), Self.v(2, 7), Self.v(2, 8), Self.v(3, 3)],
+            standings: [2: .otherRelease]
+        ).counts
+        #expect(counts.verdicts == 2 && counts.notCompared == 2 && counts.missing == 0 && counts.different == 0)
+    }
+
+    /// Of two partitions, by the subject: `ada` lies in 0, `bob` in 1.
+    @Test(arguments: [
+        ("a beginning that is gone", [1, 2], [0], 2, 0),
+        ("what is gone behind the first that is kept", [1, 3], [0], 1, 1),
+        ("all of a partition", [1, 2, 3], [0], 3, 0),
+        ("of another partition", [1, 2], [1], 0, 2),
+        ("the beginning of an epoch of several", [1], [0], 1, 0),
+        ("nothing", [], [0], 0, 0),
+        ("what no retention took", [1], [], 0, 1),
+    ])
+    func `what retention took is told from what is missing`(
+        _ name: String,
+        _ gone: [Int],
+        _ shortened: [Int32],
+        _ expired: Int64,
+        _ missing: Int64
+    ) {
+        var all: [Verdict] = []
+        for number in 1...3 {
+            for (partition, subject) in [(Int32(0), Self.subject(of: 0)), (1, Self.subject(of: 1))] {
+                var verdict = Self.v(Int64(number / 2), number + 10 * Int(partition))
+                (verdict.subject, verdict.partition) = (subject, partition)
+                all.append(verdict)
+            }
+        }
+        let log = all.filter { !($0.partition == 0 && gone.contains($0.number)) }
+        let counts = Self.said(replay: all, log: log, partitions: 2, shortened: Set(shortened)).counts
+        #expect([counts.expired, counts.missing] == [expired, missing], "\(name)")
+        #expect(counts.different == 0 && counts.repeated == 0)
+    }
+
+    @Test func `when the topic has grown, a verdict may have expired in any partition`() {
+        var verdicts = [Self.v(0, 1), Self.v(1, 2), Self.v(2, 3)]
+        for i in verdicts.indices { (verdicts[i].subject, verdicts[i].partition) = (Self.subject(of: 1), 0) }
+        let counts = Self.said(replay: verdicts, log: [verdicts[1]], partitions: 2, shortened: [0]).counts
+        #expect(counts.expired == 1 && counts.missing == 1)
+    }
+
+    /// A key that lies in a partition of two.
+    private static func subject(of partition: Int) -> String {
+        for n in 0..<100 {
+            let name = "s\(n)"
+            let found = Array(name.utf8).withUnsafeBytes { key in
+                var partitioner = Partitioner()
+                return partitioner.partition(key: key, of: 2)
+            }
+            if found == partition { return name }
+        }
+        preconditionFailure("one of a hundred keys lies in each of two partitions")
     }
 
     @Test func `the recorded time alone may differ, the key may not`() {

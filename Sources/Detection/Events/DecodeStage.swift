@@ -30,6 +30,8 @@ public struct StagedRecord: BitwiseCopyable, Sendable {
     public var fullLength: Int
     /// How many bytes of what stands beside its value follow it.
     public var besideLength: Int
+    /// Digest of the record as it came, for who staged it; 0: none was made.
+    public var digest: UInt64
 
     @inlinable public init(
         offset: Int64,
@@ -38,7 +40,8 @@ public struct StagedRecord: BitwiseCopyable, Sendable {
         length: Int?,
         source: Int,
         fullLength: Int,
-        besideLength: Int = 0
+        besideLength: Int = 0,
+        digest: UInt64 = 0
     ) {
         self.offset = offset
         self.appendTime = appendTime ?? .min
@@ -47,6 +50,7 @@ public struct StagedRecord: BitwiseCopyable, Sendable {
         self.source = Int32(source)
         self.fullLength = fullLength
         self.besideLength = besideLength
+        self.digest = digest
     }
 
     /// Its bytes, given where those of all begin; nil for a tombstone.

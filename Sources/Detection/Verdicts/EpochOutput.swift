@@ -36,6 +36,21 @@ public struct VerdictRecord: Sendable {
         return UnsafeRawBufferPointer(rebasing: value[start..<start + idLength])
     }
 
+    /// A verdict's JSON up to its `versions`, which stand last: what was judged, and not by whom; all of it where there are none.
+    public static func judgement(in value: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer {
+        let key = versionsKey.utf8CodeUnitCount
+        // No object in it holds another; in a text its quotes would be escaped.
+        guard let brace = value.lastIndex(of: UInt8(ascii: "{")), brace + 1 >= key,
+            value[(brace + 1 - key)...brace].elementsEqual(
+                UnsafeBufferPointer(start: versionsKey.utf8Start, count: key)
+            )
+        else { return value }
+        return UnsafeRawBufferPointer(rebasing: value[..<(brace + 1 - key)])
+    }
+
+    /// What stands in front of the names of the versions.
+    static let versionsKey: StaticString = ",\"versions\":{"
+
     /// What a verdict's JSON begins with, the id behind it.
     static let opening: StaticString = "{\"verdict_id\":\""
     static let idLength = 36

@@ -12,6 +12,8 @@ final class DecodedBlock {
     private var held: HeldBack
     private let sourceCount: Int
     private let beside: BesideParts
+    /// By source, what ``takeInputDigests()`` has found.
+    private var inputDigests: [InputDigest]
 
     /// A block for partitions of a log, which hold JSON.
     convenience init(_ deployment: Deployment, sources: [TopicPartition], lanes: Int) {
@@ -35,6 +37,7 @@ final class DecodedBlock {
         held = HeldBack(sources: sources.count)
         sourceCount = sources.count
         beside = BesideParts(plan.partsBeside)
+        inputDigests = [InputDigest](repeating: InputDigest(), count: sources.count)
     }
 
     var stagedCount: Int { staging[0].records.count }
@@ -76,19 +79,60 @@ final class DecodedBlock {
             offset: record.offset,
             appendTime: record.appendTime,
             value: record.value,
-            beside: beside.parts(of: record)
+            beside: beside.parts(of: record),
+            digest: ContentDigest.of(record)
         )
     }
 
-    /// Copies a record that was taken off its log before, with what was kept beside its value.
-    func stage(source: Int, offset: Int64, appendTime: Int64?, value: UnsafeRawBufferPointer?, beside: [UInt8]) {
+    /// Copies a record that was taken off its log before, with what was kept beside its value and its ``ContentDigest``.
+    func stage(
+        source: Int,
+        offset: Int64,
+        appendTime: Int64?,
+        value: UnsafeRawBufferPointer?,
+        beside: [UInt8],
+        digest: UInt64
+    ) {
         beside.withUnsafeBytes {
-            staging[0].append(source: source, offset: offset, appendTime: appendTime, value: value, beside: $0)
+            staging[0].append(
+                source: source,
+                offset: offset,
+                appendTime: appendTime,
+                value: value,
+                beside: $0,
+                digest: digest
+            )
         }
     }
 
-    /// What the topology wants of a record beside its value, as ``stage(source:offset:appendTime:value:beside:)`` takes it.
+    /// What the topology wants of a record beside its value, as ``stage(source:offset:appendTime:value:beside:digest:)`` takes it.
     func partsBeside(_ record: LogRecord) -> [UInt8] { [UInt8](beside.parts(of: record)) }
+
+    /// Per source, the digest of the log's records that are staged and not held back, in the order of their offsets.
+    ///
+    /// It follows from the records alone: not from the polls that brought them, nor from what became of them, be they events, dead
+    /// letters or nobody's concern. Valid until the next call.
+    func takeInputDigests() -> [InputDigest] {
+        var contents = ContentDigest()
+        for source in inputDigests.indices {
+            inputDigests[source] = InputDigest(
+                content: contents.value,
+                headers: beside.wantsHeaders ? contents.value : nil
+            )
+        }
+        // Of one source the records stand in their order, and mostly many of one source stand together.
+        for record in staging[0].records {
+            let source = Int(record.source)
+            contents = ContentDigest(continuing: inputDigests[source].content)
+            contents.add(record.digest, 0)
+            inputDigests[source].content = contents.value
+            guard let headers = inputDigests[source].headers else { continue }
+            contents = ContentDigest(continuing: headers)
+            contents.add(record.beside(in: staging[0].bytes))
+            inputDigests[source].headers = contents.value
+        }
+        return inputDigests
+    }
 
     /// Decodes all staged records.
     func decode(_ team: ThreadTeam) {

@@ -38,6 +38,16 @@ public struct EpochCounts: Sendable, Equatable {
         return counts
     }
 
+    /// What a count follows from, given the cuts that the journal names.
+    enum Cause: Sendable {
+        /// The inputs alone.
+        case inputs
+        /// How the topology reads them.
+        case topology
+        /// The release too, and where a table was full the hash key.
+        case release
+    }
+
     /// One count as the journal names it.
     struct Journaled: Sendable {
         var key: StaticString
@@ -46,20 +56,20 @@ public struct EpochCounts: Sendable, Equatable {
         var count: any WritableKeyPath<EpochCounts, Int64> & Sendable
         /// Whether a record leaves it out where it is 0.
         var isOptional = false
-        /// Whether the release decides, and where a table was full the hash key too; else topology and inputs alone.
-        var isJudgement = false
+        /// What it follows from.
+        var cause = Cause.topology
     }
 
     /// All that the journal names, in its order.
     static let journaled = [
-        Journaled(key: "records", words: "records", count: \.records),
+        Journaled(key: "records", words: "records", count: \.records, cause: .inputs),
         Journaled(key: "events", words: "events", count: \.events),
         Journaled(key: "dead_letters", words: "dead letters", count: \.deadLetters),
         Journaled(key: "ignored", words: "ignored records", count: \.ignored, isOptional: true),
         Journaled(key: "late", words: "late events", count: \.late),
         Journaled(key: "early", words: "early events", count: \.early, isOptional: true),
         Journaled(key: "set_aside", words: "events set aside", count: \.setAside, isOptional: true),
-        Journaled(key: "duplicates", words: "duplicates", count: \.duplicates, isOptional: true, isJudgement: true),
-        Journaled(key: "verdicts", words: "verdicts", count: \.verdicts, isJudgement: true),
+        Journaled(key: "duplicates", words: "duplicates", count: \.duplicates, isOptional: true, cause: .release),
+        Journaled(key: "verdicts", words: "verdicts", count: \.verdicts, cause: .release),
     ]
 }

@@ -34,13 +34,15 @@ struct RecordStaging: ~Copyable {
     /// - Parameters:
     ///   - fullLength: the record's, where `value` is only its beginning.
     ///   - beside: what stands beside the value, as the decoder takes it; empty where nobody wants it.
+    ///   - digest: of the whole record as it came, which may be longer than what is kept; 0: none is wanted.
     mutating func append(
         source: Int,
         offset: Int64,
         appendTime: Int64?,
         value: UnsafeRawBufferPointer?,
         fullLength: Int? = nil,
-        beside: UnsafeRawBufferPointer = UnsafeRawBufferPointer(start: nil, count: 0)
+        beside: UnsafeRawBufferPointer = UnsafeRawBufferPointer(start: nil, count: 0),
+        digest: UInt64 = 0
     ) {
         let full = max(value?.count ?? 0, fullLength ?? 0)
         let length = value.map { full > recordLimit ? min($0.count, DecodePlan.deadLetterBytes) : $0.count }
@@ -59,7 +61,8 @@ struct RecordStaging: ~Copyable {
                 length: length,
                 source: source,
                 fullLength: value == nil ? 0 : full,
-                besideLength: beside.count
+                besideLength: beside.count,
+                digest: digest
             )
         )
         used += kept + beside.count

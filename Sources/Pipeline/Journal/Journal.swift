@@ -131,7 +131,8 @@ extension JournalRecord {
     }
 }
 
-/// What must hold from one record of a journal to the next: one topology, no epoch left out, no input left out or taken twice.
+/// What must hold from one record of a journal to the next: one topology, no epoch left out, no input left out or taken twice, and
+/// each of them behind the history it says.
 ///
 /// A pure value: give it the records in order.
 public struct JournalChain {
@@ -202,7 +203,30 @@ public struct JournalChain {
                 taken[range.source, default: Taken(from: range.from, to: range.to)].to = range.to
             }
         }
+        try requireHistory(of: record)
         if first == nil { first = record }
         last = record
+    }
+
+    /// Checks that the record goes on where the one before ended, as far as both say so.
+    private func requireHistory(of record: JournalRecord) throws(LogError) {
+        guard let proof = record.proof else {
+            guard last?.proof == nil else {
+                throw LogError(
+                    .corrupt,
+                    "epoch \(record.epoch) was written by an older program than the one before it: two pipelines may have written to the journal"
+                )
+            }
+            return
+        }
+        // What came before the first record is known of the first epoch alone: nothing did.
+        guard last != nil || record.epoch == 0 else { return }
+        guard record.chainedInputDigest(after: last?.proof?.inputDigest) == proof.inputDigest else {
+            throw LogError(
+                .corrupt,
+                "epoch \(record.epoch) does not go on where \(last.map { "epoch \($0.epoch)" } ?? "a journal begins"): "
+                    + "one of them is another journal's or was changed. Restore \(OutputTopics.journal), or start anew (weir run --start-anew) with an empty one"
+            )
+        }
     }
 }

@@ -79,6 +79,9 @@ final class Follower {
     var engine: Engine { replay.engine }
     /// Epochs replayed, without those that a snapshot stood for.
     var replayedEpochs: Int64 { replay.epochs }
+    /// What other versions of the program have judged, and how many epochs are proven by counts alone.
+    var otherEngines: JournalReplay.OtherEngines { replay.otherEngines }
+    var unprovenEpochs: Int64 { replay.unproven }
     /// The last epoch in the state; nil: none.
     var lastRecord: JournalRecord? { replay.lastRecord }
     /// Number of the epoch that comes next.

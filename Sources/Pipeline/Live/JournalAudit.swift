@@ -34,13 +34,31 @@ public final class JournalAudit {
         public var otherKey: String?
         /// Of the missing and the different verdicts, those of such epochs.
         public var otherKeyDifferences: Int64 = 0
+        /// Epochs that another version of the program judged, and one of those versions; what of their verdicts is missing or
+        /// different, which is no fault of the log.
+        public var otherEngineEpochs: Int64 = 0
+        public var otherEngine: String?
+        public var otherEngineDifferences: Int64 = 0
+        /// Epochs whose release is not to be found, which ones in words, and verdicts in the log about them: not compared.
+        public var otherReleaseEpochs: Int64 = 0
+        public var otherReleases = ""
+        public var notCompared: Int64 = 0
+        /// Epochs whose record has no digests: that their inputs are the ones that were judged is proven by counts alone.
+        public var unprovenEpochs: Int64 = 0
+        /// Epochs of this version and release in which the replay says otherwise than the journal's digest: not the log's verdicts
+        /// changed, but who judges.
+        public var otherwiseEpochs: Int64 = 0
+        /// Verdicts that the replay gives and that are older than what the log still holds of their partition.
+        public var expired: Int64 = 0
         /// Partitions of the verdict topic whose beginning is gone, with the first offset there.
         public var shortened: [SourcePosition] = []
 
-        /// Whether log and replay agree in everything.
-        public var isClean: Bool { missing == 0 && repeated == 0 && different == 0 }
+        /// Verdicts that are not as they should be, for no reason but that they are not.
+        public var faults: Int64 { missing + repeated + different - otherKeyDifferences - otherEngineDifferences }
+        /// Whether log and replay agree in everything that can be compared.
+        public var isClean: Bool { faults == 0 && otherKeyDifferences == 0 && otherwiseEpochs == 0 }
         /// Whether all that differs may do so for the hash key alone: under the run's own key it would be known.
-        public var mayBeByKey: Bool { !isClean && repeated == 0 && missing + different == otherKeyDifferences }
+        public var mayBeByKey: Bool { faults == 0 && otherKeyDifferences > 0 && otherwiseEpochs == 0 }
     }
 
     /// One verdict that is not as it should be.
@@ -81,12 +99,11 @@ public final class JournalAudit {
     ///
     /// - Parameter goOn: asked once per epoch with the number of epochs done, and now and then while verdicts are read; false stops
     ///   the audit.
-    /// - Throws: ``LogError``: `refused` when another topology wrote the journal; `incompatible` when epochs were judged by a
-    ///   release that is not to be found; `outOfRange` when journal or inputs have lost their beginning; `corrupt` when the journal
+    /// - Throws: ``LogError``: `refused` when another topology wrote the journal; `incompatible` when no epoch was judged by a
+    ///   release that is to be found; `outOfRange` when journal or inputs have lost their beginning; `corrupt` when the journal
     ///   contradicts itself or its inputs.
     public func run(goOn: (_ epochs: Int64) -> Bool) throws(LogError) -> Result {
         result = Result()
-        comparison = VerdictComparison(findingsMax: JournalAudit.findingsMax)
         let journal = Journal(in: log)
         guard try journal.exists() else {
             throw LogError(
@@ -98,15 +115,24 @@ public final class JournalAudit {
         var survey = JournalSurvey()
         try survey.advance(over: journal) { (record) throws(LogError) in try check(record) }
         let missing = survey.missing(from: releases, for: deployment)
-        if !missing.isEmpty { throw notFound(missing) }
+        if !missing.isEmpty {
+            // Nothing at all could be compared.
+            if missing.count == survey.entries.count { throw notFound(missing) }
+            result.otherReleases = named(missing)
+        }
+        comparison = VerdictComparison(
+            findingsMax: JournalAudit.findingsMax,
+            partitions: try log.partitions(of: OutputTopics.verdicts)?.count ?? 1
+        )
         let sources = try Worker.sources(of: deployment, in: log)
         let last = try replay(sources, survey, goOn)
         if result.isComplete { try compare(replayed: last, goOn) }
-        if result.isComplete { comparison.finish() }
+        if result.isComplete { comparison.finish(shortened: Set(result.shortened.map(\.source.partition))) }
         let counts = comparison.counts
         (result.verdicts, result.revisions) = (counts.verdicts, counts.revisions)
         (result.missing, result.repeated, result.different) = (counts.missing, counts.repeated, counts.different)
-        result.otherKeyDifferences = counts.doubted
+        (result.otherKeyDifferences, result.otherEngineDifferences) = (counts.doubted, counts.byEngine)
+        (result.expired, result.notCompared) = (counts.expired, counts.notCompared)
         result.findings = comparison.findings
         return result
     }
@@ -123,15 +149,19 @@ public final class JournalAudit {
         )
     }
 
-    /// Epochs without their release.
-    private func notFound(_ missing: [JournalSurvey.Entry]) -> LogError {
+    /// Epochs without their release, in words.
+    private func named(_ missing: [JournalSurvey.Entry]) -> String {
         var named = missing.prefix(JournalAudit.findingsMax).map {
             "\($0.text) with release \($0.releaseDigest.prefix(16))"
         }
         if missing.count > named.count { named.append("others with \(missing.count - named.count) more") }
-        return LogError(
+        return "\(named.joined(separator: ", ")). Looked in: \(releases.places)"
+    }
+
+    private func notFound(_ missing: [JournalSurvey.Entry]) -> LogError {
+        LogError(
             .incompatible,
-            "the journal has epochs whose release is not to be found: \(named.joined(separator: ", ")). Looked in: \(releases.places). "
+            "the journal has epochs whose release is not to be found, and no others: \(named(missing)). "
                 + "Name each folder as it was then with --release (weir check shows a folder's digests)"
         )
     }
@@ -151,31 +181,45 @@ public final class JournalAudit {
             block: block,
             processor: processor,
             releases: releases,
-            survey: survey
+            survey: survey,
+            refusesOtherVerdicts: false
         )
         try replay.advance(seen: { _, _ in }) { (record) throws(LogError) in
             // The journal may have grown since it was looked through.
             try check(record)
-            guard replay.isJudgedAsNamed else {
-                throw LogError(
-                    .incompatible,
-                    "epoch \(record.epoch), which was judged while the audit ran, is the first with release "
-                        + "\(record.releaseDigest.prefix(16)): audit again, with its folder among those that are named"
-                )
-            }
             result.epochs += 1
-            if let key = record.keyFingerprint, key != deployment.keyFingerprint {
-                result.otherKeyEpochs += 1
-                result.otherKey = key
-                comparison.doubt(epoch: record.epoch)
-            }
             result.inputs += processor.counts.records
-            try expect(processor.engine, epoch: record.epoch)
+            let standing = standing(of: record, replay)
+            comparison.begin(epoch: record.epoch, standing)
+            if !standing.contains(.otherRelease) { try expect(processor.engine, epoch: record.epoch) }
             if goOn(result.epochs) { return true }
             result.isComplete = false
             return false
         }
+        result.unprovenEpochs = replay.unproven
         return replay.lastRecord?.epoch ?? -1
+    }
+
+    /// How far the epoch that was replayed last can be compared; counts it.
+    private func standing(of record: JournalRecord, _ replay: JournalReplay) -> VerdictComparison.Standing {
+        var standing: VerdictComparison.Standing = []
+        if !replay.isJudgedAsNamed {
+            result.otherReleaseEpochs += 1
+            standing.insert(.otherRelease)
+        }
+        if let engine = record.proof?.engine, engine != Deployment.engineVersion {
+            result.otherEngineEpochs += 1
+            result.otherEngine = engine
+            standing.insert(.otherEngine)
+        } else if replay.saysTheSame == false {
+            result.otherwiseEpochs += 1
+        }
+        if let key = record.keyFingerprint, key != deployment.keyFingerprint {
+            result.otherKeyEpochs += 1
+            result.otherKey = key
+            standing.insert(.otherKey)
+        }
+        return standing
     }
 
     private func expect(_ engine: Engine, epoch: Int64) throws(LogError) {
@@ -183,7 +227,7 @@ public final class JournalAudit {
         assembler.appendVerdicts(engine, epoch: epoch, recordedMilliseconds: 0, to: &batch)
         try batch.withParts { (record, key, value, _) throws(LogError) in
             guard record.topic == OutputTopics.verdictsIndex, let value else { return }
-            comparison.expect(epoch: epoch, key: key, value: value) { digest in
+            comparison.expect(key: key, value: value) { digest in
                 batch.forEachHeader(record) { digest.addHeader($0, $1) }
             }
         }
@@ -205,6 +249,7 @@ public final class JournalAudit {
                         key: record.key,
                         value: record.value,
                         headers: headers,
+                        in: partition,
                         at: "\(source)/\(record.offset)",
                         epochs: (replayed, journaled)
                     )

@@ -28,7 +28,27 @@ final class JournalReplay {
     /// Whether the epoch replayed last was judged by the release that the journal names; else it is in the state all the same, and
     /// its verdicts mean nothing.
     private(set) var isJudgedAsNamed = false
+    /// Whether the epoch replayed last says what the journal says was said; nil: the journal does not tell, or it was judged by
+    /// another release or under another hash key.
+    private(set) var saysTheSame: Bool?
+    /// Whether other verdicts from the same inputs, release and engine end the replay: who goes on from the state may not; who
+    /// compares what was said names them.
+    private let refusesOtherVerdicts: Bool
+    /// What other versions of the program have judged.
+    private(set) var otherEngines = OtherEngines()
+    /// Epochs whose record has no digests.
+    private(set) var unproven: Int64 = 0
     private var isAssigned = false
+
+    /// Epochs that another version of the program judged.
+    struct OtherEngines {
+        var epochs: Int64 = 0
+        /// Of the last of them.
+        var version: String?
+        /// Of these, the ones that this program judges otherwise.
+        var different: Int64 = 0
+        var firstDifferent: Int64?
+    }
 
     /// A record that came off the log behind the range that was wanted.
     private struct RecordAhead {
@@ -36,6 +56,7 @@ final class JournalReplay {
         var appendTime: Int64?
         var value: [UInt8]?
         var beside: [UInt8]
+        var digest: UInt64
     }
     /// Per source, what a later range takes first.
     ///
@@ -50,6 +71,7 @@ final class JournalReplay {
     ///   - releases: where those are that judged the epochs; nil: the deployment has the only one.
     ///   - survey: of this journal, as far as it was looked through; nil: not yet.
     ///   - snapshot: whose engine the processor has; its epochs and those before are passed over.
+    ///   - refusesOtherVerdicts: false for who compares what was said.
     init(
         _ log: any LogReader,
         _ deployment: Deployment,
@@ -59,6 +81,7 @@ final class JournalReplay {
         releases: (any ReleaseSource)? = nil,
         survey: JournalSurvey? = nil,
         after snapshot: Snapshot? = nil,
+        refusesOtherVerdicts: Bool = true,
         clock: any WorkerClock = SystemClock()
     ) {
         self.log = log
@@ -67,6 +90,7 @@ final class JournalReplay {
         self.sources = sources
         self.block = block
         self.processor = processor
+        self.refusesOtherVerdicts = refusesOtherVerdicts
         next = [Int64](repeating: -1, count: sources.count)
         ahead = [RecordAhead?](repeating: nil, count: sources.count)
         snapshotEpoch = snapshot?.epoch ?? -1
@@ -154,6 +178,7 @@ final class JournalReplay {
         if !isAssigned { try assign(first: record) }
         block.removeAll()
         for range in ranges { try fill(range) }
+        try requireInputs(of: record)
         block.decode(processor.team)
         isJudgedAsNamed = engines.judge(record, with: processor)
         processor.process(
@@ -172,26 +197,86 @@ final class JournalReplay {
         try check(record)
     }
 
+    /// Checks that what was read is what the epoch was made from, whoever judges it now.
+    private func requireInputs(of record: JournalRecord) throws(LogError) {
+        guard record.proof != nil else {
+            unproven += 1
+            if block.stagedCount == record.counts.records { return }
+            throw LogError(
+                .corrupt,
+                "epoch \(record.epoch) was made from \(record.counts.records) records, and the log gives \(block.stagedCount): "
+                    + JournalReplay.otherInputs
+            )
+        }
+        let digests = block.takeInputDigests()
+        let isOurTopology = record.topologyDigest == deployment.topologyDigest
+        for range in record.ranges {
+            guard let source = sources.firstIndex(of: range.source), let journaled = range.digest else { continue }
+            let found = digests[source]
+            // Which headers are read is the topology's matter.
+            if found.content == journaled.content, !isOurTopology || found.headers == journaled.headers { continue }
+            throw LogError(
+                .corrupt,
+                "\(range.source): offsets \(range.from) to \(range.to) hold other records than those that epoch \(record.epoch) was made from: "
+                    + JournalReplay.otherInputs
+            )
+        }
+    }
+
+    private static let otherInputs =
+        "the topic was deleted and made anew, compacted, cut or restored from elsewhere since. Restore it as it was, or start anew "
+        + "(weir run --start-anew) with an empty journal"
+
     /// Holds what the epoch gave against what the journal says of it.
     private func check(_ record: JournalRecord) throws(LogError) {
+        saysTheSame = nil
         guard record.topologyDigest == deployment.topologyDigest else { return }
         let counts = processor.counts
         // How many events there are is the topology's matter, how many verdicts the release's, and where a table was full the hash
         // key's too: what it forgets follows from the key.
         let isOurKey = record.keyFingerprint ?? deployment.keyFingerprint == deployment.keyFingerprint
+        let isSame = isJudgedAsNamed && isOurKey
         let wrong = EpochCounts.journaled.filter {
-            counts[keyPath: $0.count] != record.counts[keyPath: $0.count]
-                && (!$0.isJudgement || isJudgedAsNamed && isOurKey)
+            counts[keyPath: $0.count] != record.counts[keyPath: $0.count] && ($0.cause != .release || isSame)
         }
-        if wrong.isEmpty { return }
+        if isSame, let proof = record.proof {
+            saysTheSame = wrong.isEmpty && OutputAssembler.verdictDigest(of: processor.engine) == proof.verdictDigest
+        }
+        if let engine = record.proof?.engine, engine != Deployment.engineVersion {
+            note(engine, of: record, isSame: wrong.isEmpty && saysTheSame != false)
+            return
+        }
+        if !wrong.isEmpty {
+            throw LogError(
+                .corrupt,
+                "epoch \(record.epoch) gives "
+                    + wrong.map { "\(counts[keyPath: $0.count]) \($0.words)" }.joined(separator: ", ")
+                    + ", but the journal says "
+                    + wrong.map { "\(record.counts[keyPath: $0.count])" }.joined(separator: ", ")
+                    + (record.proof == nil
+                        ? ": the inputs are not those it was made from, or another version of weir judged it"
+                        : ": the inputs are those it was made from, and this program judges them otherwise than the one of the same "
+                            + "version that wrote the journal")
+            )
+        }
+        guard saysTheSame == false, refusesOtherVerdicts else { return }
         throw LogError(
             .corrupt,
-            "epoch \(record.epoch) gives "
-                + wrong.map { "\(counts[keyPath: $0.count]) \($0.words)" }.joined(separator: ", ")
-                + ", but the journal says "
-                + wrong.map { "\(record.counts[keyPath: $0.count])" }.joined(separator: ", ")
-                + ": the inputs are not those it was made from"
+            """
+            epoch \(record.epoch) gives other verdicts than it gave when it was judged, from the same inputs, topology, release and \
+            version \(Deployment.engineVersion): the program, the machine or the journal is not what it was. Keep the log as it is; \
+            weir audit names the verdicts
+            """
         )
+    }
+
+    /// Counts an epoch that another version of the program judged: that it judges otherwise is what versions are for.
+    private func note(_ engine: String, of record: JournalRecord, isSame: Bool) {
+        otherEngines.epochs += 1
+        otherEngines.version = engine
+        if isSame { return }
+        otherEngines.different += 1
+        if otherEngines.firstDifferent == nil { otherEngines.firstDifferent = record.epoch }
     }
 
     /// Assigns every source behind the snapshot or at its first journaled offset; sources that neither names yet wait at their
@@ -226,7 +311,8 @@ final class JournalReplay {
                     offset: record.offset,
                     appendTime: record.appendTime,
                     value: value,
-                    beside: record.beside
+                    beside: record.beside,
+                    digest: record.digest
                 )
             }
             if record.offset < range.to {
@@ -252,7 +338,8 @@ final class JournalReplay {
                         offset: record.offset,
                         appendTime: record.appendTime,
                         value: record.value.map { [UInt8]($0) },
-                        beside: block.partsBeside(record)
+                        beside: block.partsBeside(record),
+                        digest: ContentDigest.of(record)
                     )
                 }
                 return record.offset < range.to

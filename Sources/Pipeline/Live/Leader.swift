@@ -26,6 +26,8 @@ final class Leader {
     private var facts = WorkerPace.Facts()
     /// Number of the next epoch.
     private var epoch: Int64
+    /// The chained digest of what those before it were given; nil: there are none, or their journal does not say.
+    private var inputDigest: UInt64?
     /// Per source, the offset behind the last record judged.
     private(set) var judgedTo: [Int64]
     /// The same as of the last commit that was started; -1 before there was one.
@@ -86,6 +88,7 @@ final class Leader {
         assembler = OutputAssembler(follower.deployment)
         sources = follower.sources
         epoch = follower.nextEpoch
+        inputDigest = follower.lastRecord?.proof?.inputDigest
         judgedTo = try follower.handOver()
         tracker = follower.tracker
         let now = clock.now
@@ -255,21 +258,26 @@ final class Leader {
         assembler.appendLate(processor.setAside, watermark: watermark, to: &filling.batch)
         takeRanges()
         let c = processor.counts
-        assembler.appendJournal(
-            JournalRecord(
-                epoch: epoch,
-                topologyName: deployment.description.name,
-                watermark: watermark,
-                triggers: triggers,
-                aligned: takeAligned(alignedFrom),
-                ranges: ranges,
-                counts: c,
-                topologyDigest: deployment.topologyDigest,
-                releaseDigest: deployment.release.digest,
-                keyFingerprint: deployment.keyFingerprint
-            ),
-            to: &filling.batch
+        var record = JournalRecord(
+            epoch: epoch,
+            topologyName: deployment.description.name,
+            watermark: watermark,
+            triggers: triggers,
+            aligned: takeAligned(alignedFrom),
+            ranges: ranges,
+            counts: c,
+            topologyDigest: deployment.topologyDigest,
+            releaseDigest: deployment.release.digest,
+            keyFingerprint: deployment.keyFingerprint
         )
+        let digest = record.chainedInputDigest(after: inputDigest)
+        record.proof = JournalRecord.Proof(
+            engine: Deployment.engineVersion,
+            inputDigest: digest,
+            verdictDigest: OutputAssembler.verdictDigest(of: processor.engine)
+        )
+        inputDigest = digest
+        assembler.appendJournal(record, to: &filling.batch)
         epoch += 1
         filling.records += Int(c.records)
         if committed != nil {
@@ -329,10 +337,11 @@ final class Leader {
     /// Finds what the epoch takes of each source.
     private func takeRanges() {
         ranges.removeAll(keepingCapacity: true)
+        let digests = block.takeInputDigests()
         for s in sources.indices {
             let to = block.heldFrom[s] ?? intake.next[s]
             if to <= judgedTo[s] { continue }
-            ranges.append(JournalRecord.Range(source: sources[s], from: judgedTo[s], to: to))
+            ranges.append(JournalRecord.Range(source: sources[s], from: judgedTo[s], to: to, digest: digests[s]))
             judgedTo[s] = to
         }
     }

@@ -69,6 +69,22 @@ final class OutputAssembler {
         }
     }
 
+    /// Digest of what the engine says in its last epoch: its verdicts without their `versions`, and its rings, in their order.
+    ///
+    /// It follows from journal, inputs, topology and release, and where a table was full from the hash key: not from times and
+    /// partitions of their records, nor from the number of threads.
+    static func verdictDigest(of engine: Engine) -> UInt64 {
+        var digest = ContentDigest()
+        engine.forEachOutput { output in
+            output.forEachVerdict { _, value, _ in digest.add(VerdictRecord.judgement(in: value)) }
+        }
+        engine.forEachRing { ring in
+            digest.add(UnsafeRawBufferPointer(ring.key))
+            digest.add(UnsafeRawBufferPointer(ring.value))
+        }
+        return digest.value
+    }
+
     /// Appends a block's dead letters, ordered by topic, partition and offset.
     func appendDeadLetters(_ block: DecodedBlock, sources: [TopicPartition], to batch: inout OutputBatch) {
         func origin(_ rejected: RejectedRecord) -> (TopicPartition, Int64) {

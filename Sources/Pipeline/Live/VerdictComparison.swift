@@ -3,9 +3,9 @@ import Detection
 /// The verdicts that a replay gives beside those that a log holds, epoch by epoch.
 ///
 /// A verdict is known by its epoch and its id: the same id in a later epoch is a revision, and only twice in one epoch is it
-/// repeated. First come all calls of ``doubt(epoch:)`` and ``expect(epoch:key:value:headers:)``, then all of
-/// ``compare(key:value:headers:at:epochs:)``, then ``finish()``. Of each expected verdict 40 bytes are kept, so memory grows with
-/// the number of verdicts and not with their size.
+/// repeated. First come, epoch by epoch, calls of ``begin(epoch:_:)`` and ``expect(key:value:headers:)``, then all of
+/// ``compare(key:value:headers:in:at:epochs:)``, then ``finish(shortened:)``. Of each expected verdict 48 bytes are kept, so memory
+/// grows with the number of verdicts and not with their size.
 struct VerdictComparison {
     /// A verdict's id.
     private struct Identifier: Hashable, Comparable {
@@ -22,7 +22,24 @@ struct VerdictComparison {
         var epoch: Int64
         var high: UInt64
         var low: UInt64
+        /// Its place among all that are expected, which is its place in its partition too.
+        var ordinal: UInt32
+        /// Where its key puts it.
+        var partition: Int16
         var isSeen = false
+    }
+
+    /// How far an epoch's verdicts can be told from those of the log.
+    struct Standing: OptionSet, Sendable {
+        var rawValue: UInt8
+        /// Judged under another hash key than the replay's: what differs may do so for what full tables forgot.
+        static let otherKey = Standing(rawValue: 1)
+        /// Judged by another version of the program, which may judge otherwise.
+        ///
+        /// Versions are not compared, and differences are counted apart.
+        static let otherEngine = Standing(rawValue: 2)
+        /// Judged by a release that is not there: nothing is compared.
+        static let otherRelease = Standing(rawValue: 4)
     }
 
     /// Most findings that are listed.
@@ -31,8 +48,17 @@ struct VerdictComparison {
     private var first: [Identifier: Expected] = [:]
     private var later: [Revision: Expected] = [:]
 
-    /// Epochs that were judged under another hash key than the replay's, in their order.
-    private var doubted: [ClosedRange<Int64>] = []
+    /// Epochs from which on another standing holds, in their order.
+    private var standings: [(from: Int64, standing: Standing)] = []
+    private var epoch: Int64 = -1
+    private var standing: Standing = []
+    private var ordinal: UInt32 = 0
+    private let partitions: Int
+    private var partitioner = Partitioner()
+    /// By partition, the place of the first verdict that the log still holds.
+    private var firstKept: [Int32: UInt32] = [:]
+    /// A verdict lies elsewhere than its key puts it today: the topic had another number of partitions.
+    private var hasMoved = false
 
     private(set) var counts = Counts()
     private(set) var findings: [JournalAudit.Finding] = []
@@ -43,33 +69,56 @@ struct VerdictComparison {
         /// Of these, good ones that revise an earlier epoch's.
         var revisions: Int64 = 0
         var missing: Int64 = 0
+        /// Not in the log, and before the first one of its partition, whose beginning is gone.
+        var expired: Int64 = 0
         var repeated: Int64 = 0
         var different: Int64 = 0
         /// Of those missing or different, the ones in epochs that were judged under another hash key.
         var doubted: Int64 = 0
+        /// Of those missing or different, the ones in epochs that another version of the program judged.
+        var byEngine: Int64 = 0
+        /// Verdicts in the log of epochs whose release is not there.
+        var notCompared: Int64 = 0
     }
 
-    init(findingsMax: Int) { self.findingsMax = findingsMax }
+    /// - Parameter partitions: of the verdicts' topic.
+    init(findingsMax: Int, partitions: Int = 1) {
+        self.findingsMax = findingsMax
+        self.partitions = max(1, partitions)
+    }
 
     // MARK: What there should be
 
-    /// Says that an epoch was judged under another hash key, so that what differs in it may do so for that alone; epochs must come
-    /// in their order.
-    mutating func doubt(epoch: Int64) {
-        if let last = doubted.last, last.upperBound == epoch - 1 {
-            doubted[doubted.count - 1] = last.lowerBound...epoch
-        } else {
-            doubted.append(epoch...epoch)
+    /// Begins with the verdicts of an epoch; epochs must come in their order.
+    mutating func begin(epoch: Int64, _ standing: Standing = []) {
+        self.epoch = epoch
+        self.standing = standing
+        if standings.last?.standing ?? [] != standing { standings.append((epoch, standing)) }
+    }
+
+    private func standing(of epoch: Int64) -> Standing {
+        var (low, high) = (0, standings.count)
+        while low < high {
+            let middle = (low + high) / 2
+            if standings[middle].from <= epoch { low = middle + 1 } else { high = middle }
+        }
+        return low == 0 ? [] : standings[low - 1].standing
+    }
+
+    /// Counts one that is missing or different, by what may be the reason.
+    private mutating func excuse(_ epoch: Int64) {
+        let standing = standing(of: epoch)
+        if standing.contains(.otherEngine) {
+            counts.byEngine += 1
+        } else if standing.contains(.otherKey) {
+            counts.doubted += 1
         }
     }
 
-    private func isDoubted(_ epoch: Int64) -> Bool { doubted.contains { $0.contains(epoch) } }
-
-    /// Takes in a verdict that the replay gives; epochs must come in their order.
+    /// Takes in a verdict that the replay gives in the epoch that was begun.
     ///
     /// - Parameter headers: adds each header to its argument.
     mutating func expect(
-        epoch: Int64,
         key: UnsafeRawBufferPointer?,
         value: UnsafeRawBufferPointer,
         headers: (inout Digest) -> Void
@@ -77,10 +126,21 @@ struct VerdictComparison {
         guard let id = VerdictComparison.identifier(in: value) else {
             preconditionFailure("a verdict begins with its id")
         }
-        var digest = Digest(key: key, value: value)
+        if standing.contains(.otherRelease) { return }
+        var digest = Digest(
+            key: key,
+            value: standing.contains(.otherEngine) ? VerdictRecord.judgement(in: value) : value
+        )
         headers(&digest)
         let (high, low) = digest.finish()
-        let verdict = Expected(epoch: epoch, high: high, low: low)
+        let verdict = Expected(
+            epoch: epoch,
+            high: high,
+            low: low,
+            ordinal: ordinal,
+            partition: Int16(truncatingIfNeeded: partitioner.partition(key: key, of: partitions))
+        )
+        ordinal &+= 1
         if first[id] == nil {
             first[id] = verdict
         } else {
@@ -93,6 +153,7 @@ struct VerdictComparison {
     /// Compares a record of the verdict topic with what is expected.
     ///
     /// - Parameters:
+    ///   - partition: of the verdicts' topic; each is to be given in the order of its offsets.
     ///   - place: where it stands, for people.
     ///   - epochs: the last epoch that was replayed, and the last in the journal when the record was already there: what lies
     ///     between them was committed during the audit and is left out.
@@ -100,6 +161,7 @@ struct VerdictComparison {
         key: UnsafeRawBufferPointer?,
         value: UnsafeRawBufferPointer?,
         headers: [(String, UnsafeRawBufferPointer)],
+        in partition: Int32,
         at place: String,
         epochs: (replayed: Int64, journaled: Int64)
     ) {
@@ -115,6 +177,11 @@ struct VerdictComparison {
             return
         }
         if epoch > epochs.replayed, epoch <= epochs.journaled { return }
+        let standing = standing(of: epoch)
+        if standing.contains(.otherRelease) {
+            counts.notCompared += 1
+            return
+        }
         counts.verdicts += 1
         let known = first[id]
         let revision = Revision(id: id, epoch: epoch)
@@ -126,7 +193,7 @@ struct VerdictComparison {
                     + (known.map { "gives it in epoch \($0.epoch)" } ?? "does not give it")
             )
             // The journal says in which epoch an event is judged, whatever the key.
-            if known == nil, isDoubted(epoch) { counts.doubted += 1 }
+            if known == nil { excuse(epoch) }
             return
         }
         if verdict.isSeen {
@@ -135,13 +202,18 @@ struct VerdictComparison {
             return
         }
         verdict.isSeen = true
+        if firstKept[partition] == nil { firstKept[partition] = verdict.ordinal }
+        if verdict.partition != Int16(truncatingIfNeeded: partition) { hasMoved = true }
         if isFirst {
             first[id] = verdict
         } else {
             later[revision] = verdict
             counts.revisions += 1
         }
-        var digest = Digest(key: key, value: value)
+        var digest = Digest(
+            key: key,
+            value: standing.contains(.otherEngine) ? VerdictRecord.judgement(in: value) : value
+        )
         for (name, header) in headers {
             var name = name
             name.withUTF8 { digest.addHeader(UnsafeRawBufferPointer($0), header) }
@@ -149,18 +221,34 @@ struct VerdictComparison {
         let (high, low) = digest.finish()
         if (high, low) != (verdict.high, verdict.low) {
             report(name, "different: key, value or headers at \(place) are not those of the replay")
-            if isDoubted(epoch) { counts.doubted += 1 }
+            excuse(epoch)
         }
     }
 
+    /// Whether retention took an expected verdict that the log does not hold: it is older than the first that its partition holds.
+    private func isExpired(_ verdict: Expected, _ shortened: Set<Int32>) -> Bool {
+        func isBefore(_ partition: Int32) -> Bool {
+            shortened.contains(partition) && verdict.ordinal < firstKept[partition] ?? .max
+        }
+        // Where it lay when the topic had fewer partitions nobody knows.
+        return hasMoved ? shortened.contains(where: isBefore) : isBefore(Int32(verdict.partition))
+    }
+
     /// Counts what the log does not hold, and puts the findings in order.
-    mutating func finish() {
+    ///
+    /// - Parameter shortened: partitions whose beginning is gone.
+    mutating func finish(shortened: Set<Int32> = []) {
         // A dictionary's order is another one in each process: sorted before it is cut, so that every run names the same ones.
-        let missing =
-            (first.lazy.filter { !$0.value.isSeen }.map { ($0.key, $0.value.epoch) }
-            + later.lazy.filter { !$0.value.isSeen }.map { ($0.key.id, $0.key.epoch) }).sorted { $0 < $1 }
+        var missing: [(Identifier, Int64)] = []
+        func look(_ id: Identifier, _ verdict: Expected) {
+            if verdict.isSeen { return }
+            if isExpired(verdict, shortened) { counts.expired += 1 } else { missing.append((id, verdict.epoch)) }
+        }
+        for (id, verdict) in first { look(id, verdict) }
+        for (revision, verdict) in later { look(revision.id, verdict) }
+        missing.sort { $0 < $1 }
         counts.missing += Int64(missing.count)
-        counts.doubted += Int64(missing.count { isDoubted($0.1) })
+        for (_, epoch) in missing { excuse(epoch) }
         for (id, epoch) in missing.prefix(findingsMax - findings.count) {
             add(
                 VerdictComparison.text(of: id),

@@ -219,6 +219,7 @@ public final class Worker {
                 ["hash_key": .string(deployment.keyFingerprint), "last_epoch": .string(former)]
             )
         }
+        warn(of: follower)
         telemetry.info(
             "recovered from the journal",
             [
@@ -227,6 +228,29 @@ public final class Worker {
             ]
         )
         return true
+    }
+
+    /// Says of which epochs more is believed than proven, or is otherwise by this program.
+    private func warn(of follower: Follower) {
+        let others = follower.otherEngines
+        if let version = others.version {
+            telemetry.warn(
+                others.different == 0
+                    ? "epochs were judged by another version of weir; this one says the same of them"
+                    : "epochs were judged by another version of weir, and this one judges some otherwise; the state is this one's",
+                [
+                    "epochs": .int(Int(others.epochs)), "judged_by": .string(version),
+                    "version": .string(Deployment.engineVersion), "different": .int(Int(others.different)),
+                    "first_different": .int(Int(others.firstDifferent ?? -1)),
+                ]
+            )
+        }
+        if follower.unprovenEpochs > 0 {
+            telemetry.warn(
+                "epochs were journaled by an earlier version, without digests: of their inputs only the numbers are proven",
+                ["epochs": .int(Int(follower.unprovenEpochs))]
+            )
+        }
     }
 
     /// Says which epochs are not judged again by the release that judged them.

@@ -15,7 +15,10 @@ public struct Deployment: Sendable {
     public let keyFingerprint: String
     private let pseudonymKey: HMACSHA256?
 
-    /// The version of this build, by semantic versioning, as verdicts name it; `CHANGELOG.md` says what it holds.
+    /// The version of this build, by semantic versioning, as verdicts and the journal name it; `CHANGELOG.md` says what it holds.
+    ///
+    /// It is another one whenever the same inputs, topology and release may be judged otherwise: recovery and audit then expect
+    /// that they are.
     public static let engineVersion = "0.1.0"
 
     /// Reads, checks and compiles a topology folder; throws every mistake found.
