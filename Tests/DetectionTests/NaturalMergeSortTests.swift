@@ -27,3 +27,25 @@ func `whatever its runs, the sort agrees with the standard library's, which is s
         #expect(cards == expected.map(\.element))
     }
 }
+
+@Test(arguments: [1, 3, 10])
+func `events that came a little late cost what came meanwhile, not the epoch`(_ late: Int) {
+    var random = SplitMix64(seed: UInt64(late))
+    var sorter = NaturalMergeSort<Card>()
+    let ordered = (0..<4_096).map { Card(key: UInt32($0), number: UInt32($0)) }
+    var cards = ordered
+    for _ in 0..<late {
+        let from = 1_000 + Int(random.next() % 3_000)
+        cards.insert(cards.remove(at: from), at: from - Int(1 + random.next() % 100))
+    }
+    var comparisons = 0
+    cards.withUnsafeMutableBufferPointer {
+        sorter.sort($0) {
+            comparisons += 1
+            return $0.key < $1.key
+        }
+    }
+    #expect(cards == ordered)
+    // A pass to find the runs; then each late one's neighbours, and the searches for where they begin and end.
+    #expect(comparisons < 4_096 + late * 400)
+}

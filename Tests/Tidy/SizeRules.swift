@@ -17,7 +17,7 @@ enum SizeRules {
     /// Functions that are longer with a reason, as `file: name`, and how long at most; of several with one name the longest counts.
     static let longFunctions: [String: Int] = [
         // One pass over the bytes, whose state lives in registers.
-        "Sources/Detection/Events/RecordScanning.swift: scanRecord": 196,
+        "Sources/Detection/Events/RecordScanning.swift: scanRecord": 195,
         // The plan of all streams, in the order in which each part needs the one before.
         "Sources/Detection/Windows/WindowPlan.swift: init": 101,
         // The layout of a stream, drawn field by field.

@@ -3,7 +3,7 @@ import RuleLanguage
 
 /// The memory of one decoder: what ``DecodeWork`` points into.
 struct DecodeMemory: ~Copyable {
-    let guesses: OwnedBuffer<Int32>
+    let guesses: OwnedBuffer<Int16>
     let onlyTypes: OwnedBuffer<Int32>
     let predictions: OwnedBuffer<Int32>
     let remembered: OwnedBuffer<RememberedText>
@@ -16,11 +16,15 @@ struct DecodeMemory: ~Copyable {
 
     init(_ plan: DecodePlan) {
         let groups = plan.groups + [plan.mergedGroup]
-        guesses = OwnedBuffer(groups.map { $0.isGuessable ? Int32($0.types[0]) : -1 })
+        guesses = OwnedBuffer(
+            groups.flatMap { group in
+                repeatElement(group.isGuessable ? Int16(group.types[0]) : -1, count: DecodeWork.guessesPerGroup)
+            }
+        )
         onlyTypes = OwnedBuffer(groups.map { $0.selector < 0 ? Int32($0.types[0]) : -1 })
         predictions = OwnedBuffer(repeating: -1, count: plan.nodes.count + plan.keys.count)
-        remembered = OwnedBuffer(repeating: RememberedText(), count: plan.keys.count)
-        rememberedBytes = OwnedBuffer(repeating: 0, count: plan.keys.count * RememberedText.bytesMax)
+        remembered = OwnedBuffer(repeating: RememberedText(), count: plan.keys.count * RememberedText.ways)
+        rememberedBytes = OwnedBuffer(repeating: 0, count: remembered.count * RememberedText.bytesMax)
         seen = OwnedBuffer(repeating: 0, count: max(plan.seenWords, 1))
         selectorRow = OwnedBuffer(repeating: .missing, count: plan.selectorWidth)
     }
@@ -46,8 +50,9 @@ struct DecodeWork {
     let hash: TextHash
     let limits: DecodeLimits
 
-    /// Per group (the topics, then the merged one): the type of the last record, tried first for the next.
-    let guesses: UnsafeMutablePointer<Int32>
+    /// Per group (the topics, then the merged one) and by how a record begins, ``guessesPerGroup`` each: the type of the last such
+    /// record, tried first for the next; see ``guess(for:of:)``.
+    let guesses: UnsafeMutablePointer<Int16>
     /// Per group: its only type, -1 when there is something to choose.
     let onlyTypes: UnsafeMutablePointer<Int32>
     let groupCount: Int
@@ -55,7 +60,7 @@ struct DecodeWork {
     ///
     /// Only where to look first.
     let predictions: UnsafeMutablePointer<Int32>
-    /// Per key, with ``RememberedText/bytesMax`` bytes each.
+    /// Per key ``RememberedText/ways``, with ``RememberedText/bytesMax`` bytes each.
     let remembered: UnsafeMutablePointer<RememberedText>
     let rememberedBytes: UnsafeMutablePointer<UInt8>
     let seen: UnsafeMutablePointer<UInt64>
@@ -99,7 +104,7 @@ struct DecodeWork {
         limits = plan.limits
         guesses = memory.guesses.base
         onlyTypes = memory.onlyTypes.base
-        groupCount = memory.guesses.count
+        groupCount = memory.onlyTypes.count
         predictions = memory.predictions.base
         remembered = memory.remembered.base
         rememberedBytes = memory.rememberedBytes.base
@@ -117,6 +122,35 @@ struct DecodeWork {
 }
 
 extension DecodeWork {
+    /// 256, so that the few ways in which records of a topic begin have a place of their own.
+    static let guessesPerGroup = 256
+
+    /// Where the guess stands for a record that begins here.
+    ///
+    /// Its first 16 bytes choose it. Most senders write the type there, or in an order of fields that goes with it; where they do
+    /// not, each way to begin has the last one's type. At least 16 bytes are readable, as zero bytes follow a record.
+    @inline(__always)
+    func guess(for start: UnsafePointer<UInt8>, of group: Int) -> UnsafeMutablePointer<Int16> {
+        let first = UnsafeRawPointer(start).loadUnaligned(as: UInt64.self)
+        let second = UnsafeRawPointer(start).loadUnaligned(fromByteOffset: 8, as: UInt64.self)
+        let mixed = (first &* 0x9E37_79B9_7F4A_7C15 &+ second) &* 0xD6E8_FEB8_6659_FD93
+        return guesses + (group &* DecodeWork.guessesPerGroup &+ Int(truncatingIfNeeded: mixed &>> 56))
+    }
+
+    /// The one text, with its bytes, that a key has remembered among those that begin as it stands here; at least four bytes are
+    /// readable.
+    @inline(__always)
+    func rememberedText(
+        for start: UnsafePointer<UInt8>,
+        of key: Int32
+    ) -> (text: UnsafeMutablePointer<RememberedText>, bytes: UnsafeMutablePointer<UInt8>) {
+        // Three bytes choose it: a country's code and its closing quote. The highest three bits of the product are its way.
+        let beginning = UnsafeRawPointer(start).loadUnaligned(as: UInt32.self) &<< 8
+        let way = Int(truncatingIfNeeded: (beginning &* 0x9E37_79B1) &>> 29)
+        let place = Int(key) &* RememberedText.ways &+ way
+        return (remembered + place, rememberedBytes + place &* RememberedText.bytesMax)
+    }
+
     /// What a converted field may be written as, and the field as if it were not.
     @inline(__always)
     func conversion(of field: UnsafePointer<DecodePlan.Field>)

@@ -165,7 +165,8 @@ private func decodeRecord(
     return complete(type, out)
 }
 
-/// Scans a record as one of the type that the last one was of, or of the type that its discriminator names instead.
+/// Scans a record as one of the type that the last one that began alike was of, or of the type that its discriminator names
+/// instead.
 ///
 /// A wrong guess costs the keys before the discriminator.
 ///
@@ -173,7 +174,8 @@ private func decodeRecord(
 @inline(__always)
 private func scanGuessed(_ work: DecodeWork, group: Int, _ start: UnsafePointer<UInt8>, _ sink: inout RecordSink) -> Int
 {
-    var type = Int(work.guesses[group])
+    let guess = work.guess(for: start, of: group)
+    var type = Int(guess.pointee)
     if type < 0 { return -1 }
     let fresh = sink
     var outcome = scanRecord(work, type: type, start, &sink, confirmed: false)
@@ -184,7 +186,7 @@ private func scanGuessed(_ work: DecodeWork, group: Int, _ start: UnsafePointer<
         outcome = scanRecord(work, type: type, start, &sink, confirmed: false)
     }
     guard case .complete = outcome, sink.discriminator != 0 else { return -1 }
-    work.guesses[group] = Int32(truncatingIfNeeded: type)
+    guess.pointee = Int16(truncatingIfNeeded: type)
     return type
 }
 

@@ -104,8 +104,7 @@ func scanRecord(
                     // Two readers of such a record may take two values, so here it has none.
                     step = work.passUnusable(key, .duplicateField, at, &sink)
                 } else if entry.pointee.textSlot >= 0, first == UInt8(ascii: "\"") {
-                    let known = work.remembered + Int(key)
-                    let knownBytes = work.rememberedBytes + Int(key) &* RememberedText.bytesMax
+                    let (known, knownBytes) = work.rememberedText(for: at + 1, of: key)
                     let isKnown = known.pointee.stands(at: at + 1, before: end, knownBytes)
                     let (stop, textHash) =
                         isKnown
@@ -153,7 +152,7 @@ func scanRecord(
                     var field = work.fields + Int(entry.pointee.field)
                     while true {
                         if field.pointee.kind == .discriminator {
-                            step = scanDiscriminator(at, field, work, &sink)
+                            step = scanDiscriminator(at, key, field, work, &sink)
                             if !confirmed, step.fault == nil, sink.discriminator != plan.discriminator {
                                 return .otherType
                             }
@@ -290,38 +289,53 @@ private func findKey(
 
 /// Reads the value that tells the type: a string, or a number or word by its letters.
 ///
-/// Anything else counts as absent.
+/// Anything else counts as absent. Types come again and again, so a text is mostly a remembered one (``RememberedText``).
 @inline(never)
 private func scanDiscriminator(
     _ at: UnsafePointer<UInt8>,
+    _ key: Int32,
     _ field: UnsafePointer<DecodePlan.Field>,
     _ work: DecodeWork,
     _ sink: inout RecordSink
 ) -> ScanStep {
+    @inline(__always) func take(_ hash: UInt64, _ start: UnsafePointer<UInt8>, _ count: Int) {
+        sink.discriminator = hash
+        if field.pointee.slot < 0 { return }
+        let offset = start - UnsafePointer(sink.text)
+        sink.row[Int(field.pointee.slot)] = Slot(hash: hash, offset: offset, length: count, bank: .event)
+    }
+    if at.pointee == UInt8(ascii: "\"") {
+        let start = at + 1
+        let (known, knownBytes) = work.rememberedText(for: start, of: key)
+        if known.pointee.stands(at: start, before: sink.end, knownBytes) {
+            let count = Int(known.pointee.length) - 1
+            take(known.pointee.hash, start, count)
+            return ScanStep(next: start + count + 1, fault: nil)
+        }
+        let (stop, hash) = endOfPlainText(start, work.hash)
+        if stop.pointee == UInt8(ascii: "\"") {
+            let count = stop - start
+            take(hash, start, count)
+            if known.pointee.meetsAnother() {
+                known.pointee.remember(start, length: count + 1, hash: hash, in: knownBytes)
+            }
+            return ScanStep(next: stop + 1, fault: nil)
+        }
+    }
     let step = skipLoosely(at, before: sink.end)
     if step.fault != nil { return step }
     var start = at
     var count = step.next - at
     if at.pointee == UInt8(ascii: "\"") {
+        // Not a plain text: its escapes are resolved behind the record.
         start += 1
         count -= 2
-        if endOfPlainText(start) < start + count {
-            let text = unescape(start, into: sink.tail, count: &count)
-            if text.fault != nil { return text }
-            start = UnsafePointer(sink.tail)
-        }
+        let text = unescape(start, into: sink.tail, count: &count)
+        if text.fault != nil { return text }
+        start = UnsafePointer(sink.tail)
     } else if at.pointee == UInt8(ascii: "{") || at.pointee == UInt8(ascii: "[") {
         return step
     }
-    let hash = work.hash(start, count: count)
-    sink.discriminator = hash
-    if field.pointee.slot >= 0 {
-        sink.row[Int(field.pointee.slot)] = Slot(
-            hash: hash,
-            offset: start - UnsafePointer(sink.text),
-            length: count,
-            bank: .event
-        )
-    }
+    take(work.hash(start, count: count), start, count)
     return step
 }

@@ -1,12 +1,14 @@
 /// A text that a field has had: the same bytes need not be scanned and hashed again.
 ///
-/// Currencies, countries, channels, coupons of the day: in many fields the same text comes again and again, and a comparison costs
-/// a sixth of a scan with its keyed hash. Every eighth text that is another one is remembered instead, so what is kept is mostly
-/// the commonest, and a field whose texts never come twice pays for one comparison of a word. Only speed hangs on it: equal bytes
-/// have equal hashes.
+/// Currencies, countries, channels, coupons of the day: in many fields the same few texts come again and again, and a comparison
+/// costs a sixth of a scan with its keyed hash. Each field has ``ways`` of them, and how a text begins says which one it may be.
+/// Every eighth text that is another one is remembered instead, so what is kept is mostly the commonest, and a field whose texts
+/// never come twice pays for one comparison of a word. Only speed hangs on it: equal bytes have equal hashes.
 struct RememberedText {
     /// Longer texts, their closing quote counted in, are not remembered.
     static let bytesMax = 128
+    /// How many a key has; see ``DecodeWork/rememberedText(for:of:)``.
+    static let ways = 8
 
     /// First eight bytes, those behind the closing quote masked out; nothing has the word 1 under the mask 0.
     private var word: UInt64 = 1

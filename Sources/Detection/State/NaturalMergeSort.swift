@@ -2,9 +2,11 @@ import Models
 
 /// Natural merge sort (Knuth, The Art of Computer Programming, volume 3, 5.2.4) in memory that is kept.
 ///
-/// What an epoch sorts are a few ascending runs laid end to end: one per sender of an exchange, one per partition. The standard
-/// library's sort finds them too, but asks the heap for its work area every time. Stable. Cost: one pass of n steps to find the
-/// runs, and one per doubling to merge them; nothing but the first pass when there is one run.
+/// What an epoch sorts are a few ascending runs laid end to end (one per sender of an exchange, one per partition), or events of
+/// one source, some of which came a little late. The standard library's sort finds runs too, but asks the heap for its work area
+/// every time. Of two neighbours only what overlaps is merged, as in Peters' timsort: an event a second late moves what came in
+/// that second and nothing else. Stable. Cost: one pass of n steps to find the runs, and at most one per doubling to merge them;
+/// nothing but the first pass when there is one run. Keeps room for half of the elements.
 struct NaturalMergeSort<Element: BitwiseCopyable>: ~Copyable {
     /// Shorter runs are lengthened to this by insertion, which beats merging.
     private static var shortestRun: Int { 12 }
@@ -22,15 +24,10 @@ struct NaturalMergeSort<Element: BitwiseCopyable>: ~Copyable {
         guard elements.count > 1, let base = elements.baseAddress else { return }
         findRuns(base, elements.count, precedes)
         guard ends.count > 1 else { return }
-        if elements.count > spare.count {
-            spare = OwnedBuffer(undefined: max(elements.count, 2 * spare.count))
+        if elements.count / 2 > spare.count {
+            spare = OwnedBuffer(undefined: max(elements.count / 2, 2 * spare.count))
         }
-        var (from, into) = (base, spare.base)
-        while ends.count > 1 {
-            mergePairs(from, into, precedes)
-            swap(&from, &into)
-        }
-        if from != base { base.update(from: from, count: elements.count) }
+        while ends.count > 1 { mergePairs(base, precedes) }
     }
 
     private mutating func findRuns(
@@ -59,39 +56,100 @@ struct NaturalMergeSort<Element: BitwiseCopyable>: ~Copyable {
         }
     }
 
-    /// Merges each run with its neighbour; a last one without is copied.
+    /// Merges each run with its neighbour; a last one without stays.
     private mutating func mergePairs(
-        _ from: UnsafeMutablePointer<Element>,
-        _ into: UnsafeMutablePointer<Element>,
+        _ base: UnsafeMutablePointer<Element>,
         _ precedes: (borrowing Element, borrowing Element) -> Bool
     ) {
         var merged = 0
         var start = 0
         var run = 0
-        while run < ends.count {
-            let middle = ends[run]
-            let end = run + 1 < ends.count ? ends[run + 1] : middle
-            var (left, right) = (start, middle)
-            var at = start
-            while left < middle, right < end {
-                // Of equal ones the left comes first.
-                if precedes(from[right], from[left]) {
-                    into[at] = from[right]
-                    right += 1
-                } else {
-                    into[at] = from[left]
-                    left += 1
-                }
-                at += 1
-            }
-            (into + at).update(from: from + left, count: middle - left)
-            at += middle - left
-            (into + at).update(from: from + right, count: end - right)
+        while run + 1 < ends.count {
+            let end = ends[run + 1]
+            merge(base, start, ends[run], end, precedes)
             ends[merged] = end
             merged += 1
             start = end
             run += 2
         }
+        if run < ends.count {
+            ends[merged] = ends[run]
+            merged += 1
+        }
         ends.removeSubrange(merged...)
+    }
+
+    /// Merges `start..<middle` with `middle..<end`, the shorter of what overlaps by way of the spare memory.
+    private func merge(
+        _ base: UnsafeMutablePointer<Element>,
+        _ start: Int,
+        _ middle: Int,
+        _ end: Int,
+        _ precedes: (borrowing Element, borrowing Element) -> Bool
+    ) {
+        // What precedes the right one's first or follows the left one's last is where it belongs. Of equal ones the left comes
+        // first.
+        var (from, to) = (start, middle)
+        NaturalMergeSort.narrow(&from, &to, fromEnd: true) { precedes(base[middle], base[$0]) }
+        let left = from
+        if left == middle { return }
+        (from, to) = (middle, end)
+        NaturalMergeSort.narrow(&from, &to, fromEnd: false) { !precedes(base[$0], base[middle - 1]) }
+        let right = from
+        if middle - left <= right - middle {
+            let count = middle - left
+            spare.base.update(from: base + left, count: count)
+            var (taken, next, at) = (0, middle, left)
+            while taken < count {
+                if next < right, precedes(base[next], spare.base[taken]) {
+                    base[at] = base[next]
+                    next += 1
+                } else {
+                    base[at] = spare.base[taken]
+                    taken += 1
+                }
+                at += 1
+            }
+        } else {
+            let count = right - middle
+            spare.base.update(from: base + middle, count: count)
+            var (kept, next, at) = (count, middle, right)
+            while kept > 0 {
+                at -= 1
+                if next > left, precedes(spare.base[kept - 1], base[next - 1]) {
+                    next -= 1
+                    base[at] = base[next]
+                } else {
+                    kept -= 1
+                    base[at] = spare.base[kept]
+                }
+            }
+        }
+    }
+
+    /// The first place of `from..<to` for which a condition holds that holds for all behind it; `to` where it holds for none.
+    ///
+    /// Doubles its steps from one end until it has passed the place, then halves (Bentley and Yao's search): its cost is the
+    /// logarithm of the distance from there.
+    @inline(__always)
+    private static func narrow(_ from: inout Int, _ to: inout Int, fromEnd: Bool, _ holds: (Int) -> Bool) {
+        var step = 1
+        if fromEnd {
+            while to - step >= from, holds(to - step) {
+                to -= step
+                step *= 2
+            }
+            from = max(from, to - step + 1)
+        } else {
+            while from + step <= to, !holds(from + step - 1) {
+                from += step
+                step *= 2
+            }
+            to = min(to, from + step - 1)
+        }
+        while from < to {
+            let middle = from + (to - from) / 2
+            if holds(middle) { to = middle } else { from = middle + 1 }
+        }
     }
 }
