@@ -8,6 +8,7 @@ struct DecodeMemory: ~Copyable {
     let predictions: OwnedBuffer<Int32>
     let remembered: OwnedBuffer<RememberedText>
     let rememberedBytes: OwnedBuffer<UInt8>
+    let strangeKeys = OwnedBuffer(repeating: StrangeKey(), count: StrangeKey.places)
     let seen: OwnedBuffer<UInt64>
     let levels = OwnedBuffer(repeating: DecodeWork.Level(node: 0, last: 0), count: DecodePlan.pathKeysMax)
     let selectorRow: OwnedBuffer<Slot>
@@ -63,6 +64,7 @@ struct DecodeWork {
     /// Per key ``RememberedText/ways``, with ``RememberedText/bytesMax`` bytes each.
     let remembered: UnsafeMutablePointer<RememberedText>
     let rememberedBytes: UnsafeMutablePointer<UInt8>
+    let strangeKeys: UnsafeMutablePointer<StrangeKey>
     let seen: UnsafeMutablePointer<UInt64>
     /// Open objects on a known path: the node and the last key's place in `predictions`.
     let levels: UnsafeMutablePointer<Level>
@@ -108,6 +110,7 @@ struct DecodeWork {
         predictions = memory.predictions.base
         remembered = memory.remembered.base
         rememberedBytes = memory.rememberedBytes.base
+        strangeKeys = memory.strangeKeys.base
         seen = memory.seen.base
         levels = memory.levels.base
         selectorRow = memory.selectorRow.base
@@ -135,6 +138,15 @@ extension DecodeWork {
         let second = UnsafeRawPointer(start).loadUnaligned(fromByteOffset: 8, as: UInt64.self)
         let mixed = (first &* 0x9E37_79B9_7F4A_7C15 &+ second) &* 0xD6E8_FEB8_6659_FD93
         return guesses + (group &* DecodeWork.guessesPerGroup &+ Int(truncatingIfNeeded: mixed &>> 56))
+    }
+
+    /// The one key of an object at this node that may be known as a stranger and begins as it stands here; at least four bytes are
+    /// readable.
+    @inline(__always)
+    func strangeKey(for start: UnsafePointer<UInt8>, of node: Int32) -> UnsafeMutablePointer<StrangeKey> {
+        let beginning =
+            UnsafeRawPointer(start).loadUnaligned(as: UInt32.self) &+ UInt32(bitPattern: node) &* 0x85EB_CA77
+        return strangeKeys + Int((beginning &* 0x9E37_79B1) &>> (32 - StrangeKey.placesShift))
     }
 
     /// The one text, with its bytes, that a key has remembered among those that begin as it stands here; at least four bytes are

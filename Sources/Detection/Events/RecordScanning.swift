@@ -247,11 +247,29 @@ private struct KeyStep {
 }
 
 /// Looks up the key whose first byte stands here; `next` is behind its closing quote.
+///
+/// Most records hold more keys than anybody reads, the same ones each time: those are known as strangers (``StrangeKey``).
 @inline(never)
 private func findKey(
     _ work: DecodeWork,
     node: Int32,
     _ first: UnsafePointer<UInt8>,
+    _ sink: inout RecordSink
+) -> KeyStep {
+    let stranger = work.strangeKey(for: first, of: node)
+    if stranger.pointee.stands(at: first, in: node) {
+        return KeyStep(next: first + Int(stranger.pointee.length), fault: nil, key: -1)
+    }
+    return lookUpKey(work, node: node, first, stranger, &sink)
+}
+
+/// The same for a key that is not known as a stranger; it may be remembered as one.
+@inline(never)
+private func lookUpKey(
+    _ work: DecodeWork,
+    node: Int32,
+    _ first: UnsafePointer<UInt8>,
+    _ stranger: UnsafeMutablePointer<StrangeKey>,
     _ sink: inout RecordSink
 ) -> KeyStep {
     var start = first
@@ -276,7 +294,10 @@ private func findKey(
     var place = UInt32(truncatingIfNeeded: keyTableHash(word: word, length: count)) & table.tableMask
     while true {
         let index = work.keyTable[Int(table.table) + Int(place)]
-        if index < 0 { return KeyStep(next: next, fault: nil, key: -1) }
+        if index < 0 {
+            if start == first { stranger.pointee.remember(first, length: count + 1, in: node) }
+            return KeyStep(next: next, fault: nil, key: -1)
+        }
         let key = work.keys + Int(index)
         if key.pointee.word == word, Int(key.pointee.length) == count,
             count <= 8 || sameBytes(start, work.keyBytes + Int(key.pointee.bytes), count)
