@@ -101,12 +101,13 @@ struct CommandsAuditTests {
                     $0.0 == "ce_epoch" ? ($0.0, Array((clean.epochs - 1).description.utf8)) : $0
                 }
             )
-            // The recorded time alone may differ.
-            var headers = first.headers
-            for i in headers.indices where headers[i].0 == "ce_recordedtime" {
-                headers[i].1 = Array("1999-01-01T00:00:00Z".utf8)
-            }
-            try Commands.append(log, OutputTopics.verdicts, key: first.key, value: first.value ?? [], headers: headers)
+            try Commands.append(
+                log,
+                OutputTopics.verdicts,
+                key: first.key,
+                value: first.value ?? [],
+                headers: first.headers
+            )
         }
         let (result, answer) = try audit(path)
         #expect(result.code == 7)
@@ -242,7 +243,7 @@ struct CommandsAuditTests {
             for (n, one) in ones.enumerated() where n != 0 && n != 3 {
                 var headers = one.headers
                 if n == 1 {
-                    for i in headers.indices where headers[i].0 == "ce_subject" {
+                    for i in headers.indices where headers[i].0 == "ce_source" {
                         headers[i].1 = Array("somebody else".utf8)
                     }
                 }
@@ -401,7 +402,7 @@ struct CommandsAuditTests {
             defer { log.close() }
             let verdict = try #require(try Commands.records(log, OutputTopics.verdicts).first)
             try log.deleteRecords(of: verdict.source, before: verdict.offset + 1)
-            let headers = verdict.headers.map { ($0.0, $0.0 == "ce_subject" ? Array("somebody else".utf8) : $0.1) }
+            let headers = verdict.headers.map { ($0.0, $0.0 == "ce_source" ? Array("somebody else".utf8) : $0.1) }
             try Commands.append(
                 log,
                 OutputTopics.verdicts,

@@ -2,9 +2,9 @@ import Detection
 
 /// Replays the whole journal from the inputs and compares every committed verdict with what comes out: `weir audit`.
 ///
-/// Key, value and headers must be equal byte for byte; only the recorded time, which is a wall clock's, may differ. It reads
-/// committed records only, owns nothing and writes nothing, and so may run beside the pipeline: verdicts of epochs behind the
-/// journal's end as it was found are left out. What is compared, and how: ``VerdictComparison``.
+/// Key, value and headers must be equal byte for byte. It reads committed records only, owns nothing and writes nothing, and so
+/// may run beside the pipeline: verdicts of epochs behind the journal's end as it was found are left out. What is compared, and
+/// how: ``VerdictComparison``.
 public final class JournalAudit {
     /// What was found.
     public struct Result: Sendable, Equatable {
@@ -224,7 +224,7 @@ public final class JournalAudit {
 
     private func expect(_ engine: Engine, epoch: Int64) throws(LogError) {
         batch.removeAll()
-        assembler.appendVerdicts(engine, epoch: epoch, recordedMilliseconds: 0, to: &batch)
+        assembler.appendVerdicts(engine, epoch: epoch, to: &batch)
         try batch.withParts { (record, key, value, _) throws(LogError) in
             guard record.topic == OutputTopics.verdictsIndex, let value else { return }
             comparison.expect(key: key, value: value) { digest in

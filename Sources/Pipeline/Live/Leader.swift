@@ -248,12 +248,7 @@ final class Leader {
             intake.see(source: Int(block.eventSources[i]), time: block.events[i].time)
         }
         counts += processor.counts
-        assembler.appendVerdicts(
-            processor.engine,
-            epoch: epoch,
-            recordedMilliseconds: clock.wallMilliseconds,
-            to: &filling.batch
-        )
+        assembler.appendVerdicts(processor.engine, epoch: epoch, to: &filling.batch)
         assembler.appendDeadLetters(block, sources: sources, to: &filling.batch)
         assembler.appendLate(processor.setAside, watermark: watermark, to: &filling.batch)
         takeRanges()

@@ -4,9 +4,10 @@ import RuleLanguage
 /// Turns what an epoch gave into output records: verdicts with their CloudEvents headers, rings, dead letters, late events, the
 /// journal.
 ///
-/// CloudEvents 1.0, Kafka binary mode: attributes are headers `ce_*`, the value is the data, the key is the subject. All headers
-/// but `ce_recordedtime` (wall time of the commit) follow from journal and inputs. `ce_epoch` is the epoch that gave the verdict:
-/// with its id it is the only one in the log.
+/// CloudEvents 1.0, Kafka binary mode: attributes are headers `ce_*`, the value is the data, the key is the subject. A header costs
+/// both sides and the broker as much as 100 bytes of body, so what key, body or the record's append time say is in none: those
+/// stand that CloudEvents requires, and what readers choose records by. `ce_epoch` is the epoch that gave the verdict: with its id
+/// it is the only one in the log. Everything in a record follows from journal and inputs.
 final class OutputAssembler {
     private let deployment: Deployment
     private let verdictHeaders: [UInt8]
@@ -18,25 +19,19 @@ final class OutputAssembler {
         self.deployment = deployment
         let constant = [
             ("ce_specversion", "1.0"), ("ce_type", "weir.verdict.v1"),
-            ("ce_source", deployment.description.verdictSource),
-            ("ce_dataschema", "urn:weir:verdict:1"), ("content-type", "application/json"),
+            ("ce_source", deployment.description.verdictSource), ("content-type", "application/json"),
         ]
         verdictHeaders = OutputBatch.encodedHeaders(constant)
         verdictHeaderCount = constant.count
     }
 
     /// Appends the verdicts of the engine's last epoch, which has this number.
-    func appendVerdicts(_ engine: Engine, epoch: Int64, recordedMilliseconds: Int64, to batch: inout OutputBatch) {
+    func appendVerdicts(_ engine: Engine, epoch: Int64, to batch: inout OutputBatch) {
         scratch.removeAll()
         scratch.append(epoch)
-        let epochLength = scratch.count
-        scratch.appendTime(milliseconds: recordedMilliseconds)
-        let recordedLength = scratch.count
+        let number = UnsafeRawBufferPointer(scratch.bytes)
         engine.forEachOutput { output in
             output.forEachVerdict { record, value, key in
-                scratch.truncate(to: recordedLength)
-                scratch.appendTime(milliseconds: record.time)
-                let bytes = UnsafeRawBufferPointer(scratch.bytes)
                 batch.append(
                     topic: OutputTopics.verdictsIndex,
                     key: key,
@@ -45,14 +40,7 @@ final class OutputAssembler {
                     constantCount: verdictHeaderCount
                 ) { headers in
                     if let id = VerdictRecord.identifier(in: value) { headers.add("ce_id", id) }
-                    headers.add("ce_subject", key)
-                    headers.add("ce_partitionkey", key)
-                    headers.add("ce_time", UnsafeRawBufferPointer(rebasing: bytes[recordedLength...]))
-                    headers.add(
-                        "ce_recordedtime",
-                        UnsafeRawBufferPointer(rebasing: bytes[epochLength..<recordedLength])
-                    )
-                    headers.add("ce_epoch", UnsafeRawBufferPointer(rebasing: bytes[..<epochLength]))
+                    headers.add("ce_epoch", number)
                     if let severity = record.severity {
                         OutputAssembler.withText(of: severity) { headers.add("ce_severitytext", $0) }
                     }

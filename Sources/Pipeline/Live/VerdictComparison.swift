@@ -279,7 +279,6 @@ extension VerdictComparison {
         }
 
         mutating func addHeader(_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) {
-            if name.elementsEqual("ce_recordedtime".utf8) { return }
             add(name)
             add(value)
         }

@@ -128,7 +128,7 @@ extension AuditCommand: Command {
             discussion: """
                 Reads only committed records and writes nothing; it may run beside weir run. First the inputs: records that are not
                 those an epoch was made from, by the digests in the journal, are exit 7 with their topic and partition. Then every
-                byte of every verdict is compared, except the recorded time. With --json it prints one object with the keys epochs,
+                byte of every verdict is compared. With --json it prints one object with the keys epochs,
                 inputs, verdicts, revisions (the same verdict given anew by a later epoch, as the replay does; nothing is judged
                 again yet, so 0), missing, repeated (twice in one epoch), different, expired (older than what retention has left of
                 its partition: no fault), other_key_epochs (judged under another hash key than the audit's) and

@@ -354,7 +354,7 @@ final class WorkerWorld {
         }
     }
 
-    /// What stands in Weir's topics, without the recorded time.
+    /// What stands in Weir's topics.
     func outputs() -> [String: [Output]] {
         var all: [String: [Output]] = [:]
         for topic in OutputTopics.all {
@@ -364,8 +364,7 @@ final class WorkerWorld {
                         Output(
                             key: record.key ?? [],
                             value: record.value ?? [],
-                            headers: record.headers.filter { $0.name != "ce_recordedtime" }
-                                .map { "\($0.name)=\(String(decoding: $0.value, as: UTF8.self))" }
+                            headers: record.headers.map { "\($0.name)=\(String(decoding: $0.value, as: UTF8.self))" }
                         )
                     )
                 }
@@ -416,7 +415,7 @@ final class WorkerWorld {
         return (all, counts)
     }
 
-    /// What the epoch that was processed last gives for Weir's topics, without the recorded time.
+    /// What the epoch that was processed last gives for Weir's topics.
     func outputs(
         of processor: EpochProcessor,
         _ block: DecodedBlock,
@@ -425,14 +424,13 @@ final class WorkerWorld {
     ) throws(LogError) -> [String: [Output]] {
         var all: [String: [Output]] = [:]
         var batch = OutputBatch(topics: OutputTopics.all)
-        assembler.appendVerdicts(processor.engine, epoch: epoch.epoch, recordedMilliseconds: 0, to: &batch)
+        assembler.appendVerdicts(processor.engine, epoch: epoch.epoch, to: &batch)
         assembler.appendDeadLetters(block, sources: sources, to: &batch)
         assembler.appendLate(processor.setAside, watermark: epoch.watermark, to: &batch)
         try batch.withParts { (record, key, value, _) throws(LogError) in
             var headers: [String] = []
             batch.forEachHeader(record) { name, value in
-                let name = String(decoding: name, as: UTF8.self)
-                if name != "ce_recordedtime" { headers.append("\(name)=\(String(decoding: value, as: UTF8.self))") }
+                headers.append("\(String(decoding: name, as: UTF8.self))=\(String(decoding: value, as: UTF8.self))")
             }
             all[OutputTopics.all[record.topic], default: []].append(
                 Output(key: key.map { [UInt8]($0) } ?? [], value: value.map { [UInt8]($0) } ?? [], headers: headers)
