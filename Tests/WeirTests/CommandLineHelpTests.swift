@@ -10,12 +10,16 @@ import Testing
             weir tail: follow the verdicts, one line each
 
             Usage: weir tail (--kafka FILE | --log FILE.db) [--since DURATION] [--severity LEVEL]
-                [--json]
+                [--subject ID] [--rule ID] [--last N] [--no-follow] [--unmask] [--json]
 
             Prints time, severity, decision, score, subject, rules and reason of each committed
             verdict, coloured by severity on a terminal, and follows until stopped. It joins no
             consumer group, so it never disturbs production. Control characters in foreign text are
-            shown escaped.
+            shown escaped. Times are wall time here (TZ=UTC for UTC). A subject is shown as a tag
+            that is the same for the same subject as long as this command runs, and says nothing
+            else; --unmask shows its id. On a terminal at most 50 lines a second are shown of what
+            comes, those of severity high and critical always; what is left out is counted. A log
+            that does not answer for ten seconds is told of, and when it is back.
 
             Flags:
               --kafka FILE      librdkafka properties (bootstrap.servers, security.protocol ...),
@@ -25,12 +29,20 @@ import Testing
               --since DURATION  begin this long ago, such as 15m (without it: now)
               --severity LEVEL  only verdicts of this severity or higher (low | medium | high |
                                 critical)
+              --subject ID      only verdicts about this subject, by its whole id
+              --rule ID         only verdicts that this rule gave a reason for, in shadow too
+              --last N          of what is there at the start only the newest so many (without
+                                --since: of all) (1 to 100000)
+              --no-follow       end where the log ends now
+              --unmask          show subjects by their ids
               --json            verdicts as JSON Lines
               -h, --help        show this help
 
             Examples:
               weir tail --kafka kafka.properties --since 15m --severity high
                   what woke me up?
+              weir tail --log shop.db --since 7d --last 20 --no-follow
+                  the twenty newest of the week
               weir tail --log demo.db --since 7d --json | jq .subject
                   as data
 

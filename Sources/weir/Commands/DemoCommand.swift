@@ -42,7 +42,7 @@ enum DemoCommand {
                 if showsJSON {
                     terminal.write(Array(line) + [UInt8(ascii: "\n")])
                 } else {
-                    terminal.line(verdict.line(terminal))
+                    terminal.line(verdict.line(terminal, .ofInvented))
                 }
             }
         }

@@ -2,7 +2,7 @@ import Glibc
 
 /// Event times as people read them.
 enum LocalTime {
-    /// `2026-01-05T08:00:00.250Z` as wall time here, to the second; nil when it is no time.
+    /// `2026-01-05T08:00:00.250Z` as wall time here, to the second, with its distance from UTC; nil when it is no time.
     static func text(_ text: String) -> String? {
         let bytes = Array(text.utf8)
         guard bytes.count >= 20, bytes.last == UInt8(ascii: "Z") else { return nil }
@@ -21,7 +21,9 @@ enum LocalTime {
         var local = tm()
         guard localtime_r(&time, &local) != nil else { return nil }
         func two(_ value: Int32) -> String { value < 10 ? "0\(value)" : "\(value)" }
+        let minutes = Int32(abs(local.tm_gmtoff / 60))
+        let zone = minutes == 0 ? "Z" : "\(local.tm_gmtoff < 0 ? "-" : "+")\(two(minutes / 60)):\(two(minutes % 60))"
         return
-            "\(local.tm_year + 1900)-\(two(local.tm_mon + 1))-\(two(local.tm_mday)) \(two(local.tm_hour)):\(two(local.tm_min)):\(two(local.tm_sec))"
+            "\(local.tm_year + 1900)-\(two(local.tm_mon + 1))-\(two(local.tm_mday)) \(two(local.tm_hour)):\(two(local.tm_min)):\(two(local.tm_sec))\(zone)"
     }
 }
