@@ -104,6 +104,41 @@ public struct KafkaConfiguration: Sendable, CustomStringConvertible {
         return marks.contains { name.contains($0) }
     }
 
+    /// Whether a line's name may be shown: what is none may be a part of a secret of several lines.
+    ///
+    /// Names of properties have a dot between words, which Base64 has not, or are one word in small letters.
+    static func isShowable(name: String) -> Bool {
+        let isWord = name.utf8.allSatisfy { (UInt8(ascii: "a")...UInt8(ascii: "z")).contains($0) }
+        return name.utf8.count <= 64 && (name.contains(".") || isWord)
+    }
+
+    /// What in the settings lets somebody between here and the brokers read or change what is sent, one sentence each.
+    public var weaknesses: [String] {
+        var found: [String] = []
+        if self["enable.ssl.certificate.verification"] == "false" {
+            found.append(
+                "enable.ssl.certificate.verification=false: whoever is between here and the brokers can pose as one"
+            )
+        }
+        if self["ssl.endpoint.identification.algorithm"] == "none" {
+            found.append(
+                "ssl.endpoint.identification.algorithm=none: any certificate of the same authority passes for a broker's"
+            )
+        }
+        if self["security.protocol"]?.lowercased() == "sasl_plaintext" {
+            let mechanism = self["sasl.mechanism"] ?? self["sasl.mechanisms"] ?? ""
+            if mechanism.uppercased() == "PLAIN" {
+                found.append(
+                    "security.protocol=sasl_plaintext with sasl.mechanism=PLAIN: the password goes in clear over the network"
+                )
+            }
+        }
+        return found
+    }
+
+    /// Whether some value must not be seen by others.
+    public var holdsSecrets: Bool { properties.contains { KafkaConfiguration.isSecret($0.name) && !$0.value.isEmpty } }
+
     /// Checks every property with librdkafka, without connecting to anything.
     ///
     /// - Throws: ``KafkaError`` of kind `configuration`.
@@ -113,6 +148,13 @@ public struct KafkaConfiguration: Sendable, CustomStringConvertible {
                 .configuration,
                 "read the configuration",
                 "bootstrap.servers is missing; say bootstrap.servers=host:port"
+            )
+        }
+        if bootstrapServers.contains("@") {
+            throw KafkaError(
+                .configuration,
+                "read the configuration",
+                "bootstrap.servers holds an @; it takes host:port, and who logs in stands in sasl.username and sasl.password"
             )
         }
         rd_kafka_conf_destroy(try makeConf(defaults: [], optional: [], fixed: []))
@@ -202,7 +244,9 @@ public struct KafkaConfiguration: Sendable, CustomStringConvertible {
             throw KafkaError(
                 .configuration,
                 "read properties",
-                "line \(number): '\(name)' has no value; write \(name)=value"
+                KafkaConfiguration.javaEquivalents[name] != nil || KafkaConfiguration.nearestName(to: name) != nil
+                    ? "line \(number): '\(name)' has no value; write \(name)=value"
+                    : "line \(number) is no name=value; a value of several lines, such as a PEM, ends each but its last with \\"
             )
         }
         while let last = value.unicodeScalars.last, last == " " || last == "\t" { value.unicodeScalars.removeLast() }
@@ -213,6 +257,13 @@ public struct KafkaConfiguration: Sendable, CustomStringConvertible {
         var reason = [CChar](repeating: 0, count: 512)
         let result = rd_kafka_conf_set(conf, name, value, &reason, reason.count)
         if result == RD_KAFKA_CONF_OK { return }
+        guard isShowable(name: name) else {
+            throw KafkaError(
+                .configuration,
+                "read the configuration",
+                "a line's name is none that librdkafka could have; a value of several lines, such as a PEM, ends each but its last with \\"
+            )
+        }
         var text = "unknown property '\(name)'"
         if let ours = javaEquivalents[name] {
             text += ": a setting of Kafka's Java clients; here it is \(ours)"

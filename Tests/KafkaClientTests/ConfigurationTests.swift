@@ -36,11 +36,40 @@ struct ConfigurationTests {
 
     @Test(arguments: [
         ("a=1\rb=2\r", "line 1 holds a carriage return"), ("a=1\nb=\02", "line 2 holds"), ("=x", "needs a name"),
-        ("alone", "'alone' has no value"), ("a=1\nb=\\u00", "line 2"),
+        ("acks", "'acks' has no value"), ("alone", "line 1 is no name=value"), ("a=1\nb=\\u00", "line 2"),
     ])
     func `a broken line is named`(text: String, said: String) throws {
         let error = #expect(throws: KafkaError.self) { try KafkaConfiguration(parsing: text) }
         #expect(error?.text.contains(said) == true, "\(error?.text ?? "")")
+    }
+
+    /// A private key of several lines, of which only the first was meant to have a name.
+    @Test(arguments: ["MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7", "c2VjcmV0==", "c2VjcmV0=more", "hunter2"])
+    func `a line of a secret is not shown`(line: String) throws {
+        let text = "bootstrap.servers=a:1\nssl.key.pem=-----BEGIN PRIVATE KEY-----\n\(line)\n"
+        let error = #expect(throws: KafkaError.self) { try KafkaConfiguration(parsing: text).validate() }
+        let said = "\(error?.text ?? "") \(error?.description ?? "")"
+        #expect(!said.contains("c2V") && !said.contains("MII") && !said.contains("hunter"), "\(said)")
+        #expect(said.contains("PEM"), "\(said)")
+    }
+
+    @Test func `who logs in has no place in the address, and is not shown`() {
+        let error = #expect(throws: KafkaError.self) {
+            try KafkaConfiguration(["bootstrap.servers": "ada:hunter2@host:9092"]).validate()
+        }
+        #expect(error?.text.contains("sasl.username") == true && error?.text.contains("hunter2") == false)
+    }
+
+    @Test(arguments: [
+        (["security.protocol": "ssl"], 0), (["enable.ssl.certificate.verification": "false"], 1),
+        (["ssl.endpoint.identification.algorithm": "none"], 1),
+        (["security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "PLAIN"], 1),
+        (["security.protocol": "sasl_plaintext", "sasl.mechanisms": "SCRAM-SHA-512"], 0),
+    ])
+    func `what weakens a connection is told`(properties: [String: String], count: Int) {
+        #expect(KafkaConfiguration(properties).weaknesses.count == count)
+        #expect(!KafkaConfiguration(properties).holdsSecrets)
+        #expect(KafkaConfiguration(["sasl.password": "x"]).holdsSecrets)
     }
 
     @Test(arguments: [

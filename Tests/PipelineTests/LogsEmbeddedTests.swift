@@ -52,6 +52,28 @@ import Testing
         return batch
     }
 
+    @Test func `a new log and the files beside it are their owner's alone, and one that was shared stays so`() throws {
+        func modes() -> [String: mode_t] {
+            var found: [String: mode_t] = [:]
+            for suffix in ["", "-wal", "-shm", "-turn"] {
+                var status = stat()
+                if stat(path + suffix, &status) == 0 { found[suffix] = status.st_mode & 0o777 }
+            }
+            return found
+        }
+        do {
+            let log = try filled()
+            defer { log.close() }
+            #expect(modes() == ["": 0o600, "-wal": 0o600, "-shm": 0o600, "-turn": 0o600])
+        }
+        for name in modes().keys where !name.isEmpty { unlink(path + name) }
+        chmod(path, 0o640)
+        let log = try EmbeddedLog(path: path, application: "shop")
+        defer { log.close() }
+        try log.create([TopicRequirement(name: "more", partitions: 1)])
+        #expect(modes()[""] == 0o640 && modes()["-wal"] == 0o640)
+    }
+
     @Test func `a copy taken in the middle of a transaction holds the last commit and nothing of the open one`() throws
     {
         let log = try filled()

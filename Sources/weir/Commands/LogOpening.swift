@@ -1,3 +1,4 @@
+import Glibc
 import KafkaClient
 import Pipeline
 import RuleLanguage
@@ -98,6 +99,7 @@ enum LogOpening {
         if metrics != nil { options.statisticsMilliseconds = 5000 }
         let log = try KafkaLog(configuration: configuration, options: options)
         if let warning = libraryWarning(role) { terminal.warn(warning) }
+        for weakness in weaknesses(of: configuration, at: path) { terminal.warn("\(path): \(weakness)") }
         if role == .pipeline {
             for (name, reason) in log.unusedProperties {
                 telemetry.warn(
@@ -134,6 +136,17 @@ enum LogOpening {
                     "--kafka takes a file of librdkafka properties, one name=value a line; bootstrap.servers=host:port is the least"
             )
         }
+    }
+
+    /// What a person should know about the safety of these settings, one sentence each.
+    static func weaknesses(of configuration: KafkaConfiguration, at path: String) -> [String] {
+        var found = configuration.weaknesses
+        var status = stat()
+        if configuration.holdsSecrets, stat(path, &status) == 0, status.st_mode & 0o077 != 0 {
+            let mode = String(status.st_mode & 0o777, radix: 8)
+            found.append("it holds a secret, and others may read or change it (mode \(mode)): chmod 600 \(path)")
+        }
+        return found
     }
 
     private static func connectMilliseconds(_ configuration: KafkaConfiguration, _ path: String) throws(CommandFailure)

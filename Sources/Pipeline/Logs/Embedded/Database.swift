@@ -51,6 +51,11 @@ final class Database {
         case .readOnly: flags |= SQLITE_OPEN_READONLY
         case .still: flags |= SQLITE_OPEN_READONLY | SQLITE_OPEN_URI
         }
+        if access == .full {
+            // The log holds every event as it came: a new one is its owner's alone, and SQLite gives those beside it the same mode.
+            let made = Glibc.open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+            if made >= 0 { Glibc.close(made) }
+        }
         let name = access == .still ? Database.immutableName(of: path) : path
         let code = sqlite3_open_v2(name, &handle, flags, nil)
         guard code == SQLITE_OK else {
@@ -131,7 +136,10 @@ final class Database {
 
     /// Opens the turnstile; called once the file is known to be ours.
     func openTurnstile() {
-        turnstile = open(path + "-turn", O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
+        // Whoever may use the log may use it too.
+        var status = stat()
+        let mode = stat(path, &status) == 0 ? status.st_mode & 0o666 : 0o600
+        turnstile = open(path + "-turn", O_RDWR | O_CREAT | O_CLOEXEC, mode)
     }
 
     /// Changing to WAL needs the file alone for a moment, and SQLite does not wait here by itself.
