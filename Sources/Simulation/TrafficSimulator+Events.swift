@@ -15,7 +15,7 @@ extension TrafficSimulator {
 
     /// Writes an event's line and says what it is.
     mutating func write(_ due: Pending, into line: inout [UInt8]) -> SimulatedEvent {
-        let milliseconds = due.time / 1_000
+        let milliseconds = due.time / 1_000 - TrafficSimulator.start + options.start
         let names = TrafficSimulator.names(of: due.kind)
         line.removeAll(keepingCapacity: true)
         line.append(literal: "{\"type\":\"")

@@ -26,9 +26,18 @@ public struct TrafficSimulator: Sendable {
         public var seed: UInt64
         /// Mean of the honest traffic over a day, in events per second of event time.
         public var eventsPerSecond: Double
+        /// When the traffic begins, milliseconds since 1970; the day's rhythm counts from there.
+        public var start: Int64
 
-        public init(scenario: SimulationScenario, events: Int, seed: UInt64, eventsPerSecond: Double = 10) {
+        public init(
+            scenario: SimulationScenario,
+            events: Int,
+            seed: UInt64,
+            eventsPerSecond: Double = 10,
+            start: Int64 = TrafficSimulator.start
+        ) {
             precondition(events >= 0 && eventsPerSecond > 0)
+            self.start = start
             self.scenario = scenario
             self.events = events
             self.seed = seed
@@ -41,7 +50,7 @@ public struct TrafficSimulator: Sendable {
         "accounts", "clicks", "coupons", "logins", "orders", "refunds", "reviews", "signups", "staff",
     ]
 
-    /// Monday 2026-01-05T00:00:00Z in milliseconds since 1970.
+    /// Monday 2026-01-05T00:00:00Z in milliseconds since 1970, where traffic begins unless told otherwise.
     public static let start: Int64 = 1_767_571_200_000
 
     static let second: Int64 = 1_000_000

@@ -8,6 +8,30 @@ import Testing
 
 @Suite(.enabled(if: WeirProgram.path != nil, Commands.absence))
 struct CommandsSimulateTests {
+    @Test func `traffic begins at the day that is asked for, and is the same otherwise`() throws {
+        let day: Int64 = 1_764_460_800_000
+        #expect(try SimulateCommand.startTime("2025-11-30") == day)
+        #expect(try SimulateCommand.startTime("now", now: 5) == 5)
+        #expect(try SimulateCommand.startTime("2024-02-29") == 1_709_164_800_000)
+        for wrong in ["2025-02-29", "2025-13-01", "30.11.2025", "yesterday", "1999-12-31", "2025-1-1"] {
+            #expect(throws: CommandFailure.self) { try SimulateCommand.startTime(wrong) }
+        }
+        func lines(_ arguments: String...) throws -> [Substring] {
+            let words = ["simulate", "--events", "2000", "--seed", "4"] + arguments
+            let result = try WeirProgram.run(try #require(WeirProgram.path), words)
+            return result.output.split(separator: "\n")
+        }
+        let usual = try lines()
+        let moved = try lines("--start", "2025-11-30")
+        let time = #/"ts":(\d+)/#
+        #expect(usual.count == 2000 && moved.count == 2000)
+        for (a, b) in zip(usual, moved) {
+            let (first, second) = (try #require(a.firstMatch(of: time)), try #require(b.firstMatch(of: time)))
+            #expect(try #require(Int64(second.1)) - day == (try #require(Int64(first.1))) - TrafficSimulator.start)
+            #expect(a.replacing(time, with: "") == b.replacing(time, with: ""))
+        }
+    }
+
     @Test func `the same seed gives the same bytes in a file, on stdout and in a log`() throws {
         let folder = try Commands.Folder()
         let file = try Commands.weir(

@@ -7,7 +7,7 @@ public enum OutputTopics {
     public static let journal = "weir.journal"
 
     /// In the order of the indices below.
-    static let all = [verdicts, rings, deadLetters, late, journal]
+    public static let all = [verdicts, rings, deadLetters, late, journal]
     static let verdictsIndex = 0
     static let ringsIndex = 1
     static let deadLettersIndex = 2

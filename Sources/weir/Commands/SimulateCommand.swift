@@ -1,5 +1,7 @@
+import Glibc
 import Pipeline
 import Simulation
+import Telemetry
 
 /// `weir simulate`: synthetic traffic into a file, stdout or a log, with the truth beside it.
 enum SimulateCommand {
@@ -9,6 +11,7 @@ enum SimulateCommand {
             throw CommandFailure.usage("unknown scenario '\(arguments.required("scenario"))'")
         }
         let events = arguments.int("events") ?? 0
+        let start = try startTime(arguments.string("start"))
         let seed = UInt64(arguments.int("seed") ?? 1)
         var files = DistinctFiles()
         files.read("--kafka", arguments.string("kafka"))
@@ -22,13 +25,14 @@ enum SimulateCommand {
         let truth = try arguments.string("truth").map { path throws(LogError) in try LineWriter(path: path) }
         let target: Target
         if let log = try LogOpening.open(arguments, .producer, application: "weir-simulate", terminal) {
+            if !arguments.isSet("yes") { try requireNobodyElse(log, name: arguments.string("kafka")) }
             try log.create(InputTopics.requirements(TrafficSimulator.topics, on: log))
             target = .log(LogTarget(log, topics: TrafficSimulator.topics))
         } else {
             target = .lines(try LineWriter(path: arguments.string("output") ?? "-"))
         }
         var run = SimulationRun(
-            simulator: TrafficSimulator(.init(scenario: scenario, events: events, seed: seed)),
+            simulator: TrafficSimulator(.init(scenario: scenario, events: events, seed: seed, start: start)),
             target: target,
             truth: truth,
             pace: FeedPace(arguments.int("rate").map { .rate($0) } ?? .unbounded),
@@ -49,6 +53,42 @@ enum SimulateCommand {
                 + "\(ProgressReport.grouped(Int(Double(run.count) / max(seconds, 1e-9))))/s"
         )
         return StopSignal.received ?? .ok
+    }
+
+    /// When the traffic begins: a day, or now; nil: where it always does.
+    static func startTime(
+        _ text: String?,
+        now: Int64 = Log.wallClockMilliseconds()
+    ) throws(CommandFailure) -> Int64 {
+        guard let text else { return TrafficSimulator.start }
+        if text == "now" { return now }
+        let parts = text.split(separator: "-", omittingEmptySubsequences: false)
+        if parts.count == 3, parts[0].utf8.count == 4, parts[1].utf8.count == 2, parts[2].utf8.count == 2,
+            let year = Int32(parts[0]), let month = Int32(parts[1]), let day = Int32(parts[2]),
+            (2000...2099).contains(year)
+        {
+            var date = tm()
+            (date.tm_year, date.tm_mon, date.tm_mday) = (year - 1900, month - 1, day)
+            let seconds = timegm(&date)
+            // A day that does not exist comes back as another one.
+            if date.tm_mon == month - 1, date.tm_mday == day { return Int64(seconds) * 1000 }
+        }
+        throw .usage("--start \(text) is no day", hint: "a day of 2000 to 2099 such as 2026-11-30, or now")
+    }
+
+    /// Refuses to write invented events where others keep theirs.
+    private static func requireNobodyElse(_ log: any EventLog, name: String?) throws {
+        guard let name else { return }
+        let ours = Set(TrafficSimulator.topics).union(OutputTopics.all)
+        let others = try log.topics().filter { !$0.hasPrefix("__") && !ours.contains($0) }
+        guard let first = others.first else { return }
+        let more = others.count > 1 ? " and \(others.count - 1) more" : ""
+        throw CommandFailure(
+            .invalid,
+            "\(log.name) of \(name) holds topics of others (\(first)\(more)); this would write invented events into "
+                + "\(TrafficSimulator.topics.joined(separator: ", "))",
+            hint: "if that is what you want, say --yes"
+        )
     }
 
     /// Where the events go.
@@ -195,6 +235,12 @@ extension SimulateCommand: Command {
                 ),
                 .option("events", "N", .integer(1...1_000_000_000), default: "100000", "how many events"),
                 .seed,
+                .option(
+                    "start",
+                    "DAY",
+                    .text,
+                    "when the traffic begins: a day such as 2026-11-30 (UTC), or now (without it: 2026-01-05); a second run into the same log must not begin before the end of the first, or all of it is late"
+                ),
                 .option("output", "FILE", .file, "write events as JSON Lines; - is standard output"),
                 .option("truth", "FILE", .file, "write who attacked, as JSON Lines"),
             ] + FlagDefinition.logs + [
@@ -203,7 +249,8 @@ extension SimulateCommand: Command {
                     "N",
                     .integer(1...100_000_000),
                     "at most this many events per second (without it: as fast as it goes)"
-                )
+                ),
+                .toggle("yes", "write into a cluster that holds other topics too"),
             ],
             alternatives: [
                 FlagAlternative(
