@@ -45,6 +45,34 @@ def tail(t, log, verdicts):
                 json.loads(line)
 
 
+def silence(t, broker):
+    """A broker that does not answer is no quiet night: tail says so, and when it is back."""
+    process = t.start("tail", *broker.kind(), "--since", "1h", "--last", "1", label="tail")
+    try:
+        wait_for("tail has read what there is", lambda: process.out.count("\n") == 1, process=process)
+        broker.control("pause")
+        wait_for("tail tells that the broker does not answer", lambda: "gap: the log has not answered" in process.err, process=process)
+    finally:
+        broker.control("resume")
+    wait_for("and when it is back", lambda: "the log is back after" in process.err, process=process)
+    t.check(process.terminate() in (0, 143), "tail ends at SIGTERM")
+
+
+def guests(t, broker):
+    """Invented events do not go where others keep theirs, unless that is wanted."""
+    from confluent_kafka.admin import AdminClient, NewTopic
+
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap})
+    for future in admin.create_topics([NewTopic("billing", 1)]).values():
+        future.result(30)
+    before = broker.ends(INPUT_TOPICS)
+    result = t.run("simulate", "--events", 100, "--kafka", broker.properties, code=3)
+    t.check("billing" in result.err and "--yes" in result.err, "simulate does not write into a cluster of others", result.err)
+    t.equal(broker.ends(INPUT_TOPICS), before, "and has written nothing")
+    t.run("simulate", "--events", 100, "--yes", "--kafka", broker.properties)
+    t.equal(sum(e for _, e in broker.ends(INPUT_TOPICS).values()) - sum(e for _, e in before.values()), 100, "with --yes it does")
+
+
 def shops(t, broker):
     events = 1_000_000 if t.is_long else 60_000
     t.run("simulate", "--events", events, "--seed", 21, "--kafka", broker.properties)
@@ -64,6 +92,7 @@ def shops(t, broker):
     t.equal(len(uncommitted), len(verdicts), "nothing was aborted: readers of uncommitted records see as many")
     kcat(t, broker, verdicts)
     tail(t, broker, verdicts)
+    silence(t, broker)
     check_audit(t, broker, MARKETPLACE, len(verdicts))
 
     # Stopped and started again: goes on where it was, says nothing twice.
@@ -86,6 +115,7 @@ def shops(t, broker):
         result = t.run(command, "--topology", other, "--kafka", broker.properties, code=3)
         t.check("'marketplace'" in result.err and "'other-market'" in result.err, f"{command} of another topology: exit 3", result.err)
     t.equal(broker.ends(OWN_TOPICS), before, "and the offsets of all topics of weir are as before")
+    guests(t, broker)
 
 
 def roomy_topology(t, broker, name):
