@@ -87,6 +87,8 @@ public final class Consumer {
                 ("queued.max.messages.kbytes", String(share)),
                 ("fetch.wait.max.ms", String(options.fetchWaitMilliseconds)),
                 ("fetch.min.bytes", String(options.fetchMinimumBytes)),
+                // By it a consumer hears of partitions that were added, and of a topic that was deleted while it is read.
+                ("topic.metadata.refresh.interval.ms", "30000"),
             ],
             optional: [("fetch.queue.backoff.ms", "10")],
             fixed: [

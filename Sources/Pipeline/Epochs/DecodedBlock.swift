@@ -14,6 +14,8 @@ final class DecodedBlock {
     private let beside: BesideParts
     /// By source, what ``takeInputDigests()`` has found.
     private var inputDigests: [InputDigest]
+    /// By source, the last record that ``takeInputDigests()`` has seen in any epoch.
+    private(set) var lastTaken: [TakenRecord?]
 
     /// A block for partitions of a log, which hold JSON.
     convenience init(_ deployment: Deployment, sources: [TopicPartition], lanes: Int) {
@@ -38,6 +40,7 @@ final class DecodedBlock {
         sourceCount = sources.count
         beside = BesideParts(plan.partsBeside)
         inputDigests = [InputDigest](repeating: InputDigest(), count: sources.count)
+        lastTaken = [TakenRecord?](repeating: nil, count: sources.count)
     }
 
     var stagedCount: Int { staging[0].records.count }
@@ -113,25 +116,31 @@ final class DecodedBlock {
     /// It follows from the records alone: not from the polls that brought them, nor from what became of them, be they events, dead
     /// letters or nobody's concern. Valid until the next call.
     func takeInputDigests() -> [InputDigest] {
-        var contents = ContentDigest()
-        for source in inputDigests.indices {
-            inputDigests[source] = InputDigest(
-                content: contents.value,
-                headers: beside.wantsHeaders ? contents.value : nil
-            )
-        }
-        // Of one source the records stand in their order, and mostly many of one source stand together.
-        for record in staging[0].records {
-            let source = Int(record.source)
-            contents = ContentDigest(continuing: inputDigests[source].content)
-            contents.add(record.digest, 0)
-            inputDigests[source].content = contents.value
-            guard let headers = inputDigests[source].headers else { continue }
-            contents = ContentDigest(continuing: headers)
-            contents.add(record.beside(in: staging[0].bytes))
-            inputDigests[source].headers = contents.value
+        let empty = ContentDigest().value
+        let fresh = InputDigest(content: empty, headers: beside.wantsHeaders ? empty : nil)
+        for source in inputDigests.indices { inputDigests[source] = fresh }
+        staging[0].records.withUnsafeBufferPointer { records in
+            var at = 0
+            while at < records.count {
+                // Of one source the records stand in their order, and mostly many of one source stand together.
+                let source = records[at].source
+                let first = at
+                while at < records.count, records[at].source == source { at += 1 }
+                take(UnsafeBufferPointer(rebasing: records[first..<at]), of: Int(source))
+            }
         }
         return inputDigests
+    }
+
+    private func take(_ records: UnsafeBufferPointer<StagedRecord>, of source: Int) {
+        var content = ContentDigest(continuing: inputDigests[source].content)
+        for record in records { content.add(record.digest, 0) }
+        inputDigests[source].content = content.value
+        if let last = records.last { lastTaken[source] = TakenRecord(offset: last.offset, digest: last.digest) }
+        guard let former = inputDigests[source].headers else { return }
+        var headers = ContentDigest(continuing: former)
+        for record in records { headers.add(record.beside(in: staging[0].bytes)) }
+        inputDigests[source].headers = headers.value
     }
 
     /// Decodes all staged records.

@@ -7,6 +7,8 @@ import Detection
 final class JournalReplay {
     /// How long a range that the journal names may take to come.
     private static let patience = Duration.seconds(60)
+    /// How long a partition may end before what was taken of it: a leader that has just been elected may not know its end yet.
+    private static let endPatience = Duration.seconds(10)
 
     private let log: any LogReader
     private let clock: any WorkerClock
@@ -159,6 +161,11 @@ final class JournalReplay {
         var ranges: [(source: Int, from: Int64, to: Int64)] = []
         for range in record.ranges {
             guard let source = sources.firstIndex(of: range.source) else {
+                if deployment.description.topics.contains(range.source.topic),
+                    let error = InputState.gone.error(range.source, next: range.from, taken: range.to)
+                {
+                    throw error
+                }
                 throw LogError(
                     .refused,
                     "the journal names \(range.source), which the topology does not read: use the topology this journal was written with"
@@ -286,6 +293,7 @@ final class JournalReplay {
         var positions: [SourcePosition] = []
         for (s, source) in sources.enumerated() {
             let (start, _) = try log.bounds(of: source)
+            try requireEnd(of: source)
             let named = next[s] >= 0 ? next[s] : first?.ranges.first { $0.source == source }?.from
             if let named, named < start { throw JournalReplay.lost(source, named, start) }
             let at = named ?? start
@@ -293,6 +301,22 @@ final class JournalReplay {
             positions.append(SourcePosition(source: source, next: at))
         }
         try log.assign(positions)
+    }
+
+    /// Checks that a source reaches as far as the journal took it.
+    private func requireEnd(of source: TopicPartition) throws(LogError) {
+        guard let taken = surveyed.taken[source] else { return }
+        let asked = clock.now
+        while true {
+            let end = try log.bounds(of: source).end
+            if end >= taken { return }
+            if clock.now - asked > JournalReplay.endPatience,
+                let error = InputState.shortened(end: end).error(source, next: taken, taken: taken)
+            {
+                throw error
+            }
+            clock.pause(for: .milliseconds(200))
+        }
     }
 
     private static func lost(_ source: TopicPartition, _ wanted: Int64, _ start: Int64) -> LogError {
@@ -350,6 +374,9 @@ final class JournalReplay {
                 continue
             }
             if now - progress > JournalReplay.patience {
+                let source = sources[range.source]
+                let state = try InputState.look(at: source, next: position, taken: range.to, in: log)
+                if let error = state.error(source, next: position, taken: range.to) { throw error }
                 throw LogError(
                     .transient,
                     "\(sources[range.source]): offsets \(position) to \(range.to) are in the journal, but the log gave nothing for a minute"

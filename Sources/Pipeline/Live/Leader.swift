@@ -41,6 +41,9 @@ final class Leader {
     /// Sources that could not be asked, or had more to give, at the last look.
     private var isUnheard: [Bool]
     private let idle: Duration
+    /// When silent sources were last asked whether they are still there, and which of them then seemed not to be.
+    private var watchedAt: Duration
+    private var suspected: Set<Int> = []
     /// Filled with the epochs judged since the last commit was started.
     private var filling = Commit()
     /// To be filled next: there are two, and one at most is under way.
@@ -94,6 +97,7 @@ final class Leader {
         let now = clock.now
         handedOverTo = [Int64](repeating: -1, count: sources.count)
         lastEvent = [Duration](repeating: now, count: sources.count)
+        watchedAt = now
         isUnheard = [Bool](repeating: false, count: sources.count)
         gaveEvents = [Bool](repeating: false, count: sources.count)
         gaveAligned = gaveEvents
@@ -117,7 +121,51 @@ final class Leader {
     }
 
     /// Performs what the pace decides, until `shouldStop` returns true and what was there then is judged and committed.
+    ///
+    /// - Throws: ``LogError``; of an input that moved otherwise than by growing, what became of it (``InputState``).
     func run(shouldStop: () -> Bool) throws(LogError) {
+        do throws(LogError) { try lead(shouldStop) } catch { throw cause(of: error) }
+    }
+
+    /// Looks after sources that have given no event for long: that nothing comes may mean that there is nothing to come any more.
+    ///
+    /// A client does not always say that a topic was deleted or an offset is out of range; it goes on trying.
+    ///
+    /// - Throws: ``LogError`` when a source is not sound by two looks, one ``watchInterval`` after the other.
+    private func watch() throws(LogError) {
+        guard facts.now - watchedAt >= Leader.watchInterval else { return }
+        watchedAt = facts.now
+        let silent = sources.indices.filter { facts.now - lastEvent[$0] >= Leader.watchInterval }
+        if silent.isEmpty { return suspected.removeAll() }
+        var doubted: Set<Int> = []
+        for (s, end) in zip(silent, log.askEnds(silent.map { sources[$0] })) {
+            let next = intake.next[s]
+            // An end that is ahead is no fault, but what lies before it should have come.
+            if end == .unknown || end == .at(next) { continue }
+            doubted.insert(s)
+            guard suspected.contains(s) else { continue }
+            let state = try InputState.look(at: sources[s], next: next, taken: next, in: log)
+            if let error = state.error(sources[s], next: next, taken: next) { throw error }
+        }
+        suspected = doubted
+    }
+
+    private static let watchInterval = Duration.seconds(10)
+
+    /// What became of an input by which reading failed; else the error itself.
+    private func cause(of error: LogError) -> LogError {
+        guard error.kind == .outOfRange || error.kind == .refused else { return error }
+        for (s, source) in sources.enumerated() {
+            let next = intake.next[s]
+            do throws(LogError) {
+                let state = try InputState.look(at: source, next: next, taken: next, last: block.lastTaken[s], in: log)
+                if let cause = state.error(source, next: next, taken: next) { return cause }
+            } catch { continue }
+        }
+        return error
+    }
+
+    private func lead(_ shouldStop: () -> Bool) throws(LogError) {
         // The log is the caller's again when this returns.
         defer { if let commit = committer.finish(waiting: nil), commit.error == nil { take(back: commit) } }
         while true {
@@ -126,6 +174,7 @@ final class Leader {
             case .look:
                 try finishCommit(waiting: 0, shouldStop)
                 facts.isStopAsked = shouldStop()
+                try watch()
             case .drain: stopEnds = try Leader.ends(of: sources, in: log)
             case .leave: stopEnds = intake.next
             case .serve: mailbox.serve(WorkerView(engine: processor.engine, epochs: epoch))

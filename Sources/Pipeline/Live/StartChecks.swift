@@ -39,6 +39,29 @@ public struct StartChecks {
         )
     }
 
+    /// Checks that no input topic is compacted: what was judged would be thinned out, and could never be judged again.
+    ///
+    /// Retention takes whole beginnings, which is told when it happens; compaction takes records from the middle, and whoever reads
+    /// finds out record by record.
+    ///
+    /// - Throws: ``LogError``: `refused`, with the command that mends it; settings that may not be read are passed over.
+    func requireKeptInputs(_ topics: [String]) throws(LogError) {
+        for topic in topics {
+            let policy: String?
+            do { policy = try log.settings(of: topic)?.values["cleanup.policy"] } catch {
+                if error.kind == .notAuthorised { continue }
+                throw error
+            }
+            guard let policy, policy.contains("compact") else { continue }
+            let command = log.commandToSet(["cleanup.policy": "delete"], of: topic).map { ": \($0)" } ?? ""
+            throw LogError(
+                .refused,
+                "input topic '\(topic)' is compacted (cleanup.policy=\(policy)): records that were judged vanish from its middle, and no "
+                    + "start would find what the journal names. Give Weir a topic that keeps its records\(command)"
+            )
+        }
+    }
+
     /// Checks that nothing speaks of more than the journal does.
     ///
     /// Input positions are committed together with the journal, and what may arrive late is an older commit of them: positions

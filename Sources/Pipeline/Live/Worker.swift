@@ -112,6 +112,7 @@ public final class Worker {
             )
         }
         let sources = try Worker.sources(of: deployment, in: log)
+        try checks.requireKeptInputs(deployment.description.topics)
         let committer = Committer(try log.takeOwnership(), clock)
         self.committer = committer
         metrics?.mailbox = mailbox

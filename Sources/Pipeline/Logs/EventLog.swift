@@ -70,6 +70,16 @@ public struct SourcePosition: Sendable, Equatable {
     }
 }
 
+/// What a log says when it is asked where a partition ends.
+public enum PartitionEnd: Sendable, Equatable {
+    /// Behind its last committed record.
+    case at(Int64)
+    /// There is no such partition.
+    case gone
+    /// It does not say.
+    case unknown
+}
+
 /// A topic Weir itself writes, made when missing.
 public struct TopicRequirement: Sendable, Equatable {
     public var name: String
@@ -150,6 +160,9 @@ public protocol LogReader: RangeReader {
     /// is nothing.
     func areEnds(_ positions: [SourcePosition]) -> [Bool]
 
+    /// Where partitions end, as the log says when it is asked; within a second or so.
+    func askEnds(_ sources: [TopicPartition]) -> [PartitionEnd]
+
     /// Input positions of the application's newest commit, without owning it; empty when there was none.
     ///
     /// The journal is the truth; this is for comparison.
@@ -206,6 +219,12 @@ public protocol LogAdministration: AnyObject {
 
     /// The settings in force of a topic; nil where a log has none.
     func settings(of topic: String) throws(LogError) -> TopicSettings?
+
+    /// Of these, the partitions whose end is held back by a transaction that is still open: with the offset from which on nothing
+    /// may be read yet, and the one behind the last record.
+    ///
+    /// One look sees transactions that are about to end too; who asks again later and finds one at the same offset knows more.
+    func heldBack(_ sources: [TopicPartition]) throws(LogError) -> [(source: TopicPartition, from: Int64, to: Int64)]
 
     /// What a person types to change settings of a topic; nil where a log has none.
     func commandToSet(_ settings: [String: String], of topic: String) -> String?
@@ -264,6 +283,16 @@ extension LogReader {
     }
 
     /// By the bounds, for logs that give them at once.
+    public func askEnds(_ sources: [TopicPartition]) -> [PartitionEnd] {
+        sources.map { source in
+            do throws(LogError) {
+                guard try partitions(of: source.topic)?.contains(source.partition) == true else { return .gone }
+                return .at(try bounds(of: source).end)
+            } catch { return .unknown }
+        }
+    }
+
+    /// By the bounds, for logs that give them at once.
     public func areEnds(_ positions: [SourcePosition]) -> [Bool] {
         positions.map { position in
             do throws(LogError) { return try bounds(of: position.source).end <= position.next } catch { return false }
@@ -283,6 +312,9 @@ extension LogAdministration {
     public func commandToCreate(_ topic: String) -> String? { nil }
     public func settings(of topic: String) throws(LogError) -> TopicSettings? { nil }
     public func commandToSet(_ settings: [String: String], of topic: String) -> String? { nil }
+    public func heldBack(_ sources: [TopicPartition]) throws(LogError)
+        -> [(source: TopicPartition, from: Int64, to: Int64)]
+    { [] }
     public var unusedProperties: [(name: String, reason: String)] { [] }
     public func examineRecords() throws(LogError) -> (count: Int64, faults: [String])? { nil }
 

@@ -30,6 +30,8 @@ struct JournalSurvey {
 
     /// In the order of their first epochs.
     private(set) var entries: [Entry] = []
+    /// Where the journal's ranges end.
+    private(set) var taken: [TopicPartition: Int64] = [:]
     /// Epochs up to this one are passed over: a snapshot stands for them.
     private let start: Int64
     /// Where the journal is looked through from; nil: its beginning.
@@ -54,6 +56,7 @@ struct JournalSurvey {
     }
 
     mutating func note(_ record: JournalRecord) {
+        for range in record.ranges { taken[range.source] = range.to }
         guard record.epoch > start else { return }
         // Almost always the one of the epoch before.
         let known = entries.lastIndex {

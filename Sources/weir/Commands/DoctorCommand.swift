@@ -272,6 +272,7 @@ struct Examination {
         }
         retention(of: topics.filter { !missing.contains($0) }, log)
         producersTimes(of: deployment, log, but: missing)
+        openTransactions(of: topics.filter { !missing.contains($0) }, log)
         var partitions = 0
         for topic in topics { partitions += try log.partitions(of: topic)?.count ?? 0 }
         if missing.isEmpty {
@@ -416,10 +417,12 @@ struct Examination {
                 if taken[source] != nil { continue }
                 let (start, end) = try log.bounds(of: source)
                 if end == start { continue }
-                warn(
+                fail(
                     "inputs",
                     "\(source) holds records, and no epoch has taken any",
-                    "weir run reads partitions that were added since its start from the next one on"
+                    "start weir run anew: it reads partitions that were added from its next start on, and what is older than "
+                        + "the lateness by then is late",
+                    .failure
                 )
             }
         }

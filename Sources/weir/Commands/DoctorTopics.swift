@@ -1,3 +1,4 @@
+import Glibc
 import Pipeline
 import RuleLanguage
 
@@ -39,10 +40,16 @@ extension Examination {
                 let differing = InputTopics.kept.filter { now[$0.key] != nil && now[$0.key] != $0.value }
                 if differing.isEmpty { continue }
                 losesInputs = true
-                var how: [String] = []
-                if let policy = now["cleanup.policy"], differing["cleanup.policy"] != nil {
-                    how.append("compacts them (cleanup.policy=\(policy))")
+                if let policy = now["cleanup.policy"], policy.contains("compact") {
+                    fail(
+                        "inputs",
+                        "\(topic) is compacted (cleanup.policy=\(policy)): records that were judged vanish from its middle, and weir "
+                            + "run refuses to start",
+                        log.commandToSet(["cleanup.policy": "delete"], of: topic),
+                        .invalid
+                    )
                 }
+                var how: [String] = []
                 if let text = now["retention.ms"], differing["retention.ms"] != nil {
                     let since =
                         now["message.timestamp.type"] == "CreateTime" ? " after the time its producer gave it" : ""
@@ -51,6 +58,7 @@ extension Examination {
                 if let text = now["retention.bytes"], differing["retention.bytes"] != nil {
                     how.append("deletes the oldest above \(text) bytes a partition (retention.bytes=\(text))")
                 }
+                if how.isEmpty { continue }
                 warn(
                     "retention",
                     "\(topic) \(how.joined(separator: " and ")); weir run rebuilds its state from all records since epoch 0, and cannot start without them",
@@ -62,6 +70,36 @@ extension Examination {
             }
         }
     }
+
+    /// Whether transactions of producers hold inputs back: nothing behind their first record can be judged before they end.
+    mutating func openTransactions(of topics: [String], _ log: any EventLog) {
+        do {
+            var sources: [TopicPartition] = []
+            for topic in topics {
+                for partition in try log.partitions(of: topic) ?? [] {
+                    sources.append(TopicPartition(topic, partition))
+                }
+            }
+            let first = try log.heldBack(sources)
+            if first.isEmpty { return }
+            // A transaction at work is over by then, or another one.
+            usleep(UInt32(Examination.transactionSeconds) * 1_000_000)
+            for held in try log.heldBack(first.map(\.source)) {
+                guard first.contains(where: { $0.source == held.source && $0.from == held.from }) else { continue }
+                warn(
+                    "inputs",
+                    "\(held.source): a transaction that has been open for more than \(Examination.transactionSeconds) s holds back what "
+                        + "came since: \(held.to - held.from) offsets from \(held.from) on cannot be judged before it ends",
+                    "kafka-transactions.sh --bootstrap-server \(log.name) find-hanging finds its producer; the broker ends it after the "
+                        + "producer's transaction.timeout.ms"
+                )
+            }
+        } catch {
+            warn("inputs", "whether transactions hold them back cannot be seen: \(error)", nil)
+        }
+    }
+
+    private static let transactionSeconds = 3
 
     /// Whether input topics tell when the log took a record: of others nobody knows that a client's clock is ahead.
     ///

@@ -66,6 +66,22 @@ extension KafkaLog {
         }
     }
 
+    /// By the last stable offset, and the high watermark as who reads uncommitted records sees it.
+    public func heldBack(_ sources: [TopicPartition]) throws(LogError)
+        -> [(source: TopicPartition, from: Int64, to: Int64)]
+    {
+        var found: [(source: TopicPartition, from: Int64, to: Int64)] = []
+        for source in sources {
+            // The last stable offset first: it only grows, and what is written meanwhile is no transaction that stands still.
+            let stable = try questions.bounds(of: source).end
+            let end = try questions.attempt { () throws(KafkaError) in
+                try self.questions.adminClient().watermarks(of: KafkaPartition(source)).high
+            }
+            if end > stable { found.append((source, stable, end)) }
+        }
+        return found
+    }
+
     public func commandToSet(_ settings: [String: String], of topic: String) -> String? {
         let text = settings.keys.sorted().map { "\($0)=\(settings[$0] ?? "")" }.joined(separator: ",")
         return

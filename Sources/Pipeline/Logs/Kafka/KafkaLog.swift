@@ -224,6 +224,8 @@ public final class KafkaLog: EventLog {
 
     public func areEnds(_ positions: [SourcePosition]) -> [Bool] { questions.areEnds(positions) }
 
+    public func askEnds(_ sources: [TopicPartition]) -> [PartitionEnd] { questions.askEnds(sources) }
+
     /// Those of the consumer group, which is named as the application.
     public func committedPositions(of sources: [TopicPartition]) throws(LogError) -> [SourcePosition] {
         try questions.committedPositions(of: sources)

@@ -102,6 +102,25 @@ final class KafkaQuestions: RangeReader {
         }
     }
 
+    /// As ``LogReader/askEnds(_:)`` says.
+    func askEnds(_ sources: [TopicPartition]) -> [PartitionEnd] {
+        do throws(KafkaError) {
+            let found = try sideConsumer().ends(of: sources.map { KafkaPartition($0) }, waiting: 1000)
+            let ends = Dictionary(found.map { ($0.partition, $0.offset) }) { $1 }
+            return sources.map { ends[KafkaPartition($0)].map { .at($0) } ?? .unknown }
+        } catch {
+            guard error.kind == .unknownTopic else { return [PartitionEnd](repeating: .unknown, count: sources.count) }
+        }
+        // One that is not there spoils the answer for all.
+        var known: [String: [Int32]?] = [:]
+        return sources.map { source in
+            do throws(LogError) {
+                if known[source.topic] == nil { known[source.topic] = .some(try partitions(of: source.topic)) }
+                return known[source.topic]??.contains(source.partition) == true ? .unknown : .gone
+            } catch { return .unknown }
+        }
+    }
+
     func committedPositions(of sources: [TopicPartition]) throws(LogError) -> [SourcePosition] {
         try attempt { () throws(KafkaError) in
             let wanted = sources.map { KafkaPartition($0) }
