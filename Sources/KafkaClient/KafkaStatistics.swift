@@ -8,16 +8,38 @@ public struct KafkaStatistics: Sendable, Equatable {
     public struct Partition: Sendable, Equatable {
         public var topic: String
         public var partition: Int32
-        /// Records between the committed end of the partition and what the application has taken; nil when not known yet.
-        public var lag: Int64?
         /// Whether the consumer was told to fetch it; it knows of the topic's others too, after some minutes also of new ones.
         public var isAssigned = false
+        /// Behind the last record, and behind the last one that no open transaction keeps back; nil when not known yet.
+        public var end: Int64?
+        public var stableEnd: Int64?
+        /// Behind the last record that the application took.
+        public var taken: Int64?
+        /// Where fetching stands, when the application has taken all that was fetched: beyond `taken` by markers of transactions.
+        public var fetched: Int64?
+        /// The broker that is asked for its records; nil: none is.
+        public var broker: Int32?
+    }
+
+    /// One broker that a client knows by an address.
+    public struct Broker: Sendable, Equatable {
+        public var id: Int32 = -1
+        /// Host and port.
+        public var address = ""
+        /// There is a connection.
+        public var isConnected = false
+        /// Requests wait for an answer.
+        public var isAwaited = false
+        /// How long it has said nothing, seconds; nil: it never said anything.
+        public var silence: Double?
     }
 
     /// The client's name, such as `weir-shop-0#consumer-2`: another one for each client made.
     public var name = ""
     /// Whether it is a producer; consumers are the others.
     public var isProducer = false
+    /// When the client reported, seconds since 1970; nil when it does not say.
+    public var time: Double?
     /// Messages sent to and received from the brokers since the client was made.
     public var messagesSent = 0
     public var messagesReceived = 0
@@ -28,6 +50,7 @@ public struct KafkaStatistics: Sendable, Equatable {
     /// The state of the transaction as librdkafka names it, such as `Ready` or `AbortableError`; nil without transactions.
     public var transactionState: String?
     public var partitions: [Partition] = []
+    public var brokers: [Broker] = []
 
     /// Reads one emission; nil when it is no JSON object.
     public init?(json: UnsafeRawBufferPointer) {
@@ -37,6 +60,7 @@ public struct KafkaStatistics: Sendable, Equatable {
             switch key {
             case "name": found.name = reader.string() ?? ""
             case "type": found.isProducer = reader.string() == "producer"
+            case "time": found.time = reader.number()
             case "txmsgs": found.messagesSent = Int(reader.number() ?? 0)
             case "rxmsgs": found.messagesReceived = Int(reader.number() ?? 0)
             case "brokers": _ = reader.members { reader, _ in found.readBroker(&reader) }
@@ -59,16 +83,31 @@ public struct KafkaStatistics: Sendable, Equatable {
     private mutating func readBroker(_ reader: inout StatisticsReader) {
         var median: Double?
         var count = 0.0
+        var broker = Broker()
+        // Coordinators are the others once more, under a name instead of an address.
+        var isLogical = false
         _ = reader.members { reader, key in
-            guard key == "rtt" else { return reader.skip() }
-            _ = reader.members { reader, key in
-                switch key {
-                case "p50": median = reader.number()
-                case "cnt": count = reader.number() ?? 0
-                default: reader.skip()
+            switch key {
+            case "nodeid": broker.id = reader.number().flatMap { Int32(exactly: $0.rounded()) } ?? -1
+            case "nodename": broker.address = reader.string() ?? ""
+            case "source":
+                let source = reader.string()
+                isLogical = source == "logical" || source == "internal"
+            case "state": broker.isConnected = reader.string() == "UP"
+            case "waitresp_cnt": broker.isAwaited = reader.number() ?? 0 > 0
+            case "rxidle": broker.silence = reader.number().flatMap { $0 >= 0 ? $0 / 1e6 : nil }
+            case "rtt":
+                _ = reader.members { reader, key in
+                    switch key {
+                    case "p50": median = reader.number()
+                    case "cnt": count = reader.number() ?? 0
+                    default: reader.skip()
+                    }
                 }
+            default: reader.skip()
             }
         }
+        if !isLogical, !broker.address.isEmpty { brokers.append(broker) }
         // Without a request in the interval the median is a 0 that says nothing.
         guard let median, count > 0 else { return }
         roundTripSeconds = max(roundTripSeconds ?? 0, median / 1e6)
@@ -91,26 +130,20 @@ public struct KafkaStatistics: Sendable, Equatable {
         _ = reader.members { reader, key in
             switch key {
             case "desired": isAssigned = reader.flag() ?? false
-            case "consumer_lag", "app_offset", "next_offset", "ls_offset", "fetchq_cnt":
+            case "app_offset", "next_offset", "hi_offset", "ls_offset", "fetchq_cnt", "broker", "leader":
                 values[key] = reader.number().flatMap { Int64(exactly: $0.rounded()) }
             default: reader.skip()
             }
         }
         guard let partition = Int32(number) else { return nil }
         func known(_ key: String) -> Int64? { values[key].flatMap { $0 >= 0 ? $0 : nil } }
-        // librdkafka's own lag counts from the group's commits by this client, of which there are none when positions are committed
-        // in transactions. So: from what the application took, or before its first record from where fetching stands, and what was
-        // fetched waits too.
-        var lag: Int64?
-        if let end = known("ls_offset"), let position = known("app_offset") ?? known("next_offset") {
-            lag = max(0, end - position) + (known("app_offset") == nil ? known("fetchq_cnt") ?? 0 : 0)
-        }
-        return Partition(
-            topic: topic,
-            partition: partition,
-            lag: lag ?? known("consumer_lag"),
-            isAssigned: isAssigned
-        )
+        var found = Partition(topic: topic, partition: partition, isAssigned: isAssigned)
+        found.end = known("hi_offset")
+        found.stableEnd = known("ls_offset")
+        found.taken = known("app_offset")
+        if let next = known("next_offset"), known("fetchq_cnt") ?? 0 == 0 { found.fetched = next }
+        found.broker = (known("broker") ?? known("leader")).flatMap { Int32(exactly: $0) }
+        return found
     }
 }
 

@@ -20,8 +20,12 @@ public final class Counter: Sendable {
 }
 
 /// A number that rises and falls, such as bytes of state; thread-safe, without allocation.
+///
+/// It may be absent: what is not known any more is better left out than told as it once was.
 public final class Gauge: Sendable {
     private let bits = Atomic<UInt64>(0)
+    /// A bit pattern that no arithmetic gives.
+    private static let absent = UInt64.max
 
     init() {}
 
@@ -31,7 +35,15 @@ public final class Gauge: Sendable {
     /// Replaces the value; exact up to 2^53.
     public func set(_ value: Int) { set(Double(value)) }
 
+    /// Takes the series out of the text until a value is set again.
+    public func clear() { bits.store(Gauge.absent, ordering: .relaxed) }
+
+    /// Whether there is no value to show.
+    public var isAbsent: Bool { bits.load(ordering: .relaxed) == Gauge.absent }
+
     /// Adds to the value; `delta` may be negative.
+    ///
+    /// Not for one that is absent.
     public func add(_ delta: Double) {
         var old = bits.load(ordering: .relaxed)
         while true {

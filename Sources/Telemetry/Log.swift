@@ -37,6 +37,7 @@ public struct Log: Sendable {
     public var level: Level
     private let format: Format
     private var context: [(String, LogValue)] = []
+    private var folding: LogFolding?
     private let now: @Sendable () -> Int64
     private let sink: @Sendable ([UInt8]) -> Void
 
@@ -63,6 +64,13 @@ public struct Log: Sendable {
         return copy
     }
 
+    /// The same log with warnings that repeat folded into one line a minute.
+    public func folded(by folding: LogFolding) -> Log {
+        var copy = self
+        copy.folding = folding
+        return copy
+    }
+
     /// Writes a line that somebody must act on.
     public func error(_ message: StaticString, _ fields: @autoclosure () -> KeyValuePairs<String, LogValue> = [:]) {
         write(.error, message, fields)
@@ -85,8 +93,14 @@ public struct Log: Sendable {
 
     private func write(_ level: Level, _ message: StaticString, _ fields: () -> KeyValuePairs<String, LogValue>) {
         guard level >= self.level else { return }
-        let time = Log.timestamp(milliseconds: now())
+        let time = now()
         let all = context + fields().map { ($0.key, $0.value) }
+        guard level == .warn, let folding else { return put(level, message, all, time) }
+        folding.take(message, all, time) { self.put(level, message, $0, $1) }
+    }
+
+    private func put(_ level: Level, _ message: StaticString, _ all: [(String, LogValue)], _ milliseconds: Int64) {
+        let time = Log.timestamp(milliseconds: milliseconds)
         var line = ""
         switch format {
         case .logfmt:
@@ -189,7 +203,7 @@ public struct Log: Sendable {
     ///
     /// The calendar is Howard Hinnant's `civil_from_days` (howardhinnant.github.io/date_algorithms.html): exact for all years, no
     /// tables.
-    static func timestamp(milliseconds: Int64) -> String {
+    public static func timestamp(milliseconds: Int64) -> String {
         func floored(_ a: Int64, _ b: Int64) -> (quotient: Int64, remainder: Int64) {
             let (quotient, remainder) = a.quotientAndRemainder(dividingBy: b)
             return remainder < 0 ? (quotient - 1, remainder + b) : (quotient, remainder)

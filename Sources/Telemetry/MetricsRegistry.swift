@@ -15,6 +15,8 @@ public final class MetricsRegistry: Sendable {
     /// Most series this registry renders.
     public let seriesMax: Int
 
+    /// Labels of every series, such as whose figures they are where several processes' files meet.
+    private let common: [(key: String, value: String)]
     private let families = Mutex<[String: Family]>([:])
     private let dropped = Counter()
 
@@ -35,8 +37,11 @@ public final class MetricsRegistry: Sendable {
         var series: [String: Instrument] = [:]
     }
 
-    /// An empty registry.
-    public init(seriesMax: Int = 10_000) { self.seriesMax = seriesMax }
+    /// An empty registry; `labels` stand on every series, and no instrument may have one of their names.
+    public init(seriesMax: Int = 10_000, labels: KeyValuePairs<String, String> = [:]) {
+        self.seriesMax = seriesMax
+        common = labels.map { ($0.key, $0.value) }
+    }
 
     /// The counter of this name and these labels; the name must end in `_total`.
     public func counter(_ name: String, help: String, labels: KeyValuePairs<String, String> = [:]) -> Counter {
@@ -79,6 +84,7 @@ public final class MetricsRegistry: Sendable {
         make: () -> Instrument
     ) -> Instrument {
         precondition(MetricsRegistry.isName(name, colon: true), "not a metric name: \(name)")
+        let labels = common + labels.map { ($0.key, $0.value) }
         for (label, _) in labels {
             precondition(
                 MetricsRegistry.isName(label, colon: false) && !label.hasPrefix("__"),
@@ -86,8 +92,7 @@ public final class MetricsRegistry: Sendable {
             )
         }
         precondition(Set(labels.map(\.key)).count == labels.count, "a label is given twice: \(name)")
-        let key = labels.sorted { $0.key < $1.key }
-            .map { "\($0.key)=\"\(MetricsRegistry.escapedLabel($0.value))\"" }.joined(separator: ",")
+        let key = MetricsRegistry.rendered(labels)
         return families.withLock { families in
             var family = families[name] ?? Family(kind: kind, help: help)
             precondition(family.kind == kind, "\(name) is already a \(family.kind.rawValue)")
@@ -103,24 +108,33 @@ public final class MetricsRegistry: Sendable {
         }
     }
 
+    private static func rendered(_ labels: [(key: String, value: String)]) -> String {
+        labels.sorted { $0.key < $1.key }.map { "\($0.key)=\"\(escapedLabel($0.value))\"" }.joined(separator: ",")
+    }
+
     /// All metrics as UTF-8 text, sorted by name and labels, so that two renderings are easy to compare.
     ///
     /// Values of different series are read one after the other while others write: each is right by itself.
     public func render() -> [UInt8] {
         var text = ""
         families.withLock { families in
-            for (name, family) in families.sorted(by: { $0.key < $1.key }) where !family.series.isEmpty {
+            for (name, family) in families.sorted(by: { $0.key < $1.key }) {
+                var series = ""
+                for (labels, instrument) in family.series.sorted(by: { $0.key < $1.key }) {
+                    MetricsRegistry.render(name, labels, instrument, into: &series)
+                }
+                if series.isEmpty { continue }
                 text +=
                     "# HELP \(name) \(MetricsRegistry.escapedHelp(family.help))\n# TYPE \(name) \(family.kind.rawValue)\n"
-                for (labels, instrument) in family.series.sorted(by: { $0.key < $1.key }) {
-                    MetricsRegistry.render(name, labels, instrument, into: &text)
-                }
+                text += series
             }
         }
         if dropped.value > 0 {
             let name = "weir_metrics_dropped_series_total"
+            let labels = MetricsRegistry.rendered(common)
             text +=
-                "# HELP \(name) Series not shown because of the limit.\n# TYPE \(name) counter\n\(name) \(dropped.value)\n"
+                "# HELP \(name) Series not shown because of the limit.\n# TYPE \(name) counter\n"
+                + "\(name)\(labels.isEmpty ? "" : "{\(labels)}") \(dropped.value)\n"
         }
         return Array(text.utf8)
     }
@@ -129,7 +143,7 @@ public final class MetricsRegistry: Sendable {
         let braces = labels.isEmpty ? "" : "{\(labels)}"
         switch instrument {
         case .counter(let counter): text += "\(name)\(braces) \(counter.value)\n"
-        case .gauge(let gauge): text += "\(name)\(braces) \(number(gauge.value))\n"
+        case .gauge(let gauge): if !gauge.isAbsent { text += "\(name)\(braces) \(number(gauge.value))\n" }
         case .histogram(let histogram):
             let lead = labels.isEmpty ? "" : labels + ","
             let counts = histogram.cumulativeCounts

@@ -135,7 +135,7 @@ def wakes(t):
         shop.await_judged("the first partition")
         t.equal(sum(r["records"] for r in journal(broker)), shop.sent, "a partition that is added waits for the next start")
         wait_for("run tells of it", lambda: 'partitions were added to input topics' in shop.worker.err and "orders/2" in shop.worker.err
-                 and 'weir_kafka_unread_partitions{topic="orders"} 1\n' in shop.file.read_text(), process=shop.worker)
+                 and re.search(r'weir_kafka_unread_partitions{topic="orders",topology="[^"]*"} 1\n', shop.file.read_text()), process=shop.worker)
         result = t.run("doctor", "--topology", topology, *broker.kind(), code=1)
         t.check("orders/2 holds records, and no epoch has taken any" in result.out, "log, metrics and doctor tell of it", result.out)
         shop.stop()

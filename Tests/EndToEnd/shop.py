@@ -43,6 +43,8 @@ class Shop:
         for line in self.file.read_text().splitlines():
             if re.match(r"weir_\w+_total\b", line):
                 series, value = line.rsplit(" ", 1)
+                # Whose figures they are stands on all of them.
+                series = re.sub(r'(?<=[{,])topology="[^"]*",?|,?topology="[^"]*"(?=})', "", series).replace("{}", "")
                 self.counted[series] = self.counted.get(series, 0) + int(value)
 
     def count(self, name, **labels):

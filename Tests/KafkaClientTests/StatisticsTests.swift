@@ -17,9 +17,34 @@ import Testing
         #expect(found.transactionState == nil)
         #expect(
             found.partitions == [
-                .init(topic: "orders", partition: 0, lag: 250, isAssigned: true),
-                .init(topic: "orders", partition: 1, lag: 42, isAssigned: true),
+                .init(
+                    topic: "orders",
+                    partition: 0,
+                    isAssigned: true,
+                    end: 600,
+                    stableEnd: 560,
+                    taken: 310,
+                    fetched: 500,
+                    broker: 1
+                ),
+                .init(
+                    topic: "orders",
+                    partition: 1,
+                    isAssigned: true,
+                    end: 52,
+                    stableEnd: 52,
+                    taken: nil,
+                    fetched: nil,
+                    broker: 1
+                ),
             ]
+        )
+        #expect(found.time == 1_795_273_795)
+        #expect(
+            found.brokers == [
+                .init(id: 1, address: "127.0.0.1:9092", isConnected: true, isAwaited: true, silence: 0.025)
+            ],
+            "coordinators are no brokers of their own"
         )
     }
 
@@ -46,8 +71,8 @@ import Testing
         #expect(odd.messagesSent == 0)
         #expect(
             odd.partitions == [
-                .init(topic: "u", partition: 3, lag: nil), .init(topic: "u", partition: 4, lag: 9),
-                .init(topic: "u", partition: 5, lag: nil, isAssigned: true), .init(topic: "u", partition: 6, lag: nil),
+                .init(topic: "u", partition: 3), .init(topic: "u", partition: 4),
+                .init(topic: "u", partition: 5, isAssigned: true), .init(topic: "u", partition: 6),
             ]
         )
     }

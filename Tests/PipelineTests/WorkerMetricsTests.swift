@@ -1,10 +1,21 @@
 import Detection
 import ExpositionFormat
 import KafkaClient
+import Synchronization
 import Telemetry
 import Testing
 
 @testable import Pipeline
+
+/// Time that stands where it was put.
+private final class FixedClock: WorkerClock {
+    private let time: Atomic<Int64>
+    init(_ milliseconds: Int64) { time = Atomic(milliseconds) }
+    func set(_ milliseconds: Int64) { time.store(milliseconds, ordering: .relaxed) }
+    var now: Duration { .milliseconds(time.load(ordering: .relaxed)) }
+    var wallMilliseconds: Int64 { time.load(ordering: .relaxed) }
+    func pause(for duration: Duration) {}
+}
 
 /// A shop with orders and log-ins, two rules (one in shadow), and a store of its records.
 private final class MeteredShop {
@@ -171,7 +182,7 @@ private final class MeteredShop {
         #expect(samples["weir_commit_seconds_count"] == Double(worker.transactions))
         #expect(samples["weir_state_bytes"] == Double(worker.stateBytes))
         #expect(samples["weir_replay_events_total"] == 0)
-        #expect((samples["process_resident_memory_bytes"] ?? 0) > 1_000_000)
+        #expect((samples["weir_resident_memory_bytes"] ?? 0) > 1_000_000)
         #expect((samples["weir_last_record_processed_timestamp_seconds"] ?? 0) > 1_700_000_000)
         #expect((samples["weir_watermark_lag_seconds"] ?? 0) > 0)
         #expect(samples.contains { $0.key.hasPrefix("weir_build_info{") && $0.value == 1 })
@@ -276,12 +287,14 @@ private final class MeteredShop {
             }
         }
         let registry = MetricsRegistry()
-        let metrics = KafkaMetrics(registry, inputs: ["orders", "clicks"])
+        let clock = FixedClock(1_000_000)
+        let metrics = KafkaMetrics(registry, inputs: ["orders", "clicks"], clock: clock)
+        func lag(_ partition: Int) -> String { "weir_input_lag_records{partition=\"\(partition)\",topic=\"orders\"}" }
         #expect(metrics.largestLag == nil)
         let consumer =
-            #""txmsgs":1,"rxmsgs":%,"brokers":{"b":{"rtt":{"p50":20000,"cnt":4}}},"topics":{"orders":{"partitions":{"0":{"app_offset":90,"ls_offset":100},"1":{"app_offset":50,"ls_offset":57},"-1":{"app_offset":0,"ls_offset":900}}},"weir.journal":{"partitions":{"0":{"app_offset":0,"ls_offset":5000}}}}"#
+            #""txmsgs":1,"rxmsgs":%,"brokers":{"b":{"nodeid":1,"nodename":"b:9092","source":"learned","state":"UP","waitresp_cnt":1,"rxidle":%%,"rtt":{"p50":20000,"cnt":4}}},"topics":{"orders":{"partitions":{"0":{"desired":true,"leader":1,"app_offset":97,"ls_offset":98,"hi_offset":100},"1":{"desired":true,"leader":1,"app_offset":50,"next_offset":52,"fetchq_cnt":0,"ls_offset":57,"hi_offset":57},"-1":{"app_offset":0,"hi_offset":900}}},"weir.journal":{"partitions":{"0":{"desired":true,"leader":1,"app_offset":0,"hi_offset":5000}}}}"#
         for received in ["40", "70"] {
-            let text = consumer.split(separator: "%").joined(separator: received)
+            let text = consumer.replacing("%%", with: "10000").replacing("%", with: received)
             metrics.observe(try #require(report("w#consumer-1", "consumer", text)))
         }
         metrics.observe(
@@ -293,10 +306,20 @@ private final class MeteredShop {
                 )
             )
         )
+        let committed = [
+            SourcePosition(source: TopicPartition("orders", 0), next: 90),
+            SourcePosition(source: TopicPartition("orders", 1), next: 50),
+            SourcePosition(source: TopicPartition("clicks", 0), next: 0),
+        ]
+        metrics.refresh(committed: committed)
         var text = ExpositionChecker(registry.render())
         #expect(text.problems == [])
-        #expect(text.samples["weir_kafka_consumer_lag{topic=\"orders\"}"] == 10)
-        #expect(text.samples["weir_kafka_consumer_lag{topic=\"clicks\"}"] == nil)
+        #expect(text.samples[lag(0)] == 10, "of the end, and from what is committed instead of what was taken")
+        #expect(text.samples[lag(1)] == 5, "what lies between the last record and where fetching stands is a marker")
+        #expect(text.samples["weir_input_unstable_records{partition=\"0\",topic=\"orders\"}"] == 2)
+        #expect(text.samples["weir_input_lag_records{partition=\"0\",topic=\"clicks\"}"] == nil)
+        #expect(text.samples["weir_brokers_up"] == 1)
+        #expect(text.samples["weir_last_contact_timestamp_seconds"] == 999.99)
         #expect(!text.samples.keys.contains { $0.contains("journal") })
         #expect(metrics.largestLag == 10)
         #expect(text.samples["weir_kafka_messages_total{direction=\"received\"}"] == 70)
@@ -310,5 +333,16 @@ private final class MeteredShop {
         #expect(text.samples["weir_kafka_messages_total{direction=\"sent\"}"] == 10)
         #expect(text.samples["weir_kafka_messages_total{direction=\"received\"}"] == 70)
         #expect(text.samples["weir_kafka_transaction_errors"] == 0, "the closed producer no longer counts")
+        // A client goes on reporting what it knew, and no broker has said it for twelve seconds.
+        clock.set(1_012_000)
+        let frozen = consumer.replacing("%%", with: "12000000").replacing("%", with: "70")
+        metrics.observe(try #require(report("w#consumer-1", "consumer", frozen)))
+        metrics.refresh(committed: committed)
+        text = ExpositionChecker(registry.render())
+        #expect(text.problems == [])
+        #expect(!text.samples.keys.contains { $0.hasPrefix("weir_input_") }, "a lag that nobody knows is not told")
+        #expect(metrics.largestLag == nil)
+        #expect(text.samples["weir_brokers_up"] == 0, "it is connected, and leaves a request unanswered")
+        #expect(text.samples["weir_last_contact_timestamp_seconds"] == 1000)
     }
 }

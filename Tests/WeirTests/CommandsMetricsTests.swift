@@ -55,7 +55,7 @@ private final class LogLines: Sendable {
     @Test func `the metrics file appears as a whole and holds at the end what was counted`() throws {
         let file = folder.path("weir.prom")
         let reporter = reporter(file)
-        try reporter.start()
+        reporter.start()
         var text = ExpositionChecker(Array(try folder.text("weir.prom").utf8))
         #expect(text.problems == [])
         #expect(
@@ -77,16 +77,73 @@ private final class LogLines: Sendable {
         #expect(lines.all == [])
     }
 
-    @Test func `a metrics file that cannot be written ends the start with exit 3 and what to do`() {
-        let failure = #expect(throws: CommandFailure.self) { try reporter("/nowhere/weir.prom").start() }
-        #expect(failure?.code == .invalid)
-        #expect(failure?.message.contains("/nowhere/weir.prom: No such file or directory") == true)
+    @Test func `a metrics file that cannot be written at the start is warned of, and the work begins`() {
+        let reporter = reporter("/nowhere/weir.prom")
+        reporter.start()
+        reporter.stop()
+        #expect(lines.all.count == 1)
+        #expect(
+            lines.all.first?.contains("level=warn msg=\"metrics cannot be written\" file=/nowhere/weir.prom") == true
+        )
+    }
+
+    @Test func `a link in the metrics file's place is replaced and not followed`() throws {
+        let secret = try folder.write("secret", "mine")
+        try FileManager.default.createSymbolicLink(
+            atPath: folder.path("weir.prom"),
+            withDestinationPath: folder.path("secret")
+        )
+        let reporter = reporter(folder.path("weir.prom"))
+        reporter.start()
+        reporter.stop()
+        _ = secret
+        #expect(try folder.text("secret") == "mine")
+        #expect(try folder.text("weir.prom").contains("weir_ready 0"))
+        let mode = try FileManager.default.attributesOfItem(atPath: folder.path("weir.prom"))[.posixPermissions]
+        #expect(mode as? Int == 0o644)
+    }
+
+    @Test func `an outage is told once when it has lasted 15 seconds, and once when it is over`() {
+        var watch = OutageWatch()
+        var reading = WorkerSignals.Reading()
+        // Before it judges nothing is told.
+        #expect(watch.look(reading, contactAge: 100, now: 0) == [])
+        reading.phase = .judging
+        #expect(watch.look(reading, contactAge: nil, now: 0) == [], "there are no brokers")
+        #expect(watch.look(reading, contactAge: 14.9, now: 0) == [])
+        // The commit that waits for the brokers is no outage of its own.
+        reading.commitAge = 16
+        #expect(watch.look(reading, contactAge: 15, now: 15_000) == [.began(.contact, seconds: 15)])
+        #expect(watch.look(reading, contactAge: 60, now: 60_000) == [])
+        #expect(watch.look(reading, contactAge: 1, now: 61_000) == [.ended(.contact, seconds: 61)])
+        #expect(watch.look(reading, contactAge: 1, now: 62_000) == [.began(.commit, seconds: 16)])
+        reading.commitAge = nil
+        #expect(watch.look(reading, contactAge: 1, now: 63_000) == [.ended(.commit, seconds: 17)])
+        reading.turnAge = 20
+        #expect(watch.look(reading, contactAge: 1, now: 64_000) == [.began(.turn, seconds: 20)])
+    }
+
+    @Test func `a worker is ready while it judges, goes round, commits and hears of brokers`() {
+        var reading = WorkerSignals.Reading()
+        for phase in [WorkerSignals.Phase.starting, .recovering, .ended] {
+            reading.phase = phase
+            #expect(!reading.isWell(contactAge: 0))
+        }
+        reading.phase = .judging
+        #expect(reading.isWell(contactAge: nil) && reading.isWell(contactAge: 9) && !reading.isWell(contactAge: 10))
+        reading.commitAge = 14
+        #expect(reading.isWell(contactAge: nil))
+        reading.commitAge = 15
+        #expect(!reading.isWell(contactAge: nil))
+        reading.commitAge = nil
+        reading.turnAge = 15
+        #expect(!reading.isWell(contactAge: nil))
     }
 
     @Test func `a metrics file that can no longer be written is said once, and the work goes on`() throws {
         let reporter = reporter(folder.path("gone/weir.prom"))
         try FileManager.default.createDirectory(atPath: folder.path("gone"), withIntermediateDirectories: false)
-        try reporter.start()
+        reporter.start()
         try FileManager.default.removeItem(atPath: folder.path("gone"))
         reporter.stop()
         reporter.stop()
@@ -108,6 +165,7 @@ private final class LogLines: Sendable {
         #expect(!lines.all[1].contains("commit_p99_seconds=none"))
         #expect(lines.all[2].contains("events_per_second=0.0"))
         #expect(lines.all[2].contains("commit_p99_seconds=none"))
+        #expect(first.contains("uncommitted=0 late=0 dead_letters=0 undetermined=0 ready=false"))
     }
 
     @Test func `what came late is told by topic, once`() throws {
@@ -158,7 +216,9 @@ private final class LogLines: Sendable {
             String(decoding: registry.render(), as: UTF8.self).split(separator: "\n").filter { $0.hasPrefix("# TYPE ") }
                 .map { String($0.split(separator: " ")[2]) }
         ).union([
-            "weir_watermark_lag_seconds", "weir_kafka_consumer_lag", "weir_kafka_unread_partitions",
+            "weir_watermark_lag_seconds", "weir_input_lag_records", "weir_input_unstable_records",
+            "weir_kafka_unread_partitions", "weir_brokers_up", "weir_last_contact_timestamp_seconds",
+            "weir_heartbeat_timestamp_seconds", "weir_last_committed_epoch",
             "weir_dlq_records_total",
             "weir_field_values_total",
             "weir_rule_undetermined_total",
@@ -167,7 +227,7 @@ private final class LogLines: Sendable {
             contentsOf: Commands.root.appendingPathComponent("Sources/weir/README.md"),
             encoding: .utf8
         )
-        let rows = page.split(separator: "\n").filter { $0.hasPrefix("| `weir_") || $0.hasPrefix("| `process_") }
+        let rows = page.split(separator: "\n").filter { $0.hasPrefix("| `weir_") }
         let named = Set(rows.map { String($0.dropFirst(3).prefix { $0 != "`" && $0 != "{" }) })
         #expect(named == made)
     }

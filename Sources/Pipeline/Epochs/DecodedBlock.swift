@@ -67,6 +67,17 @@ final class DecodedBlock {
         }
     }
 
+    /// Adds when the log took the staged records, where it says so; those of one time that come together as one.
+    func addAppendTimes(to times: inout [AppendTime]) {
+        for record in staging[0].records where record.appendTime != .min {
+            if let last = times.indices.last, times[last].milliseconds == record.appendTime {
+                times[last].count += 1
+            } else {
+                times.append(AppendTime(milliseconds: record.appendTime, count: 1))
+            }
+        }
+    }
+
     /// Copies a record; of one over the limit only as much as a dead letter shows.
     func stage(source: Int, offset: Int64, appendTime: Int64?, value: UnsafeRawBufferPointer?, fullLength: Int? = nil) {
         staging[0].append(source: source, offset: offset, appendTime: appendTime, value: value, fullLength: fullLength)

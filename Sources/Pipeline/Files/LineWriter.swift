@@ -78,8 +78,10 @@ public final class LineWriter {
         return mask
     }()
 
-    /// Makes a file of a new name in the folder of another; -1 when it cannot.
-    private static func makeTemporary(beside target: String) -> (descriptor: Int32, path: String) {
+    /// Makes a file of a new name, `NAME.XXXXXX.tmp`, in the folder of another, for its owner alone; -1 when it cannot.
+    ///
+    /// The name is nobody else's: a link that somebody has laid there beforehand is not followed.
+    public static func makeTemporary(beside target: String) -> (descriptor: Int32, path: String) {
         // The longest name there is leaves no room for more: then it gives way.
         var folder = ""
         var name = target

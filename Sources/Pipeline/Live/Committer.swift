@@ -6,7 +6,10 @@ final class Commit {
     var verdicts: [UInt8] = []
     /// Records judged into it.
     var records = 0
-    /// Of the last attempt.
+    /// When the log took the records judged into it, where it says so.
+    var appended: [AppendTime] = []
+    /// Of the last attempt; its end in milliseconds since 1970.
+    fileprivate(set) var ended: Int64 = 0
     fileprivate(set) var seconds = 0.0
     fileprivate(set) var counters = LogCounters()
     fileprivate(set) var error: LogError?
@@ -16,6 +19,7 @@ final class Commit {
         positions.removeAll(keepingCapacity: true)
         verdicts.removeAll(keepingCapacity: true)
         records = 0
+        appended.removeAll(keepingCapacity: true)
     }
 }
 
@@ -83,6 +87,7 @@ final class Committer: @unchecked Sendable {
             commit.error = nil
         } catch { commit.error = error }
         commit.seconds = (clock.now - began).inSeconds
+        commit.ended = clock.wallMilliseconds
         commit.counters = writer.counters
     }
 

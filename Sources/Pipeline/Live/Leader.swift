@@ -38,6 +38,8 @@ final class Leader {
     private var stopEnds: [Int64]?
     /// When each source last gave an event, or said after an outage that it has none: who gives none for long is idle.
     private var lastEvent: [Duration]
+    /// What was read and is not committed.
+    private var uncommitted: Uncommitted
     /// Sources that could not be asked, or had more to give, at the last look.
     private var isUnheard: [Bool]
     private let idle: Duration
@@ -46,6 +48,8 @@ final class Leader {
     private var suspected: Set<Int> = []
     /// Filled with the epochs judged since the last commit was started.
     private var filling = Commit()
+    /// Attempts in a row that failed.
+    private var failedCommits = 0
     /// To be filled next: there are two, and one at most is under way.
     private var spare: Commit? = Commit()
     /// Scratch of ``judge()``: by source, whether it gave events; those that gave none for long; and the ranges of the epoch.
@@ -98,6 +102,7 @@ final class Leader {
         handedOverTo = [Int64](repeating: -1, count: sources.count)
         lastEvent = [Duration](repeating: now, count: sources.count)
         watchedAt = now
+        uncommitted = Uncommitted(from: judgedTo)
         isUnheard = [Bool](repeating: false, count: sources.count)
         gaveEvents = [Bool](repeating: false, count: sources.count)
         gaveAligned = gaveEvents
@@ -118,6 +123,7 @@ final class Leader {
             reached: tracker.clocks.map(\.reached)
         )
         pace = WorkerPace(options: options, polledAt: now)
+        metrics?.signals.lead(sources, from: judgedTo, epoch: epoch)
     }
 
     /// Performs what the pace decides, until `shouldStop` returns true and what was there then is judged and committed.
@@ -172,6 +178,7 @@ final class Leader {
             look()
             switch pace.next(facts) {
             case .look:
+                tellTurn()
                 try finishCommit(waiting: 0, shouldStop)
                 facts.isStopAsked = shouldStop()
                 try watch()
@@ -181,7 +188,12 @@ final class Leader {
             case .resume:
                 intake.resume(facts.now)
                 for s in sources.indices { lastEvent[s] = facts.now }
-            case .poll: facts.got = try intake.gather(block, from: log, facts.now, until: stopEnds)
+            case .poll:
+                facts.got = try intake.gather(block, from: log, facts.now, until: stopEnds)
+                if facts.got > 0, let metrics {
+                    uncommitted.read(to: intake.next, now: clock.wallMilliseconds)
+                    metrics.signals.wait(uncommitted)
+                }
             case .wait(let milliseconds): try log.wait(milliseconds: milliseconds)
             case .pause: try pause()
             case .cut: facts.hasJudged = cut()
@@ -190,6 +202,17 @@ final class Leader {
             case .awaitCommit(let milliseconds): try finishCommit(waiting: milliseconds, shouldStop)
             case .stop: return
             }
+        }
+    }
+
+    /// Tells those who watch that the worker goes round.
+    private func tellTurn() {
+        guard let metrics else { return }
+        metrics.signals.turn()
+        // A position may move where no record came, past markers of transactions.
+        if block.stagedCount == 0, filling.batch.isEmpty, !committer.isBusy, !uncommitted.isEmpty {
+            uncommitted.settle()
+            metrics.signals.wait(uncommitted)
         }
     }
 
@@ -324,6 +347,7 @@ final class Leader {
         assembler.appendJournal(record, to: &filling.batch)
         epoch += 1
         filling.records += Int(c.records)
+        if metrics != nil { block.addAppendTimes(to: &filling.appended) }
         if committed != nil {
             processor.engine.forEachOutput { filling.verdicts.append(contentsOf: $0.verdicts.bytes) }
         }
@@ -411,14 +435,22 @@ final class Leader {
             filling.positions.append(SourcePosition(source: sources[s], next: judgedTo[s]))
             handedOverTo[s] = judgedTo[s]
         }
+        metrics?.signals.committing()
         committer.start(filling)
         filling = empty
     }
 
     /// Counts a commit that succeeded, and keeps it to be filled again.
     private func take(back commit: Commit) {
-        metrics?.committed(seconds: commit.seconds, succeeded: true, commit.counters)
+        if let metrics {
+            // One commit at a time, so these are its positions.
+            uncommitted.commit(to: handedOverTo)
+            metrics.committed(seconds: commit.seconds, commit.counters)
+            let epoch = commit.batch.epochs?.upperBound ?? epoch - 1
+            metrics.signals.committed(uncommitted, epoch: epoch, commit.appended, ended: commit.ended)
+        }
         transactions += 1
+        failedCommits = 0
         if let committed { commit.verdicts.withUnsafeBytes { committed($0) } }
         commit.removeAll()
         spare = commit
@@ -434,11 +466,13 @@ final class Leader {
                 take(back: commit)
                 return
             }
-            metrics?.committed(seconds: 0, succeeded: false, commit.counters)
+            metrics?.failed(error, commit.counters)
             guard error.kind == .transient, !shouldStop() else { throw error }
             telemetry.warn("the commit is tried again", ["reason": .string(error.message)])
-            // The log has waited and tried several times itself; this only keeps one that fails at once from spinning.
-            clock.pause(for: .milliseconds(50))
+            // The log has waited and tried several times itself; this keeps one that fails at once, as a full disk does, from
+            // being tried without a pause.
+            clock.pause(for: .milliseconds(50 << min(failedCommits, 4)))
+            failedCommits += 1
             committer.start(commit)
         }
     }

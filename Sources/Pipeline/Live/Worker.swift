@@ -121,6 +121,7 @@ public final class Worker {
             // Who asks from now on finds what was measured last.
             mailbox.close()
             metrics?.measure(engine)
+            metrics?.signals.end()
         }
         let follower = try Follower(
             processor,

@@ -12,6 +12,8 @@ public import Telemetry
 public final class WorkerMetrics: Sendable {
     private let registry: MetricsRegistry
     private let clock: any WorkerClock
+    /// Whether it works at all.
+    public let signals: WorkerSignals
     /// Per input topic.
     private let consumed: [Counter]
     private let topics: [String]
@@ -54,6 +56,7 @@ public final class WorkerMetrics: Sendable {
     public init(_ registry: MetricsRegistry, _ deployment: Deployment, clock: any WorkerClock = SystemClock()) {
         self.registry = registry
         self.clock = clock
+        signals = WorkerSignals(registry, clock)
         topics = deployment.description.topics
         consumed = topics.map {
             registry.counter("weir_events_consumed_total", help: "Records read from the inputs.", labels: ["topic": $0])
@@ -115,12 +118,12 @@ public final class WorkerMetrics: Sendable {
             "weir_replay_events_total",
             help: "Events judged again to rebuild the state at start."
         )
-        resident = registry.gauge("process_resident_memory_bytes", help: "Memory of the process in RAM.")
+        resident = registry.gauge("weir_resident_memory_bytes", help: "Memory of the process in RAM.")
         registry.gauge(
             "weir_build_info",
             help: "Always 1; the labels say what runs.",
             labels: [
-                "version": Deployment.engineVersion, "topology": deployment.description.name,
+                "version": Deployment.engineVersion,
                 "topology_digest": String(deployment.topologyDigest.prefix(16)),
                 "release_digest": String(deployment.release.shortDigest),
             ]
@@ -186,6 +189,7 @@ public final class WorkerMetrics: Sendable {
     /// A journaled epoch was judged again at start.
     func rebuilt(_ processor: EpochProcessor, watermark: Int64?) {
         replayed.add(Int(processor.counts.events))
+        signals.rebuilt()
         keep(processor, watermark)
     }
 
@@ -198,14 +202,21 @@ public final class WorkerMetrics: Sendable {
         if let watermark { self.watermark.store(watermark, ordering: .relaxed) }
     }
 
-    /// A commit ended; `counters` are the log's own totals.
-    func committed(seconds: Double, succeeded: Bool, _ counters: LogCounters) {
+    /// A commit failed; `counters` are the log's own totals.
+    func failed(_ error: LogError, _ counters: LogCounters) {
+        raise(to: counters)
+        failedTransactions.add()
+        if error.kind == .fenced { signals.fenced() }
+    }
+
+    private func raise(to counters: LogCounters) {
         recreations.raise(to: counters.producerRecreations)
         retriedTransactions.raise(to: counters.retriedCommits)
-        guard succeeded else {
-            failedTransactions.add()
-            return
-        }
+    }
+
+    /// A commit succeeded; `counters` are the log's own totals.
+    func committed(seconds: Double, _ counters: LogCounters) {
+        raise(to: counters)
         committedTransactions.add()
         commitSeconds.observe(seconds)
         lastProcessed.set(Double(clock.wallMilliseconds) / 1000)

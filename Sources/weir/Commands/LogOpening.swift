@@ -82,7 +82,7 @@ enum LogOpening {
         _ telemetry: Log,
         _ metrics: KafkaMetrics?
     ) throws -> any EventLog {
-        let configuration = try properties(path)
+        var configuration = try properties(path)
         var options = KafkaLog.Options(application: application)
         options.connectMilliseconds = try connectMilliseconds(configuration, path)
         if role == .reader { options.prefetchBytes = 64 << 20 }
@@ -96,7 +96,19 @@ enum LogOpening {
             },
             statistics: { json in metrics?.observe(json) }
         )
-        if metrics != nil { options.statisticsMilliseconds = 5000 }
+        if metrics != nil {
+            options.statisticsMilliseconds = KafkaMetrics.reportMilliseconds
+            // Without them, or with older ones, nobody could tell whether a broker answers.
+            if let text = configuration["statistics.interval.ms"],
+                !(1...KafkaMetrics.reportMilliseconds).contains(Int(text) ?? 0)
+            {
+                configuration["statistics.interval.ms"] = nil
+                telemetry.warn(
+                    "statistics.interval.ms is not used: metrics and readiness rest on statistics every 5 s or more often",
+                    ["given": .string(text), "file": .string(path)]
+                )
+            }
+        }
         let log = try KafkaLog(configuration: configuration, options: options)
         if let warning = libraryWarning(role) { terminal.warn(warning) }
         for weakness in weaknesses(of: configuration, at: path) { terminal.warn("\(path): \(weakness)") }

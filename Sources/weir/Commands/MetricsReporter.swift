@@ -3,7 +3,8 @@ import Pipeline
 import Synchronization
 import Telemetry
 
-/// Gets the figures of a run out: a file in Prometheus' text format every 10 s, and a log line every 60 s.
+/// Gets the figures of a run out: a file in Prometheus' text format every 10 s, a log line every 60 s, and a line of its own when
+/// an outage has lasted 15 s and when it is over.
 ///
 /// On a thread of its own, so that the figures go on while the worker waits for brokers, and no slow disk holds the worker back.
 /// The file appears as a whole: it is written beside itself and renamed. It stays after the end; whoever reads it sees by its time
@@ -14,12 +15,14 @@ import Telemetry
 final class MetricsReporter: @unchecked Sendable {
     static let fileSeconds = 10.0
     static let lineSeconds = 60.0
+    static let lookSeconds = 1.0
 
     private let registry: MetricsRegistry
     private let metrics: WorkerMetrics
     private let kafka: KafkaMetrics?
     private let file: String?
     private let telemetry: Log
+    private let folding: LogFolding?
     private let wantsStop = Atomic<Bool>(false)
     private var thread: BackgroundThread?
     private var wake: (read: Int32, write: Int32) = (-1, -1)
@@ -34,9 +37,23 @@ final class MetricsReporter: @unchecked Sendable {
     private var unread: [TopicPartition] = []
     /// The file could not be written the last time; said once.
     private var isFailing = false
+    private var outage = OutageWatch()
+    private var wasReady = false
+    /// When the worker was first seen to judge: before a broker's first report that is when one was last heard of.
+    private var judgingSince: Int64?
 
-    /// - Parameter file: where the metrics go; nil: only log lines.
-    init(_ registry: MetricsRegistry, _ metrics: WorkerMetrics, _ kafka: KafkaMetrics?, file: String?, telemetry: Log) {
+    /// - Parameters:
+    ///   - file: where the metrics go; nil: only log lines.
+    ///   - folding: what holds repeated lines back; its counts are told in time.
+    init(
+        _ registry: MetricsRegistry,
+        _ metrics: WorkerMetrics,
+        _ kafka: KafkaMetrics?,
+        file: String?,
+        telemetry: Log,
+        folding: LogFolding? = nil
+    ) {
+        self.folding = folding
         self.registry = registry
         self.metrics = metrics
         self.kafka = kafka
@@ -45,15 +62,10 @@ final class MetricsReporter: @unchecked Sendable {
         commits = metrics.commits.cumulativeCounts
     }
 
-    /// Writes the file for the first time and starts the thread; throws when the file cannot be written.
-    func start() throws(CommandFailure) {
-        if let file, let reason = write(to: file) {
-            throw CommandFailure(
-                .invalid,
-                "cannot write metrics to \(file): \(reason)",
-                hint: "name a file in a folder that we may write to"
-            )
-        }
+    /// Writes the file for the first time and starts the thread; a file that cannot be written is warned of, as later: nobody's
+    /// fraud goes unseen because of a monitor.
+    func start() {
+        writeFile()
         var ends: [Int32] = [-1, -1]
         guard pipe(&ends) == 0 else { return }
         for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
@@ -71,6 +83,7 @@ final class MetricsReporter: @unchecked Sendable {
         for end in [wake.read, wake.write] where end >= 0 { close(end) }
         wake = (-1, -1)
         writeFile()
+        folding?.flush(at: Log.wallClockMilliseconds(), all: true)
     }
 
     private func work() {
@@ -78,12 +91,13 @@ final class MetricsReporter: @unchecked Sendable {
         var file = MetricsReporter.fileSeconds
         var line = MetricsReporter.lineSeconds
         while true {
-            let now = started.duration(to: .now).inSeconds
             var entry = pollfd(fd: wake.read, events: Int16(POLLIN), revents: 0)
-            _ = poll(&entry, 1, Int32(max(1, (min(file, line) - now) * 1000)))
+            _ = poll(&entry, 1, Int32(MetricsReporter.lookSeconds * 1000))
             if wantsStop.load(ordering: .acquiring) { return }
             let reached = started.duration(to: .now).inSeconds
-            if reached >= file {
+            let isReady = look(now: Log.wallClockMilliseconds())
+            if reached >= file || isReady != wasReady {
+                wasReady = isReady
                 writeFile()
                 tellUnread()
                 file = reached + MetricsReporter.fileSeconds
@@ -95,6 +109,57 @@ final class MetricsReporter: @unchecked Sendable {
         }
     }
 
+    // MARK: Outages
+
+    /// Says what has become of an outage, and what was held back; returns whether the worker is ready.
+    @discardableResult
+    func look(now: Int64) -> Bool {
+        let reading = metrics.signals.reading
+        let contact = contactAge(now)
+        for news in outage.look(reading, contactAge: contact, now: now) { tell(news, reading, now) }
+        folding?.flush(at: now)
+        return reading.isWell(contactAge: contact)
+    }
+
+    /// How long ago a broker was last heard of, seconds; nil without brokers.
+    private func contactAge(_ now: Int64) -> Double? {
+        guard let kafka, metrics.signals.reading.phase == .judging else { return nil }
+        if judgingSince == nil { judgingSince = now }
+        let heard = max(kafka.contactMilliseconds ?? 0, judgingSince ?? 0)
+        return Double(max(0, now - heard)) / 1000
+    }
+
+    private func tell(_ news: OutageWatch.News, _ reading: WorkerSignals.Reading, _ now: Int64) {
+        func since(_ seconds: Double) -> LogValue {
+            .string(Log.timestamp(milliseconds: now - Int64(seconds * 1000)))
+        }
+        let waiting = LogValue.int(reading.uncommitted)
+        let oldest = reading.uncommittedAge > 0 ? since(reading.uncommittedAge) : "none"
+        switch news {
+        case .began(.contact, let seconds):
+            telemetry.warn(
+                "no broker has answered for 15 s",
+                ["since": since(seconds), "uncommitted_records": waiting, "uncommitted_since": oldest]
+            )
+        case .began(.commit, let seconds):
+            telemetry.warn(
+                "a commit has not succeeded for 15 s",
+                ["since": since(seconds), "uncommitted_records": waiting, "uncommitted_since": oldest]
+            )
+        case .began(.turn, let seconds):
+            telemetry.warn(
+                "the worker has stood still for 15 s",
+                ["since": since(seconds), "uncommitted_records": waiting, "uncommitted_since": oldest]
+            )
+        case .ended(.contact, let seconds):
+            telemetry.warn("brokers answer again", ["after_seconds": .double(seconds.rounded(to: 1))])
+        case .ended(.commit, let seconds):
+            telemetry.warn("commits succeed again", ["after_seconds": .double(seconds.rounded(to: 1))])
+        case .ended(.turn, let seconds):
+            telemetry.warn("the worker goes on", ["after_seconds": .double(seconds.rounded(to: 1))])
+        }
+    }
+
     // MARK: The line
 
     /// Says how it goes: the rates of the last `seconds`, how far behind, and how long commits took.
@@ -103,6 +168,11 @@ final class MetricsReporter: @unchecked Sendable {
         let verdicts = metrics.verdictsSaid
         let p99 = metrics.commits.quantile(0.99, since: commits)
         let lag = metrics.watermarkLagSeconds.map { LogValue.double($0.rounded(to: 1)) } ?? "unknown"
+        let now = Log.wallClockMilliseconds()
+        let reading = metrics.signals.reading
+        kafka?.refresh(committed: metrics.signals.committedPositions)
+        let intake = metrics.takeIntake()
+        let times = newTimes()
         let waiting = kafka.map { $0.largestLag.map { LogValue.int($0) } ?? "unknown" } ?? "none"
         telemetry.info(
             "progress",
@@ -111,18 +181,21 @@ final class MetricsReporter: @unchecked Sendable {
                 "verdicts_per_second": .double((Double(verdicts - self.verdicts) / max(seconds, 1e-9)).rounded(to: 1)),
                 "consumer_lag": waiting, "watermark_lag_seconds": lag,
                 "commit_p99_seconds": p99.map { LogValue.double($0.rounded(to: 4)) } ?? "none",
+                "uncommitted": .int(reading.uncommitted), "late": .int(times.late),
+                "dead_letters": .int(intake.dead.reduce(0) { $0 + $1.count }),
+                "undetermined": .int(intake.rules.reduce(0) { $0 + $1.undetermined }),
+                "ready": .bool(reading.isWell(contactAge: contactAge(now))),
             ]
         )
         self.records = records
         self.verdicts = verdicts
         commits = metrics.commits.cumulativeCounts
-        reportIntake()
+        report(intake, times.text)
     }
 
     /// Says what was not as it should be since the last time, if anything: at the level of an error where nothing could be read.
-    private func reportIntake() {
-        let text = IntakeText(report: metrics.takeIntake())
-        let times = newTimes()
+    private func report(_ intake: IntakeReport, _ times: String) {
+        let text = IntakeText(report: intake)
         if text.logTexts == nil, times.isEmpty { return }
         let (fields, dead, rules) = text.logTexts ?? ("none", "none", "none")
         if text.isAllDead {
@@ -138,17 +211,21 @@ final class MetricsReporter: @unchecked Sendable {
         }
     }
 
-    /// Events since the last time that were not judged at their own time in their turn, such as `orders: 2 late, 1 early`.
-    private func newTimes() -> String {
-        metrics.displacedEvents.compactMap { topic, counts in
+    /// Events since the last time that were not judged at their own time in their turn, such as `orders: 2 late, 1 early`, and how
+    /// many were late, judged or set aside.
+    private func newTimes() -> (text: String, late: Int) {
+        var late = 0
+        let text = metrics.displacedEvents.compactMap { topic, counts in
             let new = counts.compactMap { word, count -> String? in
                 let key = "\(topic) \(word)"
                 defer { displaced[key] = count }
                 let more = count - displaced[key, default: 0]
+                if word == "late" || word == "set aside" { late += more }
                 return more > 0 ? "\(more) \(word)" : nil
             }
             return new.isEmpty ? nil : "\(topic): \(new.joined(separator: ", "))"
         }.joined(separator: "; ")
+        return (text, late)
     }
 
     /// Says which partitions of input topics nobody reads, when they become more.
@@ -176,11 +253,15 @@ final class MetricsReporter: @unchecked Sendable {
     /// Replaces the file as a whole; returns what went wrong.
     private func write(to file: String) -> String? {
         metrics.refresh()
+        metrics.signals.refresh(contactAge: contactAge(Log.wallClockMilliseconds()))
+        kafka?.refresh(committed: metrics.signals.committedPositions)
         let text = registry.render()
-        // Beside the file, since a rename does not cross file systems; not *.prom, which the collector would read.
-        let beside = "\(file).\(getpid()).tmp"
-        let descriptor = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
+        // Beside the file, since a rename does not cross file systems; not *.prom, which the collector would read. The rename
+        // replaces a link and does not follow it.
+        let (descriptor, beside) = LineWriter.makeTemporary(beside: file)
         guard descriptor >= 0 else { return String(cString: strerror(errno)) }
+        // The collector is another user, and no figure is a secret.
+        fchmod(descriptor, 0o644)
         var at = 0
         var reason: String?
         text.withUnsafeBytes { bytes in

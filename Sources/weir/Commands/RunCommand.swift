@@ -17,8 +17,9 @@ enum RunCommand {
         files.write("--log", arguments.string("log"))
         files.write("--metrics", arguments.string("metrics"))
         try files.check()
-        let telemetry = terminal.log(level: .info, json: arguments.isSet("json"))
-        let registry = MetricsRegistry()
+        let folding = LogFolding()
+        let telemetry = terminal.log(level: .info, json: arguments.isSet("json")).folded(by: folding)
+        let registry = MetricsRegistry(labels: ["topology": deployment.description.name])
         let kafka =
             arguments.string("kafka") == nil ? nil : KafkaMetrics(registry, inputs: deployment.description.topics)
         let log = try LogOpening.require(
@@ -52,7 +53,8 @@ enum RunCommand {
             metrics,
             kafka,
             file: arguments.string("metrics"),
-            telemetry: telemetry
+            telemetry: telemetry,
+            folding: folding
         )
         telemetry.info(
             "starting",
@@ -62,7 +64,7 @@ enum RunCommand {
                 "hash_key": .string(deployment.keyFingerprint),
             ]
         )
-        try reporter.start()
+        reporter.start()
         defer { reporter.stop() }
         try worker.run { StopSignal.received != nil }
         return StopSignal.received ?? .ok

@@ -4,13 +4,13 @@ enum StatisticsSample {
     static let consumer = """
         {"name":"weir-shop-0#consumer-3","client_id":"weir-shop-0","type":"consumer","ts":6784885522,"time":1795273795,"age":2582482,
         "replyq":0,"msg_cnt":0,"metadata_cache_cnt":1,
-        "brokers":{"127.0.0.1:9092/1":{"name":"127.0.0.1:9092/1","nodeid":1,"state":"UP","stateage":2548471,"tx":3,"rx":3,
+        "brokers":{"127.0.0.1:9092/1":{"name":"127.0.0.1:9092/1","nodeid":1,"nodename":"127.0.0.1:9092","source":"learned","state":"UP","stateage":2548471,"waitresp_cnt":1,"rxidle":25000,"tx":3,"rx":3,
         "int_latency":{"min":0,"max":0,"p50":0,"cnt":0},
         "rtt":{"min":400,"max":52000,"avg":48000,"sum":960000,"stddev":9000,"p50":50700,"p75":51000,"p99":52000,"outofrange":0,"hdrsize":13424,"cnt":20},
         "throttle":{"min":0,"max":0,"p50":7000000,"cnt":9},
         "req":{"Fetch":20,"Unknown-62?":0},
         "toppars":{"orders-0":{"topic":"orders","partition":0}}},
-        "GroupCoordinator/1":{"name":"GroupCoordinator","nodeid":-1,"state":"INIT","rtt":{"min":0,"max":0,"p50":0,"cnt":0},"toppars":{}}},
+        "GroupCoordinator/1":{"name":"GroupCoordinator","nodeid":-1,"nodename":"127.0.0.1:9092","source":"logical","state":"INIT","rtt":{"min":0,"max":0,"p50":0,"cnt":0},"toppars":{}}},
         "topics":{"orders":{"topic":"orders","age":2565,"metadata_age":2550,"batchsize":{"min":0,"p50":0,"cnt":0},
         "partitions":{
         "0":{"partition":0,"broker":1,"leader":1,"desired":true,"unknown":false,"fetch_state":"active","query_offset":-1001,
