@@ -1,5 +1,5 @@
-import Models
-import RuleLanguage
+public import Models
+public import RuleLanguage
 
 extension Engine {
     private static let layout = "engine 1: slots u64, fingerprint of the hash u64, what it is of: bytes u64, text"
@@ -8,7 +8,7 @@ extension Engine {
     ///
     /// Whoever keeps it keeps beside it what decides the next watermarks and which inputs are in it. The last epoch's outputs are
     /// not in it. Cost: one copy of ``stateBytes``.
-    func write(to writer: inout StateWriter) {
+    public func write(to writer: inout StateWriter) {
         let subject = subject
         writer.section(StateSection(.engine), layout: Engine.layout) {
             $0.put(Slots.count)
@@ -31,7 +31,7 @@ extension Engine {
     /// - Parameter beside: rule sets of features that the state has and this release does not ask for. A state that an earlier
     ///   release wrote can be read by a later one that has a rule less: the windows of that rule lie among those that stay, and are
     ///   counted on.
-    convenience init(
+    public convenience init(
         _ configuration: EngineConfiguration,
         lanes: Int,
         from reader: StateReader,
@@ -87,7 +87,7 @@ extension Engine {
     ///
     /// The same whatever the number of lanes, and where keys and blocks lie in memory. It does depend on the hash key, as keys and
     /// texts are only kept as their hashes, and on which features were opened together. Cost: one pass over the state.
-    var digest: UInt64 {
+    public var digest: UInt64 {
         var digest: UInt64 = 0
         clock.digest(into: &digest)
         duplicates.digest(into: &digest)

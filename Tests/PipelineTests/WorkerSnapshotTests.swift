@@ -5,19 +5,24 @@ import Testing
 
 /// The seam that snapshots come through: what a store gives back replaces the replay of what lies before.
 @Suite struct WorkerSnapshotTests {
-    /// Keeps the engine itself, which no epoch has touched since it was saved, and gives it away once.
-    final class Keeper: SnapshotStore {
-        var kept: Snapshot?
+    /// Keeps the newest in memory, and gives it away once.
+    final class Keeper: SnapshotStore, @unchecked Sendable {
+        var kept: StoredSnapshot?
         /// Adds so many epochs, as if the journal had lost its last ones.
         var ahead: Int64 = 0
 
-        func newest(of deployment: Deployment, atOrBefore epoch: Int64, lanes: Int) -> Snapshot? {
+        func newest(
+            of deployment: Deployment,
+            atOrBefore epoch: Int64,
+            lanes: Int,
+            misfit: (JournalRecord) -> String?
+        ) -> Snapshot? {
             guard let found = kept, found.epoch + ahead <= epoch else { return nil }
             kept = nil
-            return found
+            return found.bytes.withUnsafeBytes { try? Snapshot($0, of: deployment, lanes: lanes, misfit: misfit) }
         }
 
-        func save(_ snapshot: Snapshot, of deployment: Deployment) { kept = snapshot }
+        func save(_ snapshot: StoredSnapshot) { kept = snapshot }
     }
 
     @Test func `a worker goes on from a snapshot, replays only what came later, and writes the same bytes`() throws {
@@ -57,7 +62,8 @@ import Testing
         let keeper = Keeper()
         try world.produce(300)
         #expect(try world.run(snapshots: keeper).error == nil)
-        let positions = try #require(keeper.kept?.positions)
+        let kept = try #require(keeper.kept)
+        let positions = try kept.bytes.withUnsafeBytes { try Snapshot($0, of: world.deployment, lanes: 1) }.positions
         for position in positions { world.store.deleteRecords(of: position.source, before: position.next) }
         let journal = TopicPartition(OutputTopics.journal, 0)
         let last = try #require(world.store.records(of: journal).last?.offset)

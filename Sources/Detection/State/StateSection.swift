@@ -19,6 +19,8 @@ public struct StateSection: Hashable, Sendable {
         /// Of a ring detector or a model, whatever its kind: how it looks is said by its layout.
         case detector = 32
         case model = 48
+        /// Which epochs are in the state, and what decides the next watermarks: of who runs an engine.
+        case worker = 64
     }
 
     public var kind: Kind

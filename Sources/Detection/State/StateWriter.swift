@@ -26,7 +26,7 @@ public import Models
 /// add kinds.
 ///
 /// Written on a host that is little-endian, as all that Weir runs on are.
-public struct StateWriter: StateSink {
+public struct StateWriter: StateSink, Sendable {
     static let magic: UInt64 = 0x7461_7473_7269_6577
     static let version: UInt32 = 1
     static let headBytes = 16
@@ -35,10 +35,14 @@ public struct StateWriter: StateSink {
     private var out: [UInt8] = []
     private var sections: UInt64 = 0
     private var fold: UInt64 = 0
+    /// Where the sections begin that have no checksum yet.
+    private var unsealed: [Int] = []
     /// Layout texts in the order in which they came up.
     private var layouts: [(kind: StateSection.Kind, text: String)] = []
 
-    public init() {
+    /// - Parameter bytes: for how many there is room at once.
+    public init(reserving bytes: Int = 0) {
+        out.reserveCapacity(bytes)
         put(StateWriter.magic)
         put(StateWriter.version)
         put(UInt32(0))
@@ -47,6 +51,8 @@ public struct StateWriter: StateSink {
     public mutating func put(bytes: UnsafeRawBufferPointer) { out.append(contentsOf: bytes) }
 
     /// Writes one section; `body` puts its payload.
+    ///
+    /// Only copies: checksums are made by ``finish()``, which may be called on another thread.
     ///
     /// - Parameter layout: describes the payload; whoever reads it gives the same text.
     public mutating func section(_ id: StateSection, layout: String, _ body: (inout StateWriter) -> Void) {
@@ -61,19 +67,30 @@ public struct StateWriter: StateSink {
         put(UInt64(0))
         body(&self)
         let length = out.count - start - StateWriter.sectionHeadBytes
-        let checksum = out.withUnsafeMutableBytes { bytes in
+        out.withUnsafeMutableBytes { bytes in
             bytes.storeBytes(of: UInt64(length), toByteOffset: start + 24, as: UInt64.self)
-            let section = UnsafeRawBufferPointer(rebasing: bytes[start...])
-            let checksum = StateChecksum.ofSection(section, length: length)
-            bytes.storeBytes(of: checksum, toByteOffset: start + 32, as: UInt64.self)
-            return checksum
         }
         out.append(contentsOf: repeatElement(0, count: (8 - length % 8) % 8))
-        sections += 1
-        fold = SplitMix64.mix(fold ^ checksum)
+        unsealed.append(start)
     }
 
-    /// Ends the state and returns it.
+    /// Makes the checksums of the sections written since the last call.
+    private mutating func seal() {
+        for start in unsealed {
+            let checksum = out.withUnsafeMutableBytes { bytes in
+                let section = UnsafeRawBufferPointer(rebasing: bytes[start...])
+                let length = Int(section.loadUnaligned(fromByteOffset: 24, as: UInt64.self))
+                let checksum = StateChecksum.ofSection(section, length: length)
+                bytes.storeBytes(of: checksum, toByteOffset: start + 32, as: UInt64.self)
+                return checksum
+            }
+            sections += 1
+            fold = SplitMix64.mix(fold ^ checksum)
+        }
+        unsealed.removeAll()
+    }
+
+    /// Ends the state and returns it; costs one pass over it for the checksums.
     public consuming func finish() -> [UInt8] {
         let texts = layouts
         section(StateSection(.layouts), layout: "kind u16, length u32, text") { writer in
@@ -83,11 +100,13 @@ public struct StateWriter: StateSink {
                 writer.out.append(contentsOf: text.utf8)
             }
         }
+        seal()
         let (sections, fold) = (sections, fold)
         section(StateSection(.end), layout: "sections u64, fold u64") { writer in
             writer.put(sections)
             writer.put(fold)
         }
+        seal()
         return out
     }
 }

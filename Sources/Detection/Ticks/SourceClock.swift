@@ -1,4 +1,4 @@
-import Models
+public import Models
 
 /// How far event time has come in one source, whatever a few bad clocks say.
 ///
@@ -48,7 +48,7 @@ public struct SourceClock: Sendable, Equatable {
     public func isAhead(_ time: Int64) -> Bool { reached.map { isAhead(time, of: $0) } ?? false }
 
     /// Writes u64 1 when there is a time believed, i64 that time, u64 events doubted in a row, i64 the least time of them.
-    func write(to sink: inout some StateSink) {
+    public func write(to sink: inout some StateSink) {
         sink.put(reached == nil ? 0 : 1)
         sink.put(reached ?? 0)
         sink.put(doubted)
@@ -56,7 +56,7 @@ public struct SourceClock: Sendable, Equatable {
     }
 
     /// Takes the place of what is here, which must have the same lateness.
-    mutating func read(from source: inout some StateSource) throws(StateError) {
+    public mutating func read(from source: inout some StateSource) throws(StateError) {
         let isKnown = try source.takeCount("times believed", in: 0...1, bytesEach: 0) == 1
         let time: Int64 = try source.take()
         reached = isKnown ? time : nil

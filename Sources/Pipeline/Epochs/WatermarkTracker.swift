@@ -77,6 +77,14 @@ struct WatermarkTracker {
         return greatest
     }
 
+    /// Goes on where a snapshot ended.
+    ///
+    /// - Parameter clocks: per source, nil where it was not there yet.
+    mutating func resume(clocks known: [SourceClock?], watermark: Int64?) {
+        for (source, clock) in known.enumerated() { if let clock { clocks[source] = clock } }
+        restore(watermark: watermark)
+    }
+
     /// Takes over the watermark of a journaled epoch whose events have been seen again, at recovery.
     mutating func restore(watermark: Int64?) {
         self.watermark = watermark

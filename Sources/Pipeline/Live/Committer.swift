@@ -42,6 +42,9 @@ final class Committer: @unchecked Sendable {
     /// A commit was started and not yet given back.
     private(set) var isBusy = false
 
+    /// Commits on the caller's thread, as a commit takes no time.
+    var isImmediate: Bool { writer.commitsAtOnce }
+
     init(_ writer: any LogWriter, _ clock: any WorkerClock) {
         self.writer = writer
         self.clock = clock

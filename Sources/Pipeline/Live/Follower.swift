@@ -19,6 +19,10 @@ final class Follower {
     private(set) var tracker: WatermarkTracker
     private let log: any LogReader
     private let replay: JournalReplay
+    /// The last epoch of the snapshot that it started from; nil: from nothing.
+    let snapshotRecord: JournalRecord?
+    /// Epochs that were in the journal and in no snapshot at the start.
+    let remainingEpochs: Int64
 
     /// Starts from the newest snapshot that the journal knows of and the deployment's release can go on from, or from nothing.
     ///
@@ -44,18 +48,23 @@ final class Follower {
             sources: sources.count,
             latenessMilliseconds: deployment.description.time.latenessMilliseconds
         )
-        let newest = try Journal(in: log).newest()
-        var snapshot = try newest.flatMap { record throws(LogError) in
-            try snapshots.newest(of: deployment, atOrBefore: record.epoch, lanes: lanes)
+        var found: (snapshot: Snapshot, journalNext: Int64)?
+        if let newest = try Journal(in: log).newest() {
+            found = try Follower.snapshot(from: snapshots, deployment, log, sources, newest: newest.epoch, lanes: lanes)
+            remainingEpochs = newest.epoch - (found?.snapshot.epoch ?? -1)
+        } else {
+            remainingEpochs = 0
         }
-        while let other = snapshot, !other.isState(of: deployment) {
-            snapshot = try snapshots.newest(of: deployment, atOrBefore: other.epoch - 1, lanes: lanes)
-        }
+        let snapshot = found?.snapshot
+        snapshotRecord = snapshot?.record
         if let snapshot {
             processor.engine = snapshot.engine
-            tracker = snapshot.tracker
+            let clocks = sources.map { source in
+                snapshot.positions.firstIndex { $0.source == source }.map { snapshot.clocks[$0] }
+            }
+            tracker.resume(clocks: clocks, watermark: snapshot.watermark)
         }
-        replay = JournalReplay(
+        replay = try JournalReplay(
             log,
             deployment,
             sources: sources,
@@ -63,8 +72,31 @@ final class Follower {
             processor: processor,
             releases: releases,
             after: snapshot,
+            from: found?.journalNext,
             clock: clock
         )
+    }
+
+    /// The newest snapshot of this log, and where the journal goes on behind it.
+    ///
+    /// What another version of the program made of the inputs may be something else than this one would, so such a snapshot is used
+    /// only where the inputs are not there any more.
+    private static func snapshot(
+        from store: any SnapshotStore,
+        _ deployment: Deployment,
+        _ log: any LogReader,
+        _ sources: [TopicPartition],
+        newest: Int64,
+        lanes: Int
+    ) throws(LogError) -> (snapshot: Snapshot, journalNext: Int64)? {
+        for takesOtherEngines in [false, true] {
+            let fit = JournalFit(log, newest: newest, takesOtherEngines: takesOtherEngines)
+            let snapshot = try store.newest(of: deployment, atOrBefore: newest, lanes: lanes, misfit: fit.misfit)
+            if let failure = fit.failure { throw failure }
+            if let snapshot, let next = fit.next { return (snapshot, next) }
+            guard fit.hasOtherEngine, try !fit.isRebuildable(sources) else { return nil }
+        }
+        return nil
     }
 
     /// Looks through what the journal holds beyond the last call; ``advance(epochDone:)`` does it too.

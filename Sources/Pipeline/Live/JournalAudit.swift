@@ -174,7 +174,7 @@ public final class JournalAudit {
     ) throws(LogError) -> Int64 {
         let block = DecodedBlock(deployment, sources: sources, lanes: team.lanes)
         let processor = EpochProcessor(deployment, team: team)
-        let replay = JournalReplay(
+        let replay = try JournalReplay(
             log,
             deployment,
             sources: sources,

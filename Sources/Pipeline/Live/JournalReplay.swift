@@ -66,13 +66,15 @@ final class JournalReplay {
     /// poll for as many records as offsets may give the first of the next range.
     private var ahead: [RecordAhead?]
 
-    /// The last epoch of the snapshot that the processor's engine comes from; -1: it is empty.
-    private let snapshotEpoch: Int64
+    /// The last epoch of the snapshot that the processor's engine comes from; nil: it is empty.
+    private let snapshotRecord: JournalRecord?
+    private var snapshotEpoch: Int64 { snapshotRecord?.epoch ?? -1 }
 
     /// - Parameters:
     ///   - releases: where those are that judged the epochs; nil: the deployment has the only one.
     ///   - survey: of this journal, as far as it was looked through; nil: not yet.
     ///   - snapshot: whose engine the processor has; its epochs and those before are passed over.
+    ///   - journalNext: the journal's offset behind the snapshot's record, from where on it is read; nil: its beginning.
     ///   - refusesOtherVerdicts: false for who compares what was said.
     init(
         _ log: any LogReader,
@@ -83,9 +85,10 @@ final class JournalReplay {
         releases: (any ReleaseSource)? = nil,
         survey: JournalSurvey? = nil,
         after snapshot: Snapshot? = nil,
+        from journalNext: Int64? = nil,
         refusesOtherVerdicts: Bool = true,
         clock: any WorkerClock = SystemClock()
-    ) {
+    ) throws(LogError) {
         self.log = log
         self.clock = clock
         self.deployment = deployment
@@ -95,18 +98,22 @@ final class JournalReplay {
         self.refusesOtherVerdicts = refusesOtherVerdicts
         next = [Int64](repeating: -1, count: sources.count)
         ahead = [RecordAhead?](repeating: nil, count: sources.count)
-        snapshotEpoch = snapshot?.epoch ?? -1
+        snapshotRecord = snapshot?.record
+        self.journalNext = journalNext
         self.releases = releases ?? FolderReleases(deployment)
-        surveyed = survey ?? JournalSurvey(after: snapshotEpoch)
+        surveyed =
+            survey ?? JournalSurvey(after: snapshot?.epoch ?? -1, at: snapshot?.positions ?? [], from: journalNext)
         engines = ReleaseEngines(
             deployment,
             self.releases,
             engine: processor.engine,
-            release: snapshot?.releaseDigest ?? deployment.release.digest,
+            release: deployment.release.digest,
             isEmpty: snapshot == nil
         )
         let positions = snapshot?.positions ?? []
-        chain = JournalChain(topology: deployment.description.name, after: snapshotEpoch, at: positions)
+        chain = JournalChain(topology: deployment.description.name, after: snapshot?.epoch ?? -1, at: positions)
+        // The journal has it too, which the caller has seen to.
+        if let snapshot, journalNext != nil { try chain.accept(snapshot.record) }
         for position in positions {
             guard let source = sources.firstIndex(of: position.source) else { continue }
             next[source] = position.next
@@ -215,6 +222,10 @@ final class JournalReplay {
                     + JournalReplay.otherInputs
             )
         }
+        try requireDigests(of: record)
+    }
+
+    private func requireDigests(of record: JournalRecord) throws(LogError) {
         let digests = block.takeInputDigests()
         let isOurTopology = record.topologyDigest == deployment.topologyDigest
         for range in record.ranges {
@@ -288,19 +299,41 @@ final class JournalReplay {
 
     /// Assigns every source behind the snapshot or at its first journaled offset; sources that neither names yet wait at their
     /// start.
+    ///
+    /// A snapshot stands for inputs that need not be there any more, and so for none that could be compared; but what is there of
+    /// its last epoch must be what it was: a topic that was made anew under the same name is not gone on with.
     private func assign(first: JournalRecord?) throws(LogError) {
         isAssigned = true
         var positions: [SourcePosition] = []
+        var again: [JournalRecord.Range] = []
         for (s, source) in sources.enumerated() {
             let (start, _) = try log.bounds(of: source)
             try requireEnd(of: source)
             let named = next[s] >= 0 ? next[s] : first?.ranges.first { $0.source == source }?.from
             if let named, named < start { throw JournalReplay.lost(source, named, start) }
-            let at = named ?? start
+            var at = named ?? start
+            // What is left of the snapshot's last epoch is read once more.
+            if let range = snapshotRecord?.ranges.first(where: { $0.source == source }), range.to == named,
+                range.from >= start
+            {
+                at = range.from
+                again.append(range)
+            }
             next[s] = at
             positions.append(SourcePosition(source: source, next: at))
         }
         try log.assign(positions)
+        if again.isEmpty { return }
+        block.removeAll()
+        for range in again {
+            guard let source = sources.firstIndex(of: range.source) else { continue }
+            try fill((source, range.from, range.to))
+        }
+        if var record = snapshotRecord {
+            record.ranges = again
+            try requireDigests(of: record)
+        }
+        block.removeAll()
     }
 
     /// Checks that a source reaches as far as the journal took it.

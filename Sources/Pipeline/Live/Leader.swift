@@ -28,6 +28,14 @@ final class Leader {
     private var epoch: Int64
     /// The chained digest of what those before it were given; nil: there are none, or their journal does not say.
     private var inputDigest: UInt64?
+    private let snapshots: SnapshotWriter?
+    /// Of the last epoch that was judged; nil: none was.
+    private var lastRecord: JournalRecord?
+    private var captured: CapturedSnapshot?
+    private var capturedAt: Duration
+    private var captureSeconds = 0.0
+    /// The last epoch of the snapshot given to be saved last; -1: none, or it failed.
+    private var savedEpoch: Int64 = -1
     /// Per source, the offset behind the last record judged.
     private(set) var judgedTo: [Int64]
     /// The same as of the last commit that was started; -1 before there was one.
@@ -74,6 +82,7 @@ final class Leader {
         _ follower: Follower,
         log: any LogReader,
         committer: Committer,
+        snapshots: SnapshotWriter? = nil,
         options: WorkerOptions = WorkerOptions(),
         clock: any WorkerClock,
         telemetry: Log = .silent,
@@ -84,6 +93,7 @@ final class Leader {
         deployment = follower.deployment
         self.log = log
         self.committer = committer
+        self.snapshots = snapshots
         self.options = options
         self.clock = clock
         self.telemetry = telemetry
@@ -96,9 +106,11 @@ final class Leader {
         sources = follower.sources
         epoch = follower.nextEpoch
         inputDigest = follower.lastRecord?.proof?.inputDigest
+        lastRecord = follower.lastRecord
         judgedTo = try follower.handOver()
         tracker = follower.tracker
         let now = clock.now
+        capturedAt = now
         handedOverTo = [Int64](repeating: -1, count: sources.count)
         lastEvent = [Duration](repeating: now, count: sources.count)
         watchedAt = now
@@ -216,21 +228,6 @@ final class Leader {
         }
     }
 
-    /// The state after a clean end, when all of it is committed; nil before the first epoch.
-    var snapshot: Snapshot? {
-        if epoch == 0 { return nil }
-        return Snapshot(
-            epoch: epoch - 1,
-            positions: zip(sources, judgedTo).map { SourcePosition(source: $0, next: $1) },
-            tracker: tracker,
-            engine: processor.engine,
-            topologyDigest: deployment.topologyDigest,
-            releaseDigest: deployment.release.digest,
-            stateShape: deployment.release.stateShape,
-            keyFingerprint: deployment.keyFingerprint
-        )
-    }
-
     /// Brings up to date what the pace decides by.
     private func look() {
         facts.now = clock.now
@@ -344,6 +341,7 @@ final class Leader {
             verdictDigest: OutputAssembler.verdictDigest(of: processor.engine)
         )
         inputDigest = digest
+        lastRecord = record
         assembler.appendJournal(record, to: &filling.batch)
         epoch += 1
         filling.records += Int(c.records)
@@ -438,6 +436,7 @@ final class Leader {
         metrics?.signals.committing()
         committer.start(filling)
         filling = empty
+        captureIfDue()
     }
 
     /// Counts a commit that succeeded, and keeps it to be filled again.
@@ -454,6 +453,11 @@ final class Leader {
         if let committed { commit.verdicts.withUnsafeBytes { committed($0) } }
         commit.removeAll()
         spare = commit
+        if let captured {
+            snapshots?.start(captured)
+            savedEpoch = captured.epoch
+            self.captured = nil
+        }
     }
 
     /// Takes back the commit under way if it ends within the time; one that failed and may succeed later is tried again until told
@@ -474,6 +478,57 @@ final class Leader {
             clock.pause(for: .milliseconds(50 << min(failedCommits, 4)))
             failedCommits += 1
             committer.start(commit)
+        }
+    }
+}
+
+// MARK: - Snapshots
+
+extension Leader {
+    /// Keeps the state after a clean end; waits until it is safe.
+    func keepLast() {
+        guard let snapshots, savedEpoch != epoch - 1, let snapshot else { return }
+        while !snapshots.isIdle { clock.pause(for: .milliseconds(5)) }
+        snapshots.start(snapshot.captured(for: deployment))
+        while !snapshots.isIdle { clock.pause(for: .milliseconds(5)) }
+        tellFailure()
+    }
+
+    /// The state as of the last epoch that was judged; nil where there is none, or none whose record proves what is in it.
+    private var snapshot: Snapshot? {
+        guard let lastRecord, lastRecord.proof != nil else { return nil }
+        return Snapshot(
+            record: lastRecord,
+            positions: zip(sources, judgedTo).map { SourcePosition(source: $0, next: $1) },
+            clocks: tracker.clocks,
+            watermark: tracker.watermark,
+            engine: processor.engine
+        )
+    }
+
+    /// Takes the state when its time has come and the commit that was just started ends with the epoch it is of: once that one is
+    /// committed, it may be saved.
+    ///
+    /// Taking it stops the judging for one copy of the state, so it is done the more rarely the longer that takes: for a fiftieth
+    /// of the time at most.
+    private func captureIfDue() {
+        guard let interval = options.snapshotSeconds, let snapshots, captured == nil, snapshots.isIdle else { return }
+        tellFailure()
+        let began = clock.now
+        guard (began - capturedAt).inSeconds >= max(interval, 50 * captureSeconds) else { return }
+        captured = snapshot?.captured(for: deployment)
+        capturedAt = began
+        captureSeconds = (clock.now - began).inSeconds
+        snapshots.captured(seconds: captureSeconds)
+    }
+
+    private func tellFailure() {
+        if let failure = snapshots?.takeFailure() {
+            savedEpoch = -1
+            telemetry.warn(
+                "the state could not be kept: the next start replays more",
+                ["reason": .string(failure.message)]
+            )
         }
     }
 }

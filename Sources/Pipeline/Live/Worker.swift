@@ -18,6 +18,12 @@ public struct WorkerOptions: Sendable {
     /// Takes an empty journal for a first one although positions are committed or verdicts are there: judges the inputs from their
     /// beginning, and says again what was said of them.
     public var startsAnew = false
+    /// The folder that snapshots of the state are kept in; nil: none are kept, and a start replays the whole journal.
+    public var snapshotFolder: String?
+    /// How often the state is kept while the worker runs; nil: only when it ends well.
+    public var snapshotSeconds: Double?
+    /// False: none is written any more; a start still goes on from one that is there.
+    public var keepsSnapshots = true
 
     public init() {}
 }
@@ -37,13 +43,14 @@ public final class Worker {
     private let clock: any WorkerClock
     private let team: ThreadTeam
     private let processor: EpochProcessor
-    /// Where recovery may begin, and what a clean stop leaves.
+    /// Where recovery may begin; gets the state while the worker runs, and when it ends well.
     var snapshots: any SnapshotStore = NoSnapshots()
     /// Where recovery looks for the releases that judged what the journal holds.
     private let releases: any ReleaseSource
     /// Where other threads ask about the state.
     let mailbox = Mailbox()
     private let metrics: WorkerMetrics?
+    private let snapshotMetrics: SnapshotMetrics?
     private let committed: ((UnsafeRawBufferPointer) -> Void)?
     /// Has the log's writer; nil before the log is owned.
     private var committer: Committer?
@@ -68,6 +75,7 @@ public final class Worker {
     /// - Parameters:
     ///   - releases: where those are that judged what the journal holds; nil: the deployment has the only one.
     ///   - metrics: hears of every epoch and transaction.
+    ///   - snapshotMetrics: hears of every snapshot.
     ///   - clock: paces the worker; a test's own makes hours of it in a moment.
     ///   - committed: called after each commit with the verdicts' JSON of its epochs, one a line; for `weir demo`.
     public init(
@@ -77,6 +85,7 @@ public final class Worker {
         options: WorkerOptions = WorkerOptions(),
         releases: (any ReleaseSource)? = nil,
         metrics: WorkerMetrics? = nil,
+        snapshotMetrics: SnapshotMetrics? = nil,
         telemetry: Log = .silent,
         clock: any WorkerClock = SystemClock(),
         committed: ((UnsafeRawBufferPointer) -> Void)? = nil
@@ -88,7 +97,9 @@ public final class Worker {
         self.clock = clock
         self.releases = releases ?? FolderReleases(deployment)
         self.metrics = metrics
+        self.snapshotMetrics = snapshotMetrics
         self.committed = committed
+        if let folder = options.snapshotFolder { snapshots = FolderSnapshots(folder: folder, telemetry: telemetry) }
         team = ThreadTeam(lanes: threads)
         processor = EpochProcessor(deployment, team: team)
     }
@@ -132,11 +143,20 @@ public final class Worker {
             clock: clock
         )
         self.follower = follower
+        tell(of: follower)
         guard try recover(follower, shouldStop) else { return }
+        let snapshotWriter = SnapshotWriter(
+            snapshots,
+            isThreaded: !committer.isImmediate,
+            clock,
+            options.keepsSnapshots ? snapshotMetrics : nil
+        )
+        defer { snapshotWriter.stop() }
         let leader = try Leader(
             follower,
             log: log,
             committer: committer,
+            snapshots: options.keepsSnapshots ? snapshotWriter : nil,
             options: options,
             clock: clock,
             telemetry: telemetry,
@@ -168,7 +188,7 @@ public final class Worker {
         self.leader = leader
         telemetry.info("ready", ["sources": .int(sources.count), "epoch": .int(Int(follower.nextEpoch))])
         try leader.run(shouldStop: shouldStop)
-        if let snapshot = leader.snapshot { try snapshots.save(snapshot, of: deployment) }
+        leader.keepLast()
         telemetry.info(
             "stopped",
             [
@@ -230,6 +250,30 @@ public final class Worker {
             ]
         )
         return true
+    }
+
+    /// Says where the state comes from and how much is to be judged again.
+    private func tell(of follower: Follower) {
+        guard options.snapshotFolder != nil else { return }
+        guard let record = follower.snapshotRecord else {
+            if follower.remainingEpochs > 0 {
+                telemetry.info(
+                    "no snapshot is of use; the state is rebuilt from the journal's beginning",
+                    ["epochs": .int(Int(follower.remainingEpochs))]
+                )
+            }
+            return
+        }
+        telemetry.info(
+            "going on from a snapshot",
+            ["epoch": .int(Int(record.epoch)), "epochs_behind_it": .int(Int(follower.remainingEpochs))]
+        )
+        if let engine = record.proof?.engine, engine != Deployment.engineVersion {
+            telemetry.warn(
+                "the inputs from before the snapshot are gone, so the state goes on as another version of weir left it",
+                ["written_by": .string(engine), "version": .string(Deployment.engineVersion)]
+            )
+        }
     }
 
     /// Says of which epochs more is believed than proven, or is otherwise by this program.

@@ -37,7 +37,15 @@ struct JournalSurvey {
     /// Where the journal is looked through from; nil: its beginning.
     private var position: Int64?
 
-    init(after epoch: Int64 = -1) { start = epoch }
+    /// - Parameters:
+    ///   - epoch: the last one of a snapshot, which stands for all up to itself; -1: there is none.
+    ///   - positions: where the snapshot's epochs ended.
+    ///   - position: an offset of the journal before all later epochs; nil: its beginning.
+    init(after epoch: Int64 = -1, at positions: [SourcePosition] = [], from position: Int64? = nil) {
+        start = epoch
+        self.position = position
+        for one in positions { taken[one.source] = one.next }
+    }
 
     /// Looks through what the journal holds beyond the last call.
     ///

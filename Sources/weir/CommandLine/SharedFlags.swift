@@ -27,7 +27,7 @@ extension FlagDefinition {
         "state",
         "DIR",
         .directory,
-        "folder of what this deployment keeps for itself: its hash key"
+        "folder of what this deployment keeps for itself: its hash key and snapshots of its state"
     )
     static let hashKeyFile = option(
         "hash-key-file",

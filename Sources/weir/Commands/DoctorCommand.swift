@@ -7,7 +7,6 @@ import RuleLanguage
 ///
 /// It changes nothing.
 enum DoctorCommand {
-    /// The command's body.
     static func run(_ arguments: ParsedArguments, _ terminal: Terminal) throws -> ExitCode {
         var examination = Examination()
         examination.machine()
@@ -71,7 +70,8 @@ struct Examination {
     /// Some input topic does not keep its records for ever.
     var losesInputs = false
     /// Of the hash key, where it can be read.
-    private var keyFingerprint: String?
+    private var key: HashKey?
+    private var snapshotFolder: String?
     private var failure: ExitCode?
 
     /// The code of the first failure; warnings are no failure.
@@ -170,11 +170,12 @@ struct Examination {
 
     /// Tells where the key is and its fingerprint, never the key.
     mutating func hashKey(_ arguments: ParsedArguments, _ deployment: Deployment?) {
+        snapshotFolder = StatePlace(arguments, topology: deployment?.description.name)?.snapshots
         guard let place = HashKeyPlace(arguments, topology: deployment?.description.name) else { return }
         do throws(HashKeyError) {
-            let fingerprint = try place.file.read().fingerprint
-            keyFingerprint = fingerprint
-            ok("hash key", "\(fingerprint) in \(place.file.path)")
+            let found = try place.file.read()
+            key = found
+            ok("hash key", "\(found.fingerprint) in \(place.file.path)")
         } catch {
             switch error.kind {
             case .absent where !place.isGiven:
@@ -330,10 +331,10 @@ struct Examination {
             )
         }
         if deployment == nil { retention(of: Set(chain.taken.keys.map(\.topic)).sorted(), log) }
-        try retention(log, chain.taken)
+        try retention(log, chain.taken, snapshot(of: deployment, log))
         if let deployment { try newPartitions(of: deployment.description.topics, log, chain.taken) }
         try positions(log, chain.taken, deployment, application)
-        if let ours = keyFingerprint, let theirs = last.keyFingerprint, ours != theirs {
+        if let ours = key?.fingerprint, let theirs = last.keyFingerprint, ours != theirs {
             warn(
                 "hash key",
                 "the last epoch was judged under another key, \(theirs)",
@@ -365,13 +366,21 @@ struct Examination {
         }
     }
 
-    /// Without snapshots all that the journal names must be there to rebuild the state.
-    private mutating func retention(_ log: any EventLog, _ taken: [TopicPartition: JournalChain.Taken])
-        throws
-    {
+    private func snapshot(of deployment: Deployment?, _ log: any EventLog) throws -> KeptSnapshot? {
+        guard let deployment, let key, let snapshotFolder else { return nil }
+        return try KeptSnapshot.newest(in: snapshotFolder, of: deployment.keyed(by: key), on: log)
+    }
+
+    /// All that the journal names behind the snapshot must be there to rebuild the state; without one, all that it names.
+    private mutating func retention(
+        _ log: any EventLog,
+        _ taken: [TopicPartition: JournalChain.Taken],
+        _ snapshot: KeptSnapshot?
+    ) throws {
         var isWhole = true
         for source in taken.keys.sorted() {
-            guard let (first, next) = taken[source].map({ ($0.from, $0.to) }) else { continue }
+            guard let (from, next) = taken[source].map({ ($0.from, $0.to) }) else { continue }
+            let first = snapshot?.positions.first { $0.source == source }?.next ?? from
             guard let partitions = try log.partitions(of: source.topic), partitions.contains(source.partition)
             else {
                 isWhole = false
@@ -402,7 +411,14 @@ struct Examination {
                 )
             }
         }
-        if isWhole, !losesInputs { ok("retention", "the inputs reach back to the journal's first epoch") }
+        if isWhole, let snapshot {
+            ok(
+                "retention",
+                "the inputs reach back to the snapshot of epoch \(snapshot.epoch), which the next start goes on from"
+            )
+        } else if isWhole, !losesInputs {
+            ok("retention", "the inputs reach back to the journal's first epoch")
+        }
     }
 
     /// Partitions whose records no epoch has taken: those that were added since the start wait for the next one.

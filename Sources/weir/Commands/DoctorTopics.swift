@@ -31,8 +31,8 @@ extension Examination {
 
     /// Whether input topics keep their records for ever.
     ///
-    /// Until there are snapshots the state is rebuilt from all of them at each start. A topic that drops some is sound until the
-    /// day on which it does, and from then on no start succeeds: so it is said before.
+    /// A start needs those behind its snapshot, and all of them where none fits: after the folder was lost, or windows changed.
+    /// A topic that drops some is sound until that day, and from then on no start succeeds: so it is said before.
     mutating func retention(of topics: [String], _ log: any EventLog) {
         for topic in topics {
             do {
@@ -61,7 +61,7 @@ extension Examination {
                 if how.isEmpty { continue }
                 warn(
                     "retention",
-                    "\(topic) \(how.joined(separator: " and ")); weir run rebuilds its state from all records since epoch 0, and cannot start without them",
+                    "\(topic) \(how.joined(separator: " and ")); weir run needs all records behind the snapshot that it goes on from, and where none fits all since epoch 0",
                     log.commandToSet(differing, of: topic)
                 )
             } catch {

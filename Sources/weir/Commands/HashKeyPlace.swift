@@ -19,22 +19,12 @@ struct HashKeyPlace {
         topology: String?,
         environment: (String) -> String? = { name in getenv(name).map { String(cString: $0) } }
     ) {
-        func set(_ name: String) -> String? { environment(name).flatMap { $0.isEmpty ? nil : $0 } }
         isGiven = false
         if let path = arguments.string("hash-key-file") {
             isGiven = true
             file = HashKeyFile(path: path)
-        } else if let folder = arguments.string("state") {
-            file = HashKeyFile(path: "\(folder)/hash-key")
-        } else if let log = arguments.string("log") {
-            file = HashKeyFile(path: "\(log).hash-key")
-        } else if let topology {
-            // systemd's StateDirectory= may name several.
-            let system = set("STATE_DIRECTORY").flatMap { $0.split(separator: ":").first.map(String.init) }
-            let user =
-                set("XDG_STATE_HOME").map { "\($0)/weir" } ?? set("HOME").map { "\($0)/.local/state/weir" }
-            guard let base = system ?? user else { return nil }
-            file = HashKeyFile(path: "\(base)/\(topology)/hash-key")
+        } else if let place = StatePlace(arguments, topology: topology, environment: environment) {
+            file = HashKeyFile(path: place.hashKey)
         } else {
             return nil
         }

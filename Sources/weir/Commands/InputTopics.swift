@@ -114,7 +114,7 @@ enum InputTopics {
 
     /// How Weir makes input topics where it does.
     ///
-    /// Nothing may expire: the state is rebuilt from all that was read since the first epoch.
+    /// Nothing expires: where no snapshot fits the state is rebuilt from all that was read since the first epoch.
     static func requirements(_ topics: [String], on log: any LogAdministration) -> [TopicRequirement] {
         topics.map {
             TopicRequirement(

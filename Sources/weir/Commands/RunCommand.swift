@@ -39,6 +39,7 @@ enum RunCommand {
         let metrics = WorkerMetrics(registry, deployment)
         var options = WorkerOptions()
         options.startsAnew = arguments.isSet("start-anew")
+        keepSnapshots(arguments, deployment, log, &options, telemetry)
         let worker = Worker(
             deployment,
             log: log,
@@ -46,6 +47,7 @@ enum RunCommand {
             options: options,
             releases: releases,
             metrics: metrics,
+            snapshotMetrics: SnapshotMetrics(registry),
             telemetry: telemetry
         )
         let reporter = MetricsReporter(
@@ -69,6 +71,47 @@ enum RunCommand {
         try worker.run { StopSignal.received != nil }
         return StopSignal.received ?? .ok
     }
+
+    /// Says where snapshots are kept and how often, and warns on the first day of inputs that a start may miss some day.
+    private static func keepSnapshots(
+        _ arguments: ParsedArguments,
+        _ deployment: Deployment,
+        _ log: any EventLog,
+        _ options: inout WorkerOptions,
+        _ telemetry: Log
+    ) {
+        let seconds = arguments.int("snapshot-every") ?? 60
+        options.snapshotFolder = StatePlace(arguments, topology: deployment.description.name)?.snapshots
+        options.snapshotSeconds = Double(seconds)
+        options.keepsSnapshots = seconds > 0
+        if options.snapshotFolder == nil {
+            telemetry.warn(
+                "no snapshots are kept, as no folder is known: every start replays all inputs",
+                ["remedy": .string("--state DIR")]
+            )
+        }
+        for topic in deployment.description.topics {
+            // Who may not ask is told by weir doctor.
+            guard let values = try? log.settings(of: topic)?.values else { continue }
+            if options.keepsSnapshots, options.snapshotFolder != nil {
+                // A stop of a night or a weekend must not outlast the inputs.
+                guard let kept = values["retention.ms"].flatMap({ Int64($0) }), kept >= 0, kept < retentionLeast else {
+                    continue
+                }
+                telemetry.warn(
+                    "an input topic keeps its records for less than three days: a stop that is longer leaves a snapshot without what came after it",
+                    ["topic": .string(topic), "retention_hours": .int(Int(kept / 3_600_000))]
+                )
+            } else if InputTopics.kept.contains(where: { values[$0.key] != nil && values[$0.key] != $0.value }) {
+                telemetry.warn(
+                    "an input topic drops records and no snapshots are kept: from then on no start succeeds",
+                    ["topic": .string(topic)]
+                )
+            }
+        }
+    }
+
+    private static let retentionLeast: Int64 = 3 * 86_400_000
 
     /// The deployment's secret, made at its first start.
     private static func hashKey(_ arguments: ParsedArguments, _ topology: String, _ telemetry: Log) throws -> HashKey {
@@ -111,6 +154,11 @@ extension RunCommand: Command {
                 it whole and in order (exit 3). --start-anew accepts an empty one: the inputs are judged from their beginning, and
                 subscribers get every verdict of theirs again, under the ids it had if rules and windows are the same.
 
+                The state is kept as a snapshot every minute and at a clean end (--snapshot-every), and a start goes on from the newest
+                one that fits: whole, of this log, topology, windows, hash key and version of weir. One that does not is named and
+                passed over, for an older one or the journal's beginning. Inputs from before the oldest snapshot are not needed any
+                more. Snapshots are in the folder `snapshots` beside the hash key, three at a time, for the owner alone.
+
                 Identifiers are told apart by a keyed hash, so that nobody can choose one that is taken for another. The key is made
                 at the first start and kept as hash-key in --state, for the owner alone. Without --state that is beside the
                 embedded log (FILE.db.hash-key), or in $STATE_DIRECTORY, $XDG_STATE_HOME/weir or ~/.local/state/weir, in a
@@ -123,6 +171,13 @@ extension RunCommand: Command {
                 .toggle(
                     "start-anew",
                     "take an empty journal for a first one though verdicts are there: judges the inputs from their beginning, says all again"
+                ),
+                .option(
+                    "snapshot-every",
+                    "SECONDS",
+                    .integer(0...86_400),
+                    default: "60",
+                    "how often the state is kept for the next start; 0: never, and a start still goes on from a snapshot that is there"
                 ),
                 .option(
                     "metrics",

@@ -386,7 +386,7 @@ final class WorkerWorld {
         let processor = EpochProcessor(deployment, team: team)
         let assembler = OutputAssembler(deployment)
         let block = DecodedBlock(deployment, sources: sources, lanes: team.lanes)
-        let replay = JournalReplay(
+        let replay = try JournalReplay(
             log,
             deployment,
             sources: sources,
