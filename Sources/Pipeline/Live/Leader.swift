@@ -6,36 +6,36 @@ import Telemetry
 /// When is decided by ``WorkerPace``; here its steps are performed. Everything happens on the calling thread but the stages and the
 /// commits.
 final class Leader {
-    private let deployment: Deployment
+    let deployment: Deployment
     private let log: any LogReader
     private let committer: Committer
-    private let options: WorkerOptions
-    private let clock: any WorkerClock
-    private let telemetry: Log
+    let options: WorkerOptions
+    let clock: any WorkerClock
+    let telemetry: Log
     private let mailbox: Mailbox
     private let metrics: WorkerMetrics?
     private let committed: ((UnsafeRawBufferPointer) -> Void)?
 
-    private let processor: EpochProcessor
+    let processor: EpochProcessor
     private let block: DecodedBlock
     private let assembler: OutputAssembler
-    private let sources: [TopicPartition]
-    private var tracker: WatermarkTracker
+    let sources: [TopicPartition]
+    var tracker: WatermarkTracker
     private var intake: Intake
     private var pace: WorkerPace
     private var facts = WorkerPace.Facts()
     /// Number of the next epoch.
-    private var epoch: Int64
+    var epoch: Int64
     /// The chained digest of what those before it were given; nil: there are none, or their journal does not say.
     private var inputDigest: UInt64?
-    private let snapshots: SnapshotWriter?
+    let snapshots: SnapshotWriter?
     /// Of the last epoch that was judged; nil: none was.
-    private var lastRecord: JournalRecord?
-    private var captured: CapturedSnapshot?
-    private var capturedAt: Duration
-    private var captureSeconds = 0.0
+    var lastRecord: JournalRecord?
+    var captured: CapturedSnapshot?
+    var capturedAt: Duration
+    var captureSeconds = 0.0
     /// The last epoch of the snapshot given to be saved last; -1: none, or it failed.
-    private var savedEpoch: Int64 = -1
+    var savedEpoch: Int64 = -1
     /// Per source, the offset behind the last record judged.
     private(set) var judgedTo: [Int64]
     /// The same as of the last commit that was started; -1 before there was one.
@@ -478,57 +478,6 @@ final class Leader {
             clock.pause(for: .milliseconds(50 << min(failedCommits, 4)))
             failedCommits += 1
             committer.start(commit)
-        }
-    }
-}
-
-// MARK: - Snapshots
-
-extension Leader {
-    /// Keeps the state after a clean end; waits until it is safe.
-    func keepLast() {
-        guard let snapshots, savedEpoch != epoch - 1, let snapshot else { return }
-        while !snapshots.isIdle { clock.pause(for: .milliseconds(5)) }
-        snapshots.start(snapshot.captured(for: deployment))
-        while !snapshots.isIdle { clock.pause(for: .milliseconds(5)) }
-        tellFailure()
-    }
-
-    /// The state as of the last epoch that was judged; nil where there is none, or none whose record proves what is in it.
-    private var snapshot: Snapshot? {
-        guard let lastRecord, lastRecord.proof != nil else { return nil }
-        return Snapshot(
-            record: lastRecord,
-            positions: zip(sources, judgedTo).map { SourcePosition(source: $0, next: $1) },
-            clocks: tracker.clocks,
-            watermark: tracker.watermark,
-            engine: processor.engine
-        )
-    }
-
-    /// Takes the state when its time has come and the commit that was just started ends with the epoch it is of: once that one is
-    /// committed, it may be saved.
-    ///
-    /// Taking it stops the judging for one copy of the state, so it is done the more rarely the longer that takes: for a fiftieth
-    /// of the time at most.
-    private func captureIfDue() {
-        guard let interval = options.snapshotSeconds, let snapshots, captured == nil, snapshots.isIdle else { return }
-        tellFailure()
-        let began = clock.now
-        guard (began - capturedAt).inSeconds >= max(interval, 50 * captureSeconds) else { return }
-        captured = snapshot?.captured(for: deployment)
-        capturedAt = began
-        captureSeconds = (clock.now - began).inSeconds
-        snapshots.captured(seconds: captureSeconds)
-    }
-
-    private func tellFailure() {
-        if let failure = snapshots?.takeFailure() {
-            savedEpoch = -1
-            telemetry.warn(
-                "the state could not be kept: the next start replays more",
-                ["reason": .string(failure.message)]
-            )
         }
     }
 }
