@@ -14,8 +14,9 @@ public final class KafkaMetrics: Sendable {
         var received = 0
         var roundTripSeconds: Double?
         var transactionState: String?
-        /// Addresses of the brokers that answer.
-        var answering: Set<String> = []
+        /// Addresses of the brokers that have a connection, and of those that leave a request unanswered.
+        var connected: Set<String> = []
+        var silent: Set<String> = []
         /// Number of the report, and when it came, in milliseconds since 1970.
         var heard = 0
         var time: Int64 = 0
@@ -112,7 +113,8 @@ public final class KafkaMetrics: Sendable {
             client.transactionState = statistics.transactionState
             client.heard = reports.count
             client.time = time
-            client.answering = Set(statistics.brokers.filter(\.answers).map(\.address))
+            client.connected = Set(statistics.brokers.filter(\.isConnected).map(\.address))
+            client.silent = Set(statistics.brokers.filter(\.isSilent).map(\.address))
             reports.clients[statistics.name] = client
             let count = reports.count
             reports.clients = reports.clients.filter { count - $0.value.heard < KafkaMetrics.silence }
@@ -167,7 +169,9 @@ public final class KafkaMetrics: Sendable {
             }
             reports.largestLag = largest
             let fresh = reports.clients.values.filter { now - $0.time <= KafkaMetrics.oldMilliseconds }
-            let answering = fresh.reduce(into: Set<String>()) { $0.formUnion($1.answering) }
+            // A client that asks a broker nothing does not notice that it is silent; one that does counts.
+            let silent = fresh.reduce(into: Set<String>()) { $0.formUnion($1.silent) }
+            let answering = fresh.reduce(into: Set<String>()) { $0.formUnion($1.connected) }.subtracting(silent)
             if reports.clients.isEmpty { brokersUp.clear() } else { brokersUp.set(answering.count) }
             if let contact = reports.contact { lastContact.set(Double(contact) / 1000) }
         }
@@ -211,12 +215,10 @@ public final class KafkaMetrics: Sendable {
 }
 
 extension KafkaStatistics.Broker {
-    /// There is a connection, and no request has waited for an answer for long.
+    /// A request has waited for an answer for long.
     ///
     /// A broker of which nothing is asked says nothing, and is well; one that was stopped keeps its connections for a minute.
-    fileprivate var answers: Bool {
-        isConnected && !(isAwaited && silence ?? .infinity > WorkerSignals.contactPatience)
-    }
+    fileprivate var isSilent: Bool { isAwaited && silence ?? .infinity > WorkerSignals.contactPatience }
 }
 
 extension KafkaStatistics.Partition {
