@@ -18,7 +18,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 TESTS = [
     "samples", "readme", "exit_codes", "pseudonyms", "allocations", "replay_determinism", "poison", "duplicates", "bench12_oracle",
     "real_data", "first_topology", "demo",
-    "embedded_end_to_end", "kafka_end_to_end", "event_time", "lost_journal", "moved_inputs", "mirrored_topics", "kafka_crash", "kafka_outage",
+    "embedded_end_to_end", "kafka_end_to_end", "event_time", "signals", "lost_journal", "moved_inputs", "mirrored_topics",
+    "kafka_crash", "kafka_outage",
 ]
 SKIPPED = 77
 
