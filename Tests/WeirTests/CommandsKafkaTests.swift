@@ -14,7 +14,8 @@ struct CommandsKafkaTests {
         )
         let weir = try #require(WeirProgram.path)
         let marketplace = Commands.topology("marketplace")
-        let first = try Commands.weir("simulate", "--events", "20000", "--seed", "3", "--kafka", file)
+        // The broker is all tests', with topics of theirs.
+        let first = try Commands.weir("simulate", "--events", "20000", "--seed", "3", "--yes", "--kafka", file)
         #expect(first.code == 0, "\(first.errors)")
         let tail = try RunningProgram(weir, ["tail", "--kafka", file, "--json"])
         let run = ["run", "--topology", marketplace, "--kafka", file]
@@ -33,6 +34,7 @@ struct CommandsKafkaTests {
             "4",
             "--rate",
             "3000",
+            "--yes",
             "--kafka",
             file,
             "--truth",

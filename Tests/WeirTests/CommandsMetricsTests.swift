@@ -206,6 +206,7 @@ private final class LogLines: Sendable {
 
     @Test func `the page for operators names every metric of a run, and no other`() throws {
         _ = KafkaMetrics(registry, inputs: [])
+        _ = SnapshotMetrics(registry)
         // Some are there only with what they count.
         let quickstart = try String(contentsOfFile: Commands.topology("quickstart") + "/topology.yaml", encoding: .utf8)
         let deduped = quickstart.replacing("    id: id\n", with: "    id: id\n    dedupe: { by: id, over: 1h }\n")
