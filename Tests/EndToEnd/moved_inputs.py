@@ -89,7 +89,7 @@ def kafka(t, broker):
     t.equal(anew().terminate(), 143, "SIGTERM ends run with 143")
     send(600)
     done(admin.delete_records([TopicPartition(INPUT, 0, 2100)]))
-    refused(7, "orders/0: offset 0 is needed to rebuild the state, but the log begins at 2100")
+    refused(7, "orders/0: offset 2000 is needed to rebuild the state, but the log begins at 2100")
     drop()
 
     # Held back by a transaction; more partitions; then deleted, all while it is read.
