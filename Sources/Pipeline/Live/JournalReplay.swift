@@ -168,15 +168,7 @@ final class JournalReplay {
         var ranges: [(source: Int, from: Int64, to: Int64)] = []
         for range in record.ranges {
             guard let source = sources.firstIndex(of: range.source) else {
-                if deployment.description.topics.contains(range.source.topic),
-                    let error = InputState.gone.error(range.source, next: range.from, taken: range.to)
-                {
-                    throw error
-                }
-                throw LogError(
-                    .refused,
-                    "the journal names \(range.source), which the topology does not read: use the topology this journal was written with"
-                )
+                throw absence(of: range.source, from: range.from, to: range.to)
             }
             // Of a source that was named before the chain has seen to it.
             if next[source] > range.from { throw JournalReplay.lost(range.source, range.from, next[source]) }
@@ -209,6 +201,19 @@ final class JournalReplay {
         ) { i in seen(Int(block.eventSources[i]), block.events[i].time) }
         epochs += 1
         try check(record)
+    }
+
+    /// Why a source that the journal names is none of those that are read.
+    private func absence(of source: TopicPartition, from: Int64, to: Int64) -> LogError {
+        if deployment.description.topics.contains(source.topic),
+            let error = InputState.gone.error(source, next: from, taken: to)
+        {
+            return error
+        }
+        return LogError(
+            .refused,
+            "the journal names \(source), which the topology does not read: use the topology this journal was written with"
+        )
     }
 
     /// Checks that what was read is what the epoch was made from, whoever judges it now.
@@ -304,6 +309,10 @@ final class JournalReplay {
     /// its last epoch must be what it was: a topic that was made anew under the same name is not gone on with.
     private func assign(first: JournalRecord?) throws(LogError) {
         isAssigned = true
+        // The cause before its effects: what is left of a topic made anew holds other records too.
+        for (source, taken) in surveyed.taken.sorted(by: { $0.key < $1.key }) where !sources.contains(source) {
+            throw absence(of: source, from: taken, to: taken)
+        }
         var positions: [SourcePosition] = []
         var again: [JournalRecord.Range] = []
         for (s, source) in sources.enumerated() {
