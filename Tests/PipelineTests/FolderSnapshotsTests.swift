@@ -20,7 +20,7 @@ import Testing
         try world.produce(400)
         var options = world.options()
         options.transactionRecords = 40
-        options.snapshotSeconds = 0
+        options.snapshotPace = .every(seconds: 0)
         #expect(try world.run(options: options, snapshots: store(keeping: keeping)).error == nil)
         return world
     }
@@ -38,7 +38,7 @@ import Testing
                 var faults = SimulatedFaults(seed: seed)
                 faults.crash = SimulatedFaults.Crash(visit % 2 == 0 ? .afterCommit : .amidProduce, visit: 1 + visit % 3)
                 var options = world.options()
-                options.snapshotSeconds = 0
+                options.snapshotPace = .every(seconds: 0)
                 let before = try world.journal().count
                 let newest = store.epochs().first
                 let run = try world.run(faults, options: options, snapshots: store)
@@ -64,6 +64,21 @@ import Testing
             #expect(stat(path, &status) == 0 && status.st_mode & 0o077 == 0, "\(path)")
         }
         #expect(try FileManager.default.contentsOfDirectory(atPath: place).count == 3, "nothing else is left")
+    }
+
+    @Test func `what a killed worker has left of a file goes with the next one, and what others keep there stays`()
+        throws
+    {
+        let world = try kept(seed: 36)
+        let newest = try #require(store().epochs().first)
+        let left = store().path(of: newest + 9) + ".new"
+        let others = place + "/notes.txt"
+        for path in [left, others] { try Data("x".utf8).write(to: URL(fileURLWithPath: path)) }
+        #expect(store().epochs().first == newest, "it is no snapshot")
+        try world.produce(50)
+        #expect(try world.run(snapshots: store()).error == nil)
+        #expect(!FileManager.default.fileExists(atPath: left) && FileManager.default.fileExists(atPath: others))
+        #expect(try store().epochs().first == world.journal().last?.epoch)
     }
 
     @Test func `a file that is torn or changed anywhere is passed over for the one before`() throws {
@@ -125,7 +140,7 @@ import Testing
         let world = try WorkerWorld(seed: 34)
         try world.produce(200)
         var options = world.options()
-        options.snapshotSeconds = 0
+        options.snapshotPace = .every(seconds: 0)
         #expect(try world.run(options: options, snapshots: FolderSnapshots(folder: "\(file)/snapshots")).error == nil)
         #expect(try world.isDone())
         #expect(try world.findings().isEmpty)

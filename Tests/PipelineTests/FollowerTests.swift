@@ -24,7 +24,7 @@ import Testing
                 EpochProcessor(world.deployment, team: team),
                 log: log,
                 sources: world.sources,
-                snapshots: NoSnapshots(),
+                snapshots: nil,
                 releases: FolderReleases(world.deployment, former: world.former),
                 clock: world.clock
             )

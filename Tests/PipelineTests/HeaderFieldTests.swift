@@ -20,7 +20,7 @@ import Testing
               attempt: { type: int, path: "@headers.attempt" }
 
         """
-    private static let rules = """
+    static let rules = """
         rule busy "B" {
           owner "test"  severity low
           on delivered

@@ -209,17 +209,7 @@ import Testing
                   shop: { type: string, entity: shop, path: "@headers.shop" }
 
             """,
-            rules: """
-                rule busy "B" {
-                  owner "test"  severity low
-                  on delivered
-                  let seen = count() of delivered by shop over 1h
-                  when seen >= 1
-                  then review
-                  because "{seen} of {shop}"
-                }
-
-                """
+            rules: HeaderFieldTests.rules
         )
         let store = SimulatedStore(clock: 1_767_600_000_000)
         try SimulatedLog(store).create([TopicRequirement(name: "hooks", partitions: 1)])
@@ -362,7 +352,7 @@ import Testing
             EpochProcessor(world.deployment, team: ThreadTeam(lanes: 1)),
             log: SimulatedLog(world.store),
             sources: world.sources,
-            snapshots: NoSnapshots(),
+            snapshots: nil,
             clock: world.clock
         )
         defer { follower.processor.team.stop() }

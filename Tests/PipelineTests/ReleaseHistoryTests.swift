@@ -67,7 +67,7 @@ import Testing
             EpochProcessor(world.deployment, team: ThreadTeam(lanes: 1)),
             log: SimulatedLog(world.store),
             sources: world.sources,
-            snapshots: NoSnapshots(),
+            snapshots: nil,
             releases: FolderReleases(world.deployment, former: world.former),
             clock: world.clock
         )

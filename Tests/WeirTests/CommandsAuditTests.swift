@@ -68,7 +68,7 @@ struct CommandsAuditTests {
             let second = verdicts.first { $0.source != first.source } ?? verdicts[1]
             // The one at the beginning of a partition is gone.
             try log.deleteRecords(of: first.source, before: first.offset + 1)
-            // One is there twice, one has a header changed, one is about an event that gave no verdict, one is no verdict at all.
+            // One is there twice, one stands at the end, one is about an event that gave no verdict, one is no verdict at all.
             try Commands.append(
                 log,
                 OutputTopics.verdicts,

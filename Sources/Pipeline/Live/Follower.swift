@@ -33,7 +33,7 @@ final class Follower {
         _ processor: EpochProcessor,
         log: any LogReader,
         sources: [TopicPartition],
-        snapshots: any SnapshotStore,
+        snapshots: (any SnapshotStore)?,
         releases: (any ReleaseSource)? = nil,
         clock: any WorkerClock
     ) throws(LogError) {
@@ -50,7 +50,9 @@ final class Follower {
         )
         var found: (snapshot: Snapshot, journalNext: Int64)?
         if let newest = try Journal(in: log).newest() {
-            found = try Follower.snapshot(from: snapshots, deployment, log, sources, newest: newest.epoch, lanes: lanes)
+            found = try snapshots.flatMap { store throws(LogError) in
+                try Follower.snapshot(from: store, deployment, log, sources, newest: newest.epoch, lanes: lanes)
+            }
             remainingEpochs = newest.epoch - (found?.snapshot.epoch ?? -1)
         } else {
             remainingEpochs = 0

@@ -30,7 +30,9 @@ extension Leader {
     /// Taking it stops the judging for one copy of the state, so it is done the more rarely the longer that takes: for a fiftieth
     /// of the time at most.
     func captureIfDue() {
-        guard let interval = options.snapshotSeconds, let snapshots, captured == nil, snapshots.isIdle else { return }
+        guard case .every(let interval) = options.snapshotPace, let snapshots, captured == nil, snapshots.isIdle else {
+            return
+        }
         tellFailure()
         let began = clock.now
         guard (began - capturedAt).inSeconds >= max(interval, 50 * captureSeconds) else { return }

@@ -20,10 +20,17 @@ public struct WorkerOptions: Sendable {
     public var startsAnew = false
     /// The folder that snapshots of the state are kept in; nil: none are kept, and a start replays the whole journal.
     public var snapshotFolder: String?
-    /// How often the state is kept while the worker runs; nil: only when it ends well.
-    public var snapshotSeconds: Double?
-    /// False: none is written any more; a start still goes on from one that is there.
-    public var keepsSnapshots = true
+    /// When the state is kept; a start goes on from a snapshot that is there, however that may be.
+    public var snapshotPace = SnapshotPace.atEnd
+
+    /// When a worker keeps its state.
+    public enum SnapshotPace: Sendable, Equatable {
+        case never
+        /// When it ends well.
+        case atEnd
+        /// While it runs too.
+        case every(seconds: Double)
+    }
 
     public init() {}
 }
@@ -44,7 +51,9 @@ public final class Worker {
     private let team: ThreadTeam
     private let processor: EpochProcessor
     /// Where recovery may begin; gets the state while the worker runs, and when it ends well.
-    var snapshots: any SnapshotStore = NoSnapshots()
+    ///
+    /// Nil: every start replays the whole journal.
+    var snapshots: (any SnapshotStore)?
     /// Where recovery looks for the releases that judged what the journal holds.
     private let releases: any ReleaseSource
     /// Where other threads ask about the state.
@@ -145,18 +154,16 @@ public final class Worker {
         self.follower = follower
         tell(of: follower)
         guard try recover(follower, shouldStop) else { return }
-        let snapshotWriter = SnapshotWriter(
-            snapshots,
-            isThreaded: !committer.isImmediate,
-            clock,
-            options.keepsSnapshots ? snapshotMetrics : nil
-        )
-        defer { snapshotWriter.stop() }
+        let kept = options.snapshotPace == .never ? nil : snapshots
+        let snapshotWriter = kept.map {
+            SnapshotWriter($0, isThreaded: !committer.isImmediate, clock, snapshotMetrics)
+        }
+        defer { snapshotWriter?.stop() }
         let leader = try Leader(
             follower,
             log: log,
             committer: committer,
-            snapshots: options.keepsSnapshots ? snapshotWriter : nil,
+            snapshots: snapshotWriter,
             options: options,
             clock: clock,
             telemetry: telemetry,
@@ -246,7 +253,7 @@ public final class Worker {
             "recovered from the journal",
             [
                 "epochs": .int(Int(follower.replayedEpochs)),
-                "seconds": .double((clock.now - started).inSeconds),
+                "seconds": .double(((clock.now - started).inSeconds * 1000).rounded() / 1000),
             ]
         )
         return true
@@ -254,7 +261,7 @@ public final class Worker {
 
     /// Says where the state comes from and how much is to be judged again.
     private func tell(of follower: Follower) {
-        guard options.snapshotFolder != nil else { return }
+        guard snapshots != nil else { return }
         guard let record = follower.snapshotRecord else {
             if follower.remainingEpochs > 0 {
                 telemetry.info(

@@ -50,6 +50,8 @@ final class FolderSnapshots: SnapshotStore {
 
     func save(_ snapshot: StoredSnapshot) throws(LogError) {
         try FolderSnapshots.makeFolder(folder)
+        // Who was killed while it saved has left what it had: nobody else writes here.
+        for left in names() where left.hasSuffix(FolderSnapshots.suffix + ".new") { unlink("\(folder)/\(left)") }
         let path = path(of: snapshot.epoch)
         let temporary = path + ".new"
         let descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0o600)
@@ -81,20 +83,27 @@ final class FolderSnapshots: SnapshotStore {
 
     /// The epochs of which there is a file, the newest first.
     func epochs() -> [Int64] {
+        names().compactMap { name in
+            guard name.hasSuffix(FolderSnapshots.suffix),
+                let epoch = Int64(name.dropLast(FolderSnapshots.suffix.utf8.count)),
+                name == FolderSnapshots.name(of: epoch)
+            else { return nil }
+            return epoch
+        }.sorted(by: >)
+    }
+
+    /// What is in the folder; nothing where there is none.
+    private func names() -> [String] {
         guard let listing = opendir(folder) else { return [] }
         defer { closedir(listing) }
-        var found: [Int64] = []
+        var found: [String] = []
         while let entry = readdir(listing) {
             let name = withUnsafePointer(to: &entry.pointee.d_name) {
                 $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
             }
-            guard name.hasSuffix(FolderSnapshots.suffix),
-                let epoch = Int64(name.dropLast(FolderSnapshots.suffix.utf8.count)),
-                name == FolderSnapshots.name(of: epoch)
-            else { continue }
-            found.append(epoch)
+            found.append(name)
         }
-        return found.sorted(by: >)
+        return found
     }
 
     private static let suffix = ".snapshot"

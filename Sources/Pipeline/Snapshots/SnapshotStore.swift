@@ -25,14 +25,3 @@ protocol SnapshotStore: AnyObject {
     /// - Throws: ``LogError``, which ends nobody's work: the next start only replays more.
     func save(_ snapshot: StoredSnapshot) throws(LogError)
 }
-
-/// Keeps none: every start replays the whole journal.
-final class NoSnapshots: SnapshotStore {
-    func newest(
-        of deployment: Deployment,
-        atOrBefore epoch: Int64,
-        lanes: Int,
-        misfit: (JournalRecord) -> String?
-    ) -> Snapshot? { nil }
-    func save(_ snapshot: StoredSnapshot) {}
-}

@@ -82,8 +82,7 @@ enum RunCommand {
     ) {
         let seconds = arguments.int("snapshot-every") ?? 60
         options.snapshotFolder = StatePlace(arguments, topology: deployment.description.name)?.snapshots
-        options.snapshotSeconds = Double(seconds)
-        options.keepsSnapshots = seconds > 0
+        options.snapshotPace = seconds > 0 ? .every(seconds: Double(seconds)) : .never
         if options.snapshotFolder == nil {
             telemetry.warn(
                 "no snapshots are kept, as no folder is known: every start replays all inputs",
@@ -93,7 +92,7 @@ enum RunCommand {
         for topic in deployment.description.topics {
             // Who may not ask is told by weir doctor.
             guard let values = try? log.settings(of: topic)?.values else { continue }
-            if options.keepsSnapshots, options.snapshotFolder != nil {
+            if options.snapshotPace != .never, options.snapshotFolder != nil {
                 // A stop of a night or a weekend must not outlast the inputs.
                 guard let kept = values["retention.ms"].flatMap({ Int64($0) }), kept >= 0, kept < retentionLeast else {
                     continue

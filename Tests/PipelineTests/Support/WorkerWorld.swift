@@ -230,7 +230,7 @@ final class WorkerWorld {
         _ faults: SimulatedFaults = SimulatedFaults(),
         options given: WorkerOptions? = nil,
         application: String = "weir",
-        snapshots: any SnapshotStore = NoSnapshots(),
+        snapshots: (any SnapshotStore)? = nil,
         metrics: WorkerMetrics? = nil,
         over wrap: (SimulatedLog) -> any EventLog = { $0 },
         until isOver: ((SimulatedLog, _ step: Int) throws -> Bool)? = nil,
