@@ -89,13 +89,9 @@ struct NaturalMergeSort<Element: BitwiseCopyable>: ~Copyable {
     ) {
         // What precedes the right one's first or follows the left one's last is where it belongs. Of equal ones the left comes
         // first.
-        var (from, to) = (start, middle)
-        NaturalMergeSort.narrow(&from, &to, fromEnd: true) { precedes(base[middle], base[$0]) }
-        let left = from
+        let left = NaturalMergeSort.first(in: start..<middle, nearEnd: true) { precedes(base[middle], base[$0]) }
         if left == middle { return }
-        (from, to) = (middle, end)
-        NaturalMergeSort.narrow(&from, &to, fromEnd: false) { !precedes(base[$0], base[middle - 1]) }
-        let right = from
+        let right = NaturalMergeSort.first(in: middle..<end, nearEnd: false) { !precedes(base[$0], base[middle - 1]) }
         if middle - left <= right - middle {
             let count = middle - left
             spare.base.update(from: base + left, count: count)
@@ -127,14 +123,15 @@ struct NaturalMergeSort<Element: BitwiseCopyable>: ~Copyable {
         }
     }
 
-    /// The first place of `from..<to` for which a condition holds that holds for all behind it; `to` where it holds for none.
+    /// The first place for which a condition holds that holds for all behind it; the range's end where it holds for none.
     ///
     /// Doubles its steps from one end until it has passed the place, then halves (Bentley and Yao's search): its cost is the
     /// logarithm of the distance from there.
     @inline(__always)
-    private static func narrow(_ from: inout Int, _ to: inout Int, fromEnd: Bool, _ holds: (Int) -> Bool) {
+    private static func first(in range: Range<Int>, nearEnd: Bool, where holds: (Int) -> Bool) -> Int {
+        var (from, to) = (range.lowerBound, range.upperBound)
         var step = 1
-        if fromEnd {
+        if nearEnd {
             while to - step >= from, holds(to - step) {
                 to -= step
                 step *= 2
@@ -151,5 +148,6 @@ struct NaturalMergeSort<Element: BitwiseCopyable>: ~Copyable {
             let middle = from + (to - from) / 2
             if holds(middle) { to = middle } else { from = middle + 1 }
         }
+        return from
     }
 }
