@@ -17,6 +17,8 @@ def create(broker, topic, partitions, **config):
 
     settings = {"retention.ms": "-1", "retention.bytes": "-1", **config}
     administer(broker, lambda client: client.create_topics([NewTopic(topic, partitions, config=settings)]))
+    # The answer comes from the controller; who asks the broker a moment later may be told that there is no such topic.
+    wait_for(f"topic {topic} is there", lambda: broker.partitions(topic) == partitions)
 
 
 def alter(broker, topic, settings):
