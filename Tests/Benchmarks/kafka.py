@@ -4,16 +4,19 @@
 Throughput: topics that are full before `weir run` starts; events per second from the first to the last epoch in the journal. Latency: a
 producer paced at 10,000 events per second, every event gives a verdict, and a read_committed consumer notes when it comes: arrival by the
 wall clock minus the event's LogAppendTime, both on this machine. The first minute is not counted: a broker that has just started
-compiles its own code meanwhile, on the same two cores.
+compiles its own code meanwhile, on the same two cores. Beside both, with a broker of its own each, stand the figures of a bare relay
+(relay.c): what the same records and commits cost when nothing is judged.
 """
 import argparse
 import contextlib
 import gc
+import json
 import multiprocessing
 import os
 import pathlib
 import re
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -30,6 +33,8 @@ REFERENCE = re.compile(rb'"topic":"([^"]+)","partition":(\d+),"offset":(\d+)')
 WARM = 60
 # Milliseconds that the producers of the paced traffic wait for a batch: before the append time, so not in the latency.
 LINGER = 20
+# Most records in one transaction of the bare relay.
+RELAY_BATCH = 20_000
 
 
 def make_topic(broker, name, partitions):
@@ -118,6 +123,13 @@ def throughput(arguments, folder):
                 command = f"weir run --topology bench-12 --kafka ... --threads {arguments.threads}, {count:,} events in 4 partitions, {what}"
                 figure("kafka bench-12, exactly once", f"{speed:,.0f}", "events/s", command)
                 figure("kafka bench-12, peak memory", f"{peak >> 20:,}", "MiB", command)
+        with support.Broker(folder / "f") as broker, relaying(broker, folder, fill(broker, "events", source, 4), RELAY_BATCH) as relay:
+            support.wait_for("the relay's end", lambda: not relay.is_running)
+            if relay.process.returncode != 0:
+                wrong(support.shown(relay.err))
+            bare = json.loads(relay.out)
+            figure("kafka bare relay", f"{bare['events_per_second']:,}", "events/s", f"relay, {bare['relayed']:,} events in 4 partitions")
+            figure("kafka bench-12, beside the bare relay", f"{speed / bare['events_per_second']:.2f}", "", "with a verdict for each event")
     else:
         note("skipped bench-12: no ../shared/bench-12")
     if arguments.topology == "bench-12":
@@ -132,6 +144,23 @@ def throughput(arguments, folder):
             f"{verdicts:,} verdicts")
         figure("kafka marketplace, exactly once", f"{speed:,.0f}", "events/s", command)
         figure("kafka marketplace, peak memory", f"{peak >> 20:,}", "MiB", command)
+
+
+@contextlib.contextmanager
+def relaying(broker, folder, events, batch):
+    """The bare relay from `events` to `relayed`, until so many (0: until it is ended)."""
+    program = folder / "relay"
+    if not program.exists():
+        source = pathlib.Path(__file__).parent / "relay.c"
+        done = subprocess.run(["cc", "-O2", "-Wall", "-o", program, source, "-lrdkafka"], stderr=subprocess.PIPE, timeout=120)
+        if done.returncode != 0:
+            wrong(f"relay.c: {support.shown(done.stderr)}")
+    make_topic(broker, "relayed", 4)
+    relay = support.Background([program, broker.bootstrap, "events", "relayed", events, batch], folder, "relay")
+    try:
+        yield relay
+    finally:
+        relay.kill()
 
 
 def talkative(folder):
@@ -199,7 +228,15 @@ def latency(arguments, folder):
             make_topic(broker, "events", 4)
             worker = run_worker(arguments, folder, explaining(folder), broker, stack)
             alive = stack.enter_context(feeding(feed, broker.bootstrap, source, rate))
-            measure(arguments, broker, worker, alive, ["events"], "bench-12, a verdict with the 12 features for each event")
+            measured = measure(
+                arguments, broker, worker, alive, ["events"], "kafka event to committed verdict",
+                "bench-12, a verdict with the 12 features for each event")
+        with support.Broker(folder / "g") as broker, contextlib.ExitStack() as stack:
+            make_topic(broker, "events", 4)
+            relay = stack.enter_context(relaying(broker, folder, 0, RELAY_BATCH))
+            alive = stack.enter_context(feeding(feed, broker.bootstrap, source, rate))
+            bare = measure(arguments, broker, relay, alive, ["events"], "kafka event to relayed event", "bare relay", "relayed")
+        figure("kafka p99 beside the bare relay", f"{measured['p99'] / bare['p99']:.2f}", "", "bench-12, a verdict for each event")
     else:
         note("skipped bench-12: no ../shared/bench-12")
     if arguments.topology == "bench-12":
@@ -214,7 +251,7 @@ def latency(arguments, folder):
         support.wait_for("the input topics", lambda: all(broker.partitions(x) for x in support.INPUT_TOPICS), process=simulate)
         worker = run_worker(arguments, folder, talkative(folder), broker, stack)
         measure(
-            arguments, broker, worker, lambda: simulate.is_running, support.INPUT_TOPICS,
+            arguments, broker, worker, lambda: simulate.is_running, support.INPUT_TOPICS, "kafka event to committed verdict",
             "marketplace in 36 partitions, a verdict for each event")
 
 
@@ -226,14 +263,14 @@ def run_worker(arguments, folder, topology, broker, stack):
     return worker
 
 
-def measure(arguments, broker, worker, is_feeding, topics, what):
-    """Reads verdicts as they come, then looks up when their events were appended."""
+def measure(arguments, broker, worker, is_feeding, topics, name, what, output="weir.verdicts"):
+    """Reads what comes out as it comes, then looks up when its events were appended; returns milliseconds by percentile."""
     import confluent_kafka
 
-    partitions = support.wait_for("the verdict topic", lambda: broker.partitions("weir.verdicts"), process=worker)
+    partitions = support.wait_for("the output topic", lambda: broker.partitions(output), process=worker)
     # Answered when something is there; asking again and again for nothing would only keep the broker busy.
     consumer = broker.consumer(**{"fetch.wait.max.ms": 500, "fetch.min.bytes": 1})
-    consumer.assign([confluent_kafka.TopicPartition("weir.verdicts", p, 0) for p in range(partitions)])
+    consumer.assign([confluent_kafka.TopicPartition(output, p, 0) for p in range(partitions)])
     arrivals, count = [], 0
     begin = quiet = time.monotonic()
     # A collection of garbage here would be counted as a slow verdict; so would any work that can wait.
@@ -260,7 +297,9 @@ def measure(arguments, broker, worker, is_feeding, topics, what):
     while waiting:
         for message in reader.consume(5000, timeout=5):
             if message.error() is None:
-                appended[message.topic(), message.partition(), message.offset()] = message.timestamp()[1]
+                # A verdict names its event; what was relayed is the event.
+                place = (message.topic(), message.partition(), message.offset())
+                appended[place if output == "weir.verdicts" else message.value()] = message.timestamp()[1]
             elif message.error().code() == confluent_kafka.KafkaError._PARTITION_EOF:
                 waiting.discard((message.topic(), message.partition()))
     reader.close()
@@ -268,14 +307,18 @@ def measure(arguments, broker, worker, is_feeding, topics, what):
         wrong(f"{len(appended)} events and {count} verdicts, {len(arrivals)} measured")
     waits = []
     for at, value in arrivals:
-        topic, partition, offset = REFERENCE.search(value).groups()
-        waits.append(at - appended[topic.decode(), int(partition), int(offset)])
+        if output == "weir.verdicts":
+            topic, partition, offset = REFERENCE.search(value).groups()
+            waits.append(at - appended[topic.decode(), int(partition), int(offset)])
+        else:
+            waits.append(at - appended[value])
     waits.sort()
     span = (max(appended.values()) - min(appended.values())) / 1000
-    note(f"{len(appended):,} events in {span:.0f} s ({len(appended) / span:,.0f}/s), a verdict for each; {len(waits):,} measured")
-    for name, part in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999)):
-        figure(f"kafka event to committed verdict, {name}", f"{waits[int(part * (len(waits) - 1))]:.0f}", "ms",
-               f"{arguments.rate:,}/s, {what}")
+    note(f"{len(appended):,} events in {span:.0f} s ({len(appended) / span:,.0f}/s), one record out for each; {len(waits):,} measured")
+    percentiles = {f"p{100 * part:g}": waits[int(part * (len(waits) - 1))] for part in (0.5, 0.9, 0.99, 0.999)}
+    for percentile, milliseconds in percentiles.items():
+        figure(f"{name}, {percentile}", f"{milliseconds:.0f}", "ms", f"{arguments.rate:,}/s, {what}")
+    return percentiles
 
 
 def main():
@@ -290,7 +333,7 @@ def main():
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="weir-kafka-", ignore_cleanup_errors=True) as place:
         folder = pathlib.Path(place)
-        for name in "abcde":
+        for name in "abcdefg":
             (folder / name).mkdir()
         try:
             if arguments.only != "latency":
