@@ -13,18 +13,20 @@ extension Evaluator {
     ) -> Bool {
         let start = out.count
         let end = start.addingReportingOverflow(longest).overflow ? .max : start + longest
-        guard let body = ruleSet.bodies[rule].first(where: { $0.event == event }), !body.reason.isEmpty else {
+        let reason = sentences.reason(rule: rule, event: event)
+        if reason.isEmpty {
             JSONText.append(escaping: ruleSet.rules[rule].title.utf8, to: &out)
             return JSONText.cut(&out, from: start, longest: longest)
         }
-        for part in body.reason {
+        for place in reason {
             if out.count > end { break }
-            switch part {
-            case .text(let bytes): out.append(contentsOf: bytes)
-            case .value(let program, let isPersonal):
-                machine.reset()
-                append(run(program, input), program.type, isPersonal: isPersonal, form: .prose, end: end, to: &out)
+            let part = sentences[place]
+            guard let program = part.program else {
+                sentences.appendText(part, to: &out)
+                continue
             }
+            machine.reset()
+            append(run(program, input), part.type, isPersonal: part.isPersonal, form: .prose, end: end, to: &out)
         }
         return JSONText.cut(&out, from: start, longest: longest)
     }
@@ -44,16 +46,17 @@ extension Evaluator {
         out.append(UInt8(ascii: "{"))
         let first = out.count
         var isCut = false
-        let body = ruleSet.bodies[rule].first { $0.event == event }
-        for value in body?.values ?? [] {
+        for place in sentences.values(rule: rule, event: event) {
+            let value = sentences[place]
+            guard let program = value.program else { continue }
             let entry = out.count
             if entry > first { out.append(UInt8(ascii: ",")) }
-            out.append(contentsOf: value.key)
+            sentences.appendText(value, to: &out)
             machine.reset()
             let start = out.count
             append(
-                run(value.program, input),
-                value.program.type,
+                run(program, input),
+                value.type,
                 isPersonal: value.isPersonal,
                 form: .json,
                 end: start.addingReportingOverflow(longest).overflow ? .max : start + longest,

@@ -40,6 +40,7 @@ public struct Evaluator: ~Copyable {
     var machine: Machine
     private let outcomes: UnsafeMutablePointer<RuleOutcome>
     let table: JudgeTable
+    let sentences: SentenceTable
     let unit: CodeUnit
     private let stamp: UInt64
 
@@ -47,6 +48,7 @@ public struct Evaluator: ~Copyable {
     public init(_ ruleSet: RuleSet) {
         self.ruleSet = ruleSet
         table = ruleSet.judgeTable
+        sentences = ruleSet.sentences
         unit = ruleSet.unit
         stamp = ruleSet.unit.stamp
         machine = Machine(registers: unit.header.pointee.registers)
@@ -63,10 +65,8 @@ public struct Evaluator: ~Copyable {
     }
 
     /// The value of a program, or its failure with ``Slot/isMissing`` set.
-    mutating func run(_ program: borrowing Program, _ input: EvaluationInput) -> Slot { run(program.handle, input) }
-
     @inline(__always)
-    private mutating func run(_ program: ProgramHandle, _ input: EvaluationInput) -> Slot {
+    mutating func run(_ program: ProgramHandle, _ input: EvaluationInput) -> Slot {
         precondition(program.stamp == stamp, "a program of the evaluator's own rule set")
         let header = unit.header
         machine.aim(input, header)

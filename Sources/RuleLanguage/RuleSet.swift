@@ -18,9 +18,9 @@ public struct RuleSet: Sendable {
     /// Tells rule sets apart within one process; see ``Program/stamp``.
     public var stamp: UInt64 { unit.stamp }
     let environment: RuleEnvironment
-    let bodies: [[RuleBody]]
     let unit: CodeUnit
     let judgeTable: JudgeTable
+    let sentences: SentenceTable
 
     init(
         environment: RuleEnvironment,
@@ -38,7 +38,6 @@ public struct RuleSet: Sendable {
         self.features = features
         self.featureRowWidth = featureRowWidth
         self.rules = rules
-        self.bodies = bodies
         self.policy = policy
         self.canonicalText = canonicalText
         self.warnings = warnings
@@ -47,6 +46,7 @@ public struct RuleSet: Sendable {
         rulesByEvent = environment.events.indices.map { event in
             rules.indices.filter { rules[$0].mode != .off && rules[$0].events.contains(event) }
         }
+        sentences = SentenceTable(bodies, eventCount: environment.events.count)
         judgeTable = JudgeTable(
             rulesByEvent.enumerated().map { event, indices in
                 indices.compactMap { rule in

@@ -12,7 +12,9 @@ private func evaluated(_ expression: String, _ rows: Rows) -> String {
     } catch {
         return "does not compile: " + (error.diagnostics.first?.message ?? "")
     }
-    guard case .value(let program, _)? = set.bodies[0][0].reason.first else { return "no value" }
+    guard let program = set.sentences.reason(rule: 0, event: 0).first.flatMap({ set.sentences[$0].program }) else {
+        return "no value"
+    }
     var evaluator = Evaluator(set)
     let slot = evaluator.run(program, rows.input)
     guard slot.isMissing else {
