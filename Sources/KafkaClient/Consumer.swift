@@ -456,7 +456,7 @@ public final class Consumer {
 
     /// Our membership as a transaction needs it; ask anew for each transaction, and only when subscribed is there a
     /// generation to check.
-    func groupMetadata() -> OpaquePointer? { rd_kafka_consumer_group_metadata(handle.rk) }
+    public func groupMetadata() -> OpaquePointer? { rd_kafka_consumer_group_metadata(handle.rk) }
 
     private func insist(_ operation: String, _ call: (Int32) throws(KafkaError) -> KafkaError?) throws(KafkaError) {
         try handle.insist(

@@ -80,7 +80,7 @@ final class ProducerHandle {
     }
 
     /// Queues a record, which is copied, and takes the headers; waits up to `milliseconds` when the queue is full.
-    func produce(
+    package func produce(
         topic index: Int,
         name: String,
         partition: Int32,
@@ -176,7 +176,7 @@ final class ProducerHandle {
     /// Waits until every queued record is delivered or refused.
     ///
     /// - Throws: the first failed delivery since the last call of ``resetDeliveries()``, or `_TIMED_OUT`.
-    func flush(milliseconds: Int) throws(KafkaError) {
+    package func flush(milliseconds: Int) throws(KafkaError) {
         let code = rd_kafka_flush(client.rk, Int32(clamping: milliseconds))
         // What made the instance unusable (a newer owner, say) explains the failed deliveries, not the other way round.
         if let fatal = client.fatalError("flush") { throw fatal }
@@ -187,7 +187,7 @@ final class ProducerHandle {
         }
     }
 
-    func resetDeliveries() {
+    package func resetDeliveries() {
         client.state.firstFailure = nil
         client.state.failed = 0
         client.state.delivered = 0
@@ -195,20 +195,20 @@ final class ProducerHandle {
     }
 
     /// The partitions of the records since the last ``resetDeliveries()``, with the newest confirmed offset or -1.
-    func touched() -> [KafkaOffset] {
+    package func touched() -> [KafkaOffset] {
         client.state.touched.map {
             KafkaOffset(KafkaPartition(String(cString: rd_kafka_topic_name($0.topic)), $0.partition), $0.offset)
         }
     }
 
     /// Throws away what is queued or in flight, and waits for the reports of it.
-    func purge() {
+    package func purge() {
         _ = rd_kafka_purge(client.rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT)
         rd_kafka_flush(client.rk, 1000)
     }
 
     /// Throws away what is queued or in flight and frees the producer; milliseconds.
-    func close() {
+    package func close() {
         if !isOpen { return }
         isOpen = false
         _ = rd_kafka_purge(client.rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT)

@@ -1,5 +1,3 @@
-import CRdKafka
-
 /// What became of a transaction.
 public enum CommitOutcome: Sendable, Equatable {
     /// All of it is durable and visible.
@@ -113,9 +111,13 @@ public final class TransactionalProducer {
     /// The threshold in force.
     public let slowCallMilliseconds: Double
 
-    private let configuration: KafkaConfiguration
-    private let observer: KafkaObserver
-    private var handles: [ProducerHandle?]
+    /// A producer of one transactional id, not initialised yet.
+    package typealias MakeChannel = (_ transactionalID: String) throws(KafkaError) -> any TransactionChannel
+
+    private let makeChannel: MakeChannel
+    /// Milliseconds, by which calls are timed.
+    private let now: () -> Double
+    private var handles: [(any TransactionChannel)?]
     /// Must be made anew before its next transaction.
     private var suspect: [Bool]
     /// The last transaction was given up before its decision: it can only have been aborted.
@@ -128,10 +130,43 @@ public final class TransactionalProducer {
     private var isOpen = false
 
     /// - Throws: ``KafkaError`` of kind `configuration` or `incompatible`; does not connect.
-    public init(
+    public convenience init(
         _ configuration: KafkaConfiguration,
         options: Options,
         observer: KafkaObserver = KafkaObserver()
+    ) throws(KafkaError) {
+        let backoff =
+            configuration["retry.backoff.ms"].flatMap { Double($0) } ?? TransactionalProducer.retryBackoffMilliseconds
+        try self.init(options: options, retryBackoffMilliseconds: backoff, now: Clock.milliseconds) {
+            id throws(KafkaError) in
+            let handle = try ProducerHandle(
+                configuration,
+                defaults: [
+                    ("linger.ms", "0"), ("socket.timeout.ms", "10000"),
+                    ("retry.backoff.ms", String(Int(TransactionalProducer.retryBackoffMilliseconds))),
+                ],
+                fixed: [
+                    ("transactional.id", id),
+                    ("transaction.timeout.ms", String(options.transactionTimeoutMilliseconds)),
+                ],
+                observer: observer
+            )
+            handle.trackedName = options.trackedTopic
+            return handle
+        }
+        try KafkaLibrary.check(configuration, transactions: true)
+    }
+
+    /// The same over other channels than librdkafka's, for a simulator.
+    ///
+    /// - Parameters:
+    ///   - retryBackoffMilliseconds: how long a channel waits before it repeats a request in silence.
+    ///   - now: milliseconds.
+    package init(
+        options: Options,
+        retryBackoffMilliseconds: Double,
+        now: @escaping () -> Double,
+        makeChannel: @escaping MakeChannel
     ) throws(KafkaError) {
         guard (1...4).contains(options.transactionalIDs.count),
             Set(options.transactionalIDs).count == options.transactionalIDs.count
@@ -142,13 +177,10 @@ public final class TransactionalProducer {
                 "one to four different transactional ids are needed"
             )
         }
-        try KafkaLibrary.check(configuration, transactions: true)
-        self.configuration = configuration
         self.options = options
-        self.observer = observer
-        let backoff =
-            configuration["retry.backoff.ms"].flatMap { Double($0) } ?? TransactionalProducer.retryBackoffMilliseconds
-        slowCallMilliseconds = options.slowCallMilliseconds ?? 0.75 * backoff
+        self.now = now
+        self.makeChannel = makeChannel
+        slowCallMilliseconds = options.slowCallMilliseconds ?? 0.75 * retryBackoffMilliseconds
         handles = Array(repeating: nil, count: options.transactionalIDs.count)
         suspect = Array(repeating: true, count: options.transactionalIDs.count)
         givenUp = Array(repeating: false, count: options.transactionalIDs.count)
@@ -189,30 +221,14 @@ public final class TransactionalProducer {
             handles[index] = nil
             if index == 0 { recreations += 1 }
         }
-        let made = try ProducerHandle(
-            configuration,
-            defaults: [
-                ("linger.ms", "0"), ("socket.timeout.ms", "10000"),
-                ("retry.backoff.ms", String(Int(TransactionalProducer.retryBackoffMilliseconds))),
-            ],
-            fixed: [
-                ("transactional.id", options.transactionalIDs[index]),
-                ("transaction.timeout.ms", String(options.transactionTimeoutMilliseconds)),
-            ],
-            observer: observer
-        )
-        let operation = "initialise transactional id \(options.transactionalIDs[index])"
+        let id = options.transactionalIDs[index]
+        let made = try makeChannel(id)
         do throws(KafkaError) {
-            try made.client.insist(operation, milliseconds: options.initialiseMilliseconds) {
-                milliseconds throws(KafkaError) in
-                guard let error = rd_kafka_init_transactions(made.client.rk, milliseconds) else { return nil }
-                return KafkaError(consuming: error, operation)
-            }
+            try made.initialise("initialise transactional id \(id)", milliseconds: options.initialiseMilliseconds)
         } catch {
             made.close()
             throw error
         }
-        made.trackedName = options.trackedTopic
         handles[index] = made
         suspect[index] = false
     }
@@ -227,7 +243,7 @@ public final class TransactionalProducer {
         if isSuspect { try recreate() }
         guard let handle = handles[turn] else { return }
         handle.resetDeliveries()
-        try timed("begin transaction") { rd_kafka_begin_transaction(handle.client.rk) }
+        try timed("begin transaction") { () throws(KafkaError) in try handle.begin() }
         isOpen = true
     }
 
@@ -308,12 +324,12 @@ public final class TransactionalProducer {
     ///   - consumer: whose group the positions belong to. A member that subscribed is checked by the broker
     ///     (generation, member, instance); a consumer that assigned its partitions itself is not: then the
     ///     transactional id alone fences.
-    public func commit(offsets: [KafkaOffset] = [], consumer: Consumer? = nil) -> CommitOutcome {
+    public func commit(offsets: [KafkaOffset] = [], consumer: (any GroupMember)? = nil) -> CommitOutcome {
         guard isOpen, let handle = handles[turn] else { preconditionFailure("no transaction is open: begin one first") }
         isOpen = false
         do throws(KafkaError) {
             try flush()
-            trackedOffset = max(trackedOffset, handle.client.state.trackedOffset)
+            trackedOffset = max(trackedOffset, handle.trackedOffset)
             if !offsets.isEmpty, let consumer { try send(offsets, of: consumer, by: handle) }
         } catch {
             suspect[turn] = true
@@ -321,8 +337,8 @@ public final class TransactionalProducer {
             return .notCommitted(error)
         }
         do throws(KafkaError) {
-            try timed("commit transaction") {
-                rd_kafka_commit_transaction(handle.client.rk, Int32(self.options.callMilliseconds))
+            try timed("commit transaction") { () throws(KafkaError) in
+                try handle.commit(milliseconds: self.options.callMilliseconds)
             }
         } catch {
             return .unknown(error)
@@ -331,20 +347,11 @@ public final class TransactionalProducer {
         return .committed
     }
 
-    private func send(_ offsets: [KafkaOffset], of consumer: Consumer, by handle: ProducerHandle) throws(KafkaError) {
-        guard let group = consumer.groupMetadata() else {
-            throw KafkaError(.configuration, "send offsets", "the consumer has no group.id")
-        }
-        defer { rd_kafka_consumer_group_metadata_destroy(group) }
-        let list = try PartitionList(offsets)
-        let pointer = list.pointer
-        try timed("send offsets to the transaction") {
-            rd_kafka_send_offsets_to_transaction(
-                handle.client.rk,
-                pointer,
-                group,
-                Int32(self.options.callMilliseconds)
-            )
+    private func send(_ offsets: [KafkaOffset], of consumer: any GroupMember, by handle: any TransactionChannel)
+        throws(KafkaError)
+    {
+        try timed("send offsets to the transaction") { () throws(KafkaError) in
+            try handle.send(offsets, of: consumer, milliseconds: self.options.callMilliseconds)
         }
     }
 
@@ -364,7 +371,7 @@ public final class TransactionalProducer {
         topic name: String,
         partition number: Int32,
         open: [KafkaPartition] = [],
-        consumer: Consumer? = nil,
+        consumer: (any GroupMember)? = nil,
         decidedOnly: Bool = false
     ) throws(KafkaError) -> Int64 {
         let partition = KafkaPartition(name, number)
@@ -397,7 +404,7 @@ public final class TransactionalProducer {
     /// front and is ended first.
     ///
     /// - Parameter position: one of the consumer's group, never committed: positions left open are dropped with it.
-    public func sweep(position: KafkaOffset? = nil, consumer: Consumer? = nil) throws(KafkaError) -> [KafkaOffset] {
+    public func sweep(position: KafkaOffset? = nil, consumer: (any GroupMember)? = nil) throws(KafkaError) -> [KafkaOffset] {
         var ends: [KafkaOffset] = []
         let former = turn
         defer { turn = former }
@@ -430,7 +437,7 @@ public final class TransactionalProducer {
             throw KafkaError(.other, "write tombstones", "no producer is initialised", disposition: .retry)
         }
         handle.resetDeliveries()
-        try timed("begin transaction") { rd_kafka_begin_transaction(handle.client.rk) }
+        try timed("begin transaction") { () throws(KafkaError) in try handle.begin() }
         isOpen = true
         do throws(KafkaError) {
             let key = Array(TransactionalProducer.tombstoneKey.utf8)
@@ -473,27 +480,23 @@ public final class TransactionalProducer {
     public func abort() throws(KafkaError) {
         guard isOpen, let handle = handles[turn] else { return }
         isOpen = false
-        try timed("abort transaction") {
-            rd_kafka_abort_transaction(handle.client.rk, Int32(self.options.callMilliseconds))
+        try timed("abort transaction") { () throws(KafkaError) in
+            try handle.abort(milliseconds: self.options.callMilliseconds)
         }
     }
 
     /// Carries out one transactional call under the rule of re-creation.
-    private func timed(_ operation: String, _ call: () -> OpaquePointer?) throws(KafkaError) {
-        let began = Clock.milliseconds()
-        let error = call()
-        let took = Clock.milliseconds() - began
-        guard let handle = handles[turn] else { return }
-        if let error {
+    private func timed(_ operation: String, _ call: () throws(KafkaError) -> Void) throws(KafkaError) {
+        let began = now()
+        do throws(KafkaError) { try call() } catch {
             suspect[turn] = true
-            let found = KafkaError(consuming: error, operation)
-            handle.client.poll()
-            throw handle.client.state.refusal.map { refusal in
-                var refusal = refusal
-                refusal.operation = operation
-                return found.kind == .other || found.kind == .unreachable ? refusal : found
-            } ?? found
+            guard let handle = handles[turn] else { throw error }
+            handle.serve()
+            guard error.kind == .other || error.kind == .unreachable, var refusal = handle.refusal else { throw error }
+            refusal.operation = operation
+            throw refusal
         }
+        let took = now() - began
         if took > slowCallMilliseconds {
             slowCalls += 1
             suspect[turn] = true
@@ -501,13 +504,13 @@ public final class TransactionalProducer {
     }
 
     /// Serves callbacks (errors, statistics, deliveries) while nothing is being produced.
-    public func serve() { for handle in handles { handle?.client.poll() } }
+    public func serve() { for handle in handles { handle?.serve() } }
 
     /// Whether the next ``begin()`` will make the producers anew.
     public var isSuspect: Bool {
         suspect.contains(true)
             || (slowCallMilliseconds < .infinity
-                && handles.contains { $0?.client.state.hasLostConnection == true })
+                && handles.contains { $0?.hasLostConnection == true })
     }
 
     /// Frees the producers; an open transaction is left to the broker, which aborts it when it times out or the id is

@@ -57,6 +57,8 @@ public final class KafkaLog: EventLog {
     /// What the properties ask for and Weir sets itself, with the reason.
     public let unusedProperties: [(name: String, reason: String)]
     let questions: KafkaQuestions
+    /// Those that the writer asks.
+    let writerQuestions: KafkaQuestions
     let writer: KafkaWriter
     private var main: Consumer?
     private var plain: Producer?
@@ -84,7 +86,11 @@ public final class KafkaLog: EventLog {
         self.configuration = configuration
         self.options = options
         questions = KafkaQuestions(configuration, options, prefetchBytes: options.prefetchBytes / 2)
-        writer = KafkaWriter(configuration, reporting: reporting, options: options)
+        // It reads the ends of the journal, and nothing else.
+        writerQuestions = KafkaQuestions(configuration, options, prefetchBytes: 8 << 20)
+        writer = KafkaWriter(writerQuestions, options: options) { settings throws(KafkaError) in
+            try TransactionalProducer(reporting, options: settings, observer: options.observer)
+        }
         do throws(KafkaError) {
             try configuration.validate()
             try KafkaLibrary.check(configuration, transactions: true)

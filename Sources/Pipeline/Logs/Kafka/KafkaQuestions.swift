@@ -67,10 +67,6 @@ final class KafkaQuestions: RangeReader {
 
     // MARK: Errors
 
-    func attempt<Result>(_ body: () throws(KafkaError) -> Result) throws(LogError) -> Result {
-        do throws(KafkaError) { return try body() } catch { throw mapped(error) }
-    }
-
     func mapped(_ error: KafkaError) -> LogError {
         LogError(error, configuration: configuration, application: options.application)
     }

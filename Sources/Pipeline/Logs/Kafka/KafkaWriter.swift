@@ -7,8 +7,10 @@ import Synchronization
 /// Everything it asks goes through clients of its own, so that the thread that reads goes on undisturbed.
 final class KafkaWriter: LogWriter {
     private let options: KafkaLog.Options
-    private let reporting: KafkaConfiguration
-    let questions: KafkaQuestions
+    private let questions: any KafkaAsking
+    /// Connects nowhere.
+    typealias MakeProducer = (TransactionalProducer.Options) throws(KafkaError) -> TransactionalProducer
+    private let makeProducer: MakeProducer
     private var transactions: TransactionalProducer?
     private var course: CommitCourse
     /// Why nothing is committed any more, once somebody else has taken over.
@@ -30,13 +32,12 @@ final class KafkaWriter: LogWriter {
 
     /// Connects with ``takeOwnership()``.
     ///
-    /// - Parameter reporting: the configuration with statistics.
-    init(_ configuration: KafkaConfiguration, reporting: KafkaConfiguration, options: KafkaLog.Options) {
+    /// - Parameter questions: the writer's own; it closes them.
+    init(_ questions: any KafkaAsking, options: KafkaLog.Options, makeProducer: @escaping MakeProducer) {
         self.options = options
-        self.reporting = reporting
+        self.questions = questions
+        self.makeProducer = makeProducer
         course = CommitCourse(attempts: options.attempts)
-        // It reads the ends of the journal, and nothing else.
-        questions = KafkaQuestions(configuration, options, prefetchBytes: 8 << 20)
         writing = .allocate(capacity: 1)
         pthread_mutex_init(writing, nil)
     }
@@ -94,7 +95,7 @@ final class KafkaWriter: LogWriter {
             }
             guard try questions.attempt({ () throws(KafkaError) in try self.isJournalThere() }) else { return nil }
             do throws(KafkaError) {
-                let side = try questions.sideConsumer()
+                let side = try questions.member()
                 if producer.needsSweep {
                     // What was decided lies before what was given up, and in its way if it is open still.
                     let open = try openPartitions()
@@ -141,17 +142,14 @@ final class KafkaWriter: LogWriter {
     private func openPartitions() throws(KafkaError) -> [KafkaPartition] {
         var asked: [KafkaPartition] = []
         for name in createdTopics.withLock({ $0 }).union(transactions?.topics ?? []).sorted() {
-            guard let topic = try questions.adminClient().describe(topic: name) else { continue }
-            asked += topic.partitions.map { KafkaPartition(name, $0) }
+            asked += try questions.describe(topic: name)?.map { KafkaPartition(name, $0) } ?? []
         }
         // Markers are written when a transaction has ended, but a replica may be a moment behind.
         for number in 0..<3 {
             if number > 0 { options.clock.pause(for: .milliseconds(50)) }
             if asked.isEmpty { break }
-            let ends = try questions.adminClient().ends(of: asked)
-            let stable = try Dictionary(questions.sideConsumer().ends(of: asked).map { ($0.partition, $0.offset) }) {
-                $1
-            }
+            let ends = try questions.ends(of: asked)
+            let stable = try Dictionary(questions.stableEnds(of: asked).map { ($0.partition, $0.offset) }) { $1 }
             asked = ends.filter { end in stable[end.partition, default: end.offset] < end.offset }.map(\.partition)
         }
         return asked
@@ -161,7 +159,7 @@ final class KafkaWriter: LogWriter {
     private func waitForStableEnds(behind offsets: [KafkaOffset]) throws(KafkaError) {
         let deadline = options.clock.now + .milliseconds(options.callMilliseconds)
         for item in offsets {
-            while try questions.sideConsumer().watermarks(of: item.partition).high <= item.offset {
+            while try questions.stableEnd(of: item.partition) <= item.offset {
                 if options.clock.now > deadline {
                     throw KafkaError(
                         .other,
@@ -180,7 +178,7 @@ final class KafkaWriter: LogWriter {
         if isJournalKnown { return true }
         isJournalKnown = createdTopics.withLock { $0.contains(options.journalTopic) }
         if isJournalKnown { return true }
-        isJournalKnown = try questions.adminClient().describe(topic: options.journalTopic) != nil
+        isJournalKnown = try questions.describe(topic: options.journalTopic) != nil
         return isJournalKnown
     }
 
@@ -201,10 +199,10 @@ final class KafkaWriter: LogWriter {
         let deadline = options.clock.now + KafkaWriter.settleTime
         var said = "the topic is not there"
         while true {
-            if try questions.adminClient().describe(topic: options.journalTopic) != nil {
+            if try questions.describe(topic: options.journalTopic) != nil {
                 isJournalKnown = true
-                let all = try questions.adminClient().watermarks(of: journal).high
-                let stable = try questions.sideConsumer().watermarks(of: journal).high
+                let all = try questions.end(of: journal)
+                let stable = try questions.stableEnd(of: journal)
                 if stable >= all, stable >= delivered {
                     knownJournalEnd = stable
                     return stable
@@ -306,7 +304,7 @@ final class KafkaWriter: LogWriter {
     {
         try requireTopics(of: outputs)
         let producer = try transactionalProducer()
-        let consumer = try questions.sideConsumer()
+        let consumer = try questions.member()
         do throws(KafkaError) {
             try producer.begin()
             try producer.produce(outputs, marking: options.journalTopic, KafkaWriter.markHeader, mark)
@@ -331,7 +329,7 @@ final class KafkaWriter: LogWriter {
             // A broker that has just come back may not know its topics yet.
             for number in 0..<max(1, options.attempts) where !foundTopics.contains(name) {
                 if number > 0 { options.clock.pause(for: .milliseconds(50 << min(number, 5))) }
-                if try questions.adminClient().describe(topic: name) != nil { foundTopics.insert(name) }
+                if try questions.describe(topic: name) != nil { foundTopics.insert(name) }
             }
             if !foundTopics.contains(name) {
                 throw KafkaError(.unknownTopic, "commit", "there is no topic '\(name)'")
@@ -378,7 +376,7 @@ final class KafkaWriter: LogWriter {
         settings.initialiseMilliseconds = options.connectMilliseconds
         settings.callMilliseconds = options.callMilliseconds
         settings.trackedTopic = options.journalTopic
-        let made = try TransactionalProducer(reporting, options: settings, observer: options.observer)
+        let made = try makeProducer(settings)
         transactions = made
         return made
     }
