@@ -115,7 +115,6 @@ public final class TransactionalProducer {
     package typealias MakeChannel = (_ transactionalID: String) throws(KafkaError) -> any TransactionChannel
 
     private let makeChannel: MakeChannel
-    /// Milliseconds, by which calls are timed.
     private let now: () -> Double
     private var handles: [(any TransactionChannel)?]
     /// Must be made anew before its next transaction.
@@ -157,11 +156,7 @@ public final class TransactionalProducer {
         try KafkaLibrary.check(configuration, transactions: true)
     }
 
-    /// The same over other channels than librdkafka's, for a simulator.
-    ///
-    /// - Parameters:
-    ///   - retryBackoffMilliseconds: how long a channel waits before it repeats a request in silence.
-    ///   - now: milliseconds.
+    /// The same over other channels than librdkafka's, for a simulator; `now` in milliseconds.
     package init(
         options: Options,
         retryBackoffMilliseconds: Double,
@@ -404,7 +399,9 @@ public final class TransactionalProducer {
     /// front and is ended first.
     ///
     /// - Parameter position: one of the consumer's group, never committed: positions left open are dropped with it.
-    public func sweep(position: KafkaOffset? = nil, consumer: (any GroupMember)? = nil) throws(KafkaError) -> [KafkaOffset] {
+    public func sweep(position: KafkaOffset? = nil, consumer: (any GroupMember)? = nil) throws(KafkaError)
+        -> [KafkaOffset]
+    {
         var ends: [KafkaOffset] = []
         let former = turn
         defer { turn = former }

@@ -86,10 +86,12 @@ public struct StartChecks {
         let different = committed.filter { position in judged(position).map { $0 != position.next } ?? false }
         guard let newest else {
             if startsAnew { return different }
+            if !committed.isEmpty { try requireOwnJournal(after: -1) }
             try requireFirstStart(committed)
             return different
         }
         if let ahead = different.first(where: { position in judged(position).map { $0 < position.next } ?? false }) {
+            try requireOwnJournal(after: newest.epoch)
             throw LogError(
                 .corrupt,
                 """
@@ -100,6 +102,20 @@ public struct StartChecks {
             )
         }
         return different
+    }
+
+    /// Tells positions that another owner has committed since from those that the journal has lost.
+    ///
+    /// - Throws: ``LogError`` of kind `fenced` when the journal has gone on behind our back.
+    private func requireOwnJournal(after epoch: Int64) throws(LogError) {
+        guard let newest = try Journal(in: log).newest()?.epoch, newest > epoch else { return }
+        throw LogError(
+            .fenced,
+            """
+            Another process took over while this one recovered: the journal has come from epoch \(epoch) to \(newest). This one \
+            stops; make sure that only one worker of this name runs, then start it again.
+            """
+        )
     }
 
     /// Checks that an empty journal is a first one: that no position is committed, and no verdict is there.

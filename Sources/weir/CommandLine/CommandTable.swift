@@ -17,7 +17,7 @@ enum CommandTable {
     /// In the order help lists them: by what a newcomer needs first.
     static let commands: [any Command.Type] = [
         DemoCommand.self, RunCommand.self, ReplayCommand.self, SimulateCommand.self, LoadCommand.self, InitCommand.self,
-        CheckCommand.self, AuditCommand.self, TailCommand.self, DoctorCommand.self, Completion.self,
+        CheckCommand.self, AuditCommand.self, TailCommand.self, DoctorCommand.self, SimCommand.self, Completion.self,
         VersionCommand.self,
     ]
 
