@@ -295,6 +295,7 @@ public final class AdminClient {
         let deadline = Clock.milliseconds() + Double(milliseconds) + 1000
         while Clock.milliseconds() < deadline {
             client.poll()
+            try client.state.observer.requireNoEnd(operation)
             guard let event = rd_kafka_queue_poll(queue, 100) else { continue }
             defer { rd_kafka_event_destroy(event) }
             let code = rd_kafka_event_error(event)

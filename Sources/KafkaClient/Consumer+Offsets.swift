@@ -36,7 +36,7 @@ extension Consumer {
             serve: { () throws(KafkaError) in try self.serveControl() }
         )
         for index in answer.indices where answer[index].offset < 0 {
-            answer[index].offset = try watermarks(of: answer[index].partition).high
+            answer[index].offset = try ends(of: [answer[index].partition]).first?.offset ?? -1
         }
         return answer
     }

@@ -238,7 +238,7 @@ public final class Consumer {
                     sources[index].next = max(sources[index].next, offset)
                     continue
                 }
-                throw KafkaError(code: code, "read \(sources[index].partition)", text: text)
+                throw Consumer.said(code, "read \(sources[index].partition)", text)
             }
             let offset = message.pointee.offset
             if offset >= until { break }
@@ -370,14 +370,9 @@ public final class Consumer {
             case RD_KAFKA_EVENT_FETCH:
                 // Only errors come here: data has its own queues.
                 while let message = rd_kafka_event_message_next(event) {
-                    if message.pointee.err != RD_KAFKA_RESP_ERR_NO_ERROR {
-                        note(
-                            KafkaError(
-                                code: message.pointee.err,
-                                "consume",
-                                text: String(cString: rd_kafka_message_errstr(message))
-                            )
-                        )
+                    let code = message.pointee.err
+                    if code != RD_KAFKA_RESP_ERR_NO_ERROR {
+                        note(Consumer.said(code, "consume", String(cString: rd_kafka_message_errstr(message))))
                     }
                 }
             default: break
@@ -387,6 +382,12 @@ public final class Consumer {
             pending = nil
             throw error
         }
+    }
+
+    /// An error of a partition that is read: librdkafka calls one unknown there only when a broker has said so.
+    private static func said(_ code: rd_kafka_resp_err_t, _ operation: String, _ text: String?) -> KafkaError {
+        let isGone = code == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC || code == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION
+        return KafkaError(code: isGone ? RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART : code, operation, text: text)
     }
 
     private func note(_ error: KafkaError) {
@@ -473,14 +474,14 @@ public final class Consumer {
 
     /// Leaves the group and frees everything; a second call does nothing.
     ///
-    /// Takes milliseconds, at most 10 s when the broker is gone.
+    /// Takes milliseconds; when the broker is gone at most 10 s, or one where an end is wanted.
     public func close() {
         if !isOpen { return }
         isOpen = false
         dropSources { _ in true }
         if wake.write >= 0 { rd_kafka_queue_io_event_enable(control, -1, nil, 0) }
         if let error = rd_kafka_consumer_close_queue(handle.rk, control) { rd_kafka_error_destroy(error) }
-        let deadline = Clock.milliseconds() + 10_000
+        let deadline = Clock.milliseconds() + Double(handle.closeMilliseconds)
         while rd_kafka_consumer_closed(handle.rk) == 0 && Clock.milliseconds() < deadline {
             do { try serveControl(milliseconds: 20) } catch { continue }
         }

@@ -54,15 +54,24 @@ public struct KafkaObserver: Sendable {
     public var statistics: @Sendable (UnsafeRawBufferPointer) -> Void
     /// Errors that belong to no call, such as a lost connection: information, since librdkafka goes on trying.
     public var error: @Sendable (KafkaError) -> Void
+    /// Whether whatever waits for a broker should give up, with an error of the kind `stopped`: asked before each question and
+    /// every 250 ms while one waits.
+    public var isEndWanted: @Sendable () -> Bool
 
     public init(
         log: @escaping @Sendable (KafkaLogLine) -> Void = { _ in },
         statistics: @escaping @Sendable (UnsafeRawBufferPointer) -> Void = { _ in },
-        error: @escaping @Sendable (KafkaError) -> Void = { _ in }
+        error: @escaping @Sendable (KafkaError) -> Void = { _ in },
+        isEndWanted: @escaping @Sendable () -> Bool = { false }
     ) {
         self.log = log
         self.statistics = statistics
         self.error = error
+        self.isEndWanted = isEndWanted
+    }
+
+    func requireNoEnd(_ operation: String) throws(KafkaError) {
+        if isEndWanted() { throw KafkaError(.stopped, operation, "stopped while waiting for Kafka") }
     }
 }
 
@@ -158,7 +167,9 @@ final class ClientHandle {
             // librdkafka's own 10 s would keep a client away that long after the broker is back.
             defaults: [("reconnect.backoff.max.ms", "2000")] + defaults,
             optional: optional,
-            fixed: fixed + [("log.queue", "true")]
+            // Without the lines about closed connections nobody would hear that one was lost, as the producers' rule needs.
+            fixed: fixed + [("log.queue", "true"), ("log.connection.close", "true")]
+                + KafkaLibrary.pinnedRetries(configuration, defaults: defaults)
         )
         let state = ClientState(observer: observer)
         // Balanced in close(), after rd_kafka_destroy has returned.
@@ -192,8 +203,11 @@ final class ClientHandle {
         isOpen = false
         // librdkafka 2.0.2 never ends a consumer whose topic was deleted while it was read. Then it is left as it is, with what its
         // threads may still call: who closes it is about to leave.
-        if Destruction.isDone(rk, flags, milliseconds: 10_000) { retained.release() }
+        if Destruction.isDone(rk, flags, milliseconds: closeMilliseconds) { retained.release() }
     }
+
+    /// Longest wait for a client to end.
+    var closeMilliseconds: Int { state.observer.isEndWanted() ? 1000 : 10_000 }
 
     /// The error behind `_FATAL`, which only says that there is one.
     func fatalError(_ operation: String) -> KafkaError? {
@@ -203,7 +217,7 @@ final class ClientHandle {
         return KafkaError(code: code, operation, text: string(reason), isFatal: true)
     }
 
-    /// Repeats a call with short timeouts until it answers, a refusal arrives as an event, or the time is over.
+    /// Repeats a call with short timeouts until it answers, a refusal arrives as an event, an end is wanted, or the time is over.
     ///
     /// Only events name a wrong password; the calls themselves just time out.
     ///
@@ -216,6 +230,7 @@ final class ClientHandle {
     ) throws(KafkaError) {
         let deadline = Clock.milliseconds() + Double(milliseconds)
         while true {
+            try state.observer.requireNoEnd(operation)
             let left = deadline - Clock.milliseconds()
             let error = try call(Int32(max(1, min(250, left))))
             if let serve { try serve() } else { poll() }

@@ -26,7 +26,7 @@ public struct KafkaError: Error, Sendable, Equatable, CustomStringConvertible {
         case authorisation
         /// A newer producer or group member has our identity.
         case fenced
-        /// The topic or partition does not exist.
+        /// The topic or partition does not exist, as a broker said: that a client does not know it is ``unreachable``.
         case unknownTopic
         /// A record is larger than the client's or the topic's limit.
         case tooLarge
@@ -36,6 +36,8 @@ public struct KafkaError: Error, Sendable, Equatable, CustomStringConvertible {
         case configuration
         /// This librdkafka cannot do what is asked.
         case incompatible
+        /// Somebody asked for an end while it was waited for: nothing is wrong.
+        case stopped
         /// Anything else.
         case other
     }
@@ -119,7 +121,7 @@ extension KafkaError {
     /// connection does.
     private static func judge(_ kind: Kind, isFatal: Bool, isRetriable: Bool, requiresAbort: Bool) -> Disposition {
         switch kind {
-        case .authentication, .authorisation, .fenced, .configuration, .incompatible, .outOfRange: .stop
+        case .authentication, .authorisation, .fenced, .configuration, .incompatible, .outOfRange, .stopped: .stop
         case .unreachable: requiresAbort ? .abort : .retry
         case .tooLarge: .abort
         case .unknownTopic, .other: isFatal ? .stop : isRetriable ? .retry : requiresAbort ? .abort : .stop
@@ -139,7 +141,9 @@ extension KafkaError.Kind {
             RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS,
             RD_KAFKA_RESP_ERR_REPLICA_NOT_AVAILABLE, RD_KAFKA_RESP_ERR_OFFSET_NOT_AVAILABLE,
             RD_KAFKA_RESP_ERR_UNSTABLE_OFFSET_COMMIT,
-            RD_KAFKA_RESP_ERR_FENCED_LEADER_EPOCH, RD_KAFKA_RESP_ERR_UNKNOWN_LEADER_EPOCH:
+            RD_KAFKA_RESP_ERR_FENCED_LEADER_EPOCH, RD_KAFKA_RESP_ERR_UNKNOWN_LEADER_EPOCH,
+            // What a client does not know it has not been told, or has forgotten with the brokers it lost.
+            RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC, RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION, .destroyBroker:
             self = .unreachable
         case RD_KAFKA_RESP_ERR__AUTHENTICATION, RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED,
             RD_KAFKA_RESP_ERR_UNSUPPORTED_SASL_MECHANISM, RD_KAFKA_RESP_ERR_ILLEGAL_SASL_STATE:
@@ -150,12 +154,11 @@ extension KafkaError.Kind {
         case RD_KAFKA_RESP_ERR__FENCED, RD_KAFKA_RESP_ERR_PRODUCER_FENCED, RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH,
             RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID:
             self = .fenced
-        case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC,
-            RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
+        case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
             self = .unknownTopic
         case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, RD_KAFKA_RESP_ERR_INVALID_MSG_SIZE:
             self = .tooLarge
-        case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET, RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE:
+        case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET, RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE, .logTruncation:
             self = .outOfRange
         case RD_KAFKA_RESP_ERR__INVALID_ARG:
             self = .configuration
@@ -165,4 +168,12 @@ extension KafkaError.Kind {
             self = .other
         }
     }
+}
+
+/// Codes of libraries newer than the headers of the build.
+extension rd_kafka_resp_err_t {
+    /// `_LOG_TRUNCATION`, since 2.1.
+    fileprivate static let logTruncation = rd_kafka_resp_err_t(rawValue: -139)
+    /// `_DESTROY_BROKER`, since 2.12.
+    fileprivate static let destroyBroker = rd_kafka_resp_err_t(rawValue: -137)
 }

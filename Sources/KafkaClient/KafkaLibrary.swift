@@ -79,6 +79,24 @@ public enum KafkaLibrary {
         }
     }
 
+    /// Keeps `retry.backoff.max.ms` from being less than `retry.backoff.ms`: a smaller one makes retries that librdkafka hides
+    /// faster than who times its calls can tell from an answer.
+    ///
+    /// - Parameter defaults: what stands where the user says nothing.
+    static func pinnedRetries(
+        _ configuration: KafkaConfiguration,
+        defaults: [(String, String)],
+        version: Version = KafkaLibrary.version
+    ) -> [(String, String)] {
+        // Before that there was no such property, and the time between retries never grew.
+        if version < Version(2, 3, 0) { return [] }
+        func value(_ name: String, _ otherwise: Int) -> Int {
+            (configuration[name] ?? defaults.last { $0.0 == name }?.1).flatMap { Int($0) } ?? otherwise
+        }
+        let least = value("retry.backoff.ms", 100)
+        return value("retry.backoff.max.ms", 1000) < least ? [("retry.backoff.max.ms", String(least))] : []
+    }
+
     private static let faults: [(since: Version, repaired: Version, text: String)] = [
         (
             Version(0, 0, 0), Version(2, 1, 0),

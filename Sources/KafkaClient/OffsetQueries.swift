@@ -9,32 +9,30 @@ extension ClientHandle {
     typealias Serve = () throws(KafkaError) -> Void
 
     /// The first offset still there, and the end as the client's isolation level sees it.
+    ///
+    /// Asked as times: `rd_kafka_query_watermark_offsets` of librdkafka 2.0.2 waits for a broker that is away without any limit.
     func watermarks(of partition: KafkaPartition, milliseconds: Int, serve: Serve? = nil) throws(KafkaError)
         -> (low: Int64, high: Int64)
     {
-        var low: Int64 = 0
-        var high: Int64 = 0
-        try ask("ask for the offsets of \(partition)", [partition], milliseconds, serve) { limit, operation in
-            let code = rd_kafka_query_watermark_offsets(
-                self.rk,
-                partition.topic,
-                partition.partition,
-                &low,
-                &high,
-                limit
-            )
-            return code == RD_KAFKA_RESP_ERR_NO_ERROR ? nil : KafkaError(code: code, operation)
+        let operation = "ask for the offsets of \(partition)"
+        func bound(_ which: Int64) throws(KafkaError) -> Int64 {
+            try offsets([partition], at: which, milliseconds: milliseconds, serve: serve, operation).first?.offset ?? 0
         }
-        return (low, high)
+        // The first offset first: it only grows, and so does the end.
+        return (try bound(KafkaOffset.beginning), try bound(KafkaOffset.end))
     }
 
     /// For each partition the first offset whose timestamp is at or after the given milliseconds since 1970, -1 where
     /// there is none; with ``KafkaOffset/end`` the ends.
-    func offsets(_ partitions: [KafkaPartition], at time: Int64, milliseconds: Int, serve: Serve? = nil)
-        throws(KafkaError) -> [KafkaOffset]
-    {
+    func offsets(
+        _ partitions: [KafkaPartition],
+        at time: Int64,
+        milliseconds: Int,
+        serve: Serve? = nil,
+        _ operation: String = "ask for offsets by time"
+    ) throws(KafkaError) -> [KafkaOffset] {
         var answer: [KafkaOffset] = []
-        try ask("ask for offsets by time", partitions, milliseconds, serve) { limit, operation throws(KafkaError) in
+        try ask(operation, partitions, milliseconds, serve) { limit, operation throws(KafkaError) in
             let list = try PartitionList(partitions, offset: time)
             let code = rd_kafka_offsets_for_times(self.rk, list.pointer, limit)
             if code != RD_KAFKA_RESP_ERR_NO_ERROR { return KafkaError(code: code, operation) }
@@ -47,6 +45,7 @@ extension ClientHandle {
         return answer
     }
 
+    /// - Throws: ``KafkaError``; `unknownTopic` only when a broker still said so at the end of the time.
     private func ask(
         _ operation: String,
         _ partitions: [KafkaPartition],
@@ -55,20 +54,39 @@ extension ClientHandle {
         _ call: (Int32, String) throws(KafkaError) -> KafkaError?
     ) throws(KafkaError) {
         var isAgain = false
-        try insist(operation, milliseconds: milliseconds, serve: serve) { limit throws(KafkaError) in
-            if isAgain { self.findLeaders(of: partitions, limit) }
-            isAgain = true
-            return try call(max(limit, 1000), operation)
+        var missing: KafkaPartition?
+        do throws(KafkaError) {
+            try insist(operation, milliseconds: milliseconds, serve: serve) { limit throws(KafkaError) in
+                if isAgain { missing = self.findLeaders(of: partitions, limit) }
+                isAgain = true
+                return try call(max(limit, 1000), operation)
+            }
+        } catch {
+            guard let missing, error.kind == .unreachable else { throw error }
+            throw KafkaError(code: RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, operation, text: "there is no \(missing)")
         }
     }
 
-    private func findLeaders(of partitions: [KafkaPartition], _ milliseconds: Int32) {
+    /// Makes the client know who leads; returns the first partition that a broker says is not there.
+    private func findLeaders(of partitions: [KafkaPartition], _ milliseconds: Int32) -> KafkaPartition? {
+        var missing: KafkaPartition?
         for name in Set(partitions.map(\.topic)).sorted() {
             guard let topic = rd_kafka_topic_new(rk, name, nil) else { continue }
             defer { rd_kafka_topic_destroy(topic) }
             var answer: UnsafePointer<rd_kafka_metadata>?
             _ = rd_kafka_metadata(rk, 0, topic, &answer, milliseconds)
-            if let answer { rd_kafka_metadata_destroy(answer) }
+            guard let answer else { continue }
+            defer { rd_kafka_metadata_destroy(answer) }
+            for index in 0..<Int(answer.pointee.topic_cnt) {
+                let found = answer.pointee.topics[index]
+                guard String(cString: found.topic) == name else { continue }
+                let isGone = found.err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
+                // With any other error the broker says nothing of partitions.
+                guard isGone || found.err == RD_KAFKA_RESP_ERR_NO_ERROR else { continue }
+                let known = isGone ? [] : Set((0..<Int(found.partition_cnt)).map { found.partitions[$0].id })
+                missing = missing ?? partitions.first { $0.topic == name && !known.contains($0.partition) }
+            }
         }
+        return missing
     }
 }

@@ -128,6 +128,17 @@ final class ProducerHandle {
                 }
             }
             let fatal = code == RD_KAFKA_RESP_ERR__FATAL ? client.fatalError("produce to \(name)") : nil
+            if code == RD_KAFKA_RESP_ERR__STATE {
+                // Something behind our back has ended the transaction; a failed delivery names it.
+                client.poll()
+                throw client.fatalError("produce to \(name)") ?? client.state.firstFailure ?? client.state.refusal
+                    ?? KafkaError(
+                        code: code,
+                        "produce to \(name)",
+                        text: "the transaction failed while it was written",
+                        requiresAbort: true
+                    )
+            }
             let reason = String(cString: rd_kafka_err2str(code))
             throw fatal
                 ?? KafkaError(
@@ -177,7 +188,13 @@ final class ProducerHandle {
     ///
     /// - Throws: the first failed delivery since the last call of ``resetDeliveries()``, or `_TIMED_OUT`.
     package func flush(milliseconds: Int) throws(KafkaError) {
-        let code = rd_kafka_flush(client.rk, Int32(clamping: milliseconds))
+        let deadline = Clock.milliseconds() + Double(milliseconds)
+        var code = RD_KAFKA_RESP_ERR_NO_ERROR
+        repeat {
+            let left = deadline - Clock.milliseconds()
+            code = rd_kafka_flush(client.rk, Int32(max(0, min(250, left))))
+            if code != RD_KAFKA_RESP_ERR_NO_ERROR { try client.state.observer.requireNoEnd("flush") }
+        } while code == RD_KAFKA_RESP_ERR__TIMED_OUT && Clock.milliseconds() < deadline
         // What made the instance unusable (a newer owner, say) explains the failed deliveries, not the other way round.
         if let fatal = client.fatalError("flush") { throw fatal }
         if let failure = client.state.firstFailure { throw failure }

@@ -19,7 +19,7 @@ TESTS = [
     "samples", "readme", "exit_codes", "pseudonyms", "allocations", "replay_determinism", "poison", "duplicates", "bench12_oracle",
     "real_data", "first_topology", "demo",
     "embedded_end_to_end", "kafka_end_to_end", "event_time", "signals", "lost_journal", "moved_inputs", "mirrored_topics",
-    "kafka_crash", "kafka_outage",
+    "kafka_crash", "kafka_outage", "kafka_stop",
 ]
 SKIPPED = 77
 

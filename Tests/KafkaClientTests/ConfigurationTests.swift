@@ -1,4 +1,5 @@
-import KafkaClient
+import CRdKafka
+@testable import KafkaClient
 import Testing
 
 struct ConfigurationTests {
@@ -116,5 +117,40 @@ struct ConfigurationTests {
         #expect(old.contains { $0.contains("KIP-320") })
         #expect(KafkaLibrary.warnings(for: KafkaLibrary.Version(2, 12, 0)) == [])
         #expect(KafkaLibrary.warnings(for: KafkaLibrary.Version(2, 10, 0)).contains { $0.contains("#5088") })
+    }
+
+    @Test func `hidden retries never wait less than the clock rule counts with`() {
+        let rows: [(properties: [String: String], version: KafkaLibrary.Version, pinned: String?)] = [
+            ([:], .init(2, 16, 0), nil),
+            (["retry.backoff.max.ms": "100"], .init(2, 16, 0), "500"),
+            (["retry.backoff.ms": "2000"], .init(2, 16, 0), "2000"),
+            (["retry.backoff.ms": "200", "retry.backoff.max.ms": "200"], .init(2, 16, 0), nil),
+            (["retry.backoff.ms": "200", "retry.backoff.max.ms": "199"], .init(2, 3, 0), "200"),
+            (["retry.backoff.ms": "2000"], .init(2, 0, 2), nil),
+        ]
+        for row in rows {
+            let pinned = KafkaLibrary.pinnedRetries(
+                KafkaConfiguration(row.properties),
+                defaults: [("retry.backoff.ms", "500")],
+                version: row.version
+            )
+            #expect(pinned.map(\.0) == (row.pinned == nil ? [] : ["retry.backoff.max.ms"]), "\(row)")
+            #expect(pinned.first?.1 == row.pinned, "\(row)")
+        }
+    }
+
+    @Test func `what a client does not know is asked again, what a broker says is not there is not`() {
+        let rows: [(code: rd_kafka_resp_err_t, kind: KafkaError.Kind, disposition: KafkaError.Disposition)] = [
+            (RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC, .unreachable, .retry),
+            (RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION, .unreachable, .retry),
+            (rd_kafka_resp_err_t(rawValue: -137), .unreachable, .retry),
+            (RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, .unknownTopic, .stop),
+            (rd_kafka_resp_err_t(rawValue: -139), .outOfRange, .stop),
+            (RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, .authorisation, .stop),
+        ]
+        for row in rows {
+            let error = KafkaError(code: row.code, "ask")
+            #expect(error.kind == row.kind && error.disposition == row.disposition, "\(error)")
+        }
     }
 }

@@ -1,6 +1,7 @@
 import Foundation
 import KafkaClient
 import KafkaTestBroker
+import Synchronization
 import Testing
 import Waiting
 
@@ -22,6 +23,30 @@ struct RefusalTests {
         #expect(error?.kind == .unreachable)
         #expect(error?.text.contains("Connection refused") == true, "\(error?.text ?? "")")
         #expect(seconds > 1)
+    }
+
+    @Test func `who waits for a broker gives up once an end is wanted, whatever is asked`() throws {
+        let nobody = KafkaConfiguration(["bootstrap.servers": "127.0.0.1:1", "group.id": "stops"])
+        let partition = KafkaPartition("t", 0)
+        let asked = Atomic(0)
+        // The end comes while the first question waits.
+        let observer = KafkaObserver(isEndWanted: { asked.wrappingAdd(1, ordering: .relaxed).newValue > 2 })
+        let admin = try AdminClient(nobody, milliseconds: 1_000_000, observer: observer)
+        defer { admin.close() }
+        let consumer = try Consumer(nobody, observer: observer)
+        defer { consumer.close() }
+        let producer = try TransactionalProducer(nobody, options: .init(transactionalIDs: ["a"]), observer: observer)
+        defer { producer.close() }
+        let questions: [(String, () throws -> Void)] = [
+            ("connect", { try admin.connect() }), ("describe", { _ = try admin.describe(topic: "t") }),
+            ("watermarks", { _ = try consumer.watermarks(of: partition) }),
+            ("ends", { _ = try consumer.ends(of: [partition]) }),
+            ("committed", { _ = try consumer.committed([partition]) }), ("initialise", { try producer.initialise() }),
+        ]
+        for (name, ask) in questions {
+            let error = #expect(throws: KafkaError.self, "\(name)") { try ask() }
+            #expect(error?.kind == .stopped && error?.disposition == .stop, "\(name): \(String(describing: error))")
+        }
     }
 
     @Test func `a wrong password is named within seconds by every client`() throws {

@@ -310,7 +310,8 @@ import Testing
                 },
                 until: { log, step in (stops && refusals > 1) || log.visits["wait", default: 0] >= 2 }
             )
-            #expect(stops == (error?.kind == .transient))
+            #expect(stops == (error?.kind == .unreachable))
+            #expect(stops == (error?.message.contains("the next start judges it again") == true))
             #expect(try stops || world.findings().isEmpty)
         }
     }

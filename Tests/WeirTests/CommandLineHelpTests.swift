@@ -51,7 +51,7 @@ import Testing
               1    failed; the message says why
               2    wrong use of the command line
               3    invalid rules, topology, input or output file, or another topology's log
-              5    Kafka or the log file cannot be reached, or the file is locked
+              5    Kafka or the log file cannot be reached, at a stop too, or the file is locked
               6    not authorised
               7    state, journal and verdicts contradict each other
               8    incompatible version of a library, broker or file, or not what judged the journal

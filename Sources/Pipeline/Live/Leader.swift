@@ -194,7 +194,7 @@ final class Leader {
                 try finishCommit(waiting: 0, shouldStop)
                 facts.isStopAsked = shouldStop()
                 try watch()
-            case .drain: stopEnds = try Leader.ends(of: sources, in: log)
+            case .drain: stopEnds = endsAtStop()
             case .leave: stopEnds = intake.next
             case .serve: mailbox.serve(WorkerView(engine: processor.engine, epochs: epoch))
             case .resume:
@@ -249,6 +249,13 @@ final class Leader {
     private var isSilent: Bool {
         processor.engine.openTickEnd != nil && block.stagedCount == 0 && !intake.hasBacklog
             && lastEvent.allSatisfy { facts.now - $0 > idle }
+    }
+
+    /// Where each source ended when a stop was asked for: one whose end nobody tells is left where it is.
+    private func endsAtStop() -> [Int64] {
+        zip(intake.next, log.askEnds(sources)).map { next, end in
+            if case .at(let offset) = end { offset } else { next }
+        }
     }
 
     /// Where each source ends now.
@@ -471,7 +478,8 @@ final class Leader {
                 return
             }
             metrics?.failed(error, commit.counters)
-            guard error.kind == .transient, !shouldStop() else { throw error }
+            if shouldStop() { throw LogError(undrained: error) }
+            guard error.kind == .transient else { throw error }
             telemetry.warn("the commit is tried again", ["reason": .string(error.message)])
             // The log has waited and tried several times itself; this keeps one that fails at once, as a full disk does, from
             // being tried without a pause.

@@ -118,8 +118,18 @@ public final class Worker {
         team.stop()
     }
 
+    /// How far a run has come.
+    public enum Milestone: Sendable {
+        /// Recovered: from here on a stop drains.
+        case leading
+        /// Stopped, and all that was read is committed; only the state is still to be kept.
+        case drained
+    }
+
     /// Runs until `shouldStop` returns true, then drains what it holds and commits; once in its life.
-    public func run(shouldStop: () -> Bool) throws(LogError) {
+    ///
+    /// - Throws: ``LogError``; `unreachable` also where a stop came and the log did not take what was read.
+    public func run(shouldStop: () -> Bool, reaching: (Milestone) -> Void = { _ in }) throws(LogError) {
         precondition(follower == nil, "a worker runs once: its state is of one log at one time")
         // First of all: another topology's log is left exactly as it is.
         try Journal(in: log).require(topology: deployment.description.name)
@@ -194,7 +204,9 @@ public final class Worker {
         }
         self.leader = leader
         telemetry.info("ready", ["sources": .int(sources.count), "epoch": .int(Int(follower.nextEpoch))])
+        reaching(.leading)
         try leader.run(shouldStop: shouldStop)
+        reaching(.drained)
         leader.keepLast()
         telemetry.info(
             "stopped",

@@ -2,7 +2,8 @@
 public struct LogError: Error, Sendable, CustomStringConvertible {
     /// What a caller does about it; the command line maps each to an exit code.
     public enum Kind: Sendable, Equatable {
-        /// The log cannot be reached, or another process holds it for long (exit 5).
+        /// The log cannot be reached, or another process holds it for long, or it did not take what a stopped worker had read
+        /// (exit 5).
         case unreachable
         /// It, or the file system, refuses us (exit 6); the message names the missing right.
         case notAuthorised
@@ -32,6 +33,19 @@ public struct LogError: Error, Sendable, CustomStringConvertible {
 }
 
 extension LogError {
+    /// A stop came before the log had taken what was judged last, for this reason; others than that the log is away stay as they
+    /// are.
+    init(undrained error: LogError) {
+        guard error.kind == .transient || error.kind == .stopped else {
+            self = error
+            return
+        }
+        self.init(
+            .unreachable,
+            "stopped before what was read last could be committed: the next start judges it again. \(error.message)"
+        )
+    }
+
     /// A batch that would leave epochs out of the journal, or write some twice: nothing of it was written.
     init(discontinuous first: Int64, after newest: Int64) {
         self.init(

@@ -56,6 +56,7 @@ enum CommandTable {
             terminal.fail(failure.message, hint: failure.hint)
             return failure.code
         case let failure as LogError:
+            if failure.kind == .stopped, let stopped = StopSignal.received { return stopped }
             terminal.fail(failure.message, hint: nil)
             return ExitCode(failure.kind)
         case let failure as DiagnosticError:

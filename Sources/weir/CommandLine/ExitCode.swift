@@ -13,7 +13,8 @@ enum ExitCode: Int32, Sendable, CaseIterable {
     case invalid = 3
     /// A threshold was missed (tests, back-tests, benchmarks).
     case thresholdMissed = 4
-    /// Kafka, or whichever log was named, cannot be reached, or another process holds its file locked.
+    /// Kafka, or whichever log was named, cannot be reached, or another process holds its file locked; also where a worker was told
+    /// to stop and the log did not take what it had read.
     case unreachable = 5
     /// The log, or the file system it lies on, refuses us; the message names the missing right.
     case notAuthorised = 6
@@ -22,9 +23,9 @@ enum ExitCode: Int32, Sendable, CaseIterable {
     /// A library, broker or file has a version we do not work with, or what judged the journal (topology, release, hash key) is not
     /// at hand.
     case incompatible = 8
-    /// Stopped by SIGINT after a clean drain: 128 + 2, as shells count.
+    /// Stopped by SIGINT, with all that was read committed: 128 + 2, as shells count.
     case interrupted = 130
-    /// Stopped by SIGTERM after a clean drain: 128 + 15.
+    /// Stopped by SIGTERM, with all that was read committed: 128 + 15.
     case terminated = 143
 
     /// The code for a log that could not do what was asked.
@@ -47,7 +48,7 @@ enum ExitCode: Int32, Sendable, CaseIterable {
         case .usage: "wrong use of the command line"
         case .invalid: "invalid rules, topology, input or output file, or another topology's log"
         case .thresholdMissed: "a threshold was missed"
-        case .unreachable: "Kafka or the log file cannot be reached, or the file is locked"
+        case .unreachable: "Kafka or the log file cannot be reached, at a stop too, or the file is locked"
         case .notAuthorised: "not authorised"
         case .stateCorrupt: "state, journal and verdicts contradict each other"
         case .incompatible: "incompatible version of a library, broker or file, or not what judged the journal"

@@ -31,6 +31,7 @@ enum LoadCommand {
         let log = try LogOpening.require(arguments, .producer, application: "weir-load", terminal)
         defer { log.close() }
         try InputTopics.prepare(deployment, log, .silent, creating: arguments.isSet("create"))
+        StopSignal.drains()
         var pace = FeedPace(
             arguments.int("rate").map { .rate($0) } ?? arguments.int("speed").map { .speed($0) } ?? .unbounded
         )

@@ -94,7 +94,8 @@ enum LogOpening {
                     ["facility": .string(line.facility), "text": .string(line.text)]
                 )
             },
-            statistics: { json in metrics?.observe(json) }
+            statistics: { json in metrics?.observe(json) },
+            isEndWanted: { StopSignal.isEndDue }
         )
         if metrics != nil {
             options.statisticsMilliseconds = KafkaMetrics.reportMilliseconds

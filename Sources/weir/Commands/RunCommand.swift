@@ -68,7 +68,13 @@ enum RunCommand {
         )
         reporter.start()
         defer { reporter.stop() }
-        try worker.run { StopSignal.received != nil }
+        try worker.run(shouldStop: { StopSignal.received != nil }) { milestone in
+            switch milestone {
+            case .leading: StopSignal.drains(orEndsWith: .unreachable)
+            case .drained: StopSignal.hasDrained()
+            }
+        }
+        StopSignal.leaves()
         return StopSignal.received ?? .ok
     }
 
@@ -163,7 +169,8 @@ extension RunCommand: Command {
                 embedded log (FILE.db.hash-key), or in $STATE_DIRECTORY, $XDG_STATE_HOME/weir or ~/.local/state/weir, in a
                 folder named as the topology. Only what full tables forget follows from it.
 
-                SIGTERM or Ctrl-C drains and commits, then leaves; a second one ends at once, which is safe too.
+                SIGTERM or Ctrl-C drains and commits, then leaves, within 10 s whatever Kafka does; a second one ends at once. Where
+                what was read could not be committed any more the exit code is 5, and nothing is lost: the next start judges it again.
                 """,
             flags: [.topology, .former] + FlagDefinition.logs + [
                 .state, .hashKeyFile, .threads,

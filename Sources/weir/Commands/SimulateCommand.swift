@@ -27,6 +27,7 @@ enum SimulateCommand {
         if let log = try LogOpening.open(arguments, .producer, application: "weir-simulate", terminal) {
             if !arguments.isSet("yes") { try requireNobodyElse(log, name: arguments.string("kafka")) }
             try log.create(InputTopics.requirements(TrafficSimulator.topics, on: log))
+            StopSignal.drains()
             target = .log(LogTarget(log, topics: TrafficSimulator.topics))
         } else {
             target = .lines(try LineWriter(path: arguments.string("output") ?? "-"))

@@ -19,6 +19,7 @@ extension KafkaLog {
         "enable.idempotence": "always on",
         "delivery.report.only.error": "every delivery is reported",
         "log.queue": "librdkafka's lines go into Weir's own log",
+        "log.connection.close": "a lost connection must be heard of",
     ]
 
     static func unusedProperties(of configuration: KafkaConfiguration) -> [(name: String, reason: String)] {

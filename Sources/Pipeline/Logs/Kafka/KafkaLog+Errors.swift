@@ -62,6 +62,8 @@ extension LogError {
             self.init(.refused, "Kafka properties: \(error.text).")
         case .incompatible:
             self.init(.incompatible, "\(error.text).")
+        case .stopped:
+            self.init(.stopped, "\(error.operation): \(error.text).")
         case .other:
             self.init(error.disposition == .stop ? .refused : .transient, "Kafka: \(error).")
         }

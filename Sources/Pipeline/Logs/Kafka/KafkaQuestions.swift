@@ -173,6 +173,9 @@ final class KafkaQuestions: RangeReader {
                     progress = options.clock.now
                 } else {
                     try side.wait(milliseconds: 20)
+                    if options.observer.isEndWanted() {
+                        throw KafkaError(.stopped, "read \(partition)", "stopped while waiting for Kafka")
+                    }
                     if options.clock.now - progress > .milliseconds(options.connectMilliseconds) {
                         try missing(partition, from: from, to: to)
                     }
