@@ -113,6 +113,49 @@ struct KafkaLogDelayTests {
         #expect(try visible() == (rule ? ["one", "two"] : ["two"]))
     }
 
+    /// Without the rule too: the client hears of what happened, but only after a reader has seen what was to be undone.
+    @Test(arguments: [true, false])
+    func `C: a commit that is asked for again, and delayed, does not commit a later transaction`(rule: Bool) throws {
+        let proxy = try setUp()
+        defer { proxy.close() }
+        let producer = try producer(proxy, rule: rule)
+        defer { producer.close() }
+        try producer.begin()
+        try write(producer, "first", 0)
+        proxy.arm(KafkaLogProxy.Api.endTransaction, .cut)
+        #expect(producer.commit() == .committed)
+        #expect(proxy.heldCount == 1)
+        #expect(producer.isSuspect == rule)
+        try producer.begin()
+        try write(producer, "aborted", 0)
+        try producer.flush()
+        proxy.release()
+        let failure = Result { try producer.abort() }
+        #expect(try visible() == (rule ? ["first"] : ["first", "aborted"]))
+        if case .failure = failure { #expect(!rule) } else { #expect(rule) }
+    }
+
+    @Test(arguments: [true, false])
+    func `D: a delayed commit does not commit a later transaction before it has ended`(rule: Bool) throws {
+        let proxy = try setUp()
+        defer { proxy.close() }
+        let producer = try producer(proxy, rule: rule)
+        defer { producer.close() }
+        try producer.begin()
+        try write(producer, "first", 0)
+        proxy.arm(KafkaLogProxy.Api.endTransaction, .hold)
+        #expect(producer.commit() == .committed)
+        try producer.begin()
+        try write(producer, "one", 0)
+        try producer.flush()
+        proxy.release()
+        if !rule { #expect(try visible() == ["first", "one"]) }
+        try write(producer, "two", 0)
+        let outcome = producer.commit()
+        #expect((outcome == .committed) == rule, "\(outcome)")
+        if rule { #expect(try visible() == ["first", "one", "two"]) }
+    }
+
     @Test(arguments: [true, false])
     func `E: delayed positions do not set later ones back`(rule: Bool) throws {
         let proxy = try setUp()

@@ -1,6 +1,7 @@
 import Foundation
 import Glibc
 import KafkaTestBroker
+import Models
 import Synchronization
 import Waiting
 
@@ -22,6 +23,8 @@ final class KafkaLogProxy: Sendable {
     enum Fault {
         /// The request and all that follow on its connection are kept from the broker.
         case hold
+        /// The same, and the client's side is closed: it connects anew and asks again.
+        case cut
         /// The request is delivered; its answer and all that follow on its connection are dropped.
         case dropAnswer
     }
@@ -32,12 +35,27 @@ final class KafkaLogProxy: Sendable {
         /// A held request is delivered before the next request of this kind goes on.
         var releaseBefore: Int16?
         var seen: [Int16: Int] = [:]
+        var storm: Storm?
+        /// Requests of the storm that were delivered late.
+        var late = 0
         /// Requests of these kinds are answered with success and kept from the broker.
         var pretended: Set<Int16> = []
         /// The clients' ends of the connections.
         var clients: [Int32] = []
         /// Those of them that have hung up.
         var gone: Set<Int32> = []
+    }
+
+    /// A share of the requests of some kinds is cut, and delivered some time later.
+    struct Storm {
+        var apis: Set<Int16>
+        var share: Double
+        var seconds: ClosedRange<Double>
+        var chance: SplitMix64
+
+        init(_ apis: Set<Int16>, share: Double, seconds: ClosedRange<Double>, seed: UInt64) {
+            (self.apis, self.share, self.seconds, chance) = (apis, share, seconds, SplitMix64(seed: seed))
+        }
     }
 
     private struct Held {
@@ -99,6 +117,9 @@ final class KafkaLogProxy: Sendable {
         for client in clients { _ = shutdown(client, Int32(SHUT_WR)) }
         Waiting.until { state.withLock { $0.gone.isSuperset(of: clients) } }
     }
+    /// Lets requests meet a storm; nil: no more.
+    func meet(_ storm: Storm?) { state.withLock { $0.storm = storm } }
+    var lateCount: Int { state.withLock { $0.late } }
     func release(before api: Int16) { state.withLock { $0.releaseBefore = api } }
     var heldCount: Int { state.withLock { $0.held.count } }
     func count(_ api: Int16) -> Int { state.withLock { $0.seen[api] ?? 0 } }
@@ -111,6 +132,14 @@ final class KafkaLogProxy: Sendable {
         }
         for item in held { KafkaLogProxy.write(item.upstream, item.bytes) }
         Waiting.until { held.allSatisfy { $0.connection.hasAnswered(KafkaLogProxy.int32($0.bytes, 8)) } }
+    }
+
+    private func deliver(_ held: Held, after seconds: Double) {
+        Thread.detachNewThread { [self] in
+            Waiting.fault(seconds: seconds)
+            KafkaLogProxy.write(held.upstream, held.bytes)
+            state.withLock { $0.late += 1 }
+        }
     }
 
     private static func loopback(_ port: UInt16) -> sockaddr_in {
@@ -140,15 +169,23 @@ final class KafkaLogProxy: Sendable {
             while let frame = KafkaLogProxy.readFrame(client) {
                 let api = Int16(bitPattern: UInt16(frame[4]) << 8 | UInt16(frame[5]))
                 let correlation = KafkaLogProxy.int32(frame, 8)
-                let (fault, releases) = state.withLock { state -> (Fault?, Bool) in
+                let (fault, seconds, releases) = state.withLock { state -> (Fault?, Double?, Bool) in
                     state.seen[api, default: 0] += 1
                     let releases = state.releaseBefore == api && !state.held.isEmpty
                     if releases { state.releaseBefore = nil }
-                    return (state.armed.removeValue(forKey: api), releases)
+                    if let fault = state.armed.removeValue(forKey: api) { return (fault, nil, releases) }
+                    guard var storm = state.storm, storm.apis.contains(api) else { return (nil, nil, releases) }
+                    defer { state.storm = storm }
+                    guard Double.random(in: 0..<1, using: &storm.chance) < storm.share else {
+                        return (nil, nil, releases)
+                    }
+                    return (.cut, Double.random(in: storm.seconds, using: &storm.chance), releases)
                 }
                 if releases { release() }
-                if case .hold = fault {
-                    state.withLock { $0.held.append(Held(bytes: frame, upstream: upstream, connection: pending)) }
+                if fault == .hold || fault == .cut {
+                    let held = Held(bytes: frame, upstream: upstream, connection: pending)
+                    if let seconds { deliver(held, after: seconds) } else { state.withLock { $0.held.append(held) } }
+                    if fault == .cut { _ = shutdown(client, Int32(SHUT_RDWR)) }
                     // The rest of what the client sends goes nowhere; the broker's side of the connection stays open.
                     while KafkaLogProxy.readFrame(client) != nil {}
                     return
