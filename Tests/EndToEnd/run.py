@@ -19,8 +19,10 @@ TESTS = [
     "samples", "readme", "exit_codes", "pseudonyms", "allocations", "replay_determinism", "poison", "duplicates", "bench12_oracle",
     "real_data", "first_topology", "demo",
     "embedded_end_to_end", "kafka_end_to_end", "event_time", "signals", "lost_journal", "moved_inputs", "mirrored_topics",
-    "kafka_crash", "kafka_outage", "kafka_stop",
+    "kafka_crash", "kafka_outage", "kafka_stop", "kafka_answers", "kafka_network", "kafka_rights", "kafka_clocks",
 ]
+# Only with --long, or by name.
+LONG_TESTS = ["kafka_erasure"]
 SKIPPED = 77
 
 
@@ -28,18 +30,18 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weir", default=os.environ.get("WEIR_BINARY"), help="the program under test")
     parser.add_argument("--long", action="store_true", default=os.environ.get("WEIR_LONG") == "1", help="the full sizes")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"only these: {' '.join(TESTS)}")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"only these: {' '.join(TESTS + LONG_TESTS)}")
     arguments = parser.parse_args()
     if not arguments.weir or not os.access(arguments.weir, os.X_OK):
         sys.exit("error: no program to test: --weir PATH, or WEIR_BINARY")
-    unknown = set(arguments.names) - set(TESTS)
+    unknown = set(arguments.names) - set(TESTS) - set(LONG_TESTS)
     if unknown:
-        sys.exit(f"error: no test {' '.join(sorted(unknown))}; there are {' '.join(TESTS)}")
+        sys.exit(f"error: no test {' '.join(sorted(unknown))}; there are {' '.join(TESTS + LONG_TESTS)}")
     limit = 14400 if arguments.long else 3600
     counts = {"passed": 0, "failed": 0, "skipped": 0}
     failed = []
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    for name in arguments.names or TESTS:
+    for name in arguments.names or TESTS + (LONG_TESTS if arguments.long else []):
         words = [sys.executable, str(HERE / f"{name}.py"), "--weir", os.path.abspath(arguments.weir)]
         if arguments.long:
             words.append("--long")

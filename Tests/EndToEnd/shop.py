@@ -8,7 +8,7 @@ def administer(broker, ask, **settings):
     """Asks an administration client of the broker, and returns what it says to each question."""
     from confluent_kafka.admin import AdminClient
 
-    client = AdminClient({"bootstrap.servers": broker.bootstrap, **settings})
+    client = AdminClient({"bootstrap.servers": broker.bootstrap, **broker.log_in, **settings})
     return [future.result(60) for future in ask(client).values()]
 
 

@@ -86,4 +86,5 @@ def test(t):
         t.equal(metrics("weir_ready"), 0, "who has ended is not ready")
 
 
-main(test)
+if __name__ == "__main__":
+    main(test)

@@ -56,12 +56,13 @@ def shown(text, limit=2000):
 class Background:
     """A process beside the test; its streams are files, so that no reader must keep up."""
 
-    def __init__(self, words, folder, label, cwd=ROOT):
+    def __init__(self, words, folder, label, cwd=ROOT, environment=None):
         self.words = [str(w) for w in words]
         self.label = label
         self.out_path, self.err_path = folder / f"{label}.out", folder / f"{label}.err"
         with open(self.out_path, "wb") as out, open(self.err_path, "wb") as err:
-            self.process = subprocess.Popen(self.words, stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=cwd)
+            self.process = subprocess.Popen(
+                self.words, stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=cwd, env={**os.environ, **(environment or {})})
 
     @property
     def out(self):
@@ -176,9 +177,9 @@ class Test:
             fail(f"weir {' '.join(words)} ended with {result.code}: {shown(result.err)}")
         return result, int(report.read_text())
 
-    def start(self, *words, label="weir"):
+    def start(self, *words, label="weir", environment=None):
         """Starts the program beside the test."""
-        process = Background([self.weir, *words], self.folder, f"{label}-{len(self.processes)}")
+        process = Background([self.weir, *words], self.folder, f"{label}-{len(self.processes)}", environment=environment)
         self.processes.append(process)
         return process
 
@@ -324,6 +325,8 @@ class Broker:
             raise Skipped("no Java: scripts/install --tests")
         self.folder = folder / "kafka"
         self.options = options
+        # How the tests' own clients log in.
+        self.log_in = {}
         # For so many seconds a question is asked again while brokers that start or lose their lead refuse it.
         self.patience = 0
         # Leaves out, and counts, the tombstones that end what a killed broker left open.
@@ -340,11 +343,24 @@ class Broker:
         self.bootstrap = started.stdout.decode().strip()
         self.properties = self.folder.parent / "kafka.properties"
         settings = f"bootstrap.servers={self.bootstrap}\n"
-        client = self.folder / "client.properties"
-        if client.exists():
-            self.client_settings = client.read_text()
         self.properties.write_text(settings)
         return self
+
+    def log_in_as(self, user):
+        """The tests' own clients log in from now on, by a password, as one of the users of `--sasl`."""
+        self.log_in = {
+            "security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "PLAIN", "sasl.username": user, "sasl.password": f"{user}-secret"}
+        settings = {"bootstrap.servers": self.bootstrap, **self.log_in}
+        self.properties.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+
+    def tool(self, name, *words):
+        """Runs one of Kafka's own tools, and returns what it says."""
+        done = subprocess.run(
+            [need_kafka_local(), "tool", "--dir", self.folder, name, *[str(w) for w in words]], stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=LIMIT)
+        if done.returncode != 0:
+            fail(f"kafka-local tool {name}: {shown(done.stdout)}")
+        return done.stdout.decode("utf-8", "replace")
 
     def __exit__(self, *_):
         subprocess.run(
@@ -365,13 +381,13 @@ class Broker:
         return confluent_kafka.Consumer({
             "bootstrap.servers": self.bootstrap, "group.id": f"reader-{uuid.uuid4()}", "enable.auto.commit": False,
             "enable.partition.eof": True, "isolation.level": "read_committed", "fetch.wait.max.ms": 10, "auto.offset.reset": "error",
-            **settings})
+            **self.log_in, **settings})
 
     def producer(self, **settings):
         import confluent_kafka
 
         return confluent_kafka.Producer(
-            {"bootstrap.servers": self.bootstrap, "message.max.bytes": 16_000_000, "linger.ms": 5, **settings})
+            {"bootstrap.servers": self.bootstrap, "message.max.bytes": 16_000_000, "linger.ms": 5, **self.log_in, **settings})
 
     @patient
     def partitions(self, topic):
@@ -437,9 +453,9 @@ class Broker:
     def kind(self):
         return ["--kafka", self.properties]
 
-    def produce(self, records, **settings):
-        """Plain writes: (topic, partition, key, value, headers) each."""
-        producer = self.producer(**settings)
+    def produce(self, records, producer=None, **settings):
+        """Plain writes: (topic, partition, key, value, headers) each; by a producer that is there, or one of its own."""
+        producer = producer or self.producer(**settings)
         problems = []
         for topic, partition, key, value, headers in records:
             words = {} if partition is None else {"partition": partition}
@@ -491,12 +507,24 @@ class Embedded:
                     found.append(Record(topic, p, offset, key, value, Embedded.headers(headers)))
         return found
 
-    def produce(self, records):
-        """Writes past Weir, as somebody with a database shell could."""
+    def widen(self, topic, partitions):
+        """Gives a topic of one partition more of them."""
         with self.connect() as db:
-            for topic, partition, key, value, headers in records:
+            db.execute("UPDATE topics SET partitions = ? WHERE name = ?", (partitions, topic))
+            first, = db.execute("SELECT id FROM partitions WHERE topic = ?", (topic,)).fetchone()
+            made, = db.execute("SELECT sql FROM sqlite_master WHERE name = ?", (f"records_{first}",)).fetchone()
+            for number in range(1, partitions):
+                done = db.execute("INSERT INTO partitions (topic, partition, start, next) VALUES (?, ?, 0, 0)", (topic, number))
+                db.execute(made.replace(f"records_{first}", f"records_{done.lastrowid}"))
+            db.commit()
+
+    def produce(self, records):
+        """Writes past Weir, as somebody with a database shell could: (topic, partition, key, value, headers), and perhaps the offset."""
+        with self.connect() as db:
+            for topic, partition, key, value, headers, *place in records:
                 i, offset = db.execute(
                     "SELECT id, next FROM partitions WHERE topic = ? AND partition = ?", (topic, partition or 0)).fetchone()
+                offset = max([offset, *place])
                 block = b"".join(
                     len(p).to_bytes(2, "little") + p for n, v in headers or [] for p in (n.encode(), v)) or None
                 db.execute(
