@@ -40,13 +40,22 @@ public struct StateWriter: StateSink, Sendable {
     /// Layout texts in the order in which they came up.
     private var layouts: [(kind: StateSection.Kind, text: String)] = []
 
-    /// - Parameter bytes: for how many there is room at once.
-    public init(reserving bytes: Int = 0) {
-        out.reserveCapacity(bytes)
+    public init() {
+        var none: [UInt8] = []
+        self.init(into: &none)
+    }
+
+    /// - Parameter buffer: memory that is taken and written over; what it holds does not matter.
+    public init(into buffer: inout [UInt8]) {
+        swap(&out, &buffer)
+        out.removeAll(keepingCapacity: true)
         put(StateWriter.magic)
         put(StateWriter.version)
         put(UInt32(0))
     }
+
+    /// Makes room for so many bytes at once.
+    public mutating func reserve(_ bytes: Int) { out.reserveCapacity(bytes) }
 
     public mutating func put(bytes: UnsafeRawBufferPointer) { out.append(contentsOf: bytes) }
 

@@ -3,12 +3,20 @@ import Telemetry
 
 // When a leader keeps its state, and of which epoch.
 extension Leader {
-    /// Keeps the state after a clean end; waits until it is safe.
+    /// Keeps the state after a clean end; waits until it is safe, but not for ever.
     func keepLast() {
         guard let snapshots, savedEpoch != epoch - 1, let snapshot else { return }
-        while !snapshots.isIdle { clock.pause(for: .milliseconds(5)) }
-        snapshots.start(snapshot.captured(for: deployment))
-        while !snapshots.isIdle { clock.pause(for: .milliseconds(5)) }
+        if snapshots.waitAtEnd() {
+            var buffer = snapshots.anyBuffer()
+            snapshots.start(snapshot.captured(for: deployment, into: &buffer))
+        }
+        guard snapshots.waitAtEnd() else {
+            telemetry.warn(
+                "the state is not safe yet and nobody waits for the disk any longer: the next start may replay more",
+                ["seconds": .int(Int(SnapshotWriter.patience.inSeconds))]
+            )
+            return
+        }
         tellFailure()
     }
 
@@ -36,7 +44,10 @@ extension Leader {
         tellFailure()
         let began = clock.now
         guard (began - capturedAt).inSeconds >= max(interval, 50 * captureSeconds) else { return }
-        captured = snapshot?.captured(for: deployment)
+        guard let snapshot else { return }
+        // The next commit is soon enough where there is no memory yet.
+        guard var buffer = snapshots.buffer(bytes: snapshot.bytesExpected) else { return }
+        captured = snapshot.captured(for: deployment, into: &buffer)
         capturedAt = began
         captureSeconds = (clock.now - began).inSeconds
         snapshots.captured(seconds: captureSeconds)

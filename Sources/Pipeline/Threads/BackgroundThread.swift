@@ -35,8 +35,11 @@ public struct BackgroundThread {
         thread = started
     }
 
-    /// Waits until the work has ended; exactly once.
+    /// Waits until the work has ended; once, where it is not detached.
     public func join() { pthread_join(thread, nil) }
+
+    /// Lets the work go on by itself; once, in place of ``join()``.
+    public func detach() { pthread_detach(thread) }
 }
 
 /// What a new thread is told.
