@@ -87,7 +87,7 @@ extension Engine {
     ///
     /// The same whatever the number of lanes, and where keys and blocks lie in memory. It does depend on the hash key, as keys and
     /// texts are only kept as their hashes, and on which features were opened together. Cost: one pass over the state.
-    var digest: UInt64 {
+    public var digest: UInt64 {
         var digest: UInt64 = 0
         clock.digest(into: &digest)
         duplicates.digest(into: &digest)

@@ -52,29 +52,36 @@ public struct StateReader {
         guard at <= bytes.count - StateWriter.sectionHeadBytes else { throw .torn("it has no end") }
         let head = UnsafeRawBufferPointer(rebasing: bytes[at...])
         let length = head.loadUnaligned(fromByteOffset: 24, as: UInt64.self)
+        let name = StateReader.name(of: head)
         guard length <= UInt64(head.count - StateWriter.sectionHeadBytes) else {
-            throw .torn("a section at byte \(at) ends beyond it")
+            throw .torn("\(name) at byte \(at) ends beyond it")
         }
         let end = at + StateWriter.sectionHeadBytes + Int(length)
         let next = end + (8 - Int(length) % 8) % 8
-        guard next <= bytes.count else { throw .torn("a section at byte \(at) ends beyond it") }
+        guard next <= bytes.count else { throw .torn("\(name) at byte \(at) ends beyond it") }
         let checksum = StateChecksum.ofSection(head, length: Int(length))
         guard checksum == head.loadUnaligned(fromByteOffset: 32, as: UInt64.self) else {
-            throw .damaged("a section at byte \(at)")
+            throw .damaged("\(name) at byte \(at)")
         }
-        for byte in bytes[end..<next] where byte != 0 { throw .damaged("the bytes behind a section at byte \(at)") }
+        for byte in bytes[end..<next] where byte != 0 { throw .damaged("the bytes behind \(name) at byte \(at)") }
         let found = Found(
             layout: head.loadUnaligned(fromByteOffset: 16, as: UInt64.self),
             payload: at + StateWriter.sectionHeadBytes..<end
         )
-        guard let kind = StateSection.Kind(rawValue: head.loadUnaligned(as: UInt16.self)) else {
-            return (nil, found, checksum, next)
-        }
+        return (StateReader.id(of: head), found, checksum, next)
+    }
+
+    /// Nil where the kind is not known here.
+    private static func id(of head: UnsafeRawBufferPointer) -> StateSection? {
+        guard let kind = StateSection.Kind(rawValue: head.loadUnaligned(as: UInt16.self)) else { return nil }
         var id = StateSection(kind)
         id.slot = head.loadUnaligned(fromByteOffset: 2, as: UInt16.self)
         id.owner = head.loadUnaligned(fromByteOffset: 8, as: UInt64.self)
-        return (id, found, checksum, next)
+        return id
     }
+
+    /// What a section's head says that it is, be it true or not.
+    private static func name(of head: UnsafeRawBufferPointer) -> String { id(of: head).map { "\($0)" } ?? "a section" }
 
     private func checkEnd(_ end: Found, sections: UInt64, fold: UInt64) throws(StateError) {
         var cursor = StateCursor(UnsafeRawBufferPointer(rebasing: bytes[end.payload]), StateSection(.end))

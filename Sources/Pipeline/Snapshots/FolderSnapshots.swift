@@ -51,7 +51,9 @@ final class FolderSnapshots: SnapshotStore {
     func save(_ snapshot: StoredSnapshot) throws(LogError) {
         try FolderSnapshots.makeFolder(folder)
         // Who was killed while it saved has left what it had: nobody else writes here.
-        for left in names() where left.hasSuffix(FolderSnapshots.suffix + ".new") { unlink("\(folder)/\(left)") }
+        for left in try FolderSnapshots.names(in: folder) where left.hasSuffix(FolderSnapshots.suffix + ".new") {
+            unlink("\(folder)/\(left)")
+        }
         let path = path(of: snapshot.epoch)
         let temporary = path + ".new"
         let descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0o600)
@@ -73,28 +75,29 @@ final class FolderSnapshots: SnapshotStore {
         if code == 0, rename(temporary, path) != 0 { code = errno }
         guard code == 0 else { throw FolderSnapshots.failure("cannot be written", path, code) }
         isSafe = true
-        let opened = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        if opened >= 0 {
-            fsync(opened)
-            close(opened)
-        }
+        FolderSnapshots.sync(folder)
         for old in epochs().filter({ $0 < snapshot.epoch }).dropFirst(kept - 1) { unlink(self.path(of: old)) }
     }
 
     /// The epochs of which there is a file, the newest first.
     func epochs() -> [Int64] {
-        names().compactMap { name in
-            guard name.hasSuffix(FolderSnapshots.suffix),
-                let epoch = Int64(name.dropLast(FolderSnapshots.suffix.utf8.count)),
-                name == FolderSnapshots.name(of: epoch)
-            else { return nil }
-            return epoch
-        }.sorted(by: >)
+        do throws(LogError) {
+            return try FolderSnapshots.names(in: folder).compactMap { name in
+                guard let (epoch, isAside) = FolderSnapshots.epoch(ofFile: name), !isAside else { return nil }
+                return epoch
+            }.sorted(by: >)
+        } catch {
+            telemetry.warn("the snapshots cannot be looked for", ["reason": .string(error.message)])
+            return []
+        }
     }
 
-    /// What is in the folder; nothing where there is none.
-    private func names() -> [String] {
-        guard let listing = opendir(folder) else { return [] }
+    /// What is in a folder; nothing where there is none.
+    static func names(in folder: String) throws(LogError) -> [String] {
+        guard let listing = opendir(folder) else {
+            if errno == ENOENT { return [] }
+            throw failure("folder cannot be read", folder, errno)
+        }
         defer { closedir(listing) }
         var found: [String] = []
         while let entry = readdir(listing) {
@@ -107,16 +110,37 @@ final class FolderSnapshots: SnapshotStore {
     }
 
     private static let suffix = ".snapshot"
+    /// Behind the name of one that no start looks at, and behind it a number where there are several.
+    static let asideSuffix = ".aside"
 
     private static func name(of epoch: Int64) -> String {
         let digits = String(max(0, epoch))
         return String(repeating: "0", count: max(0, 16 - digits.utf8.count)) + digits + suffix
     }
 
-    func path(of epoch: Int64) -> String { "\(folder)/\(FolderSnapshots.name(of: epoch))" }
+    /// Which epoch a file is of; nil: it is no snapshot.
+    static func epoch(ofFile name: String) -> (epoch: Int64, isAside: Bool)? {
+        let parts = name.split(separator: ".", maxSplits: 1)
+        guard let digits = parts.first, let epoch = Int64(digits), epoch >= 0 else { return nil }
+        let whole = FolderSnapshots.name(of: epoch)
+        if name == whole { return (epoch, false) }
+        return name == whole + asideSuffix || name.hasPrefix(whole + asideSuffix + ".") ? (epoch, true) : nil
+    }
+
+    static func path(of epoch: Int64, in folder: String) -> String { "\(folder)/\(FolderSnapshots.name(of: epoch))" }
+    func path(of epoch: Int64) -> String { FolderSnapshots.path(of: epoch, in: folder) }
+
+    /// Makes what was renamed in a folder safe.
+    static func sync(_ folder: String) {
+        let opened = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        if opened >= 0 {
+            fsync(opened)
+            close(opened)
+        }
+    }
 
     /// Lends the bytes of a file, which is mapped meanwhile.
-    private static func withFile<Result>(
+    static func withFile<Result>(
         _ path: String,
         _ body: (UnsafeRawBufferPointer) throws(StateError) -> Result
     ) throws(StateError) -> Result {
