@@ -15,7 +15,8 @@ struct CommandLineProcessTests {
             #expect(result.code == 0 && result.errors == "" && result.output.hasPrefix("weir "), "\(arguments)")
         }
         let json = try weir(["version", "--json"]).output
-        #expect(json == "{\"name\":\"weir\",\"version\":\"\(weirVersion)\"}\n")
+        let known = "{\"name\":\"weir\",\"version\":\"\(weirVersion)\",\"librdkafka\":\""
+        #expect(json.hasPrefix(known) && json.hasSuffix("\"}\n"), "\(json)")
     }
 
     @Test func `a slip ends with 2, words on stderr and nothing on stdout`() throws {

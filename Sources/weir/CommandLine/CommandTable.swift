@@ -36,7 +36,7 @@ enum CommandTable {
                 terminal.write(HelpText.command(definition))
                 code = .ok
             case .version:
-                terminal.line("weir \(weirVersion)")
+                terminal.line(VersionCommand.line)
                 code = .ok
             case .run(let parsed):
                 let command = commands.first { $0.definition.name == parsed.definition.name }

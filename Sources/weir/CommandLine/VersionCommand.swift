@@ -1,8 +1,14 @@
+import KafkaClient
+
 /// `weir version`.
 enum VersionCommand {
+    /// The program's version, and that of the client library it runs with, which may be another tomorrow.
+    static var line: String { "weir \(weirVersion) (librdkafka \(KafkaLibrary.version))" }
+
     /// The command's body.
     static func run(_ parsed: ParsedArguments, _ terminal: Terminal) -> ExitCode {
-        terminal.line(parsed.isSet("json") ? #"{"name":"weir","version":"\#(weirVersion)"}"# : "weir \(weirVersion)")
+        let json = #"{"name":"weir","version":"\#(weirVersion)","librdkafka":"\#(KafkaLibrary.version)"}"#
+        terminal.line(parsed.isSet("json") ? json : line)
         return .ok
     }
 }
@@ -11,7 +17,7 @@ extension VersionCommand: Command {
     static var definition: CommandDefinition {
         CommandDefinition(
             name: "version",
-            summary: "print the version",
+            summary: "print the version, and that of the Kafka client library in use",
             discussion: "weir --version prints the same line.",
             flags: [.json("as JSON")],
             examples: []
