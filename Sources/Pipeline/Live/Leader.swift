@@ -56,8 +56,7 @@ final class Leader {
     private var suspected: Set<Int> = []
     /// Filled with the epochs judged since the last commit was started.
     private var filling = Commit()
-    /// Attempts in a row that failed.
-    private var failedCommits = 0
+    private var retryPause = RetryPause()
     /// To be filled next: there are two, and one at most is under way.
     private var spare: Commit? = Commit()
     /// Scratch of ``judge()``: by source, whether it gave events; those that gave none for long; and the ranges of the epoch.
@@ -456,7 +455,7 @@ final class Leader {
             metrics.signals.committed(uncommitted, epoch: epoch, commit.appended, ended: commit.ended)
         }
         transactions += 1
-        failedCommits = 0
+        retryPause.succeeded()
         if let committed { commit.verdicts.withUnsafeBytes { committed($0) } }
         commit.removeAll()
         spare = commit
@@ -481,10 +480,7 @@ final class Leader {
             if shouldStop() { throw LogError(undrained: error) }
             guard error.kind == .transient else { throw error }
             telemetry.warn("the commit is tried again", ["reason": .string(error.message)])
-            // The log has waited and tried several times itself; this keeps one that fails at once, as a full disk does, from
-            // being tried without a pause.
-            clock.pause(for: .milliseconds(50 << min(failedCommits, 4)))
-            failedCommits += 1
+            retryPause.wait(by: clock, salt: epoch, shouldStop)
             committer.start(commit)
         }
     }
