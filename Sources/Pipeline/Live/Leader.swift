@@ -57,6 +57,7 @@ final class Leader {
     /// Filled with the epochs judged since the last commit was started.
     private var filling = Commit()
     private var retryPause = RetryPause()
+    private var refusedInputs = RefusedInputs()
     /// To be filled next: there are two, and one at most is under way.
     private var spare: Commit? = Commit()
     /// Scratch of ``judge()``: by source, whether it gave events; those that gave none for long; and the ranges of the epoch.
@@ -216,10 +217,11 @@ final class Leader {
         }
     }
 
-    /// Tells those who watch that the worker goes round.
+    /// Tells those who watch that the worker goes round: one that may not read its inputs does not.
     private func tellTurn() {
+        let isRefused = refusedInputs.look(log.refusal, telemetry)
         guard let metrics else { return }
-        metrics.signals.turn()
+        if !isRefused { metrics.signals.turn() }
         // A position may move where no record came, past markers of transactions.
         if block.stagedCount == 0, filling.batch.isEmpty, !committer.isBusy, !uncommitted.isEmpty {
             uncommitted.settle()

@@ -151,6 +151,9 @@ public protocol LogReader: RangeReader {
     ///   - body: returns false to stop behind the record it was given.
     func poll(source: Int, limit: Int, withHeaders: Bool, _ body: (LogRecord) -> Bool) throws(LogError) -> Int64
 
+    /// Why some assigned source may not be read for now, although it could be; the log tries it again by itself. Nil: all may be.
+    var refusal: LogError? { get }
+
     /// Waits until some assigned source may have records, or the time is over; serves the log's own events meanwhile.
     func wait(milliseconds: Int) throws(LogError)
 
@@ -281,6 +284,9 @@ extension LogReader {
         }
         return low
     }
+
+    /// Most logs refuse nothing that they have once allowed.
+    public var refusal: LogError? { nil }
 
     /// By the bounds, for logs that give them at once.
     public func askEnds(_ sources: [TopicPartition]) -> [PartitionEnd] {

@@ -62,6 +62,10 @@ public final class KafkaLog: EventLog {
     let writer: KafkaWriter
     private var main: Consumer?
     private var plain: Producer?
+    private var isOwner = false
+    /// When partitions were assigned last, but for those that were refused.
+    private var assignedAt = Duration.zero
+    private var refusals = ReadRefusal()
     /// When the main consumer's errors, logs and statistics were last taken.
     private var served = Duration.zero
 
@@ -107,7 +111,10 @@ public final class KafkaLog: EventLog {
     ///
     /// Takes milliseconds; half a second more when the former self left a transaction open.
     public func takeOwnership() throws(LogError) -> any LogWriter {
+        writerQuestions.outlastsRefusals = false
         try writer.takeOwnership()
+        writerQuestions.outlastsRefusals = true
+        isOwner = true
         return writer
     }
 
@@ -154,12 +161,18 @@ public final class KafkaLog: EventLog {
             }
         }
         questions.endReading()
+        assignedAt = options.clock.now
+        refusals = ReadRefusal()
+        try consume(sources.map { KafkaOffset(KafkaPartition($0.source), $0.next) })
+    }
+
+    private func consume(_ positions: [KafkaOffset]) throws(LogError) {
         try questions.attempt { () throws(KafkaError) in
             // A consumer of its own each time: librdkafka before 2.1 may mix up the batches of two assignments.
             self.main?.close()
             self.main = nil
             var options = Consumer.Options()
-            options.expectedPartitions = sources.count
+            options.expectedPartitions = positions.count
             options.prefetchBytes = self.options.prefetchBytes
             // An answer for every few records would keep a broker busy: on two cores shared with it, at 10,000 events a second over
             // 36 partitions, the median commit took 12 to 16 ms with 1 byte and 50 ms, and 6 to 9 ms with these. From event to
@@ -168,7 +181,7 @@ public final class KafkaLog: EventLog {
             options.fetchWaitMilliseconds = 10
             options.callMilliseconds = self.options.connectMilliseconds
             let made = try Consumer(self.reporting, options: options, observer: self.options.observer)
-            try made.assign(sources.map { KafkaOffset(KafkaPartition($0.source), $0.next) })
+            try made.assign(positions)
             self.main = made
         }
     }
@@ -206,8 +219,31 @@ public final class KafkaLog: EventLog {
             }
             return try main.position(source)
         } catch {
-            throw questions.mapped(error)
+            try outlast(error)
+            return main.next(source)
         }
+    }
+
+    public var refusal: LogError? { refusals.error }
+
+    /// Takes note that an input may not be read any more; throws any other error.
+    ///
+    /// While a worker starts a missing right is an error: it can be named, and nobody has relied on it yet.
+    private func outlast(_ error: KafkaError) throws(LogError) {
+        let now = options.clock.now
+        guard error.kind == .authorisation, isOwner,
+            refusals.error != nil || now - assignedAt > .milliseconds(options.connectMilliseconds)
+        else { throw questions.mapped(error) }
+        refusals.refused(questions.mapped(error), at: now, chance: .random(in: 0...1))
+    }
+
+    /// Assigns what was refused anew when its time has come.
+    private func retryRefused(_ main: Consumer) throws(LogError) {
+        let now = options.clock.now
+        if refusals.isDue(at: now) {
+            try consume(main.assignment.indices.map { KafkaOffset(main.assignment[$0], main.next($0)) })
+        }
+        refusals.settle(at: now)
     }
 
     /// Of the record that is lent, where they were asked for.
@@ -218,7 +254,8 @@ public final class KafkaLog: EventLog {
         guard let main else { throw LogError(.refused, "no partitions are assigned") }
         served = options.clock.now
         writer.serveIfIdle()
-        do throws(KafkaError) { try main.wait(milliseconds: milliseconds) } catch { throw questions.mapped(error) }
+        do throws(KafkaError) { try main.wait(milliseconds: milliseconds) } catch { try outlast(error) }
+        if refusals.error != nil { try retryRefused(main) }
     }
 
     public func read(

@@ -7,6 +7,8 @@ final class KafkaQuestions: RangeReader {
     let configuration: KafkaConfiguration
     let options: KafkaLog.Options
     private let prefetchBytes: Int
+    /// A missing right may be given back, as it was there before; false at a start, which names it and ends.
+    var outlastsRefusals = false
     private var admin: AdminClient?
     private var side: Consumer?
     /// Where the last complete read ended, by partition.
@@ -68,6 +70,12 @@ final class KafkaQuestions: RangeReader {
     // MARK: Errors
 
     func mapped(_ error: KafkaError) -> LogError {
+        let found = cause(of: error)
+        // Rights are given back more often than a worker that lacks them is of use when it has ended.
+        return error.kind == .authorisation && outlastsRefusals ? LogError(.transient, found.message) : found
+    }
+
+    private func cause(of error: KafkaError) -> LogError {
         LogError(error, configuration: configuration, application: options.application)
     }
 
