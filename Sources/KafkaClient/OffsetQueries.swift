@@ -45,7 +45,7 @@ extension ClientHandle {
         return answer
     }
 
-    /// - Throws: ``KafkaError``; `unknownTopic` only when a broker still said so at the end of the time.
+    /// - Throws: ``KafkaError``; `unknownTopic` only when a broker has said so and none has said otherwise since.
     private func ask(
         _ operation: String,
         _ partitions: [KafkaPartition],
@@ -57,7 +57,7 @@ extension ClientHandle {
         var missing: KafkaPartition?
         do throws(KafkaError) {
             try insist(operation, milliseconds: milliseconds, serve: serve) { limit throws(KafkaError) in
-                if isAgain { missing = self.findLeaders(of: partitions, limit) }
+                if isAgain { self.findLeaders(of: partitions, limit, &missing) }
                 isAgain = true
                 return try call(max(limit, 1000), operation)
             }
@@ -67,9 +67,11 @@ extension ClientHandle {
         }
     }
 
-    /// Makes the client know who leads; returns the first partition that a broker says is not there.
-    private func findLeaders(of partitions: [KafkaPartition], _ milliseconds: Int32) -> KafkaPartition? {
-        var missing: KafkaPartition?
+    /// Makes the client know who leads.
+    ///
+    /// - Parameter missing: becomes a partition that a broker says is not there, and nil where one says that it is. While none of
+    ///   them says anything, it stays.
+    private func findLeaders(of partitions: [KafkaPartition], _ milliseconds: Int32, _ missing: inout KafkaPartition?) {
         for name in Set(partitions.map(\.topic)).sorted() {
             guard let topic = rd_kafka_topic_new(rk, name, nil) else { continue }
             defer { rd_kafka_topic_destroy(topic) }
@@ -84,9 +86,9 @@ extension ClientHandle {
                 // With any other error the broker says nothing of partitions.
                 guard isGone || found.err == RD_KAFKA_RESP_ERR_NO_ERROR else { continue }
                 let known = isGone ? [] : Set((0..<Int(found.partition_cnt)).map { found.partitions[$0].id })
+                if missing?.topic == name { missing = nil }
                 missing = missing ?? partitions.first { $0.topic == name && !known.contains($0.partition) }
             }
         }
-        return missing
     }
 }
