@@ -27,4 +27,7 @@ int weir_core_count(void) {
     return CPU_COUNT(&set);
 }
 
-void weir_map_large_blocks(void) { mallopt(M_MMAP_THRESHOLD, 1 << 20); }
+void weir_set_up_heap(void) {
+    mallopt(M_MMAP_THRESHOLD, 1 << 20);
+    mallopt(M_TRIM_THRESHOLD, 32 << 20);
+}

@@ -44,7 +44,7 @@ final class EpochProcessor {
         timeFields = deployment.description.events.map(\.time.fieldIndex)
         displaced = [Displaced](repeating: Displaced(), count: deployment.description.topics.count)
         // The slots' memory grows by half again and again, all slots in turn.
-        weir_map_large_blocks()
+        weir_set_up_heap()
         engine = Engine(deployment.engineConfiguration(writesFeatures: writesFeatures), lanes: team.lanes)
     }
 

@@ -9,7 +9,9 @@ void weir_name_current_thread(const char *name);
 int weir_rename_to_new(const char *from, const char *to);
 /// Cores this process may run on.
 int weir_core_count(void);
-/// Makes blocks from 1 MiB on mappings of their own, for the whole process, so that growing one moves pages instead of copying bytes.
-/// glibc on its own raises that limit to 32 MiB as large blocks are freed.
-void weir_map_large_blocks(void);
+/// How the whole process takes memory from the kernel. Blocks from 1 MiB on are mappings of their own, so that growing one moves pages
+/// instead of copying bytes; glibc on its own raises that limit to 32 MiB as large blocks are freed. Up to 32 MiB freed at the end of a
+/// thread's heap stay there: given back at once, the kernel would clear them again for each batch of a client library (128 KiB by
+/// default once the limit above is set).
+void weir_set_up_heap(void);
 
