@@ -127,7 +127,7 @@ public struct Log: Sendable {
             let isPlain =
                 !text.isEmpty
                 && text.unicodeScalars.allSatisfy {
-                    $0 != " " && $0 != "=" && $0 != "\"" && $0 != "\\" && !mustEscape($0)
+                    $0 != " " && $0 != "=" && $0 != "\"" && $0 != "\\" && !TerminalText.canSteer($0)
                 }
             return isPlain ? text : quoted(text)
         case .int(let number): return String(number)
@@ -163,22 +163,11 @@ public struct Log: Sendable {
             case "\n": result += "\\n"
             case "\r": result += "\\r"
             case "\t": result += "\\t"
-            case _ where mustEscape(scalar):
-                let hex = String(scalar.value, radix: 16)
-                result += "\\u" + String(repeating: "0", count: 4 - hex.count) + hex
+            case _ where TerminalText.canSteer(scalar): result += TerminalText.escape(scalar)
             default: result.unicodeScalars.append(scalar)
             }
         }
         return result + "\""
-    }
-
-    /// Control characters, line separators, and characters that reorder or hide text; all lie below U+10000.
-    private static func mustEscape(_ scalar: Unicode.Scalar) -> Bool {
-        switch scalar.value {
-        case 0..<0x20, 0x7F...0x9F, 0x061C, 0x200B...0x200F, 0x2028...0x202E, 0x2060...0x2069, 0xFEFF, 0xFFF9...0xFFFB:
-            true
-        default: false
-        }
     }
 
     private static func coloured(_ text: String, _ level: Level) -> String {

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """What metrics and log lines of `weir run` say while its broker is silent (SIGSTOP), idle and under load, and when it is back."""
+import json
 import os
 import re
 import signal
@@ -71,7 +72,7 @@ def test(t):
 
         topology = t.topology("quickstart-watched")
         metrics = Metrics(t.folder / "weir.prom")
-        worker = t.start("run", "--topology", topology, "--kafka", broker.properties, "--metrics", metrics.path, label="run")
+        worker = t.start("run", "--topology", topology, "--kafka", broker.properties, "--metrics", metrics.path, "--json", label="run")
         wait_for("run is ready", lambda: metrics.path.exists() and metrics("weir_ready") == 1, process=worker)
         send()
         wait_for("all is judged", lambda: is_drained(broker, ["orders"]), process=worker)
@@ -84,6 +85,8 @@ def test(t):
         silence(t, broker, worker, metrics, "under load", send)
         t.equal(worker.terminate(), 143, "SIGTERM ends run with 143")
         t.equal(metrics("weir_ready"), 0, "who has ended is not ready")
+        lines = [json.loads(line) for line in worker.err.splitlines()]
+        t.check(all(line["ts"] and line["level"] and line["msg"] for line in lines), f"all {len(lines)} lines through both outages are JSON objects", lines)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
 import Foundation
+import RuleLanguage
 import Telemetry
 import Testing
 
@@ -16,6 +17,68 @@ import Testing
         let shown = Terminal.escaped(text)
         #expect(shown.unicodeScalars.allSatisfy { scalar in !forbidden.contains { $0.contains(scalar.value) } })
         #expect(shown.contains("\\"))
+    }
+
+    /// What attackers write into names: escape sequences, titles and links of terminals, other control characters, order and shape.
+    private static let hostile = [
+        "\u{1b}[2J", "\u{1b}]8;;http://x\u{1b}\\\\y", "\u{9b}31m", "\u{7}", "\u{85}", "a\r\nb", "\u{202e}", "\u{ad}",
+        "\u{34f}",
+        "\u{180e}", "\u{3164}", "\u{e0041}", "\u{2069}",
+    ]
+
+    @Test func `whatever is written to a terminal, only our colours and line ends steer it`() throws {
+        for text in Self.hostile {
+            let terminal = Terminal(capturingAsTerminal: true)
+            terminal.line("\(terminal.styled("ours", .boldRed, on: .output)) \(text)")
+            terminal.json("{\"name\":\(JSONText.quoted(text))}")
+            terminal.json("{\"name\":\"\(text.replacing("\n", with: ""))\"}")
+            terminal.note(text)
+            terminal.warn(text)
+            terminal.fail(text, hint: text)
+            terminal.show(Diagnostic(path: text, line: 1, column: 1, message: text, suggestion: text, sourceLine: text))
+            terminal.log().info("message", ["field": .string(text)])
+            terminal.log(json: true).info("message", ["field": .string(text)])
+            #expect(terminal.finish() == nil)
+            var shown = terminal.captured.output + terminal.captured.errors
+            #expect(shown.hasPrefix("\u{1b}[1;31mours\u{1b}[0m "))
+            for style in Terminal.Style.allCases { shown = shown.replacing("\u{1b}[\(style.rawValue)m", with: "") }
+            shown = shown.replacing("\u{1b}[0m", with: "")
+            let steering = shown.unicodeScalars.filter { $0 != "\n" && TerminalText.canSteer($0) }
+            #expect(steering.isEmpty, "\(text.debugDescription)")
+        }
+        // As data it means the same; elsewhere than on a terminal not a byte is touched.
+        for text in Self.hostile {
+            let line = "{\"name\":\(JSONText.quoted(text))}"
+            let terminal = Terminal(capturingAsTerminal: true)
+            terminal.json(line)
+            #expect(terminal.finish() == nil)
+            let decoded = try JSONDecoder().decode([String: String].self, from: Data(terminal.captured.output.utf8))
+            #expect(decoded == ["name": text])
+            let pipe = Terminal(capturingAsTerminal: false)
+            pipe.json(line)
+            #expect(pipe.finish() == nil && pipe.captured.output == line + "\n")
+        }
+    }
+
+    @Test func `notes as JSON are objects line by line, whatever they say`() throws {
+        let terminal = Terminal(capturingAsTerminal: false)
+        terminal.writeNotesAsJSON()
+        terminal.note("note")
+        terminal.warn("careful \u{7}\n\u{e0041}")
+        terminal.show(Diagnostic(path: "a.weir", line: 2, column: 3, message: "no", sourceLine: "\tno"))
+        terminal.fail("broken", hint: "mend\nit")
+        struct Line: Decodable {
+            var ts: String
+            var level: String
+            var text: String
+            var hint: String?
+        }
+        let lines = try terminal.captured.errors.split(separator: "\n").map {
+            try JSONDecoder().decode(Line.self, from: Data($0.utf8))
+        }
+        #expect(lines.map(\.level) == ["info", "warn", "error", "error"])
+        #expect(lines.map(\.text) == ["note", "careful \u{7}\n\u{e0041}", "no", "broken"])
+        #expect(lines.last?.hint == "mend\nit")
     }
 
     @Test func `ordinary text stays as it is and bytes may be broken`() {

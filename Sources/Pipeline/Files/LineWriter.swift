@@ -1,4 +1,5 @@
 import Glibc
+import Telemetry
 
 /// Writes lines to a file or stdout (`-`) through one buffer of 256 KiB.
 ///
@@ -6,7 +7,7 @@ import Glibc
 /// name that nobody else has, which is synced and renamed. So whoever reads the path sees the old file or the whole new one, and of
 /// two writers the last to close wins. Devices, pipes and stdout are written as they are. When a pipe's reader leaves (`| head`),
 /// ``readerIsGone`` turns true and what follows is dropped: the caller stops and ends cleanly. A writer that goes without
-/// ``close()`` leaves nothing behind.
+/// ``close()`` leaves nothing behind. On a terminal what could steer it is written as JSON escapes it (``TerminalText``).
 public final class LineWriter {
     /// The path as given.
     public let path: String
@@ -20,6 +21,7 @@ public final class LineWriter {
     public private(set) var lineCount: Int64 = 0
 
     private var descriptor: Int32
+    private let isTerminal: Bool
     /// Where the lines go until the end; nil: to the path itself.
     private let temporaryPath: String?
     private let finalPath: String
@@ -60,6 +62,7 @@ public final class LineWriter {
                 fchmod(descriptor, exists ? status.st_mode & 0o7777 : 0o666 & ~LineWriter.creationMask)
             }
         }
+        isTerminal = descriptor >= 0 && isatty(descriptor) == 1
         buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 18, alignment: 64)
         if descriptor < 0 { throw LogError(.refused, "cannot write \(path): \(systemText(errno)).") }
     }
@@ -115,9 +118,15 @@ public final class LineWriter {
         try bytes.withUnsafeBufferPointer { (bytes) throws(LogError) in try writeLine(UnsafeRawBufferPointer(bytes)) }
     }
 
-    /// Writes bytes as they are.
+    /// Writes bytes, of whole characters: as they are, but to a terminal.
     public func write(_ bytes: UnsafeRawBufferPointer) throws(LogError) {
         byteCount += Int64(bytes.count)
+        if !isTerminal { return try put(bytes) }
+        let harmless = Array(TerminalText.escapedJSON(String(decoding: bytes, as: UTF8.self)).utf8)
+        try harmless.withUnsafeBufferPointer { (bytes) throws(LogError) in try put(UnsafeRawBufferPointer(bytes)) }
+    }
+
+    private func put(_ bytes: UnsafeRawBufferPointer) throws(LogError) {
         if bytes.count > buffer.count - filled {
             try flush()
             if bytes.count >= buffer.count {

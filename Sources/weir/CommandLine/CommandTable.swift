@@ -27,6 +27,8 @@ enum CommandTable {
     static func run(_ words: [String], terminal: Terminal, commands: [any Command.Type] = commands) -> ExitCode {
         let definitions = commands.map { $0.definition }
         var code: ExitCode
+        // Before anything is said: a log shipper would drop just the line that tells why nothing runs.
+        if words.first == RunCommand.definition.name, words.contains("--json") { terminal.writeNotesAsJSON() }
         do {
             switch try ArgumentParser(definitions: definitions).parse(words) {
             case .help(nil):

@@ -16,6 +16,8 @@ final class Terminal: Sendable {
     let errorsIsTerminal: Bool
     private let colourAllowed: Bool
     private let sinks: Mutex<Sinks>
+    /// Whether what is for people is written as JSON lines.
+    private let notesAreJSON = Atomic<Bool>(false)
 
     private struct Sinks {
         var output: Int32
@@ -84,8 +86,8 @@ final class Terminal: Sendable {
 
     // MARK: Data
 
-    /// Writes text to stdout as it is.
-    func write(_ text: String) { write(Array(text.utf8)) }
+    /// Writes text to stdout: to a terminal without what could steer it, but for our colours; elsewhere as it is.
+    func write(_ text: String) { write(Array((outputIsTerminal ? Terminal.guarded(text) : text).utf8)) }
 
     /// Writes bytes to stdout as they are.
     func write(_ bytes: [UInt8]) {
@@ -98,6 +100,16 @@ final class Terminal: Sendable {
 
     /// Writes text and a line feed to stdout.
     func line(_ text: String) { write(text + "\n") }
+
+    /// Writes a line of JSON and a line feed to stdout: on a terminal with what could steer it as `\u` escapes, which mean the
+    /// same; elsewhere byte for byte.
+    func json(_ line: some Collection<UInt8>) {
+        guard outputIsTerminal else { return write(Array(line) + [UInt8(ascii: "\n")]) }
+        write(TerminalText.escapedJSON(String(decoding: line, as: UTF8.self)) + "\n")
+    }
+
+    /// The same.
+    func json(_ line: String) { json(line.utf8) }
 
     /// Hands buffered data to the operating system, so that a reader sees it now.
     func flush() { sinks.withLock { Terminal.flush(&$0) } }
@@ -132,8 +144,20 @@ final class Terminal: Sendable {
         }
     }
 
-    /// Writes a line of ours to stderr; foreign text in it must have gone through ``escaped(_:)``.
-    func note(_ text: String) {
+    /// From now on each line on stderr is a JSON object, as a log shipper wants it: also what is said before a log is there, and
+    /// why the command ends.
+    func writeNotesAsJSON() { notesAreJSON.store(true, ordering: .relaxed) }
+
+    /// Nil where what is for people is written for people.
+    private var noteLog: Log? { notesAreJSON.load(ordering: .relaxed) ? log(json: true) : nil }
+
+    /// Writes a line of ours to stderr; whatever in it could steer a terminal shows as an escape.
+    func note(_ text: String, style: Style? = nil) {
+        if let noteLog { return noteLog.info("note", ["text": .string(text)]) }
+        put(note: styled(Terminal.escaped(text, keepingLines: true), style, on: .errors))
+    }
+
+    private func put(note text: String) {
         sinks.withLock { sinks in
             Terminal.clearProgress(&sinks)
             Terminal.put(Array((text + "\n").utf8), on: .errors, &sinks)
@@ -141,19 +165,39 @@ final class Terminal: Sendable {
     }
 
     /// Says that something is wrong but goes on.
-    func warn(_ message: String) { note(styled("weir: warning: ", .yellow, on: .errors) + Terminal.escaped(message)) }
+    func warn(_ message: String) {
+        if let noteLog { return noteLog.warn("warning", ["text": .string(message)]) }
+        put(note: styled("weir: warning: ", .yellow, on: .errors) + Terminal.escaped(message))
+    }
 
     /// Says why the command ends, and what to do.
     func fail(_ message: String, hint: String?) {
-        note(styled("weir: error: ", .red, on: .errors) + Terminal.escaped(message, keepingLines: true))
-        if let hint { note("  " + Terminal.escaped(hint, keepingLines: true)) }
+        if let noteLog {
+            guard let hint else { return noteLog.error("error", ["text": .string(message)]) }
+            return noteLog.error("error", ["text": .string(message), "hint": .string(hint)])
+        }
+        put(note: styled("weir: error: ", .red, on: .errors) + Terminal.escaped(message, keepingLines: true))
+        if let hint { put(note: "  " + Terminal.escaped(hint, keepingLines: true)) }
     }
 
     /// Shows a mistake in a rule or topology file with its line and caret.
     func show(_ diagnostic: Diagnostic) {
+        if let noteLog { return Terminal.log(diagnostic, to: noteLog) }
         var text = Terminal.escaped(diagnostic.rendered, keepingLines: true)
         while text.hasSuffix("\n") { text.removeLast() }
-        note(text)
+        put(note: text)
+    }
+
+    private static func log(_ diagnostic: Diagnostic, to log: Log) {
+        let fields: KeyValuePairs<String, LogValue> = [
+            "path": .string(diagnostic.path), "line": .int(diagnostic.line), "column": .int(diagnostic.column),
+            "text": .string(diagnostic.message), "hint": .string(diagnostic.suggestion ?? ""),
+        ]
+        switch diagnostic.severity {
+        case .error: log.error("diagnostic", fields)
+        case .warning: log.warn("diagnostic", fields)
+        case .notice: log.info("diagnostic", fields)
+        }
     }
 
     /// Draws the progress line over the one before; nothing where lines cannot be drawn over.
@@ -170,7 +214,7 @@ final class Terminal: Sendable {
     // MARK: Colour
 
     /// SGR codes of the eight colours every terminal has; bright ones differ too much between themes.
-    enum Style: String, Sendable {
+    enum Style: String, Sendable, CaseIterable {
         case bold = "1"
         case dim = "2"
         case red = "31"
@@ -214,10 +258,9 @@ final class Terminal: Sendable {
 
     /// Foreign text made harmless for a terminal: what could move the cursor, hide or reorder text is shown as an escape.
     ///
-    /// That is control characters (C0, DEL, C1), line and paragraph separators, and the bidirectional and zero-width characters
-    /// with which one name can be made to look like another. With `keepingLines`, line feeds and tabs stay.
+    /// Which those are: ``TerminalText``. With `keepingLines`, line feeds and tabs stay.
     static func escaped(_ text: String, keepingLines: Bool = false) -> String {
-        guard text.unicodeScalars.contains(where: isDangerous) else { return text }
+        guard text.unicodeScalars.contains(where: TerminalText.canSteer) else { return text }
         var result = ""
         result.reserveCapacity(text.utf8.count + 16)
         for scalar in text.unicodeScalars {
@@ -225,7 +268,7 @@ final class Terminal: Sendable {
             case "\n", "\t":
                 result += keepingLines ? String(scalar) : (scalar == "\n" ? "\\n" : "\\t")
             case "\r": result += "\\r"
-            case _ where isDangerous(scalar):
+            case _ where TerminalText.canSteer(scalar):
                 let hex = String(scalar.value, radix: 16)
                 result += scalar.value <= 0xFF ? "\\x" + (hex.count < 2 ? "0" : "") + hex : "\\u{\(hex)}"
             default: result.unicodeScalars.append(scalar)
@@ -234,16 +277,31 @@ final class Terminal: Sendable {
         return result
     }
 
+    /// Text of ours with colours: whatever else could steer a terminal is escaped, so that foreign text that nobody thought of does
+    /// no harm.
+    private static func guarded(_ text: String) -> String {
+        guard text.unicodeScalars.contains(where: { $0 != "\n" && $0 != "\t" && TerminalText.canSteer($0) }) else {
+            return text
+        }
+        var result = ""
+        var rest = text[...]
+        while let escape = rest.unicodeScalars.firstIndex(of: "\u{1b}") {
+            result += escaped(String(rest[..<escape]), keepingLines: true)
+            let sequence = rest[escape...]
+            let colour = colours.first { sequence.utf8.starts(with: $0.utf8) } ?? ""
+            result += colour.isEmpty ? escaped("\u{1b}") : colour
+            rest =
+                sequence[
+                    sequence.utf8.index(sequence.startIndex, offsetBy: colour.isEmpty ? 1 : colour.utf8.count)...
+                ]
+        }
+        return result + escaped(String(rest), keepingLines: true)
+    }
+
+    private static let colours = (["0"] + Style.allCases.map(\.rawValue)).map { "\u{1b}[\($0)m" }
+
     /// The same for bytes that may not be UTF-8: what is not valid shows as U+FFFD.
     static func escaped(_ bytes: some Collection<UInt8>) -> String { escaped(String(decoding: bytes, as: UTF8.self)) }
-
-    private static func isDangerous(_ scalar: Unicode.Scalar) -> Bool {
-        switch scalar.value {
-        case 0..<0x20, 0x7F...0x9F, 0x061C, 0x200B...0x200F, 0x2028...0x202E, 0x2060...0x2069, 0xFEFF, 0xFFF9...0xFFFB:
-            true
-        default: false
-        }
-    }
 
     // MARK: Descriptors
 

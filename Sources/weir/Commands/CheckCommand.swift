@@ -15,7 +15,7 @@ enum CheckCommand {
                 show(diagnostic, isJSON, terminal)
             }
             let summary = CheckSummary(deployment)
-            terminal.write(isJSON ? summary.json + "\n" : summary.table)
+            if isJSON { terminal.json(summary.json) } else { terminal.write(summary.table) }
         } catch {
             for diagnostic in error.diagnostics { show(diagnostic, isJSON, terminal) }
             let errors = error.diagnostics.count { $0.severity == .error }
@@ -24,7 +24,7 @@ enum CheckCommand {
             } else {
                 let text =
                     "\(counted(errors, "error")) in \(Terminal.escaped(folder)); weir runs no topology with errors"
-                terminal.note(terminal.styled(text, .red, on: .errors))
+                terminal.note(text, style: .red)
             }
             return .invalid
         }
@@ -32,14 +32,14 @@ enum CheckCommand {
         // A topic that a pattern means is named by the input.
         let bound = try FileReplay.bound(deployment, to: [input])
         let found = CheckComparison(comparison: try SampleComparison(bound, input: input))
-        terminal.write(isJSON ? found.json + "\n" : found.text)
+        if isJSON { terminal.json(found.json) } else { terminal.write(found.text) }
         for objection in found.objections { terminal.fail(objection, hint: nil) }
         return found.comparison.fits ? .ok : .invalid
     }
 
     private static func show(_ diagnostic: Diagnostic, _ isJSON: Bool, _ terminal: Terminal) {
         guard isJSON else { return terminal.show(diagnostic) }
-        terminal.line(
+        terminal.json(
             "{\"severity\":\"\(diagnostic.severity.rawValue)\",\"path\":\(JSONText.quoted(diagnostic.path)),"
                 + "\"line\":\(diagnostic.line),\"column\":\(diagnostic.column),\"message\":\(JSONText.quoted(diagnostic.message)),"
                 + "\"suggestion\":\(JSONText.quoted(diagnostic.suggestion))}"

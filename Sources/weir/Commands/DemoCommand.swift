@@ -40,7 +40,7 @@ enum DemoCommand {
                 if let decision = Decision(name: verdict.decision) { decisions[verdict.eventID] = decision }
                 printed += 1
                 if showsJSON {
-                    terminal.write(Array(line) + [UInt8(ascii: "\n")])
+                    terminal.json(line)
                 } else {
                     terminal.line(verdict.line(terminal, .ofInvented))
                 }
@@ -87,7 +87,10 @@ enum DemoCommand {
             terminal.write(scorecard.rendered)
             if isKept {
                 terminal.line(
-                    "\nkept: weir tail --log \(path) --since 7d; weir audit --topology \(deployment.description.folder) --log \(path)"
+                    "\n"
+                        + Terminal.escaped(
+                            "kept: weir tail --log \(path) --since 7d; weir audit --topology \(deployment.description.folder) --log \(path)"
+                        )
                 )
             }
         }

@@ -31,7 +31,7 @@ enum DoctorCommand {
             examination.fail("log", error.message, nil, ExitCode(error.kind))
         }
         if arguments.isSet("json") {
-            terminal.line(examination.json)
+            terminal.json(examination.json)
         } else {
             for finding in examination.findings { terminal.write(finding.text(terminal)) }
         }

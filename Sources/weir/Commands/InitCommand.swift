@@ -17,7 +17,7 @@ enum InitCommand {
         _ = try Deployment(folder: folder)
         let seconds = started.duration(to: .now).inSeconds
         if arguments.isSet("json") {
-            terminal.line(json(guess, folder, seconds))
+            terminal.json(json(guess, folder, seconds))
         } else {
             terminal.write(Terminal.escaped(text(guess, folder, input, seconds), keepingLines: true))
         }

@@ -91,7 +91,10 @@ enum LogOpening {
                 guard line.level <= 4 else { return }
                 telemetry.warn(
                     "librdkafka",
-                    ["facility": .string(line.facility), "text": .string(line.text)]
+                    [
+                        "facility": .string(line.facility), "syslog_level": .int(line.level),
+                        "text": .string(line.text),
+                    ]
                 )
             },
             statistics: { json in metrics?.observe(json) },
@@ -111,9 +114,17 @@ enum LogOpening {
             }
         }
         let log = try KafkaLog(configuration: configuration, options: options)
-        if let warning = libraryWarning(role) { terminal.warn(warning) }
-        for weakness in weaknesses(of: configuration, at: path) { terminal.warn("\(path): \(weakness)") }
-        if role == .pipeline {
+        if role != .pipeline {
+            if let warning = libraryWarning(role) { terminal.warn(warning) }
+            for weakness in weaknesses(of: configuration, at: path) { terminal.warn("\(path): \(weakness)") }
+        } else {
+            // A pipeline's lines go where its log goes, in its form.
+            if let warning = libraryWarning(role) {
+                telemetry.warn("the library has known faults", ["faults": .string(warning)])
+            }
+            for weakness in weaknesses(of: configuration, at: path) {
+                telemetry.warn("a setting is unsafe", ["file": .string(path), "weakness": .string(weakness)])
+            }
             for (name, reason) in log.unusedProperties {
                 telemetry.warn(
                     "a property of the file is not used: Weir sets it itself",

@@ -61,7 +61,13 @@ enum ReplayCommand {
             arguments.isSet("json")
             ? json(summary, seconds) : table(summary, seconds, deployment, savesDeadLetters: outputs.deadLetters != nil)
         let usesStdout = writers.contains { $0.path == "-" }
-        if usesStdout { terminal.note(text) } else { terminal.line(text) }
+        if usesStdout {
+            terminal.note(text)
+        } else if arguments.isSet("json") {
+            terminal.json(text)
+        } else {
+            terminal.line(text)
+        }
         if summary.isAllDead {
             terminal.fail(
                 "every record was a dead letter",

@@ -65,10 +65,10 @@ enum TailCommand {
                 printer.settle()
                 terminal.flush()
                 try log.wait(milliseconds: 100)
-                silence.nothing { log.areEnds(positions).allSatisfy(\.self) }.map(terminal.note)
+                silence.nothing { log.areEnds(positions).allSatisfy(\.self) }.map { terminal.note($0) }
             } else {
                 terminal.flush()
-                silence.something().map(terminal.note)
+                silence.something().map { terminal.note($0) }
             }
         }
         printer.endBacklog()
@@ -252,7 +252,7 @@ struct TailPrinter {
         }
         shown += 1
         if isJSON {
-            terminal.write(TailPrinter.dataLine(value))
+            terminal.json(TailPrinter.dataLine(value))
         } else {
             terminal.line(verdict.map { $0.line(terminal, tags) } ?? "?  " + Terminal.escaped(value))
         }
@@ -261,7 +261,7 @@ struct TailPrinter {
     /// A record as one line of data: a verdict unchanged; what is none may hold control characters, and shows them escaped.
     private static func dataLine(_ value: [UInt8]) -> [UInt8] {
         let isOneLine = value.allSatisfy { $0 >= 0x20 && $0 != 0x7F }
-        return (isOneLine ? value : Array(Terminal.escaped(value).utf8)) + [UInt8(ascii: "\n")]
+        return isOneLine ? value : Array(Terminal.escaped(value).utf8)
     }
 }
 
