@@ -116,7 +116,7 @@ import Testing
     }
 
     @Test func `the exit codes are the documented numbers`() {
-        #expect(ExitCode.allCases.map(\.rawValue) == [0, 1, 2, 3, 4, 5, 6, 7, 8, 130, 143])
+        #expect(ExitCode.allCases.map(\.rawValue) == [0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 130, 143])
         let byKind: [(LogError.Kind, Int32)] = [
             (.unreachable, 5), (.notAuthorised, 6), (.outOfRange, 7), (.corrupt, 7), (.incompatible, 8), (.refused, 3),
             (.fenced, 1), (.transient, 1), (.stopped, 1),

@@ -54,6 +54,12 @@ struct CommandsKafkaTests {
             return try JSONDecoder().decode(Answer.self, from: Data(result.output.utf8))
         }
         try Waiting.until { try audit().inputs == 23_000 }
+        func status() throws -> WeirProgram.Result {
+            try Commands.weir("status", "--topology", marketplace, "--kafka", file, "--json")
+        }
+        let running = try status()
+        #expect(running.code == 0 && running.output.contains(#""running":true"#), "\(running)")
+        #expect(running.output.contains(#""lag":0"#) && running.output.contains(#""unread_partitions":[]"#))
         again.send(SIGTERM)
         #expect(try again.wait().code == 143)
 
@@ -74,6 +80,20 @@ struct CommandsKafkaTests {
         #expect(doctor.output.contains("positions") && doctor.output.contains("without a gap"))
         // What Weir makes for input is kept for ever.
         #expect(doctor.output.contains("ok    retention"), "\(doctor.output)")
+
+        // Nobody judges what comes now: for some seconds that cannot be told from a worker that is slow.
+        let more = try Commands.weir("simulate", "--events", "100", "--seed", "5", "--yes", "--kafka", file)
+        #expect(more.code == 0, "\(more.errors)")
+        var stopped = try status()
+        #expect([10, 11].contains(stopped.code), "\(stopped)")
+        try Waiting.until {
+            stopped = try status()
+            return stopped.code == 10
+        }
+        #expect(stopped.output.contains(#""state":"stopped","running":false"#), "\(stopped)")
+        #expect(
+            stopped.output.contains(#""lag":100,"#) && !stopped.output.contains("\"oldest_uncommitted_seconds\":null")
+        )
     }
 
     @Test func `run says how to make a missing input topic, and doctor which ones do not keep their records`() throws {

@@ -38,7 +38,7 @@ public struct Journal {
     ///
     /// - Parameter end: where the journal ends, for who knows it better than ``RangeReader/bounds(of:)``; nil: asks.
     public func newest(before end: Int64? = nil) throws(LogError) -> JournalRecord? {
-        try newest(before: end, { _ in })
+        try newest(before: end, lending: { _, _ in })
     }
 
     /// The same.
@@ -47,6 +47,16 @@ public struct Journal {
     func newest(
         before end: Int64?,
         _ headers: ([(String, UnsafeRawBufferPointer)]) -> Void
+    ) throws(LogError) -> JournalRecord? {
+        try newest(before: end, lending: { _, found in headers(found) })
+    }
+
+    /// The same.
+    ///
+    /// - Parameter body: gets each record that is read as the log lends it, the newest in the end.
+    func newest(
+        before end: Int64? = nil,
+        lending body: (LogRecord, [(String, UnsafeRawBufferPointer)]) -> Void
     ) throws(LogError) -> JournalRecord? {
         guard try exists() else { return nil }
         let bounds = try log.bounds(of: source)
@@ -59,7 +69,7 @@ public struct Journal {
             try log.read(source, from: from, to: end) { record, found in
                 guard let value = record.value else { return true }
                 do throws(LogError) { newest = try JournalRecord(parsing: value) } catch { failure = error }
-                headers(found)
+                body(record, found)
                 return failure == nil
             }
             if let failure { throw failure }

@@ -17,8 +17,9 @@ enum CommandTable {
     /// In the order help lists them: by what a newcomer needs first.
     static let commands: [any Command.Type] = [
         DemoCommand.self, RunCommand.self, ReplayCommand.self, SimulateCommand.self, LoadCommand.self, InitCommand.self,
-        CheckCommand.self, AuditCommand.self, TailCommand.self, DoctorCommand.self, StateCommand.self, SimCommand.self,
-        Completion.self, VersionCommand.self,
+        CheckCommand.self, AuditCommand.self, TailCommand.self, StatusCommand.self, DoctorCommand.self,
+        StateCommand.self,
+        SimCommand.self, Completion.self, VersionCommand.self,
     ]
 
     static let definitions: [CommandDefinition] = commands.map { $0.definition }

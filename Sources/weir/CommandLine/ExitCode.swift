@@ -23,6 +23,10 @@ enum ExitCode: Int32, Sendable, CaseIterable {
     /// A library, broker or file has a version we do not work with, or what judged the journal (topology, release, hash key) is not
     /// at hand.
     case incompatible = 8
+    /// Of `weir status`: no worker judges what waits.
+    case notRunning = 10
+    /// Of `weir status`: the log does not say whether a worker runs.
+    case undetermined = 11
     /// Stopped by SIGINT, with all that was read committed: 128 + 2, as shells count.
     case interrupted = 130
     /// Stopped by SIGTERM, with all that was read committed: 128 + 15.
@@ -52,6 +56,8 @@ enum ExitCode: Int32, Sendable, CaseIterable {
         case .notAuthorised: "not authorised"
         case .stateCorrupt: "state, journal and verdicts contradict each other"
         case .incompatible: "incompatible version of a library, broker or file, or not what judged the journal"
+        case .notRunning: "no worker judges what waits (status)"
+        case .undetermined: "the log does not say whether a worker runs (status)"
         case .interrupted: "stopped by SIGINT (Ctrl-C), cleanly"
         case .terminated: "stopped by SIGTERM, cleanly"
         }

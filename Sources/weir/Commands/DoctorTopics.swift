@@ -131,8 +131,6 @@ extension Examination {
 
     private static func duration(_ text: String) -> String {
         guard let milliseconds = Int64(text) else { return "after some time" }
-        let hours = milliseconds / 3_600_000
-        if hours >= 48 { return "\(hours / 24) days" }
-        return hours >= 2 ? "\(hours) hours" : "\(milliseconds / 1000) seconds"
+        return span(Double(milliseconds) / 1000)
     }
 }

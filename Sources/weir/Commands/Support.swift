@@ -16,3 +16,14 @@ extension ParsedArguments {
     /// `--threads`, or one per core.
     var threads: Int { int("threads") ?? Cores.available }
 }
+
+/// So many seconds as people say them: `0.4 s`, `35 s`, `12 min`, `5 hours`, `3 days`.
+func span(_ seconds: Double) -> String {
+    switch seconds {
+    case ..<10: "\(max(0, seconds).rounded(to: 1)) s"
+    case ..<120: "\(Int(seconds)) s"
+    case ..<7_200: "\(Int(seconds / 60)) min"
+    case ..<172_800: "\(Int(seconds / 3_600)) hours"
+    default: "\(Int(min(seconds, 1e15) / 86_400)) days"
+    }
+}
