@@ -78,6 +78,8 @@ def goes_on(shop, worker, what, properties, words):
                      worker.err)
         worker = shop.start(properties, *words)
         shop.judged(what, worker)
+    else:
+        shop.t.ok(f"{what}: the same worker goes on")
     return worker
 
 
