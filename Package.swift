@@ -97,7 +97,7 @@ let package = Package(
         .executableTarget(
             name: "weir",
             dependencies: ["Pipeline", "Simulation", "Detection", "RuleLanguage", "KafkaClient", "Telemetry"],
-            exclude: ["README.md"],
+            exclude: ["README.md", "alerts.yaml"],
             swiftSettings: base
         ),
 

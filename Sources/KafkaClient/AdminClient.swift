@@ -67,14 +67,16 @@ public final class AdminClient {
     /// The topic's partitions; nil when there is no such topic.
     ///
     /// Never creates one.
-    public func describe(topic name: String) throws(KafkaError) -> TopicDescription? {
+    ///
+    /// - Parameter limit: longest to wait, milliseconds; nil: as long as any call does.
+    public func describe(topic name: String, waiting limit: Int? = nil) throws(KafkaError) -> TopicDescription? {
         guard let topic = rd_kafka_topic_new(client.rk, name, nil) else {
             throw KafkaError(code: rd_kafka_last_error(), "describe topic \(name)")
         }
         defer { rd_kafka_topic_destroy(topic) }
         var found: TopicDescription?
         let operation = "describe topic \(name)"
-        try client.insist(operation, milliseconds: milliseconds) { milliseconds throws(KafkaError) in
+        try client.insist(operation, milliseconds: limit ?? milliseconds) { milliseconds throws(KafkaError) in
             // No entry, or one without a leader, is no answer yet: a broker that has just started gives such.
             var code = RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE
             let failure = self.metadata(operation, topic: topic, all: false, milliseconds) { answer in

@@ -108,11 +108,13 @@ def kafka(t, broker):
     wait_for("what was held back is judged", lambda: is_drained(broker, [INPUT]), process=worker)
     found = t.run("doctor", *flags).out
     t.check("a transaction" not in found, "then of none", found)
+    t.equal(worker.terminate(), 143, "SIGTERM ends run with 143")
     done(admin.create_partitions([NewPartitions(INPUT, 4)]))
     wait_for("the partition is there", lambda: len(admin.list_topics(INPUT, timeout=10).topics[INPUT].partitions) == 4)
     broker.produce([(INPUT, 3, b"k", line, None) for line in orders(10, seed=4)])
     found = t.run("doctor", *flags, code=1).out
     t.check("orders/3 holds records, and no epoch has taken any" in found, "doctor fails for a partition that nobody reads", found)
+    worker = start()
     drop()
     ends(worker, "does not exist any more", "its topic was deleted")
 

@@ -132,6 +132,33 @@ import Testing
         #expect(judged > 1000, "something is left to take over: \(judged)")
     }
 
+    @Test func `a follower reads the partitions that the journal takes from an epoch on`() throws {
+        for seed in UInt64(0)..<10 {
+            let world = try WorkerWorld(seed: seed, markers: seed % 2 == 1)
+            let standby = try Standby(world)
+            if seed % 3 != 0 {
+                try world.produce(100)
+                #expect(try world.run().error == nil)
+                try standby.advance()
+            }
+            for topic in ["orders", "clicks"] {
+                let added = world.addPartition(to: topic)
+                try world.produce(150)
+                // The first record there is a part of what no epoch may leave out.
+                try world.produce(1, into: [world.sources.count - 1])
+                #expect(try world.run().error == nil)
+                try standby.advance()
+                #expect(standby.follower.sources.last == added, "seed \(seed)")
+            }
+            let fresh = try Standby(world)
+            try fresh.advance()
+            #expect(standby.epochs == fresh.epochs, "seed \(seed)")
+            try world.produce(60)
+            #expect(try standby.lead(world.options()).records == 60, "seed \(seed)")
+            #expect(try world.findings(threads: [1, 2]).isEmpty, "seed \(seed)")
+        }
+    }
+
     @Test func `a follower of a journal whose releases change leads with its own from a state that is warm`() throws {
         let folders = try ReleaseHistoryTests.folders.get()
         for seed in UInt64(0)..<15 {

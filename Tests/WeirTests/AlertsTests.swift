@@ -17,7 +17,7 @@ private enum Promtool {
 
 /// The example alerts: what they ask for exists, and they fire in the outages that they are for and in no other.
 @Suite struct AlertsTests {
-    private static let file = Commands.root.appendingPathComponent("operations/alerts.yaml")
+    private static let file = Commands.root.appendingPathComponent("Sources/weir/alerts.yaml")
     private static let outages = Commands.root.appendingPathComponent("Tests/Fixtures/Alerts/outages.yaml")
 
     private func promtool(_ arguments: [String]) throws -> WeirProgram.Result {
@@ -38,7 +38,7 @@ private enum Promtool {
         let series = try String(contentsOf: Self.outages, encoding: .utf8)
         let tests = try folder.write(
             "outages.yaml",
-            series.replacing("../../../operations/alerts.yaml", with: slow)
+            series.replacing("../../../Sources/weir/alerts.yaml", with: slow)
         )
         #expect(try promtool(["test", "rules", tests]).code != 0)
     }

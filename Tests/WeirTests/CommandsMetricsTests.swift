@@ -199,7 +199,7 @@ private final class LogLines: Sendable {
             for _ in 0..<2 { reporter.tellUnread() }
         }
         #expect(lines.all.count == 2, "\(lines.all)")
-        #expect(lines.all.first?.contains("level=warn") == true)
+        #expect(lines.all.first?.contains("level=info") == true)
         #expect(lines.all.first?.contains("partitions=orders/1\n") == true, "\(lines.all)")
         #expect(lines.all.last?.contains("partitions=\"orders/1, orders/2\"") == true, "\(lines.all)")
     }

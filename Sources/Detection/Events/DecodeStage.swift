@@ -82,7 +82,7 @@ public struct RejectedRecord: Sendable {
 ///
 /// Cost: that of ``EventDecoder``, and about 80 bytes moved per event.
 public struct DecodeStage: ~Copyable {
-    private let sources: [SourceDecoding]
+    private var sources: [SourceDecoding]
     private let lanes: OwnedBuffer<DecodeLane>
 
     // Lent from `begin` to `end`.
@@ -107,6 +107,13 @@ public struct DecodeStage: ~Copyable {
     public init(plan: DecodePlan, sources: [SourceDecoding], lanes count: Int) throws(CSVHeaderError) {
         self.sources = sources
         lanes = try OwnedBuffer(count: max(1, count)) { _ throws(CSVHeaderError) in try DecodeLane(plan, sources) }
+    }
+
+    /// Takes in one more source, of JSON, behind those that are there.
+    public mutating func add(_ source: SourceDecoding) {
+        precondition(source.csv == nil, "the columns of a CSV file are known from the start")
+        sources.append(source)
+        for l in lanes.indices { lanes[l].addSource() }
     }
 
     /// Takes up the records of a batch.
@@ -192,7 +199,7 @@ struct DecodeLane: ~Copyable {
     private var decoder: EventDecoder
     private let csv: OwnedBuffer<CSVDecoder>
     /// Per source, the index of its CSV decoder, or -1.
-    private let csvOf: [Int]
+    private var csvOf: [Int]
     private let recordLimit: Int
     var batch = EventBatch()
     /// Per event of the batch, the source it came from.
@@ -214,6 +221,9 @@ struct DecodeLane: ~Copyable {
             try CSVDecoder(columns: tables[index].columns, types: tables[index].types, plan: plan)
         }
     }
+
+    /// One more source, of JSON.
+    mutating func addSource() { csvOf.append(-1) }
 
     mutating func decode(
         _ records: UnsafeBufferPointer<StagedRecord>,

@@ -10,7 +10,7 @@ final class DecodedBlock {
     private let staging: OwnedBuffer<RecordStaging>
     private var decoding: DecodeStage
     private var held: HeldBack
-    private let sourceCount: Int
+    private var sourceCount: Int
     private let beside: BesideParts
     /// By source, what ``takeInputDigests()`` has found.
     private var inputDigests: [InputDigest]
@@ -22,12 +22,7 @@ final class DecodedBlock {
         do throws(CSVHeaderError) {
             try self.init(
                 plan: deployment.decodePlan,
-                sources: sources.map {
-                    SourceDecoding(
-                        topic: deployment.description.topics.firstIndex(of: $0.topic),
-                        partition: $0.partition
-                    )
-                },
+                sources: sources.map { SourceDecoding($0, of: deployment) },
                 lanes: lanes
             )
         } catch { preconditionFailure("only a CSV header is refused, and there is none") }
@@ -41,6 +36,15 @@ final class DecodedBlock {
         beside = BesideParts(plan.partsBeside)
         inputDigests = [InputDigest](repeating: InputDigest(), count: sources.count)
         lastTaken = [TakenRecord?](repeating: nil, count: sources.count)
+    }
+
+    /// Takes in one more source behind those that are there; what was staged and decoded stays as it is.
+    func add(_ source: SourceDecoding) {
+        decoding.add(source)
+        held.addSource()
+        sourceCount += 1
+        inputDigests.append(InputDigest())
+        lastTaken.append(nil)
     }
 
     var stagedCount: Int { staging[0].records.count }
@@ -202,5 +206,12 @@ final class DecodedBlock {
     func removeAll() {
         held.release(into: &staging[0])
         decoding.removeAll()
+    }
+}
+
+extension SourceDecoding {
+    /// A partition of a log, which holds JSON.
+    init(_ source: TopicPartition, of deployment: Deployment) {
+        self.init(topic: deployment.description.topics.firstIndex(of: source.topic), partition: source.partition)
     }
 }

@@ -13,6 +13,12 @@ struct HeldBack {
         time = from
     }
 
+    /// One more source, of which nothing waits.
+    mutating func addSource() {
+        from.append(nil)
+        time.append(nil)
+    }
+
     /// Takes out of a decoded batch what each source holds from its first event after `time` on.
     ///
     /// - Parameter isOutlier: whether an event, by its index, is no reason to hold anything back.

@@ -29,6 +29,18 @@ struct WatermarkTracker {
         behindFrom = [Int64?](repeating: nil, count: sources)
     }
 
+    /// Takes in a source that was added.
+    ///
+    /// The watermark of now came about without it, so it is behind until it has come as far as the others: nothing that it gives
+    /// first is late.
+    ///
+    /// - Parameter isIdle: it has nothing to give yet.
+    mutating func addSource(isIdle idle: Bool) {
+        clocks.append(SourceClock(latenessMilliseconds: latenessMilliseconds))
+        isIdle.append(idle)
+        behindFrom.append(isPassed(.min) ? .min : nil)
+    }
+
     /// An event of a source that was neither a dead letter nor late.
     mutating func see(source: Int, time: Int64) { clocks[source].see(time) }
 

@@ -193,6 +193,12 @@ final class ModelKafka: EventLog {
         self.sources = sources
     }
 
+    func add(_ position: SourcePosition) throws(LogError) -> Int {
+        try life.reachLog(.assign)
+        sources.append(position)
+        return sources.count - 1
+    }
+
     func poll(source: Int, limit: Int, withHeaders: Bool, _ body: (LogRecord) -> Bool) throws(LogError) -> Int64 {
         let fault = try life.reachLog(.poll)
         let position = sources[source]

@@ -11,7 +11,8 @@ import Detection
 /// on, the deployment's release judges in its place, for the state alone.
 final class Follower {
     let deployment: Deployment
-    let sources: [TopicPartition]
+    /// Those that it was given, and behind them what was added to their topics and the journal takes.
+    var sources: [TopicPartition] { replay.sources }
     let processor: EpochProcessor
     /// The epoch replayed last; its outputs and records are there until the next one.
     let block: DecodedBlock
@@ -40,7 +41,6 @@ final class Follower {
         let deployment = processor.deployment
         self.deployment = deployment
         self.log = log
-        self.sources = sources
         self.processor = processor
         let lanes = processor.team.lanes
         block = DecodedBlock(deployment, sources: sources, lanes: lanes)
@@ -125,11 +125,19 @@ final class Follower {
     ///
     /// - Parameter epochDone: after each epoch; false ends the call, and the next one goes on behind this epoch.
     func advance(epochDone: (JournalRecord) throws(LogError) -> Bool) throws(LogError) {
-        try replay.advance(seen: { source, time in tracker.see(source: source, time: time) }) {
-            (record) throws(LogError) in
+        try replay.advance(seen: { source, time in
+            if source >= tracker.clocks.count { takeIn() }
+            tracker.see(source: source, time: time)
+        }) { (record) throws(LogError) in
+            takeIn()
             tracker.restore(watermark: record.watermark)
             return try epochDone(record)
         }
+    }
+
+    /// What the journal has taken of partitions that were added counts too.
+    private func takeIn() {
+        while tracker.clocks.count < sources.count { tracker.addSource(isIdle: false) }
     }
 
     /// Puts the deployment's release in force and makes the log go on behind the last replayed epoch, for who leads from here; the

@@ -12,8 +12,8 @@ struct Intake {
 
     private let epochRecords: Int
     private let patience: Duration
-    /// Offsets up to which each source counts as having a backlog: its ends when the worker became live.
-    private let endAtStart: [Int64]
+    /// Offsets up to which each source counts as having a backlog: its end when the worker became live, or when it was added.
+    private var endAtStart: [Int64]
     /// The next offset to read of each source.
     private(set) var next: [Int64]
     /// The greatest event time read of each source, held back or not; nil before the first event.
@@ -60,6 +60,20 @@ struct Intake {
         gaveAll = [Bool](repeating: false, count: next.count)
         lastRise = [Duration](repeating: now, count: next.count)
         isAwaited = [Bool](repeating: false, count: next.count)
+    }
+
+    /// Takes in a source that was added: the others wait until its backlog has come as far as they have.
+    ///
+    /// - Parameters:
+    ///   - start: the first offset to read; `end`: where it ends now.
+    mutating func addSource(from start: Int64, end: Int64, _ now: Duration) {
+        next.append(start)
+        endAtStart.append(end)
+        reached.append(nil)
+        pace.addSource()
+        gaveAll.append(false)
+        lastRise.append(now)
+        isAwaited.append(false)
     }
 
     /// Some source has more to give than was taken of it.
@@ -203,6 +217,8 @@ private struct SourcePace {
     private static let milliseconds: Int64 = 30_000
 
     init(sources: Int) { seen = [Seen?](repeating: nil, count: sources) }
+
+    mutating func addSource() { seen.append(nil) }
 
     mutating func see(source: Int, time: Int64) {
         guard var known = seen[source] else {

@@ -13,7 +13,8 @@ final class JournalReplay {
     private let log: any LogReader
     private let clock: any WorkerClock
     private let deployment: Deployment
-    let sources: [TopicPartition]
+    /// As the caller named them; behind them those that were added to their topics since, as the journal took them.
+    private(set) var sources: [TopicPartition]
     let block: DecodedBlock
     /// Next offset of each source, behind the last replayed range.
     private(set) var next: [Int64]
@@ -167,9 +168,9 @@ final class JournalReplay {
     private func replay(_ record: JournalRecord, seen: (_ source: Int, _ time: Int64) -> Void) throws(LogError) {
         var ranges: [(source: Int, from: Int64, to: Int64)] = []
         for range in record.ranges {
-            guard let source = sources.firstIndex(of: range.source) else {
-                throw absence(of: range.source, from: range.from, to: range.to)
-            }
+            var known = sources.firstIndex(of: range.source)
+            if known == nil { known = try takeIn(range.source) }
+            guard let source = known else { throw absence(of: range.source, from: range.from, to: range.to) }
             // Of a source that was named before the chain has seen to it.
             if next[source] > range.from { throw JournalReplay.lost(range.source, range.from, next[source]) }
             if next[source] >= 0, next[source] != range.from {
@@ -201,6 +202,20 @@ final class JournalReplay {
         ) { i in seen(Int(block.eventSources[i]), block.events[i].time) }
         epochs += 1
         try check(record)
+    }
+
+    /// Reads a partition too that was added to its topic after the sources were listed; nil: there is none.
+    private func takeIn(_ source: TopicPartition) throws(LogError) -> Int? {
+        guard deployment.description.topics.contains(source.topic),
+            try log.partitions(of: source.topic)?.contains(source.partition) == true
+        else { return nil }
+        let start = isAssigned ? try log.bounds(of: source).start : -1
+        if isAssigned { _ = try log.add(SourcePosition(source: source, next: start)) }
+        sources.append(source)
+        next.append(start)
+        ahead.append(nil)
+        block.add(SourceDecoding(source, of: deployment))
+        return sources.count - 1
     }
 
     /// Why a source that the journal names is none of those that are read.
@@ -308,10 +323,9 @@ final class JournalReplay {
     /// A snapshot stands for inputs that need not be there any more, and so for none that could be compared; but what is there of
     /// its last epoch must be what it was: a topic that was made anew under the same name is not gone on with.
     private func assign(first: JournalRecord?) throws(LogError) {
-        isAssigned = true
         // The cause before its effects: what is left of a topic made anew holds other records too.
         for (source, taken) in surveyed.taken.sorted(by: { $0.key < $1.key }) where !sources.contains(source) {
-            throw absence(of: source, from: taken, to: taken)
+            guard try takeIn(source) != nil else { throw absence(of: source, from: taken, to: taken) }
         }
         var positions: [SourcePosition] = []
         var again: [JournalRecord.Range] = []
@@ -332,6 +346,7 @@ final class JournalReplay {
             positions.append(SourcePosition(source: source, next: at))
         }
         try log.assign(positions)
+        isAssigned = true
         if again.isEmpty { return }
         block.removeAll()
         for range in again {

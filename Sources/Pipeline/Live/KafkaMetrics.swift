@@ -182,7 +182,7 @@ public final class KafkaMetrics: Sendable {
         registry.gauge(name, help: help, labels: ["topic": source.topic, "partition": String(source.partition)])
     }
 
-    /// Sets how many partitions of each input topic nobody reads, as they were added after the start; returns which.
+    /// Sets how many partitions of each input topic nobody reads, as they were added a moment ago; returns which.
     private func unread(_ partitions: [KafkaStatistics.Partition]) -> [String: [Int32]] {
         var unread: [String: [Int32]] = [:]
         // Whoever reads a topic was assigned all partitions that it had.
@@ -193,14 +193,14 @@ public final class KafkaMetrics: Sendable {
             registry.gauge(
                 "weir_kafka_unread_partitions",
                 help:
-                    "Partitions that were added to an input topic after the start; they are read from the next one on.",
+                    "Partitions of an input topic that nobody reads: those that were added within the last half minute, as a rule.",
                 labels: ["topic": topic]
             ).set(new.count)
         }
         return unread
     }
 
-    /// Partitions of input topics whose records wait for the next start, as they were added after this one.
+    /// Partitions of input topics that nobody reads yet, as they were added a moment ago.
     public var unreadPartitions: [TopicPartition] {
         reports.withLock { reports in
             reports.unread.flatMap { topic, partitions in partitions.map { TopicPartition(topic, $0) } }.sorted()

@@ -7,23 +7,24 @@ import Telemetry
 /// commits.
 final class Leader {
     let deployment: Deployment
-    private let log: any LogReader
+    let log: any LogReader
     private let committer: Committer
     let options: WorkerOptions
     let clock: any WorkerClock
     let telemetry: Log
     private let mailbox: Mailbox
-    private let metrics: WorkerMetrics?
+    let metrics: WorkerMetrics?
     private let committed: ((UnsafeRawBufferPointer) -> Void)?
 
     let processor: EpochProcessor
-    private let block: DecodedBlock
+    let block: DecodedBlock
     private let assembler: OutputAssembler
-    let sources: [TopicPartition]
+    /// Those of the follower, and behind them the partitions that were added since, in the order in which they were found.
+    private(set) var sources: [TopicPartition]
     var tracker: WatermarkTracker
-    private var intake: Intake
+    private(set) var intake: Intake
     private var pace: WorkerPace
-    private var facts = WorkerPace.Facts()
+    private(set) var facts = WorkerPace.Facts()
     /// Number of the next epoch.
     var epoch: Int64
     /// The chained digest of what those before it were given; nil: there are none, or their journal does not say.
@@ -43,17 +44,15 @@ final class Leader {
     /// Per source, the offset from which nothing is read any more; nil: everything is.
     ///
     /// A stop drains what was in the log when it came, for a few seconds at most; what comes later waits for the next start.
-    private var stopEnds: [Int64]?
+    private(set) var stopEnds: [Int64]?
     /// When each source last gave an event, or said after an outage that it has none: who gives none for long is idle.
-    private var lastEvent: [Duration]
+    private(set) var lastEvent: [Duration]
     /// What was read and is not committed.
     private var uncommitted: Uncommitted
     /// Sources that could not be asked, or had more to give, at the last look.
     private var isUnheard: [Bool]
     private let idle: Duration
-    /// When silent sources were last asked whether they are still there, and which of them then seemed not to be.
-    private var watchedAt: Duration
-    private var suspected: Set<Int> = []
+    var watch: InputWatch
     /// Filled with the epochs judged since the last commit was started.
     private var filling = Commit()
     private var retryPause = RetryPause()
@@ -113,7 +112,7 @@ final class Leader {
         capturedAt = now
         handedOverTo = [Int64](repeating: -1, count: sources.count)
         lastEvent = [Duration](repeating: now, count: sources.count)
-        watchedAt = now
+        watch = InputWatch(from: now)
         uncommitted = Uncommitted(from: judgedTo)
         isUnheard = [Bool](repeating: false, count: sources.count)
         gaveEvents = [Bool](repeating: false, count: sources.count)
@@ -145,44 +144,6 @@ final class Leader {
         do throws(LogError) { try lead(shouldStop) } catch { throw cause(of: error) }
     }
 
-    /// Looks after sources that have given no event for long: that nothing comes may mean that there is nothing to come any more.
-    ///
-    /// A client does not always say that a topic was deleted or an offset is out of range; it goes on trying.
-    ///
-    /// - Throws: ``LogError`` when a source is not sound by two looks, one ``watchInterval`` after the other.
-    private func watch() throws(LogError) {
-        guard facts.now - watchedAt >= Leader.watchInterval else { return }
-        watchedAt = facts.now
-        let silent = sources.indices.filter { facts.now - lastEvent[$0] >= Leader.watchInterval }
-        if silent.isEmpty { return suspected.removeAll() }
-        var doubted: Set<Int> = []
-        for (s, end) in zip(silent, log.askEnds(silent.map { sources[$0] })) {
-            let next = intake.next[s]
-            // An end that is ahead is no fault, but what lies before it should have come.
-            if end == .unknown || end == .at(next) { continue }
-            doubted.insert(s)
-            guard suspected.contains(s) else { continue }
-            let state = try InputState.look(at: sources[s], next: next, taken: next, in: log)
-            if let error = state.error(sources[s], next: next, taken: next) { throw error }
-        }
-        suspected = doubted
-    }
-
-    private static let watchInterval = Duration.seconds(10)
-
-    /// What became of an input by which reading failed; else the error itself.
-    private func cause(of error: LogError) -> LogError {
-        guard error.kind == .outOfRange || error.kind == .refused else { return error }
-        for (s, source) in sources.enumerated() {
-            let next = intake.next[s]
-            do throws(LogError) {
-                let state = try InputState.look(at: source, next: next, taken: next, last: block.lastTaken[s], in: log)
-                if let cause = state.error(source, next: next, taken: next) { return cause }
-            } catch { continue }
-        }
-        return error
-    }
-
     private func lead(_ shouldStop: () -> Bool) throws(LogError) {
         // The log is the caller's again when this returns.
         defer { if let commit = committer.finish(waiting: nil), commit.error == nil { take(back: commit) } }
@@ -193,7 +154,7 @@ final class Leader {
                 tellTurn()
                 try finishCommit(waiting: 0, shouldStop)
                 facts.isStopAsked = shouldStop()
-                try watch()
+                try lookAfterInputs()
             case .drain: stopEnds = endsAtStop()
             case .leave: stopEnds = intake.next
             case .serve: mailbox.serve(WorkerView(engine: processor.engine, epochs: epoch))
@@ -272,6 +233,26 @@ final class Leader {
         try log.wait(milliseconds: 20)
         // Records of a source that waits for others end the waiting at once.
         if clock.now - asked < .milliseconds(1) { clock.pause(for: .microseconds(300)) }
+    }
+
+    /// Reads a source more, between two epochs.
+    ///
+    /// - Parameter bounds: of what it holds now, all of which is a backlog.
+    func add(_ source: TopicPartition, _ bounds: (start: Int64, end: Int64)) throws(LogError) {
+        let index = try log.add(SourcePosition(source: source, next: bounds.start))
+        precondition(index == sources.count, "a source is added behind the others")
+        block.add(SourceDecoding(source, of: deployment))
+        sources.append(source)
+        tracker.addSource(isIdle: bounds.end <= bounds.start)
+        intake.addSource(from: bounds.start, end: bounds.end, facts.now)
+        judgedTo.append(bounds.start)
+        handedOverTo.append(-1)
+        lastEvent.append(facts.now)
+        uncommitted.addSource(at: bounds.start)
+        isUnheard.append(false)
+        gaveEvents.append(false)
+        gaveAligned.append(false)
+        metrics?.signals.add(SourcePosition(source: source, next: bounds.start))
     }
 
     // MARK: Epochs

@@ -26,6 +26,13 @@ struct Uncommitted {
         next = positions
     }
 
+    /// Takes in a source that was added, of which nothing was read yet.
+    mutating func addSource(at position: Int64) {
+        committed.append(position)
+        next.append(position)
+        for m in marks.indices { marks[m].next.append(position) }
+    }
+
     /// Records that wait.
     var records: Int { zip(next, committed).reduce(0) { $0 + Int(max(0, $1.0 - $1.1)) } }
 

@@ -183,7 +183,7 @@ public final class Worker {
         )
         let different = try checks.requireWholeJournal(
             newest: follower.lastRecord,
-            sources: sources,
+            sources: leader.sources,
             judgedTo: leader.judgedTo,
             startsAnew: options.startsAnew
         )
@@ -203,7 +203,7 @@ public final class Worker {
             )
         }
         self.leader = leader
-        telemetry.info("ready", ["sources": .int(sources.count), "epoch": .int(Int(follower.nextEpoch))])
+        telemetry.info("ready", ["sources": .int(leader.sources.count), "epoch": .int(Int(follower.nextEpoch))])
         reaching(.leading)
         try leader.run(shouldStop: shouldStop)
         reaching(.drained)

@@ -112,6 +112,14 @@ public final class WorkerSignals: Sendable {
         phase.store(Phase.judging.rawValue, ordering: .relaxed)
     }
 
+    /// The worker reads a source more, from this position on.
+    func add(_ position: SourcePosition) {
+        positions.withLock { positions in
+            positions.sources.append(position.source)
+            positions.next.append(position.next)
+        }
+    }
+
     /// The worker has ended.
     func end() { phase.store(Phase.ended.rawValue, ordering: .relaxed) }
 

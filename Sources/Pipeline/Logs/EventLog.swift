@@ -144,6 +144,11 @@ public protocol LogReader: RangeReader {
     /// Starts reading these partitions at these offsets; replaces an earlier assignment.
     func assign(_ sources: [SourcePosition]) throws(LogError)
 
+    /// Reads one more partition, which is none of those that are read; they go on undisturbed.
+    ///
+    /// - Returns: the index of the new source, behind the others.
+    func add(_ position: SourcePosition) throws(LogError) -> Int
+
     /// Lends up to `limit` records of one assigned source, in offset order, without waiting; returns the source's next offset.
     ///
     /// - Parameters:
@@ -162,6 +167,13 @@ public protocol LogReader: RangeReader {
     /// False also where it does not say so within a second: that nothing comes from a log that is away is no evidence that there
     /// is nothing.
     func areEnds(_ positions: [SourcePosition]) -> [Bool]
+
+    /// The partitions of a topic, as the log says when it is asked; nil when it does not say within a second or so, or has no such
+    /// topic.
+    func askPartitions(of topic: String) -> [Int32]?
+
+    /// How often it is worth asking which partitions there are.
+    var discoveryInterval: Duration { get }
 
     /// Where partitions end, as the log says when it is asked; within a second or so.
     func askEnds(_ sources: [TopicPartition]) -> [PartitionEnd]
@@ -287,6 +299,13 @@ extension LogReader {
 
     /// Most logs refuse nothing that they have once allowed.
     public var refusal: LogError? { nil }
+
+    /// For logs that tell at once.
+    public func askPartitions(of topic: String) -> [Int32]? {
+        do throws(LogError) { return try partitions(of: topic) } catch { return nil }
+    }
+
+    public var discoveryInterval: Duration { .seconds(30) }
 
     /// By the bounds, for logs that give them at once.
     public func askEnds(_ sources: [TopicPartition]) -> [PartitionEnd] {

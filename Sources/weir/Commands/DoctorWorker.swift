@@ -15,8 +15,8 @@ extension Examination {
             fail(
                 "inputs",
                 "\(source) holds records, and no epoch has taken any",
-                "start weir run anew: it reads partitions that were added from its next start on, and what is older than "
-                    + "the lateness by then is late",
+                "start weir run, if it does not run: it reads partitions that are added within half a minute, from their "
+                    + "beginning",
                 .failure
             )
         }

@@ -233,8 +233,8 @@ final class MetricsReporter: @unchecked Sendable {
         guard let found = kafka?.unreadPartitions, found != unread else { return }
         unread = found
         if found.isEmpty { return }
-        telemetry.warn(
-            "partitions were added to input topics: their records are judged from the next start on",
+        telemetry.info(
+            "partitions were added to input topics: they are read within half a minute or so",
             ["partitions": .string(found.map(\.description).joined(separator: ", "))]
         )
     }

@@ -164,7 +164,7 @@ struct StatusReport {
             notes.append(
                 (
                     "\(source) holds records, and no epoch has taken any",
-                    "start weir run anew: it reads partitions that were added from its next start on"
+                    "a worker that runs takes in partitions that are added within half a minute, from their beginning"
                 )
             )
         }

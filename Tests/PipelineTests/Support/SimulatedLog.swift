@@ -162,6 +162,13 @@ final class SimulatedLog: EventLog, LogWriter {
         self.sources = sources
     }
 
+    func add(_ position: SourcePosition) throws(LogError) -> Int {
+        try reach(.assign)
+        try require(position, in: find(position.source))
+        sources.append(position)
+        return sources.count - 1
+    }
+
     func poll(source: Int, limit: Int, withHeaders: Bool, _ body: (LogRecord) -> Bool) throws(LogError) -> Int64 {
         try reach(.poll)
         deliverSome()

@@ -42,6 +42,9 @@ final class AsideLog: EventLog, LogWriter, @unchecked Sendable {
     func assign(_ sources: [SourcePosition]) throws(LogError) {
         try locked { () throws(LogError) in try log.assign(sources) }
     }
+    func add(_ position: SourcePosition) throws(LogError) -> Int {
+        try locked { () throws(LogError) in try log.add(position) }
+    }
     func poll(source: Int, limit: Int, withHeaders: Bool, _ body: (LogRecord) -> Bool) throws(LogError) -> Int64 {
         try locked { () throws(LogError) in
             try log.poll(source: source, limit: limit, withHeaders: withHeaders, body)
@@ -99,6 +102,7 @@ final class AlteredLog: EventLog, LogWriter {
         boundsOf(source, try log.bounds(of: source))
     }
     func assign(_ sources: [SourcePosition]) throws(LogError) { try log.assign(sources) }
+    func add(_ position: SourcePosition) throws(LogError) -> Int { try log.add(position) }
     func poll(source: Int, limit: Int, withHeaders: Bool, _ body: (LogRecord) -> Bool) throws(LogError) -> Int64 {
         try log.poll(source: source, limit: limit, withHeaders: withHeaders, body)
     }

@@ -2,6 +2,7 @@ import Detection
 import Glibc
 import Models
 import RuleLanguage
+import Synchronization
 import Testing
 
 @testable import Pipeline
@@ -123,7 +124,7 @@ final class WorkerWorld {
     var deployment: Deployment
     /// What the folder was before, as far as workers, replay and audit are told.
     var former: [Deployment] = []
-    let sources: [TopicPartition]
+    private(set) var sources: [TopicPartition]
     var random: SplitMix64
     /// Where event time has come to, per source.
     private var now: [Int64]
@@ -156,6 +157,18 @@ final class WorkerWorld {
         producer = SimulatedLog(store, application: "producer")
         _ = try producer.takeOwnership()
         try producer.create(WorkerWorld.topics.map { TopicRequirement(name: $0, partitions: partitions) })
+    }
+
+    /// Adds an empty partition to a topic, and returns it.
+    func addPartition(to topic: String) -> TopicPartition {
+        let number = store.content.withLock { content in
+            content.topics[topic, default: []].append(SimulatedStore.Partition())
+            return content.topics[topic, default: []].count - 1
+        }
+        sources.append(TopicPartition(topic, Int32(number)))
+        // Whoever is given to it goes on where it was.
+        now.append(now.max() ?? WorkerWorld.start)
+        return TopicPartition(topic, Int32(number))
     }
 
     /// Appends events: mostly in order, some out of order, some far too late, some no events at all.

@@ -108,6 +108,14 @@ public final class EmbeddedLog: EventLog {
         seenVersion = -1
     }
 
+    public func add(_ position: SourcePosition) throws(LogError) -> Int {
+        let partition = try file.find(position.source)
+        try file.require(position.next, toLieIn: file.edges(of: partition), of: partition)
+        sources.append((partition, position.next))
+        seenVersion = -1
+        return sources.count - 1
+    }
+
     public func poll(source: Int, limit: Int, withHeaders: Bool, _ body: (LogRecord) -> Bool) throws(LogError) -> Int64
     {
         guard limit > 0 else { return sources[source].next }

@@ -186,6 +186,17 @@ public final class KafkaLog: EventLog {
         }
     }
 
+    public func add(_ position: SourcePosition) throws(LogError) -> Int {
+        guard let main else { throw LogError(.refused, "no partitions are assigned") }
+        let source = position.source
+        guard try partitions(of: source.topic)?.contains(source.partition) == true else {
+            throw LogError(.refused, "topic \(source.topic) has no partition \(source.partition)")
+        }
+        return try questions.attempt { () throws(KafkaError) in
+            try main.add(KafkaOffset(KafkaPartition(source), position.next))
+        }
+    }
+
     public func poll(source: Int, limit: Int, withHeaders: Bool, _ body: (LogRecord) -> Bool) throws(LogError) -> Int64
     {
         guard let main else { throw LogError(.refused, "no partitions are assigned") }
@@ -268,6 +279,14 @@ public final class KafkaLog: EventLog {
     public func areEnds(_ positions: [SourcePosition]) -> [Bool] { questions.areEnds(positions) }
 
     public func askEnds(_ sources: [TopicPartition]) -> [PartitionEnd] { questions.askEnds(sources) }
+
+    public func askPartitions(of topic: String) -> [Int32]? { questions.askPartitions(of: topic) }
+
+    /// As often as the clients ask on their own account: `topic.metadata.refresh.interval.ms`, where the properties have it.
+    public var discoveryInterval: Duration {
+        let own = configuration["topic.metadata.refresh.interval.ms"].flatMap { Int($0) } ?? 0
+        return own > 0 ? .milliseconds(own) : .seconds(30)
+    }
 
     /// Those of the consumer group, which is named as the application.
     public func committedPositions(of sources: [TopicPartition]) throws(LogError) -> [SourcePosition] {

@@ -106,6 +106,13 @@ final class KafkaQuestions: RangeReader {
         }
     }
 
+    /// As ``LogReader/askPartitions(of:)`` says.
+    func askPartitions(of topic: String) -> [Int32]? {
+        do throws(KafkaError) { return try adminClient().describe(topic: topic, waiting: 1000)?.partitions } catch {
+            return nil
+        }
+    }
+
     /// As ``LogReader/askEnds(_:)`` says.
     func askEnds(_ sources: [TopicPartition]) -> [PartitionEnd] {
         do throws(KafkaError) {
