@@ -1,6 +1,6 @@
 /// Commits to an embedded log as one application, in one transaction of its own connection each time.
 final class EmbeddedWriter: LogWriter {
-    private let file: EmbeddedFile
+    let file: EmbeddedFile
     private let application: String
     /// Higher than that of every owner before.
     let generation: Int64
