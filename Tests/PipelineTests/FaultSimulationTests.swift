@@ -9,37 +9,48 @@ import Testing
     private static let isLong = getenv("WEIR_LONG") != nil
     private static let simulation = Result { try FaultSimulation() }
 
-    @Test func `whatever happens to workers and brokers, every input is judged once and every fault happens`() throws {
+    @Test func `whatever happens to workers, brokers and disks, every input is judged once and every fault happens`()
+        throws
+    {
         let simulation = try FaultSimulationTests.simulation.get()
         var fired: Set<String> = []
-        var (deaths, failed) = (0, 0)
-        for seed in UInt64(0)..<(FaultSimulationTests.isLong ? 100_000 : 2000) where failed < 5 {
-            let outcome = simulation.run(seed: seed)
+        var (deaths, cuts, refusals, failed, known) = (0, 0, 0, 0, 0)
+        simulation.run(seeds: 0...(FaultSimulationTests.isLong ? 99_999 : 1999)) { outcome in
             fired.formUnion(outcome.fired)
             deaths += outcome.deaths
-            if outcome.findings.isEmpty { continue }
-            if seed == FaultSimulationTests.unrepaired {
-                withKnownIssue { Issue.record("seed \(seed): \(outcome.findings)") }
-                continue
+            cuts += outcome.cuts
+            refusals += outcome.refusals
+            if outcome.findings.isEmpty { return true }
+            // Undone where a coordinator skipped markers, which is not repaired yet: right without that fault.
+            let others = outcome.faults.filter { $0.effect != .skippedMarkers }
+            if others.count < outcome.faults.count, known < 20,
+                simulation.run(seed: outcome.seed, plan: others).findings.isEmpty
+            {
+                known += 1
+                withKnownIssue { Issue.record("seed \(outcome.seed): \(outcome.findings)") }
+                return true
             }
             failed += 1
-            Issue.record("seed \(seed): \(outcome.findings)\n\(outcome.plan.joined(separator: "\n"))")
+            Issue.record("seed \(outcome.seed): \(outcome.findings)\n\(outcome.plan.joined(separator: "\n"))")
+            return failed < 5
         }
         #expect(deaths > 1000, "workers do die: \(deaths)")
+        #expect(
+            cuts > refusals && refusals > 10,
+            "inputs are deleted, and missed where no snapshot is whole: \(refusals) of \(cuts)"
+        )
         #expect(FaultSimulation.faultNames.filter { !fired.contains($0) } == [], "these faults never happened")
     }
 
     @Test func `a crash at each point is repaired by the next worker`() throws {
         let simulation = try FaultSimulationTests.simulation.get()
-        #expect(FaultPoint.allCases.count >= 20)
-        for point in FaultPoint.allCases {
+        #expect(FaultSimulation.pointNames.count >= 20)
+        for point in FaultSimulation.pointNames {
             var deaths = 0
-            for seed in UInt64(0)..<(FaultSimulationTests.isLong ? 200 : 10) {
-                var random = SplitMix64(seed: seed)
-                let plan = (0..<FaultWorld.lives).map { Fault.draw(&random, $0, point, .crash) }
-                let outcome = simulation.run(seed: seed, plan: plan)
+            simulation.run(seeds: 0...(FaultSimulationTests.isLong ? 199 : 9), crashingAt: point) { outcome in
                 deaths += outcome.deaths
-                #expect(outcome.findings.isEmpty, "\(point), seed \(seed): \(outcome.plan)")
+                #expect(outcome.findings.isEmpty, "\(point), seed \(outcome.seed): \(outcome.plan)")
+                return true
             }
             #expect(deaths > 0, "\(point)")
         }
@@ -76,18 +87,18 @@ import Testing
     @Test func `a repair of a decided commit that is cut short undoes nothing`() throws {
         let simulation = try FaultSimulationTests.simulation.get()
         withKnownIssue {
-            for second in [FaultEffect.takeover, .crash] {
-                let plan = [
-                    Fault(life: 0, point: .decide, visit: 3, effect: .skippedMarkers),
-                    Fault(life: 1, point: .flushed, visit: 2, effect: second),
-                ]
-                let outcome = simulation.run(seed: FaultSimulationTests.unrepaired, plan: plan)
-                #expect(outcome.findings.isEmpty, "\(second): \(outcome.findings)")
+            for seed in UInt64(0)..<40 {
+                for second in [FaultEffect.takeover, .crash] {
+                    let plan = [
+                        Fault(life: 0, point: .decide, visit: 3, effect: .skippedMarkers),
+                        Fault(life: 1, point: .flushed, visit: 2, effect: second),
+                    ]
+                    let outcome = simulation.run(seed: seed, plan: plan)
+                    #expect(outcome.findings.isEmpty, "seed \(seed), \(second): \(outcome.findings)")
+                }
             }
         }
     }
-
-    private static let unrepaired: UInt64 = 499
 
     @Test func `who is overtaken while it recovers says so, and not that the journal is damaged`() throws {
         let simulation = try FaultSimulationTests.simulation.get()

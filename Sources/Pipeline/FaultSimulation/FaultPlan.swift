@@ -10,6 +10,8 @@ enum FaultPoint: Int, CaseIterable, Sendable {
     case flushed, addPositions, sendPositions, positionsSent
     /// The decision is about to be asked for; it was carried out, and nobody has heard of it; the writer has heard of it.
     case decide, decided, answered
+    /// A start looks for a snapshot; one is kept: its file is made, written, made safe on disk and named, and older ones go.
+    case snapshotLook, snapshotCreate, snapshotWrite, snapshotSync, snapshotRename, snapshotRemove
 }
 
 /// What happens there.
@@ -36,10 +38,20 @@ enum FaultEffect: CaseIterable, Sendable {
     case skippedAbort
     /// The coordinator has forgotten the transactional id.
     case forgotten
-    /// A broker that has just woken up knows of an earlier end, or of no topic.
+    /// A broker that has just woken up knows of an earlier end, of no topic, or of no positions.
     case stale
-    /// Fewer records than there are.
+    /// Fewer records than there are; fewer bytes are written than asked for; a file ends early.
     case torn
+    /// The disk is full.
+    case fullDisk
+    /// The newest snapshot has one bit that is not as it was written.
+    case flipped
+    /// It is empty.
+    case emptied
+    /// It is gone.
+    case missing
+    /// It has the name of another epoch.
+    case misnamed
     /// Another worker of the same name starts, works until nothing is left, and ends.
     case takeover
     /// The machine stands still for twenty seconds of everybody else's time.
@@ -56,7 +68,11 @@ enum FaultEffect: CaseIterable, Sendable {
                 .describe, .ends, .stableEnds, .initialise, .addPartition, .produce, .addPositions, .sendPositions,
                 .decide,
             ]
-        case .slow: [.poll, .read, .initialise, .begin, .produce, .journal, .sendPositions, .decide]
+        case .slow:
+            [
+                .poll, .read, .initialise, .begin, .produce, .journal, .sendPositions, .decide, .snapshotWrite,
+                .snapshotSync,
+            ]
         case .lostAnswer: [.addPartition, .produce, .sendPositions, .decide]
         case .timedOut: [.initialise, .sendPositions, .decide]
         case .held, .cut: [.sendPositions, .decide]
@@ -64,8 +80,10 @@ enum FaultEffect: CaseIterable, Sendable {
         case .skippedMarkers: [.decide]
         case .skippedAbort: [.initialise]
         case .forgotten: [.initialise]
-        case .stale: [.describe, .ends, .stableEnds]
-        case .torn: [.poll]
+        case .stale: [.describe, .ends, .stableEnds, .bounds, .committed]
+        case .torn: [.poll, .snapshotLook, .snapshotWrite, .snapshotRename]
+        case .fullDisk: [.snapshotCreate, .snapshotWrite, .snapshotSync, .snapshotRename]
+        case .flipped, .emptied, .missing, .misnamed: [.snapshotLook]
         case .takeover: [.poll, .wait, .begin, .flushed, .positionsSent, .answered]
         case .standstill: [.poll, .wait, .begin, .flushed, .decide]
         case .clockJump: [.poll, .wait]
@@ -81,11 +99,14 @@ struct Fault: Sendable, Equatable, CustomStringConvertible {
     var effect: FaultEffect
     /// How long a request is held up.
     var milliseconds = 0
+    /// Where a file is changed.
+    var place = 0
 
     /// As the list of what has fired names it.
     var name: String { "\(effect) at \(point)" }
     var description: String {
         "life \(life): \(name), visit \(visit)" + (milliseconds > 0 ? ", for \(milliseconds) ms" : "")
+            + (place > 0 ? ", place \(place)" : "")
     }
 
     /// All that plans are drawn from, without a moment.
@@ -116,8 +137,10 @@ struct Fault: Sendable, Equatable, CustomStringConvertible {
     static func draw(_ random: inout SplitMix64, _ life: Int, _ point: FaultPoint, _ effect: FaultEffect) -> Fault {
         let often: UInt64 =
             switch point {
-            case .ownership, .assign, .create: 1
-            case .committed, .partitions, .bounds, .initialise, .initialised, .describe, .ends, .stableEnds: 3
+            case .ownership, .assign, .create, .snapshotLook, .snapshotRemove: 1
+            case .committed, .partitions, .bounds, .initialise, .initialised, .describe, .ends, .stableEnds,
+                .snapshotCreate, .snapshotWrite, .snapshotSync, .snapshotRename:
+                3
             default: 6
             }
         let visit = 1 + Int(random.next() % often)
@@ -128,7 +151,8 @@ struct Fault: Sendable, Equatable, CustomStringConvertible {
             effect: effect,
             // Into the next few transactions, or long after.
             milliseconds: [.held, .heldTimedOut, .cut].contains(effect)
-                ? Int(random.next() % (random.next() % 2 == 0 ? 40 : 1500)) : 0
+                ? Int(random.next() % (random.next() % 2 == 0 ? 40 : 1500)) : 0,
+            place: [.torn, .flipped].contains(effect) ? Int(random.next() % (1 << 20)) : 0
         )
     }
 }

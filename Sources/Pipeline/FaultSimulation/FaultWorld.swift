@@ -1,3 +1,4 @@
+import Detection
 import Models
 
 /// One simulated world: inputs, a broker, and the workers that come and go on it in one thread and in virtual time.
@@ -26,9 +27,28 @@ final class FaultWorld {
     private(set) var deaths = 0
     private(set) var events = 0
     private var overtakings = 0
+    /// How often inputs were deleted behind a snapshot, and how often a start was refused for it.
+    private(set) var cuts = 0
+    private(set) var refusals = 0
+    private let folder: ModelFolder
+    /// All events in one partition by their time: then every way to cut them into epochs says the same of each.
+    private let isOrdered: Bool
+    private let losesInputs: Bool
+    /// The journal's records, as of so many entries.
+    private var parsed: (entries: Int, records: [JournalRecord]) = (-1, [])
 
-    init(_ deployment: Deployment, seed: UInt64, plan: [Fault], mistake: FaultMistake?, keepsTrace: Bool) {
+    init(
+        _ deployment: Deployment,
+        seed: UInt64,
+        plan: [Fault],
+        folder: ModelFolder,
+        mistake: FaultMistake?,
+        keepsTrace: Bool
+    ) {
         self.deployment = deployment
+        self.folder = folder
+        isOrdered = seed % 4 == 0
+        losesInputs = seed % 3 == 0
         self.plan = plan
         self.mistake = mistake
         self.keepsTrace = keepsTrace
@@ -50,9 +70,10 @@ final class FaultWorld {
     /// Lives the world: faults in some lives, then none, until all that came in is judged; then looks whether all is right.
     func live() {
         for life in 0..<FaultWorld.lives {
-            feed(4 + Int(random.next() % 12))
+            feed(3 + Int(random.next() % 10))
             runWorker(life)
             checkPositions()
+            if losesInputs { cut() }
         }
         // From here on nothing goes wrong any more, but for what is under way.
         var healing = 0
@@ -63,7 +84,31 @@ final class FaultWorld {
         clock.pause(for: .seconds(60))
         broker.advance()
         if !isDone() { found("inputs are left over after \(healing) workers that nothing happened to") }
+        restore()
         check()
+        if isOrdered { compareUndisturbed() }
+    }
+
+    /// Deletes the inputs that a snapshot stands for, as retention does.
+    private func cut() {
+        let journal = journal()
+        let kept = folder.whole.filter { epoch in
+            epoch > folder.cutEpoch && journal.contains { $0.epoch == epoch }
+        }
+        guard !kept.isEmpty else { return }
+        let epoch = kept[Int(random.next() % UInt64(kept.count))]
+        for record in journal where record.epoch <= epoch {
+            for range in record.ranges { broker.cut(range.source, before: range.to) }
+        }
+        folder.cutEpoch = epoch
+        cuts += 1
+        note { "inputs are deleted up to the snapshot of epoch \(epoch)" }
+    }
+
+    /// Gives the inputs back, as an operator does who was told what is missing.
+    private func restore() {
+        for source in FaultWorld.sources { broker.restore(source) }
+        folder.cutEpoch = -1
     }
 
     private func found(_ finding: String) {
@@ -73,10 +118,10 @@ final class FaultWorld {
 
     private func feed(_ count: Int) {
         for _ in 0..<count {
-            let source = FaultWorld.sources[Int(random.next() % 3)]
+            let source = FaultWorld.sources[isOrdered ? 1 : Int(random.next() % 3)]
             eventTime += Int64(random.next() % 4000)
             events += 1
-            let late = random.next() % 12 == 0 ? Int64(random.next() % 200_000) : 0
+            let late = !isOrdered && random.next() % 12 == 0 ? Int64(random.next() % 200_000) : 0
             var text = "{\"id\":\"e\(events)\",\"ts\":\(eventTime - late),\"account\":\"a\(random.next() % 3)\""
             if source.topic == "orders" { text += ",\"amount\":\(random.next() % 90).5" }
             // Now and then what is no event.
@@ -110,8 +155,12 @@ final class FaultWorld {
         options.lingerMilliseconds = 0
         options.transactionRecords = 1 + Int(random.next() % 5)
         options.verdictPartitions = 2
+        let paces: [WorkerOptions.SnapshotPace] = [.never, .atEnd, .every(seconds: 0.05), .every(seconds: 0.5)]
+        options.snapshotPace = paces[Int(random.next() % 4)]
+        let snapshots = ModelSnapshots(folder, life)
         let (overtakingsBefore, expirationsBefore) = (overtakings, broker.expirations)
         let worker = Worker(deployment, log: log, threads: 1, options: options, clock: clock)
+        worker.snapshots = snapshots
         var steps = 0
         var waitsBefore = 0
         do throws(LogError) {
@@ -124,16 +173,31 @@ final class FaultWorld {
             note { "[\(number)] stopped after \(worker.counts.events) events" }
         } catch {
             deaths += 1
+            func isOvertaken() -> Bool {
+                overtakings > overtakingsBefore || broker.expirations > expirationsBefore
+            }
             note { "[\(number)] ended: \(error.message.prefix(160))" }
+            let wasStale = life.fired.contains { $0 == "stale at bounds" || $0 == "stale at committed" }
             let isExpected =
                 switch error.kind {
                 case _ where life.hasCrashed: true
-                case .fenced: overtakings > overtakingsBefore || broker.expirations > expirationsBefore
+                // What is gone is missed, and nothing else is said of it.
+                case .outOfRange:
+                    (!snapshots.couldGoOn || wasStale)
+                        && error.message.contains("is needed to rebuild the state, but the log begins at")
+                case .fenced, .corrupt: wasStale || error.kind == .fenced && isOvertaken()
                 // Who is asked to stop while the brokers fail may give the commit up.
                 case .transient, .unreachable: !life.fired.isEmpty
                 default: false
                 }
             if !isExpected { found("life \(number) ended as \(error.kind): \(error.message.prefix(200))") }
+            if error.kind == .outOfRange {
+                refusals += 1
+                restore()
+            }
+        }
+        if worker.isReady, !snapshots.couldGoOn {
+            found("life \(number) went on although inputs are gone and no snapshot was whole")
         }
         fired += life.fired
     }
@@ -143,12 +207,15 @@ final class FaultWorld {
     private func journal() -> [JournalRecord] {
         var records: [JournalRecord] = []
         guard let partition = broker.partition(TopicPartition(OutputTopics.journal, 0)) else { return [] }
+        // Between two markers nothing becomes visible.
+        if parsed.entries == partition.entries.count { return parsed.records }
         for entry in partition.entries where entry.isVisible {
             guard let value = entry.value else { continue }
             do { records.append(try value.withUnsafeBytes { try JournalRecord(parsing: $0) }) } catch {
                 found("a record of the journal cannot be read: \(error)")
             }
         }
+        parsed = (partition.entries.count, records)
         return records
     }
 
@@ -218,5 +285,46 @@ final class FaultWorld {
             ).run { _ in true }
             if !result.isClean { found("audit: \(result.findings.map(\.reason).joined(separator: ", "))") }
         } catch { found("audit: \(error.message)") }
+    }
+
+    /// Lets one worker that nothing happens to judge the same inputs, and compares what is said of each event.
+    private func compareUndisturbed() {
+        let clock = ModelClock()
+        let other = ModelBroker(clock)
+        other.create("clicks", partitions: 1)
+        other.create("orders", partitions: 2)
+        for source in FaultWorld.sources {
+            for entry in broker.partition(source)?.entries ?? [] { other.append(entry.value, to: source) }
+        }
+        let life = FaultedLife(-200, [], clock, other, note: { _ in }, mark: { _, _, _ in }, takeover: {})
+        let log = ModelKafka(life, transactionalIDs: 1, mistake: nil)
+        defer { log.close() }
+        var options = WorkerOptions()
+        options.verdictPartitions = 2
+        let worker = Worker(deployment, log: log, threads: 1, options: options, clock: clock)
+        do throws(LogError) { try worker.run { worker.isReady && log.waits >= 2 } } catch {
+            found("an undisturbed run ended: \(error.message)")
+        }
+        let (said, wanted) = (FaultWorld.verdicts(broker), FaultWorld.verdicts(other))
+        let different = wanted.count { said[$0.key] != $0.value }
+        if said.count != wanted.count || different > 0 {
+            found(
+                "\(different) of \(wanted.count) verdicts are not those of an undisturbed run; there are \(said.count)"
+            )
+        }
+    }
+
+    /// What was said, by the verdicts' ids.
+    private static func verdicts(_ broker: ModelBroker) -> [[UInt8]: [UInt8]] {
+        var verdicts: [[UInt8]: [UInt8]] = [:]
+        for partition in broker.topics[OutputTopics.verdicts, default: []] {
+            for entry in partition.entries where entry.isVisible {
+                entry.value?.withUnsafeBytes { value in
+                    let id = VerdictRecord.identifier(in: value).map { [UInt8]($0) } ?? []
+                    verdicts[id] = [UInt8](VerdictRecord.judgement(in: value))
+                }
+            }
+        }
+        return verdicts
     }
 }

@@ -84,6 +84,18 @@ final class FaultedLife {
         do throws(KafkaError) { return try reach(point) } catch { throw FaultedLife.mapped(error) }
     }
 
+    /// A producer whose channels live this life.
+    func producer(_ settings: TransactionalProducer.Options) throws(KafkaError) -> TransactionalProducer {
+        let clock = clock
+        return try TransactionalProducer(
+            options: settings,
+            retryBackoffMilliseconds: 500,
+            now: { clock.time.inSeconds * 1000 }
+        ) { id throws(KafkaError) in
+            ModelChannel(self, id: id, trackedTopic: settings.trackedTopic)
+        }
+    }
+
     static func mapped(_ error: KafkaError) -> LogError {
         LogError(error, configuration: KafkaConfiguration([:]), application: ModelKafka.application)
     }

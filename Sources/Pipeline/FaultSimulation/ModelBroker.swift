@@ -22,6 +22,8 @@ final class ModelBroker {
     struct Partition {
         /// By offset.
         var entries: [Entry] = []
+        /// The first offset that retention has left.
+        var start: Int64 = 0
         /// Where the open transaction of a producer begins.
         var open: [Int64: Int] = [:]
         /// The newest epoch of a producer that the partition has heard of.
@@ -86,6 +88,12 @@ final class ModelBroker {
             )
         }
     }
+
+    /// Deletes what lies before an offset, as retention does.
+    func cut(_ source: TopicPartition, before offset: Int64) { change(source) { $0.start = max($0.start, offset) } }
+
+    /// Gives back all that was deleted.
+    func restore(_ source: TopicPartition) { change(source) { $0.start = 0 } }
 
     private func change(_ source: TopicPartition, _ body: (inout Partition) -> Void) {
         guard var all = topics.removeValue(forKey: source.topic) else { return }

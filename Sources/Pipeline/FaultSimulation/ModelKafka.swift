@@ -55,8 +55,9 @@ final class ModelQuestions: KafkaAsking, GroupMember {
     }
 
     func bounds(of source: TopicPartition) throws(LogError) -> (start: Int64, end: Int64) {
-        try life.reachLog(.bounds)
-        return (0, try find(source).stableEnd)
+        let fault = try life.reachLog(.bounds)
+        let (start, end) = (try find(source).start, try find(source).stableEnd)
+        return (start, fault?.effect == .stale ? max(start, end - 3) : end)
     }
 
     func find(_ source: TopicPartition) throws(LogError) -> ModelBroker.Partition {
@@ -74,10 +75,11 @@ final class ModelQuestions: KafkaAsking, GroupMember {
     ) throws(LogError) {
         try life.reachLog(.read)
         let entries = try find(source).entries
-        guard from >= 0, to <= Int64(entries.count) else {
+        let start = try find(source).start
+        guard from >= start, to <= Int64(entries.count) else {
             throw LogError(
                 .outOfRange,
-                "offsets \(from)..<\(to) of \(source) are wanted, 0..<\(entries.count) are there"
+                "offsets \(from)..<\(to) of \(source) are wanted, \(start)..<\(entries.count) are there"
             )
         }
         for at in Int(from)..<Int(max(from, to)) where entries[at].isVisible {
@@ -153,17 +155,10 @@ final class ModelKafka: EventLog {
         var options = KafkaLog.Options(application: ModelKafka.application)
         options.clock = life.clock
         options.transactionalIDs = transactionalIDs
-        let clock = life.clock
         writer = KafkaWriter(ModelQuestions(life), options: options) { settings throws(KafkaError) in
             var settings = settings
             if mistake == .keepsProducers { settings.slowCallMilliseconds = .infinity }
-            return try TransactionalProducer(
-                options: settings,
-                retryBackoffMilliseconds: 500,
-                now: { clock.time.inSeconds * 1000 }
-            ) { id throws(KafkaError) in
-                ModelChannel(life, id: id, trackedTopic: settings.trackedTopic)
-            }
+            return try life.producer(settings)
         }
     }
 
@@ -205,6 +200,12 @@ final class ModelKafka: EventLog {
         let partition = try questions.find(position.source)
         var left = fault?.effect == .torn ? limit / 2 % 3 : limit
         var next = position.next
+        guard next >= partition.start else {
+            throw LogError(
+                .outOfRange,
+                "offset \(next) of \(position.source) is wanted, the first is \(partition.start)"
+            )
+        }
         while next < partition.stableEnd {
             let entry = partition.entries[Int(next)]
             if entry.isVisible {
@@ -227,7 +228,8 @@ final class ModelKafka: EventLog {
     }
 
     func committedPositions(of wanted: [TopicPartition]) throws(LogError) -> [SourcePosition] {
-        try life.reachLog(.committed)
+        let fault = try life.reachLog(.committed)
+        if fault?.effect == .stale { return [] }
         return wanted.compactMap { source in
             life.broker.positions[source].map { SourcePosition(source: source, next: $0) }
         }

@@ -13,10 +13,12 @@ final class FolderSnapshots: SnapshotStore {
     let folder: String
     private let kept: Int
     private let telemetry: Log
+    private let disk: SnapshotDisk
 
     /// - Parameter keeping: how many files, at least two; older ones are removed when a newer one is safe.
-    init(folder: String, keeping: Int = 3, telemetry: Log = .silent) {
+    init(folder: String, keeping: Int = 3, telemetry: Log = .silent, disk: SnapshotDisk = SnapshotDisk()) {
         self.folder = folder
+        self.disk = disk
         kept = max(2, keeping)
         self.telemetry = telemetry
     }
@@ -56,27 +58,29 @@ final class FolderSnapshots: SnapshotStore {
         }
         let path = path(of: snapshot.epoch)
         let temporary = path + ".new"
-        let descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0o600)
+        let descriptor = disk.create(temporary)
         guard descriptor >= 0 else { throw FolderSnapshots.failure("cannot be written", temporary, errno) }
         var isSafe = false
         defer {
             close(descriptor)
-            if !isSafe { unlink(temporary) }
+            if !isSafe { _ = disk.remove(temporary) }
         }
         var code: Int32 = 0
         snapshot.bytes.withUnsafeBytes { bytes in
             var at = 0
             while at < bytes.count, code == 0 {
-                let count = Glibc.write(descriptor, bytes.baseAddress.map { $0 + at }, bytes.count - at)
+                let count = disk.write(descriptor, bytes.baseAddress.map { $0 + at }, bytes.count - at)
                 if count >= 0 { at += count } else if errno != EINTR { code = errno }
             }
         }
-        if code == 0, fsync(descriptor) != 0 { code = errno }
-        if code == 0, rename(temporary, path) != 0 { code = errno }
+        if code == 0, disk.sync(descriptor) != 0 { code = errno }
+        if code == 0, disk.rename(temporary, path) != 0 { code = errno }
         guard code == 0 else { throw FolderSnapshots.failure("cannot be written", path, code) }
         isSafe = true
-        FolderSnapshots.sync(folder)
-        for old in epochs().filter({ $0 < snapshot.epoch }).dropFirst(kept - 1) { unlink(self.path(of: old)) }
+        FolderSnapshots.sync(folder, disk)
+        for old in epochs().filter({ $0 < snapshot.epoch }).dropFirst(kept - 1) {
+            _ = disk.remove(self.path(of: old))
+        }
     }
 
     /// The epochs of which there is a file, the newest first.
@@ -131,10 +135,10 @@ final class FolderSnapshots: SnapshotStore {
     func path(of epoch: Int64) -> String { FolderSnapshots.path(of: epoch, in: folder) }
 
     /// Makes what was renamed in a folder safe.
-    static func sync(_ folder: String) {
+    static func sync(_ folder: String, _ disk: SnapshotDisk = SnapshotDisk()) {
         let opened = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         if opened >= 0 {
-            fsync(opened)
+            _ = disk.sync(opened)
             close(opened)
         }
     }
