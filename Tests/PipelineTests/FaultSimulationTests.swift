@@ -142,4 +142,18 @@ import Testing
         }
         #expect(failed >= 3, "\(mistake)")
     }
+
+    @Test func `a snapshot whose checksums are not looked at is found out`() throws {
+        let simulation = try FaultSimulationTests.simulation.get()
+        var (failed, seed) = (0, UInt64(0))
+        while failed < 3, seed < 400 {
+            var random = SplitMix64(seed: seed)
+            let plan = (1..<FaultWorld.lives).map { Fault.draw(&random, $0, .snapshotLook, .flipped) }
+            #expect(simulation.run(seed: seed, plan: plan).findings.isEmpty, "seed \(seed), with its checksums")
+            let outcome = simulation.run(seed: seed, plan: plan, resealing: StateSeal.renewed)
+            if !outcome.findings.isEmpty { failed += 1 }
+            seed += 1
+        }
+        #expect(failed >= 3)
+    }
 }

@@ -152,13 +152,15 @@ public struct FaultSimulation: Sendable {
         return Fault.plan(&random, lives: FaultWorld.lives)
     }
 
+    /// - Parameter resealing: makes the checksums right in files of snapshots whose bytes were changed.
     func run(
         seed: UInt64,
         plan: [Fault],
         mistake: FaultMistake? = nil,
+        resealing: (([UInt8]) -> [UInt8])? = nil,
         keepingTrace: Bool = false
     ) -> Outcome {
-        let folder = ModelFolder(FaultSimulation.folder())
+        let folder = ModelFolder(FaultSimulation.folder(), resealing: resealing)
         defer { folder.remove() }
         let world = FaultWorld(
             deployment,
