@@ -204,6 +204,8 @@ class Cluster:
         t, what = self.t, "the verdict topic deleted"
         before = len(self.shop.verdicts())
         self.start()
+        # The file may still be the former worker's.
+        wait_for(f"{what}: ready before", lambda: self.metrics("weir_ready") == 1, process=self.worker)
         administer(self.broker, lambda client: client.delete_topics(["weir.verdicts"], operation_timeout=60))
         self.send()
         wait_for(f"{what}: not ready, or gone", lambda: not self.worker.is_running or self.metrics("weir_ready") == 0)

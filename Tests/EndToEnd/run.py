@@ -24,7 +24,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 TESTS = [
     "samples", "readme", "exit_codes", "pseudonyms", "allocations", "replay_determinism", "poison", "duplicates", "bench12_oracle",
     "real_data", "first_topology", "demo",
-    "embedded_end_to_end", "kafka_end_to_end", "event_time", "signals", "lost_journal", "moved_inputs", "added_partitions", "mirrored_topics",
+    "embedded_end_to_end", "kafka_end_to_end", "event_time", "signals", "lost_journal", "moved_inputs", "added_partitions", "snapshots",
+    "mirrored_topics",
     "kafka_crash", "kafka_outage", "kafka_stop", "kafka_answers", "kafka_network", "kafka_rights", "kafka_clocks",
 ]
 # Only with --long, or by name.
