@@ -215,7 +215,10 @@ final class Leader {
 
     /// Where each source ended when a stop was asked for: one whose end nobody tells is left where it is.
     private func endsAtStop() -> [Int64] {
-        zip(intake.next, log.askEnds(sources)).map { next, end in
+        var asked = log.askEnds(sources)
+        // A broker that is busy may need longer than one question waits.
+        for _ in 0..<2 where asked.contains(.unknown) { asked = log.askEnds(sources) }
+        return zip(intake.next, asked).map { next, end in
             if case .at(let offset) = end { offset } else { next }
         }
     }
