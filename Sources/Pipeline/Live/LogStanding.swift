@@ -168,7 +168,7 @@ extension LogStanding {
         var inputs: [Input] = []
         for source in sources {
             let (start, end) = try log.bounds(of: source)
-            if judged[source] == nil, end > start, newest != nil {
+            if judged[source] == nil, end > 0, newest != nil {
                 if survey == nil { if let taken { survey = taken } else { survey = try allTaken(journal) } }
                 judged[source] = survey?[source]
             }
