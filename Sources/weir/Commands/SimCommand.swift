@@ -93,7 +93,8 @@ extension SimCommand: Command {
 
                 A seed that fails is run again, its faults are taken away one by one as long as it still fails, and what is left
                 is shown with its trace: every point that was reached, with the virtual time. The same seed gives the same trace in
-                the same build. Exit 7 says that some seed failed.
+                the same build. Exit 7 says that some seed failed. Known to fail are a few worlds in a thousand where a coordinator
+                skips markers (skippedMarkers).
                 """,
             flags: [
                 .option("seeds", "A..B", .text, default: "0..1999", "which worlds; one number is one"),

@@ -58,13 +58,14 @@ extension StatusCommand: Command {
                 when retention deletes what waits, and how old the newest snapshot is (from its file's time).
 
                 A worker leaves a trace in the log only when it commits. Where nothing waits and the newest commit is older than a
-                minute, nobody can tell: exit 11, as where records have waited for a few seconds only. Exit 0: a worker runs and
-                keeps up. Exit 4: it is behind, as the lag grows or a record waits for longer than --behind, or there are
-                partitions that it does not read. Exit 10: nothing is committed though records wait (none runs, or one still
-                recovers), or nothing was ever judged. Exit 7: records were deleted before they were judged.
+                minute, nobody can tell: exit 11, as where records have waited for a few seconds only. Exit 0: a worker has
+                committed within that minute, which one that ended since looks like too, and keeps up. Exit 4: it is behind, as
+                the lag grows or a record waits for longer than --behind, or there are partitions that it does not read. Exit 10:
+                nothing is committed though records wait (none runs, or one still recovers), or nothing was ever judged. Exit 7:
+                records were deleted before they were judged.
 
                 With --json it prints one object: state (judging, idle, behind, unread, stopped, unclear, never_ran, lost), running
-                (true, false or null), exit_code, and what the lines say.
+                (true as exit 0 and 4 mean it, false or null), exit_code, and what the lines say.
                 """,
             flags: [.topology] + FlagDefinition.logs + [
                 .state,

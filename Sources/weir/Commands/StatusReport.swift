@@ -69,7 +69,7 @@ struct StatusReport {
         }
     }
 
-    /// Whether a worker runs; nil: the log does not say.
+    /// Whether a worker has committed between the looks or, where nothing waits, within the last minute; nil: the log does not say.
     var isRunning: Bool? {
         switch state {
         case .judging, .behind: true
@@ -83,7 +83,9 @@ struct StatusReport {
     var sentence: String {
         let since = committedAge.map { "nothing was committed for \(span($0))" } ?? "nothing was committed"
         switch state {
-        case .judging: return standing.isWaiting ? "a worker runs and keeps up" : "a worker runs, and all is judged"
+        case .judging:
+            let last = committedAge.map { " \(span($0)) ago" } ?? ""
+            return standing.isWaiting ? "a worker runs and keeps up" : "all is judged; a worker committed last\(last)"
         case .idle: return "all is judged; whether a worker runs cannot be told, as \(since)"
         case .behind: return "a worker runs and is behind"
         case .unread: return "\(counted(standing.unread.count, "partition")) of the inputs is read by nobody"
